@@ -1,0 +1,136 @@
+"""Parameters and multiply-adds of a network, without building it.
+
+`count` runs the code that builds the network on shapes alone, so it cannot disagree with the network, needs no Keras
+and takes milliseconds for a thousand layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..models.network import features
+from ..models.rows import STEMS
+from ..models.spec import Spec
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What a network costs.
+
+    Attributes:
+        parameters: trainable parameters: kernels, biases, batch norm's scale and offset.
+        moving_statistics: batch norm's moving means and variances.
+        macs: multiply-adds of the convolutions and the dense layer for one image: what the 2015 paper calls FLOPs.
+        layers: weighted layers, projections and gates not counted.
+        projections: 1x1 convolutions on shortcuts.
+        output_shapes: (height, width, channels) of each stage's output.
+    """
+
+    parameters: int
+    moving_statistics: int
+    macs: int
+    layers: int
+    projections: int
+    output_shapes: tuple[tuple[int, int, int], ...]
+
+
+class Shape(NamedTuple):
+    """Stands for an image or a map of features."""
+
+    height: int
+    width: int
+    channels: int
+
+
+def count(
+    spec: Spec, classes: int | None = None, image_shape: Sequence[int] | None = None
+) -> Complexity:
+    """Counts what a network costs.
+
+    Args:
+        spec: the network.
+        classes: classes of its dense layer; None for a network without a top.
+        image_shape: (height, width, channels); None for the size its stem is made for, in colour.
+
+    Returns:
+        The counts, equal to those of the Keras model that `keras_resnet.ResNet` builds of the spec.
+    """
+    size = STEMS[spec.stem].image_size
+    counter = CountingLayers()
+    last = features(counter, Shape(*(image_shape or (size, size, 3))), spec)
+    if classes is not None:
+        counter.weights("logits", last.channels * classes + classes, last.channels * classes)
+    return Complexity(
+        parameters=counter.parameters,
+        moving_statistics=counter.moving_statistics,
+        macs=counter.macs,
+        layers=counter.layers,
+        projections=counter.projections,
+        output_shapes=tuple(tuple(shape) for shape in counter.stages.values()),
+    )
+
+
+class CountingLayers:
+    """A `LayerSet` on shapes: adds up what each layer would cost."""
+
+    def __init__(self) -> None:
+        self.parameters = self.moving_statistics = self.macs = self.layers = self.projections = 0
+        self.stages: dict[str, Shape] = {}
+
+    def weights(self, name: str, parameters: int, macs: int) -> None:
+        self.parameters += parameters
+        self.macs += macs
+        on_shortcut = name.endswith(("_shortcut_conv", "_gate"))
+        self.layers += not on_shortcut
+        self.projections += name.endswith("_shortcut_conv")
+
+    def channels(self, x: Shape) -> int:
+        return x.channels
+
+    def conv(self, x: Shape, name: str, filters: int, kernel: int, stride: int = 1, *, zero: bool = False) -> Shape:
+        out = Shape(*(math.ceil(side / stride) for side in x[:2]), filters)
+        kernel_size = kernel * kernel * x.channels * filters
+        self.weights(name, kernel_size, kernel_size * out.height * out.width)
+        return self._made(out, name)
+
+    def gate(self, x: Shape, name: str, bias: float) -> Shape:
+        out = self.conv(x, name, x.channels, 1)
+        self.parameters += x.channels
+        return out
+
+    def batch_norm(self, x: Shape, name: str, *, zero: bool = False) -> Shape:
+        self.parameters += 2 * x.channels
+        self.moving_statistics += 2 * x.channels
+        return x
+
+    def max_pool(self, x: Shape, name: str, size: int, stride: int, *, padding: int = 0) -> Shape:
+        return Shape(*((side + 2 * padding - size) // stride + 1 for side in x[:2]), x.channels)
+
+    def zero_padding(self, x: Shape, name: str, channels: int, stride: int) -> Shape:
+        return Shape(*(math.ceil(side / stride) for side in x[:2]), channels)
+
+    def relu(self, x: Shape, name: str) -> Shape:
+        return x
+
+    def add(self, x: Shape, y: Shape, name: str) -> Shape:
+        if x != y:
+            raise ValueError(f"{name} adds {x} to {y}")
+        return x
+
+    multiply = add
+
+    def scale(self, x: Shape, name: str, factor: float, offset: float = 0.0) -> Shape:
+        return x
+
+    def dropout(self, x: Shape, name: str, rate: float) -> Shape:
+        return x
+
+    drop_path = dropout
+
+    def _made(self, x: Shape, name: str) -> Shape:
+        if name.startswith("stage") and not name.endswith("_gate"):
+            self.stages[name.split("_")[0]] = x
+        return x

@@ -1,0 +1,117 @@
+"""What a named network is: a row of data that can be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .spec import Spec
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Architecture(Protocol):
+    """A named network. Calling it builds the model; its attributes say, without Keras, what will be built."""
+
+    __name__: str
+    classes: int
+    spec: Spec
+    respec: Callable[..., Spec]
+
+    def __call__(
+        self,
+        include_top: bool = True,
+        weights: Any = None,
+        input_tensor: Any = None,
+        input_shape: Any = None,
+        pooling: str | None = None,
+        classes: int = ...,
+        classifier_activation: Any = "softmax",
+        name: str = ...,
+        **choices: Any,
+    ) -> keras.Model: ...
+
+
+_DOC = """{name}: {summary}
+
+The arguments up to `name` are those of keras.applications, in its order, with one difference: `weights` defaults to
+None.
+
+Args:
+    include_top: end in average pooling and a dense layer; otherwise in the last map, see `pooling`.
+    weights: None for a random start, "imagenet", or the path of a weights file or of a `.keras` file.
+    input_tensor: a Keras tensor to build on, instead of a new input.
+    input_shape: (height, width, channels), or (channels, height, width) with "channels_first"; height and width may be
+        None and must be at least {smallest}.
+    pooling: without the top: None for the 4-D map, "avg" or "max" for a vector an image.
+    classes: number of classes.
+    classifier_activation: the activation on the logits; None to end in the logits.
+    name: the model's name.
+    **choices: what `keras_resnet.ResNet` takes beyond these: `data_format`, `dtype`, and every field of
+        `keras_resnet.Spec`, such as `shortcut="{shortcut}"`, `order="{order}"`, `stride_on="{stride_on}"`, which are
+        this network's.
+
+Returns:
+    A functional `keras.Model`; its output is (batch, {classes}) unless told otherwise.
+
+Raises:
+    ValueError: as `keras_resnet.ResNet` does.
+"""
+
+
+def architecture(
+    name: str, spec: Spec, classes: int, summary: str, respec: Callable[..., Spec] | None = None
+) -> Architecture:
+    """Makes the builder of a named network.
+
+    Args:
+        name: as a user imports it, "ResNet50".
+        spec: the network.
+        classes: how many classes it has unless told otherwise.
+        summary: what it is and which paper it is from, for the docstring.
+        respec: the network's spec under other choices, where that is more than replacing fields.
+    """
+    respec = respec or (lambda **choices: replace(spec, **choices))
+    of_spec = {field.name for field in fields(Spec)}
+
+    def build(
+        include_top: bool = True,
+        weights: Any = None,
+        input_tensor: Any = None,
+        input_shape: Any = None,
+        pooling: str | None = None,
+        classes: int = classes,
+        classifier_activation: Any = "softmax",
+        name: str = name.lower(),
+        **choices: Any,
+    ) -> keras.Model:
+        from .builder import ResNet  # imports Keras
+
+        chosen = respec(**{choice: choices.pop(choice) for choice in list(choices) if choice in of_spec})
+        return ResNet(
+            include_top=include_top,
+            weights=weights,
+            input_tensor=input_tensor,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            name=name,
+            **vars(chosen),
+            **choices,
+        )
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = _DOC.format(
+        name=name,
+        summary=summary,
+        smallest=spec.total_stride,
+        shortcut=spec.shortcut,
+        order=spec.order,
+        stride_on=spec.stride_on,
+        classes=classes,
+    )
+    build.spec, build.classes, build.respec = spec, classes, respec
+    return build

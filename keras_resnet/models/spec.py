@@ -1,0 +1,131 @@
+"""`Spec`: one residual network, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, STRIDES_ON, UNITS, Convolution
+
+
+def option(default: object, text: str) -> dataclasses.Field:
+    """A dataclass field with the line of help that the command line prints for it."""
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Every choice that makes a residual network, checked when it is made.
+
+    Raises:
+        ValueError: a choice that does not exist or that contradicts another; the message names what was received
+            and what is accepted.
+    """
+
+    stage_units: tuple[int, ...]
+    stage_filters: tuple[int, ...]
+    unit: str = option("basic", f"the residual unit: {', '.join(UNITS)}")
+    order: str = option("original", f"where batch norm and ReLU stand: {', '.join(ORDERS)}")
+    shortcut: str | None = option("B", "where the shape changes: A zero padding, B projection, C projection everywhere, "
+                                  "none for a plain net")  # fmt: skip
+    skip: str = option("identity", f"where it does not: {', '.join(SKIPS)}")
+    shortcut_scale: float | None = option(None, "constant_scaling: factor on the shortcut (0.5)")
+    residual_scale: float | None = option(None, "constant_scaling: factor on the residual (0.5)")
+    gate_bias: float | None = option(None, "exclusive_gating, shortcut_only_gating: the gate's initial bias (-6)")
+    skip_dropout: float | None = option(None, "dropout: share of the shortcut's values dropped (0.5)")
+    stem: str = option("imagenet", f"the first layers: {', '.join(STEMS)}")
+    downsample: str = option("stride", f"how a stage halves the map: {', '.join(DOWNSAMPLES)} (2x2, before the stage)")
+    stride_on: str = option("1x1", f"which convolution of a bottleneck unit strides: {', '.join(STRIDES_ON)}")
+    width: float = option(1.0, "factor on the filters of every stage, not of the stem")
+    zero_init_residual: bool = option(False, "start every residual at zero")
+    stochastic_depth: float = option(0.0, "share of samples for which the last residual is dropped; the others less")
+    bn_momentum: float = option(0.9, "share of the old value in batch norm's moving averages")
+    bn_epsilon: float = option(1e-5, "added to the variance in batch norm")
+
+    def __post_init__(self) -> None:
+        self._check_stages()
+        for name, accepted in (
+            ("unit", UNITS),
+            ("order", ORDERS),
+            ("shortcut", SHORTCUTS),
+            ("skip", SKIPS),
+            ("stem", STEMS),
+            ("downsample", DOWNSAMPLES),
+            ("stride_on", STRIDES_ON),
+        ):
+            _check_choice(name, getattr(self, name), accepted)
+        self._check_numbers()
+        self._check_skip()
+        if self.zero_init_residual and self.order == "relu_before_addition":
+            raise ValueError(
+                "`zero_init_residual=True` would switch every unit off for good with `order='relu_before_addition'`: "
+                "the ReLU behind a zero batch norm passes no gradient. Leave one of the two out."
+            )
+
+    def _check_stages(self) -> None:
+        for name in ("stage_units", "stage_filters"):
+            value = getattr(self, name)
+            if not isinstance(value, Iterable) or isinstance(value, str) or not (entries := tuple(value)):
+                raise ValueError(f"`{name}` must be a tuple of positive integers, one a stage. Received: {value!r}")
+            if any(not isinstance(entry, int) or entry < 1 for entry in entries):
+                raise ValueError(f"`{name}` must hold positive integers, one a stage. Received: {value!r}")
+            object.__setattr__(self, name, entries)
+        if len(self.stage_units) != len(self.stage_filters):
+            raise ValueError(
+                "`stage_units` and `stage_filters` must name the same number of stages. "
+                f"Received: {self.stage_units} and {self.stage_filters}"
+            )
+
+    def _check_numbers(self) -> None:
+        for name, low, high in (("stochastic_depth", 0, 1), ("bn_momentum", 0, 1), ("skip_dropout", 0, 1)):
+            value = getattr(self, name)
+            if value is not None and not low <= value < high:
+                raise ValueError(f"`{name}` must be at least {low} and below {high}. Received: {value!r}")
+        for name in ("width", "bn_epsilon"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above 0. Received: {getattr(self, name)!r}")
+        if self.shortcut is None and self.stochastic_depth:
+            raise ValueError(
+                "A plain net (`shortcut=None`) has no path around a unit, so `stochastic_depth` must be 0. "
+                f"Received: {self.stochastic_depth!r}"
+            )
+
+    def _check_skip(self) -> None:
+        if self.skip != "identity" and SHORTCUTS[self.shortcut].same != "skip":
+            raise ValueError(
+                f"`skip={self.skip!r}` needs `shortcut` 'A' or 'B': option C puts a projection everywhere and a plain "
+                f"net has no shortcut. Received: shortcut={self.shortcut!r}"
+            )
+        takes = SKIPS[self.skip].numbers
+        for name in sorted({number for skip in SKIPS.values() for number in skip.numbers}):
+            if getattr(self, name) is not None and name not in takes:
+                owners = [repr(skip) for skip, row in SKIPS.items() if name in row.numbers]
+                raise ValueError(f"`{name}` belongs to skip {' and '.join(owners)}. Received: skip={self.skip!r}")
+
+    def number(self, name: str) -> float:
+        """The value of a number of the skip: the one given, else its row's."""
+        given = getattr(self, name)
+        return SKIPS[self.skip].numbers[name] if given is None else given
+
+    @property
+    def convolutions(self) -> tuple[Convolution, ...]:
+        """The convolutions of one unit."""
+        return UNITS[self.unit]
+
+    @property
+    def depth(self) -> int:
+        """Weighted layers as the papers count them: convolutions and the dense layer, projections not."""
+        return sum(self.stage_units) * len(self.convolutions) + 2
+
+    @property
+    def total_stride(self) -> int:
+        """By how much the last stage's map is smaller than the image; also the smallest image the network takes."""
+        stem = STEMS[self.stem]
+        return stem.stride * (2 if stem.pool else 1) * 2 ** (len(self.stage_units) - 1)
+
+
+def _check_choice(name: str, value: object, accepted: Iterable[object]) -> None:
+    if value not in accepted:
+        choices = ", ".join(repr(choice) for choice in accepted)
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}")

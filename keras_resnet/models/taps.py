@@ -1,0 +1,80 @@
+"""Looking into a network: the outputs of its stages, its logits, and its logits at every position.
+
+Works on any model of this package by the names of its layers, also after it was saved and loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+
+def taps(model: keras.Model) -> dict[str, Any]:
+    """The named intermediate outputs of a network, in the order in which they are computed.
+
+    Args:
+        model: a model of this package.
+
+    Returns:
+        Keras tensors by name: "stem", "stage1", "stage2", ... (each the output of its last layer, so that its stride
+        doubles from stage to stage), "features" (what the head pools), and with a top "pooled" and "logits".
+    """
+    last: dict[str, keras.Layer] = {}
+    for layer in model.layers:
+        if match := re.match(r"(stem|stage\d+|head)_", layer.name):
+            last[match[1]] = layer
+    if not any(name.startswith("stage") for name in last):
+        raise ValueError(f"{model.name!r} has no layers named stage1_..., so it is no network of keras_resnet.")
+    found = {name: layer.output for name, layer in last.items() if name != "head"}
+    found["features"] = (last.get("head") or last[list(found)[-1]]).output
+    for layer in model.layers:
+        if layer.name == "logits":
+            found |= {"pooled": layer.input, "logits": layer.output}
+    return found
+
+
+def feature_extractor(model: keras.Model, names: Iterable[str] | None = None) -> keras.Model:
+    """A model that shares the network's weights and returns some of its taps by name.
+
+    Args:
+        model: a model of this package.
+        names: which taps; None for every stage, as a feature pyramid asks for.
+
+    Returns:
+        A `keras.Model` whose output is a dict of tensors by name.
+
+    Raises:
+        ValueError: a tap that the network does not have.
+    """
+    available = taps(model)
+    names = [name for name in available if name.startswith("stage")] if names is None else list(names)
+    if unknown := [name for name in names if name not in available]:
+        raise ValueError(f"{model.name!r} has the taps {', '.join(available)}. Received: {', '.join(map(str, unknown))}")
+    return keras.Model(model.inputs, {name: available[name] for name in names}, name=f"{model.name}_features")
+
+
+def dense_logits(model: keras.Model) -> keras.Model:
+    """The fully convolutional form (He et al. 2015, section 3.4): the dense layer applied at every position.
+
+    Args:
+        model: a model of this package with a top, best built for any size: `input_shape=(None, None, 3)`.
+
+    Returns:
+        A `keras.Model` that shares the network's weights. Its output is (batch, height, width, classes) logits with
+        "channels_last", (batch, classes, height, width) with "channels_first".
+
+    Raises:
+        ValueError: a model without a top.
+    """
+    available = taps(model)
+    if "logits" not in available:
+        raise ValueError(f"{model.name!r} has no logits. Build it with `include_top=True`.")
+    x, dense = available["features"], model.get_layer("logits")
+    if x.shape[-1] == dense.kernel.shape[0]:
+        x = dense(x)
+    else:  # the dense layer works on the last axis
+        x = keras.layers.Permute((3, 1, 2))(dense(keras.layers.Permute((2, 3, 1))(x)))
+    return keras.Model(model.inputs, x, name=f"{model.name}_dense")
