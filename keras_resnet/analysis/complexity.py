@@ -45,9 +45,7 @@ class Shape(NamedTuple):
     channels: int
 
 
-def count(
-    spec: Spec, classes: int | None = None, image_shape: Sequence[int] | None = None
-) -> Complexity:
+def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | None = None) -> Complexity:
     """Counts what a network costs.
 
     Args:

@@ -19,6 +19,7 @@ class Architecture(Protocol):
     classes: int
     spec: Spec
     respec: Callable[..., Spec]
+    published: dict[str, str]
 
     def __call__(
         self,
@@ -62,7 +63,12 @@ Raises:
 
 
 def architecture(
-    name: str, spec: Spec, classes: int, summary: str, respec: Callable[..., Spec] | None = None
+    name: str,
+    spec: Spec,
+    classes: int,
+    summary: str,
+    published: dict[str, str],
+    respec: Callable[..., Spec] | None = None,
 ) -> Architecture:
     """Makes the builder of a named network.
 
@@ -71,6 +77,7 @@ def architecture(
         spec: the network.
         classes: how many classes it has unless told otherwise.
         summary: what it is and which paper it is from, for the docstring.
+        published: what its paper prints of it: "parameters" or "macs" (the paper's FLOPs), as printed.
         respec: the network's spec under other choices, where that is more than replacing fields.
     """
     respec = respec or (lambda **choices: replace(spec, **choices))
@@ -113,5 +120,5 @@ def architecture(
         stride_on=spec.stride_on,
         classes=classes,
     )
-    build.spec, build.classes, build.respec = spec, classes, respec
+    build.spec, build.classes, build.respec, build.published = spec, classes, respec, published
     return build

@@ -141,9 +141,7 @@ def _image(
     return keras.Input(tuple(shape), name="image")
 
 
-def _check_shape(
-    shape: Sequence[int | None], spec: Spec, data_format: str, weights: Any, argument: str
-) -> None:
+def _check_shape(shape: Sequence[int | None], spec: Spec, data_format: str, weights: Any, argument: str) -> None:
     layout = "(height, width, channels)" if data_format == "channels_last" else "(channels, height, width)"
     if len(shape) != 3:
         raise ValueError(f"`{argument}` must have three dimensions, {layout}. Received: {tuple(shape)}")
@@ -151,7 +149,9 @@ def _check_shape(
     if channels is None or channels < 1:
         raise ValueError(f"`{argument}` must name its channels: {layout}. Received: {tuple(shape)}")
     if weights == "imagenet" and channels != 3:
-        raise ValueError(f"The input must have 3 channels for `weights='imagenet'`. Received: {argument}={tuple(shape)}")
+        raise ValueError(
+            f"The input must have 3 channels for `weights='imagenet'`. Received: {argument}={tuple(shape)}"
+        )
     if any(pixels is not None and pixels < spec.total_stride for pixels in size):
         raise ValueError(
             f"Input size must be at least {spec.total_stride}x{spec.total_stride}, the network's total stride. "

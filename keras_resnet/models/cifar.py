@@ -38,7 +38,9 @@ def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
     return Spec(stage_units=(n, n, n), stage_filters=(16, 32, 64), stem="cifar", unit=unit, **choices)
 
 
-def cifar_net(name: str, depth: int, unit: str = "basic", **choices: Any) -> Architecture:
+def cifar_net(
+    name: str, depth: int, unit: str = "basic", *, parameters: str | None = None, **choices: Any
+) -> Architecture:
     """A CIFAR network of any valid depth, under a name."""
     spec = cifar_spec(depth, unit, **choices)
 
@@ -50,15 +52,16 @@ def cifar_net(name: str, depth: int, unit: str = "basic", **choices: Any) -> Arc
 
     paper = "He et al. 2016" if "order" in choices or unit == "bottleneck" else "He et al. 2015, section 4.2"
     summary = f"{depth} weighted layers, {unit} units, for 32x32 images ({paper})."
-    return architecture(name, spec, classes=10, summary=summary, respec=respec)
+    published = {"parameters": parameters} if parameters else {}
+    return architecture(name, spec, classes=10, summary=summary, published=published, respec=respec)
 
 
-ResNet20 = cifar_net("ResNet20", 20)
-ResNet32 = cifar_net("ResNet32", 32)
-ResNet44 = cifar_net("ResNet44", 44)
-ResNet56 = cifar_net("ResNet56", 56)
-ResNet110 = cifar_net("ResNet110", 110)
-ResNet1202 = cifar_net("ResNet1202", 1202)
+ResNet20 = cifar_net("ResNet20", 20, parameters="0.27M")
+ResNet32 = cifar_net("ResNet32", 32, parameters="0.46M")
+ResNet44 = cifar_net("ResNet44", 44, parameters="0.66M")
+ResNet56 = cifar_net("ResNet56", 56, parameters="0.85M")
+ResNet110 = cifar_net("ResNet110", 110, parameters="1.7M")
+ResNet1202 = cifar_net("ResNet1202", 1202, parameters="19.4M")
 ResNet164 = cifar_net("ResNet164", 164, "bottleneck")
 ResNet1001 = cifar_net("ResNet1001", 1001, "bottleneck")
 
@@ -69,7 +72,7 @@ ResNet56V2 = cifar_net("ResNet56V2", 56, **V2)
 ResNet110V2 = cifar_net("ResNet110V2", 110, **V2)
 ResNet1202V2 = cifar_net("ResNet1202V2", 1202, **V2)
 ResNet164V2 = cifar_net("ResNet164V2", 164, "bottleneck", **V2)
-ResNet1001V2 = cifar_net("ResNet1001V2", 1001, "bottleneck", **V2)
+ResNet1001V2 = cifar_net("ResNet1001V2", 1001, "bottleneck", parameters="10.2M", **V2)
 
 PlainNet20 = cifar_net("PlainNet20", 20, **PLAIN)
 PlainNet32 = cifar_net("PlainNet32", 32, **PLAIN)

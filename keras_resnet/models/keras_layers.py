@@ -51,9 +51,9 @@ class KerasLayers:
             x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad", **self._spatial)(x)
             padding = "valid"
         initializer = "zeros" if zero else he_normal()
-        return self._conv(
-            filters, kernel, stride, padding, use_bias=False, kernel_initializer=initializer, name=name
-        )(x)
+        return self._conv(filters, kernel, stride, padding, use_bias=False, kernel_initializer=initializer, name=name)(
+            x
+        )
 
     def gate(self, x: Tensor, name: str, bias: float) -> Tensor:
         return self._conv(

@@ -6,6 +6,8 @@ command line lists them. A new idea from a new paper should cost one row here an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 # He et al. 2016, figure 4: what stands around the convolutions, written for a unit of two; "+" adds the shortcut.
@@ -48,7 +50,7 @@ SHORTCUTS = {
 class Skip(NamedTuple):
     shortcut: str  # what multiplies the shortcut
     residual: str  # what multiplies the residual
-    numbers: dict[str, float] = {}  # the numbers it takes, with what they are where none is given
+    numbers: Mapping[str, float] = MappingProxyType({})  # the numbers it takes, and what they are unless given
 
 
 # He et al. 2016, table 1. g is the gate sigmoid(W x + b), a 1x1 convolution.

@@ -64,9 +64,7 @@ def skip(
         "1 - g": lambda branch, part: layers.multiply(
             branch, layers.scale(gate, f"{name}_gate_complement", -1.0, 1.0), f"{part}_gated"
         ),
-        "conv": lambda branch, part: project(
-            layers, entry, name, layers.channels(branch), 1, normalised=normalised
-        ),
+        "conv": lambda branch, part: project(layers, entry, name, layers.channels(branch), 1, normalised=normalised),
         "dropout": lambda branch, part: layers.dropout(branch, f"{part}_dropout", spec.number("skip_dropout")),
         "shortcut_scale": lambda branch, part: layers.scale(branch, f"{part}_scale", spec.number("shortcut_scale")),
         "residual_scale": lambda branch, part: layers.scale(branch, f"{part}_scale", spec.number("residual_scale")),

@@ -27,8 +27,9 @@ class Spec:
     stage_filters: tuple[int, ...]
     unit: str = option("basic", f"the residual unit: {', '.join(UNITS)}")
     order: str = option("original", f"where batch norm and ReLU stand: {', '.join(ORDERS)}")
-    shortcut: str | None = option("B", "where the shape changes: A zero padding, B projection, C projection everywhere, "
-                                  "none for a plain net")  # fmt: skip
+    shortcut: str | None = option(
+        "B", "where the shape changes: A zero padding, B projection, C projection everywhere, none for a plain net"
+    )
     skip: str = option("identity", f"where it does not: {', '.join(SKIPS)}")
     shortcut_scale: float | None = option(None, "constant_scaling: factor on the shortcut (0.5)")
     residual_scale: float | None = option(None, "constant_scaling: factor on the residual (0.5)")

@@ -52,7 +52,9 @@ def feature_extractor(model: keras.Model, names: Iterable[str] | None = None) ->
     available = taps(model)
     names = [name for name in available if name.startswith("stage")] if names is None else list(names)
     if unknown := [name for name in names if name not in available]:
-        raise ValueError(f"{model.name!r} has the taps {', '.join(available)}. Received: {', '.join(map(str, unknown))}")
+        raise ValueError(
+            f"{model.name!r} has the taps {', '.join(available)}. Received: {', '.join(map(str, unknown))}"
+        )
     return keras.Model(model.inputs, {name: available[name] for name in names}, name=f"{model.name}_features")
 
 

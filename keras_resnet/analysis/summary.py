@@ -1,0 +1,81 @@
+"""What each network is and costs, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..models.architectures import Architecture
+from .complexity import count
+
+COLUMNS = {
+    "network": "network",
+    "layers": "layers",
+    "unit": "unit",
+    "order": "order",
+    "shortcut": "shortcut",
+    "units": "units",
+    "parameters": "parameters",
+    "paper_parameters": "paper",
+    "macs": "MACs",
+    "paper_macs": "paper",
+}
+
+
+def describe(
+    architecture: Architecture,
+    choices: dict[str, Any] | None = None,
+    classes: int | None = None,
+    image_size: int | None = None,
+) -> dict[str, Any]:
+    """One network as a row.
+
+    Args:
+        architecture: a named network.
+        choices: fields of `Spec` that differ from the named network's.
+        classes: number of classes; None for the network's own.
+        image_size: pixels; None for what its stem is made for.
+
+    Returns:
+        The columns of `COLUMNS`, and what each stage puts out. What the paper prints is "" where it prints nothing,
+        or where the network is not the paper's.
+    """
+    spec = architecture.respec(**(choices or {}))
+    cost = count(spec, classes or architecture.classes, (image_size, image_size, 3) if image_size else None)
+    same = spec == architecture.spec and classes in (None, architecture.classes) and image_size is None
+    published = architecture.published if same else {}
+    return {
+        "network": architecture.__name__,
+        "layers": cost.layers,
+        "unit": spec.unit,
+        "order": spec.order,
+        "shortcut": spec.shortcut or "none",
+        "units": "-".join(map(str, spec.stage_units)),
+        "parameters": cost.parameters,
+        "paper_parameters": published.get("parameters", ""),
+        "macs": cost.macs,
+        "paper_macs": published.get("macs", ""),
+        "stage_outputs": [list(shape) for shape in cost.output_shapes],
+    }
+
+
+def table(rows: Sequence[dict[str, Any]], *, markdown: bool = False) -> str:
+    """Rows of `describe` as text in columns, or as a Markdown table."""
+    body = [[_text(row[column]) for column in COLUMNS] for row in rows]
+    heads = list(COLUMNS.values())
+    widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
+    right = [column in ("layers", "parameters", "macs") for column in COLUMNS]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(cells, widths, right, strict=True)
+        ]
+        return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded).rstrip()
+
+    rule = ["-" * (width - 1) + (":" if to_right else "-") for width, to_right in zip(widths, right, strict=True)]
+    return "\n".join(line(cells) for cells in (heads, *([rule] if markdown else []), *body))
+
+
+def _text(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

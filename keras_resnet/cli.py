@@ -1,0 +1,216 @@
+"""The `keras-resnet` command: parses, calls, prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import backend
+from .analysis.summary import describe, table
+from .models.catalog import ARCHITECTURES, find
+from .models.spec import Spec
+from .options import Parser, add_options, given
+from .training.recipe import RECIPES, Recipe, recipe_for
+from .version import __version__
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Returns:
+        0; 1 when a run diverged; 2 after a mistake of the user's, told in one line; 130 when interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        if "backend" in arguments:
+            backend.settle(arguments.backend)
+        return arguments.run(arguments)
+    except (ValueError, OSError) as error:
+        if not _on_purpose(error):
+            raise
+        print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nkeras-resnet: stopped", file=sys.stderr)
+        return 130
+
+
+def _on_purpose(error: BaseException) -> bool:
+    """Whether this package raised the error, or the file system; any other is a bug, whose traceback is wanted."""
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    return isinstance(error, OSError) or Path(raised_in).is_relative_to(PACKAGE)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="keras-resnet", description="Residual networks of He et al. 2015 and 2016 in Keras 3.")
+    parser.add_argument("--version", action="version", version=f"keras-resnet {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], what: str, example: str) -> Parser:
+        made = commands.add_parser(
+            name,
+            help=what,
+            description=what,
+            epilog=f"example: keras-resnet {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        made.add_argument("--json", action="store_true", help="print JSON")
+        return made
+
+    def backend_option(made: Parser) -> None:
+        made.add_argument(
+            "--backend", metavar="NAME", help="tensorflow, jax or torch [KERAS_BACKEND, else the first installed]"
+        )
+
+    network = "what differs from the named network"
+    summary = command(
+        "summary",
+        _summary,
+        "Parameters, multiply-adds and layers of every network, or of some, beside what the papers print.",
+        "summary resnet34 --shortcut C",
+    )
+    summary.add_argument("names", nargs="*", metavar="NAME", help="networks, such as resnet50; all if none is named")
+    summary.add_argument("--classes", type=int, metavar="N", help="classes [10 for CIFAR nets, 1000 for ImageNet's]")
+    summary.add_argument("--image-size", type=int, metavar="N", help="pixels [32 for CIFAR nets, 224 for ImageNet's]")
+    summary.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    add_options(summary.add_argument_group(network), Spec, defaults=False)
+
+    train = command(
+        "train",
+        _train,
+        "Trains a network; run again with the same folder, goes on where it stopped.",
+        "train cifar10 --model resnet56 --shortcut A --out runs/resnet56",
+    )
+    train.add_argument("dataset", nargs="?", help="digits, cifar10 or cifar100 [the one in --recipe's file]")
+    train.add_argument("--out", metavar="FOLDER", help="the run's folder [runs/DATASET-MODEL]")
+    train.add_argument(
+        "--recipe", default="paper", metavar="NAME", help=f"{', '.join(RECIPES)}, or a recipe.json [paper]"
+    )
+    backend_option(train)
+    add_options(train.add_argument_group("the recipe"), Recipe)
+    add_options(train.add_argument_group(network), Spec, defaults=False)
+
+    evaluate = command(
+        "evaluate",
+        _evaluate,
+        "Tests a trained network on a data set: every image once, as it is.",
+        "evaluate runs/cifar10-resnet20 cifar10",
+    )
+    evaluate.add_argument("model", help="a .keras file or a run folder")
+    evaluate.add_argument("dataset", help="digits, cifar10 or cifar100")
+    evaluate.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
+    evaluate.add_argument("--split", choices=("test", "train"), default="test", help="which images [test]")
+    evaluate.add_argument("--batch-size", type=int, default=500, metavar="N", help="images at a time [500]")
+    backend_option(evaluate)
+
+    predict = command(
+        "predict",
+        _predict,
+        "Names the most probable classes of an image, of a folder's images, or of a .npy array's.",
+        "predict runs/cifar10-resnet20 photo.jpg --top 3",
+    )
+    predict.add_argument("model", help="a .keras file or a run folder")
+    predict.add_argument("source", help="an image, a folder of images, or a .npy file")
+    predict.add_argument("--top", type=int, default=5, metavar="N", help="classes to name [5]")
+    backend_option(predict)
+    return parser
+
+
+def _help_of(field: str) -> str:
+    return Recipe.__dataclass_fields__[field].metadata["help"]
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    choices = given(arguments, Spec)
+    networks = [find(name) for name in arguments.names] or list(ARCHITECTURES.values())
+    rows = [describe(network, choices, arguments.classes, arguments.image_size) for network in networks]
+    print(json.dumps(rows, indent=2) if arguments.json else table(rows, markdown=arguments.markdown))
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
+    out = Path(arguments.out or f"runs/{recipe.dataset}-{recipe.model}")
+    from .training.callbacks import DivergedError
+    from .training.run import train
+
+    try:
+        summary = train(recipe, out, say=lambda line: print(line, file=sys.stderr, flush=True))
+    except DivergedError as error:
+        print(
+            f"keras-resnet: training diverged: {error}. The checkpoints of the epochs before are in {out}/checkpoints; "
+            "a lower --learning-rate often helps.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nkeras-resnet: stopped. The same command goes on from the last whole epoch in {out}.", file=sys.stderr)
+        return 130
+    split = "validation" if "validation_error" in summary else "test"
+    if arguments.json:
+        print(json.dumps(summary, indent=2))
+        return 0
+    print(
+        f"\n{recipe.model} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
+        f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n\n"
+        f"Look at   {out}/curves.png     error, loss and learning rate\n"
+        f"          {out}/history.csv    a row an epoch\n"
+        f"          {out}/model.keras    the network; it takes raw images\n"
+        f"Try       keras-resnet evaluate {out} {recipe.dataset}\n"
+        f"          keras-resnet predict {out} IMAGE\n"
+        f"          keras-resnet train {recipe.dataset} --model plainnet56 --epochs {summary['epochs']}    "
+        "why depth failed without shortcuts"
+    )
+    return 0
+
+
+def _model_file(argument: str) -> Path:
+    path = Path(argument)
+    return path / "model.keras" if path.is_dir() else path
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from .data import load
+    from .evaluation.single_view import evaluate
+    from .saving import load as load_model
+
+    model, _ = load_model(_model_file(arguments.model))
+    data = load(arguments.dataset, arguments.data_dir)
+    images, labels = (data.x_test, data.y_test) if arguments.split == "test" else (data.x_train, data.y_train)
+    verbose = int(sys.stderr.isatty() and not arguments.json)
+    result = evaluate(model, images, labels, batch_size=arguments.batch_size, verbose=verbose)
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+    else:
+        speed = result["images"] / max(result["seconds"], 0.01)
+        print(
+            f"{result['images']:,} images, {result['wrong']:,} wrong: top-1 error {result['error']:.2f} %, "
+            f"top-5 error {result['top5_error']:.2f} % ({speed:,.0f} images/s)"
+        )
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from .evaluation.prediction import predict
+    from .saving import load as load_model
+
+    model, info = load_model(_model_file(arguments.model))
+    results = predict(model, arguments.source, info.get("class_names"), arguments.top)
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+        return 0
+    for result in results:
+        classes = ", ".join(f"{row['name']} {100 * row['probability']:.1f} %" for row in result["classes"])
+        print(f"{result['image']}: {classes}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What a network takes an image for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..data.images import list_images, read_image, resize_to
+
+BATCH = 64
+
+
+def predict(
+    model: keras.Model, source: str | Path, class_names: list[str] | None = None, top: int = 5
+) -> list[dict[str, Any]]:
+    """Names the most probable classes of a picture, of every picture in a folder, or of every image in an array.
+
+    Args:
+        model: takes raw images of 0 to 255, gives a probability a class.
+        source: an image file, a folder, or a `.npy` file of one image or of (n, height, width, channels).
+            Pictures of another size are resized and cropped to the network's.
+        class_names: a name a class; None for the classes' numbers.
+        top: how many classes to name.
+
+    Returns:
+        A dict an image, in order: "image" (its path, or path[index]) and "classes", the most probable first, each with
+        "class", "name" and "probability".
+
+    Raises:
+        ValueError: a source that is not there, or an image that does not decode; the message names it.
+    """
+    classes = model.output_shape[-1]
+    names = class_names or [str(number) for number in range(classes)]
+    if len(names) != classes:
+        raise ValueError(f"{model.name!r} has {classes} classes. Received: {len(names)} class names")
+    if not top >= 1:
+        raise ValueError(f"`top` must be at least 1. Received: {top}")
+    results: list[dict[str, Any]] = []
+    batch: list[tuple[str, np.ndarray]] = []
+    for item in _images(Path(source), tuple(model.input_shape[1:])):
+        batch.append(item)
+        if len(batch) == BATCH:
+            results += _named(model, batch, names, top)
+            batch = []
+    return results + (_named(model, batch, names, top) if batch else [])
+
+
+def _images(source: Path, shape: tuple[int | None, int | None, int]) -> Iterator[tuple[str, np.ndarray]]:
+    height, width, channels = shape
+    if source.suffix == ".npy":
+        for index, image in enumerate(_array(source)):
+            yield f"{source}[{index}]", resize_to(image, height or image.shape[0], width or image.shape[1], channels)
+        return
+    for path in list_images(source) if source.is_dir() else [source]:
+        image = read_image(path)
+        yield str(path), resize_to(image, height or 224, width or 224, channels)
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} is no array of images: {error}") from error
+    if array.ndim == 3:
+        array = array[None]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not len(array):
+        raise ValueError(
+            f"{str(path)!r} must hold images as (n, height, width, channels) with 1 or 3 channels. "
+            f"Received: {array.shape}"
+        )
+    if array.dtype != np.uint8:
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
+            raise ValueError(f"{str(path)!r} must hold values of 0 to 255. Received: {array.dtype}")
+        array = np.rint(array).astype("uint8")
+    return array
+
+
+def _named(model: keras.Model, batch: list[tuple[str, np.ndarray]], names: list[str], top: int) -> list[dict[str, Any]]:
+    probabilities = np.asarray(model.predict(np.stack([image for _, image in batch]), verbose=0), dtype="float64")
+    return [
+        {
+            "image": label,
+            "classes": [
+                {"class": int(number), "name": names[number], "probability": round(float(row[number]), 6)}
+                for number in np.argsort(-row, kind="stable")[:top]
+            ],
+        }
+        for (label, _), row in zip(batch, probabilities, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Training: the recipe, what carries it out, and the folder that a run leaves."""

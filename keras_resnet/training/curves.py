@@ -1,0 +1,66 @@
+"""The picture of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+TRAIN, TEST = "#9aa5b1", "#c8102e"
+
+
+def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
+    """Draws error, loss and learning rate over the epochs, as the papers' figures do: thin in training, bold in test.
+
+    Args:
+        history: a run's rows, one an epoch.
+        path: the PNG file to write.
+        title: what stands above the picture.
+    """
+    split = "validation" if "validation_error" in history[0] else "test"
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(9.6, 5.4), dpi=150, layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=(4, 1))
+    panels = {
+        "error": figure.add_subplot(grid[0, 0]),
+        "loss": figure.add_subplot(grid[0, 1]),
+    }
+    marker = "o" if len(epochs) < 3 else None
+    for quantity, axes in panels.items():
+        train = [row[f"train_{quantity}"] for row in history]
+        test = [row[f"{split}_{quantity}"] for row in history]
+        axes.plot(epochs, train, color=TRAIN, linewidth=1.2, marker=marker, label="training")
+        axes.plot(epochs, test, color=TEST, linewidth=1.8, marker=marker, label=split)
+        axes.set_title(f"top-1 {quantity}" if quantity == "error" else "loss (cross-entropy)", fontsize=10)
+        axes.set_ylim(0, 1.05 * _upper(test + train))
+        axes.legend(frameon=False)
+    panels["error"].yaxis.set_major_formatter(PercentFormatter(decimals=0))
+    final = history[-1][f"{split}_error"]
+    panels["error"].annotate(
+        f"{final:.2f} %",
+        (epochs[-1], final),
+        textcoords="offset points",
+        xytext=(-6, 10),
+        ha="right",
+        color=TEST,
+        weight="bold",
+    )
+    rate = figure.add_subplot(grid[1, :])
+    rate.plot(epochs, [row["learning_rate"] for row in history], color="#1f2933", drawstyle="steps-pre", marker=marker)
+    rate.set_title("learning rate at the end of the epoch", fontsize=10)
+    rate.set_yscale("log")
+    rate.set_xlabel("epoch")
+    for axes in (*panels.values(), rate):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path)
+
+
+def _upper(values: list[float]) -> float:
+    """The top of the axis: a few wild epochs at the start do not flatten all the others."""
+    ordered = sorted(values)
+    return max(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 1e-6)

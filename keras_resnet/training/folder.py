@@ -1,0 +1,141 @@
+"""The folder that a run leaves, and how a run goes on from it.
+
+    recipe.json    everything that decides the run
+    history.csv    a row an epoch
+    curves.png     the same as a picture
+    model.keras    the trained network, which takes raw images
+    summary.json   the result; written last, so a folder without it is a run that did not end
+    checkpoints/   the last two epochs, each one file: weights, optimizer, history, state
+
+Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from .. import saving
+from .curves import draw_curves
+from .recipe import Recipe, as_json
+
+KEPT_CHECKPOINTS = 2
+SECONDS_BETWEEN_PICTURES = 60
+
+
+class RunFolder:
+    """A run's folder.
+
+    Args:
+        path: the folder; it is made when something is written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.recipe, self.history, self.curves, self.model, self.summary = (
+            self.path / name for name in ("recipe.json", "history.csv", "curves.png", "model.keras", "summary.json")
+        )
+        self.checkpoints = self.path / "checkpoints"
+        self._title, self._drawn = self.path.name, time.monotonic()
+
+    def check(self, recipe: Recipe) -> None:
+        """Makes sure that this recipe may write here.
+
+        Raises:
+            ValueError: the path is no folder, holds something else than a run, or a run of another recipe.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise ValueError(f"{str(self.path)!r} is a file, not a run folder. Choose another with --out.")
+        if not self.recipe.exists():
+            if any(self.path.iterdir()):
+                raise ValueError(
+                    f"{str(self.path)!r} holds files but no recipe.json. Choose another folder with --out."
+                )
+            return
+        try:
+            there = json.loads(self.recipe.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{str(self.recipe)!r} is damaged: {error}. Choose another folder with --out.") from error
+        here = as_json(recipe)
+        differing = sorted(
+            name for name in here.keys() | there.keys() if name != "data_dir" and here.get(name) != there.get(name)
+        )
+        if differing:
+            changes = ", ".join(f"{name} {there.get(name)!r} there, {here.get(name)!r} now" for name in differing)
+            raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
+
+    def begin(self, recipe: Recipe) -> None:
+        """Writes the recipe down."""
+        self._title = f"{recipe.model} on {recipe.dataset}"
+        saving.write_json(self.recipe, as_json(recipe))
+
+    def finished(self) -> dict[str, Any] | None:
+        """The summary of a run that ended, or None."""
+        return json.loads(self.summary.read_text(encoding="utf-8")) if self.summary.exists() else None
+
+    def write_checkpoint(self, model: keras.Model, history: list[dict[str, Any]], state: dict[str, Any]) -> None:
+        """Keeps everything that the run needs to go on behind the last epoch of its history."""
+        info = {"history": history, "state": state, "seeds": [value.tolist() for value in _seed_states(model)]}
+        saving.save(model, self.checkpoints / f"epoch_{len(history):04d}.keras", info)
+        for old in self._newest_first()[KEPT_CHECKPOINTS:]:
+            old.unlink()
+
+    def restore(self, model: keras.Model) -> dict[str, Any] | None:
+        """Takes a compiled model back to the end of the last whole epoch.
+
+        Returns:
+            `history` and `state` as `write_checkpoint` was given them; None where no epoch has ended yet.
+
+        Raises:
+            ValueError: the checkpoints are of another network, or none of them is whole.
+        """
+        checkpoints = self._newest_first()
+        problems = []
+        for path in checkpoints:
+            try:
+                info = saving.read_info(path)
+                if not info:
+                    raise ValueError(f"{str(path)!r} is no checkpoint of a run")
+                model.optimizer.build(model.trainable_variables)
+                model.load_weights(path)
+            except (ValueError, KeyError, OSError) as error:
+                problems.append(" ".join(str(error).split())[:200])
+                continue
+            for variable, value in zip(_seed_variables(model), info["seeds"], strict=True):
+                variable.assign(np.asarray(value, dtype="uint32"))
+            return info
+        if problems:
+            raise ValueError(f"No checkpoint in {str(self.checkpoints)!r} fits this run: {problems[0]}")
+        return None
+
+    def write_history(self, history: list[dict[str, Any]], *, last: bool = False) -> None:
+        """Writes `history.csv`, and the picture of it at the last epoch or when the old one is a minute old."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        saving.write_text(self.history, text.getvalue())
+        if last or time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
+            saving.write_atomically(self.curves, lambda path: draw_curves(history, path, self._title))
+            self._drawn = time.monotonic()
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.checkpoints.glob("epoch_*.keras"), reverse=True)
+
+
+def _seed_variables(model: keras.Model) -> list[keras.Variable]:
+    """The states of the random generators of dropout, which Keras does not save with the weights."""
+    return [variable for variable in model.non_trainable_variables if "seed_generator" in variable.path]
+
+
+def _seed_states(model: keras.Model) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in _seed_variables(model)]
