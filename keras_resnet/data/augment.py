@@ -1,0 +1,168 @@
+"""The papers' augmentation, in NumPy, as a pure function of (seed, epoch, batch index)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
+
+
+def pad_crop_flip(
+    images: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    pad: int,
+    flip: bool,
+    fill: ArrayLike,
+) -> np.ndarray:
+    """Mirrors an image or not, by chance, pads its sides and cuts a random window of the original size.
+
+    This is the CIFAR augmentation of He et al. 2015, section 4.2, with pad=4. The paper subtracts the mean
+    first and then pads with zeros. Here the mean is subtracted inside the model, which takes raw images, so
+    the border is filled with the training set's mean colour, and that the model maps to (about) zero.
+
+    Args:
+        images: uint8 (N, H, W, C); left as they are.
+        rng: Draws the windows and the mirrored images, independently and uniformly.
+        pad: Pixels added to each side; 0 cuts nothing.
+        flip: Whether to mirror left and right, each image with probability one half.
+        fill: The border's colour, C values from 0 to 255, such as `Dataset.mean_color`.
+
+    Returns:
+        New images of the same shape and type.
+    """
+    images = np.ascontiguousarray(images)
+    count, height, width, channels = images.shape
+    padded = np.empty((count, height + 2 * pad, (width + 2 * pad) * channels), images.dtype)
+    padded[:] = np.tile(_color(fill, images), width + 2 * pad)  # by rows: 16 times as fast as by pixels
+    padded = padded.reshape(count, height + 2 * pad, width + 2 * pad, channels)
+    inner = np.s_[:, pad : pad + height, pad : pad + width]
+    padded[inner] = images
+    if flip:
+        mirrored = rng.random((count, 1, 1)) < 0.5
+        np.copyto(_pixels(padded)[inner], _pixels(images)[:, :, ::-1], where=mirrored)
+    # A view of every window of every image: (N, 2 pad + 1, 2 pad + 1, H, W, C).
+    windows = sliding_window_view(padded, (height, width, channels), axis=(1, 2, 3))[:, :, :, 0]
+    top, left = rng.integers(0, 2 * pad + 1, (2, count))
+    return windows[np.arange(count), top, left]
+
+
+def cut_out(images: np.ndarray, rng: np.random.Generator, *, size: int, fill: ArrayLike) -> np.ndarray:
+    """Erases a square of every image (cutout, DeVries & Taylor 2017).
+
+    The square's centre is any pixel of the image, so that parts of the square may lie outside.
+
+    Args:
+        images: uint8 (N, H, W, C); left as they are.
+        rng: Draws the centres, uniformly.
+        size: The square's side in pixels; the publication has 16 for CIFAR-10 and 8 for CIFAR-100.
+        fill: The colour of the erased square, C values from 0 to 255.
+
+    Returns:
+        New images of the same shape and type.
+    """
+    count, height, width, _ = images.shape
+    rows = _spans(rng.integers(0, height, count), size, height)
+    columns = _spans(rng.integers(0, width, count), size, width)
+    erased = images.copy()
+    square = rows[:, :, np.newaxis] & columns[:, np.newaxis, :]
+    np.copyto(_pixels(erased), _pixels(_color(fill, images)), where=square)
+    return erased
+
+
+def _spans(centers: np.ndarray, size: int, length: int) -> np.ndarray:
+    """A mask (N, length) of the `size` positions about each centre."""
+    offsets = np.arange(length) - (centers - size // 2)[:, np.newaxis]
+    return (offsets >= 0) & (offsets < size)
+
+
+def _color(fill: ArrayLike, images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(fill, images.dtype), images.shape[-1:]))
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """A view (..., H, W) whose items are whole pixels: these are copied 3 times as fast as their bytes."""
+    return images.view(f"V{images.shape[-1] * images.itemsize}")[..., 0]
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """The number of whole batches in `count` images, and one where there are fewer than a batch."""
+    return max(1, count // batch_size)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingBatches:
+    """Shuffled, augmented batches for training, each one a pure function of (seed, epoch, index).
+
+    A run that is resumed at the start of an epoch sees exactly what an uninterrupted one would have seen.
+    The images that an epoch's whole batches leave over are dropped, other ones in every epoch. Where there
+    are fewer images than a batch, a batch is all of them.
+
+    Attributes:
+        images: uint8 (N, H, W, C), N at least 1.
+        labels: (N,).
+        batch_size: Images a batch, at least 1.
+        seed: A non-negative integer.
+        pad, flip, fill: As `pad_crop_flip` takes them.
+        cutout: The side of the square that `cut_out` erases, in pixels; 0 erases nothing.
+
+    Raises:
+        ValueError: If there are no images, not as many labels, or the batch size is below 1.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    batch_size: int
+    seed: int
+    pad: int
+    flip: bool
+    fill: ArrayLike
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.images) == len(self.labels):
+            raise ValueError(
+                f"TrainingBatches got {len(self.images)} images and {len(self.labels)} labels: "
+                "accepted are as many labels as images, and at least one"
+            )
+        if self.batch_size < 1:
+            raise ValueError(f"TrainingBatches got batch_size={self.batch_size}: accepted are 1 and above")
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return steps_per_epoch(len(self.images), self.batch_size)
+
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns batch `index`, from 0, of epoch `epoch`: uint8 (batch, H, W, C) and labels (batch,).
+
+        Raises:
+            IndexError: If the epoch has no such batch.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of an epoch of {len(self)} batches")
+        return self._augmented(self._order(epoch), epoch, index)
+
+    def stream(self, start_epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields the batches of epoch `start_epoch`, then those of the next, without end."""
+        epoch = start_epoch
+        while True:
+            order = self._order(epoch)
+            for index in range(len(self)):
+                yield self._augmented(order, epoch, index)
+            epoch += 1
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return self._rng(epoch).permutation(len(self.images))
+
+    def _augmented(self, order: np.ndarray, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+        rng = self._rng(epoch, index)
+        images = pad_crop_flip(self.images[chosen], rng, pad=self.pad, flip=self.flip, fill=self.fill)
+        if self.cutout:
+            images = cut_out(images, rng, size=self.cutout, fill=self.fill)
+        return images, self.labels[chosen]
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        # As a spawn key: as plain entropy, (epoch,) and (epoch, 0) would seed the same generator.
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))

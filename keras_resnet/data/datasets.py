@@ -1,0 +1,170 @@
+"""Data sets by name, as arrays in memory: a data set is a row of `DATASETS`."""
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from .errors import DataError
+from .prepared import Arrays, read_prepared
+
+_CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
+_CIFAR100_NAMES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images in memory, to train on and to test on.
+
+    Attributes:
+        name: A key of `DATASETS`.
+        x_train, x_test: uint8 (N, H, W, C), raw values 0 to 255, RGB or one grey channel.
+        y_train, y_test: int32 (N,), indices into `class_names`.
+        class_names: One name a class.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of every image."""
+        return self.x_train.shape[1:]
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def mean_image(self) -> np.ndarray:
+        """The per-pixel mean of the training images, float64 (H, W, C), which the papers subtract."""
+        return self.x_train.mean(axis=0)
+
+    @property
+    def mean_color(self) -> np.ndarray:
+        """The mean colour of the training images, uint8 (C,), which augmentation fills borders with."""
+        return np.rint(self.mean_image.mean(axis=(0, 1))).astype(np.uint8)
+
+    def hold_out(self, count: int, seed: int) -> "Dataset":
+        """Moves a random `count` of the training images to the test side, in place of the test images.
+
+        This is the split to choose by (He et al. 2015, section 4.2: 45k/5k of CIFAR-10's 50k training
+        images); the official test images are then neither trained nor tested on.
+
+        Args:
+            count: How many images to hold out; at least 1 and fewer than there are training images.
+            seed: The same seed holds out the same images.
+
+        Raises:
+            DataError: If `count` is out of range.
+        """
+        total = len(self.x_train)
+        if not 0 < count < total:
+            raise DataError(
+                f"hold_out(count={count}) of {self.name}: accepted are 1 to {total - 1}, "
+                f"since it has {total} training images"
+            )
+        order = np.random.default_rng(seed).permutation(total)
+        held, kept = np.sort(order[:count]), np.sort(order[count:])
+        return replace(
+            self,
+            x_train=self.x_train[kept],
+            y_train=self.y_train[kept],
+            x_test=self.x_train[held],
+            y_test=self.y_train[held],
+        )
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """What is known of a data set before it is read.
+
+    Attributes:
+        description: What it is, in a line.
+        class_names: One name a class, in the order of the labels.
+        read: From `data_dir` to the arrays x_train, y_train, x_test, y_test.
+        pad, flip: The default augmentation, as `pad_crop_flip` takes it.
+    """
+
+    description: str
+    class_names: tuple[str, ...]
+    read: Callable[[str | os.PathLike[str] | None], Arrays]
+    pad: int
+    flip: bool
+
+
+def _read_digits(_data_dir: str | os.PathLike[str] | None) -> Arrays:
+    """The 1,797 digits that scikit-learn embeds, 360 of them as the test set.
+
+    The digits are sorted by class and every fifth is a test image: a split that is even over the classes,
+    and that no seed, global generator or version can move, since nothing is drawn.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    labels = digits.target.astype(np.int32)
+    test = np.zeros(len(labels), bool)
+    test[np.argsort(labels, kind="stable")[::5]] = True
+    return images[~test], labels[~test], images[test], labels[test]
+
+
+DATASETS: dict[str, DatasetRow] = {
+    "digits": DatasetRow(
+        "1,797 handwritten digits, 8x8 grey, embedded in scikit-learn; every fifth is a test image",
+        tuple("0123456789"),
+        _read_digits,
+        pad=1,
+        flip=False,  # a mirrored digit is another sign
+    ),
+    "cifar10": DatasetRow(
+        "CIFAR-10: 60,000 photographs, 32x32 RGB, 10 classes, the official 10,000 as test images",
+        tuple(_CIFAR10_NAMES.split()),
+        partial(read_prepared, "cifar10"),
+        pad=4,
+        flip=True,
+    ),
+    "cifar100": DatasetRow(
+        "CIFAR-100: 60,000 photographs, 32x32 RGB, 100 fine classes, the official 10,000 as test images",
+        tuple(_CIFAR100_NAMES.split()),
+        partial(read_prepared, "cifar100"),
+        pad=4,
+        flip=True,
+    ),
+}
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Reads a data set into memory. Every call returns the same images in the same order.
+
+    Args:
+        name: A key of `DATASETS`.
+        data_dir: The folder in which tensorflow-datasets keeps its sets, by default its own
+            (`TFDS_DATA_DIR`, else `~/tensorflow_datasets`). A set that is not there yet is downloaded and
+            prepared, which needs TensorFlow; reading a prepared one does not. "digits" needs no folder.
+
+    Raises:
+        DataError: If the name is unknown, or the set can be neither read nor prepared.
+    """
+    if name not in DATASETS:
+        nearest = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise DataError(f"unknown data set {name!r}: accepted are {', '.join(map(repr, DATASETS))}{hint}")
+    row = DATASETS[name]
+    return Dataset(name, *row.read(data_dir), row.class_names)

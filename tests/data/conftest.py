@@ -1,0 +1,132 @@
+"""What the tests of the data room share: ../shared, small prepared sets, and processes without TensorFlow."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT / ".." / "shared"
+
+# The data room alone: the package's own __init__ would bring Keras, whose backend may be TensorFlow.
+ALONE = f"""
+import sys, types
+from importlib.machinery import PathFinder
+
+package = types.ModuleType("keras_resnet")
+package.__path__ = [{str(ROOT / "keras_resnet")!r}]
+sys.modules["keras_resnet"] = package
+"""
+
+# As on a machine without TensorFlow.
+WITHOUT_TENSORFLOW = """
+class WithoutTensorFlow:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        absent = name.partition(".")[0] == "tensorflow"
+        return None if absent else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutTensorFlow
+"""
+
+
+@pytest.fixture(scope="session")
+def tfds_dir() -> Path:
+    """The folder of ../shared that holds CIFAR-10 as tensorflow-datasets prepares it."""
+    folder = SHARED / "data" / "tfds"
+    if not folder.is_dir():
+        pytest.skip("../shared/data/tfds is absent")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def alone():
+    """The command that runs a program in a fresh process, with the data room alone.
+
+    TensorFlow is absent there unless asked for.
+    """
+
+    def command(program: str, tensorflow: bool = False) -> list[str]:
+        return [sys.executable, "-c", (ALONE if tensorflow else ALONE + WITHOUT_TENSORFLOW) + program]
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def run_alone(alone):
+    """Runs such a program; returns what it printed. Nothing may come out on stderr."""
+
+    def run(program: str, tensorflow: bool = False, **environment: str) -> str:
+        done = subprocess.run(
+            alone(program, tensorflow),
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.strip()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def write_cifar10():
+    """The function that writes a small prepared CIFAR-10."""
+    return _write_cifar10
+
+
+def _write_cifar10(root: Path, replace: dict[int, bytes] | None = None) -> dict[str, tuple]:
+    """Writes a prepared CIFAR-10 of 12 + 6 noise images, two shards a split, without tensorflow-datasets.
+
+    `replace` gives the bytes to store in place of some test images. Returns (images, labels) by split.
+    """
+    folder = root / "cifar10" / "3.0.2"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    written, split_infos = {}, []
+    for split, lengths in (("train", (7, 5)), ("test", (4, 2))):
+        images = rng.integers(0, 256, (sum(lengths), 32, 32, 3), dtype=np.uint8)
+        labels = rng.integers(0, 10, sum(lengths))
+        written[split] = images, labels
+        stored = [cv2.imencode(".png", image[..., ::-1])[1].tobytes() for image in images]
+        if split == "test":
+            for index, data in (replace or {}).items():
+                stored[index] = data
+        first = 0
+        for shard, length in enumerate(lengths):
+            path = folder / f"cifar10-{split}.array_record-{shard:05d}-of-{len(lengths):05d}"
+            writer = ArrayRecordWriter(str(path), "group_size:1")
+            for key in range(first, first + length):
+                example = tf_example_pb2.Example()
+                feature = example.features.feature
+                feature["image"].bytes_list.value.append(stored[key])
+                feature["label"].int64_list.value.append(labels[key])
+                feature["id"].bytes_list.value.append(f"{split}_{key:05d}".encode())
+                writer.write(example.SerializeToString())
+            writer.close()
+            first += length
+        split_infos.append(
+            {
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+                "name": split,
+                "numBytes": "1",
+                "shardLengths": [str(length) for length in lengths],
+            }
+        )
+    info = {"fileFormat": "array_record", "name": "cifar10", "splits": split_infos, "version": "3.0.2"}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    return written
+
+
+@pytest.fixture
+def small_cifar10(tmp_path):
+    """(data_dir, (images, labels) by split) of a small prepared CIFAR-10."""
+    return tmp_path, _write_cifar10(tmp_path)

@@ -1,0 +1,121 @@
+"""Data sets by name: the digits, the split to choose by, and what a wrong argument gets."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from keras_resnet.data import DATASETS, DataError, Dataset, load
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+def _sorted_rows(images, labels):
+    rows = np.concatenate([images.reshape(len(images), -1), labels[:, np.newaxis]], axis=1)
+    return rows[np.lexsort(rows.T)]
+
+
+def test_digits_are_scikit_learns(digits):
+    assert digits.x_train.shape == (1437, 8, 8, 1)
+    assert digits.x_test.shape == (360, 8, 8, 1)
+    assert (digits.image_shape, digits.classes) == ((8, 8, 1), 10)
+    assert {digits.x_train.dtype, digits.x_test.dtype} == {np.dtype(np.uint8)}
+    assert {digits.y_train.dtype, digits.y_test.dtype} == {np.dtype(np.int32)}
+    source = load_digits()
+    scaled = np.array([[round(value * 255 / 16) for value in row] for row in source.data])
+    both = np.concatenate([digits.x_train, digits.x_test]), np.concatenate([digits.y_train, digits.y_test])
+    np.testing.assert_array_equal(_sorted_rows(*both), _sorted_rows(scaled, source.target))
+
+
+def test_digits_split_is_stratified(digits):
+    fifth = np.bincount(load_digits().target) / 5
+    assert np.abs(np.bincount(digits.y_test) - fifth).max() < 1
+
+
+def test_digits_ignore_and_keep_the_global_generator(digits):
+    np.random.seed(1)
+    expected = np.random.RandomState(1).random()
+    np.testing.assert_array_equal(load("digits").x_test, digits.x_test)
+    assert np.random.random() == expected
+
+
+def test_digits_are_the_same_in_a_fresh_process(digits, run_alone):
+    program = """
+import hashlib
+from keras_resnet.data import load
+digits = load("digits").hold_out(100, seed=7)
+print(hashlib.sha256(b"".join(getattr(digits, f).tobytes()
+      for f in ("x_train", "y_train", "x_test", "y_test"))).hexdigest())
+"""
+    here = digits.hold_out(100, seed=7)
+    arrays = here.x_train, here.y_train, here.x_test, here.y_test
+    assert run_alone(program) == hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+
+
+def test_means(digits):
+    total = sum(image.astype(float) for image in digits.x_train)
+    np.testing.assert_allclose(digits.mean_image, total / 1437)
+    assert digits.mean_color.tolist() == [round(total.mean() / 1437)]
+    assert digits.mean_color.dtype == np.uint8
+
+
+def test_hold_out_moves_training_images_to_the_test_side(digits):
+    split = digits.hold_out(137, seed=3)
+    assert (len(split.x_train), len(split.x_test)) == (1300, 137)
+    assert (split.name, split.class_names) == ("digits", digits.class_names)
+    both = np.concatenate([split.x_train, split.x_test]), np.concatenate([split.y_train, split.y_test])
+    np.testing.assert_array_equal(_sorted_rows(*both), _sorted_rows(digits.x_train, digits.y_train))
+
+
+def test_hold_out_is_a_function_of_its_seed(digits):
+    first, again, other = (digits.hold_out(200, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.x_test, again.x_test)
+    np.testing.assert_array_equal(first.y_train, again.y_train)
+    assert not np.array_equal(first.x_test, other.x_test)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1437, 5000])
+def test_hold_out_refuses_what_it_cannot_do(digits, count):
+    with pytest.raises(ValueError, match=rf"count={count}.*1 to 1436.*1437 training images"):
+        digits.hold_out(count, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("cifar-10", "cifar10"), ("CIFAR100", "cifar100"), ("digit", "digits")],
+)
+def test_an_unknown_name_is_told_the_nearest(name, nearest):
+    with pytest.raises(DataError) as caught:
+        load(name)
+    message = str(caught.value)
+    assert message.startswith(f"unknown data set {name!r}")
+    assert "'digits', 'cifar10', 'cifar100'" in message
+    assert message.endswith(f"did you mean {nearest!r}?")
+
+
+def test_a_name_like_no_other_gets_no_hint():
+    with pytest.raises(DataError, match=r"'cifar100'$"):
+        load("zzz")
+
+
+def test_rows():
+    assert [(name, row.pad, row.flip, len(row.class_names)) for name, row in DATASETS.items()] == [
+        ("digits", 1, False, 10),
+        ("cifar10", 4, True, 10),
+        ("cifar100", 4, True, 100),
+    ]
+    fine = DATASETS["cifar100"].class_names  # the labels number the fine classes in alphabetical order
+    assert list(fine) == sorted(set(fine))
+
+
+def test_importing_the_room_imports_nothing_heavy(run_alone):
+    program = """
+import keras_resnet.data
+heavy = {"keras", "tensorflow", "jax", "torch", "tensorflow_datasets", "sklearn", "cv2", "tqdm"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    assert run_alone(program) == "[]"

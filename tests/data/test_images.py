@@ -1,0 +1,166 @@
+"""Images from disk, held against Pillow's reading of the same files."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from keras_resnet.data import DataError, list_images, read_image, resize_to
+
+RNG = np.random.default_rng(0)
+NOISE = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)
+# Smooth, so that JPEG's loss is small: red grows to the right, green downwards.
+RAMP = np.stack(np.broadcast_arrays(np.arange(48) * 5, np.arange(32)[:, None] * 7, 40), -1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "tif", "tiff", "ppm"])
+def test_lossless_files_are_read_exactly_in_rgb(tmp_path, extension):
+    path = tmp_path / f"noise.{extension}"
+    Image.fromarray(NOISE).save(path)
+    image = read_image(path)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, NOISE)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(tmp_path, orientation):
+    path = tmp_path / "ramp.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RAMP).save(path, quality=95, subsampling=0, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)), int)
+    image = read_image(str(path))
+    assert image.shape == ((32, 48, 3) if orientation < 5 else (48, 32, 3))
+    assert np.abs(image - upright).max() <= 2
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    path = tmp_path / "cmyk.jpg"
+    Image.fromarray(RAMP).convert("CMYK").save(path, quality=100, subsampling=0)
+    assert np.abs(read_image(path).astype(int) - RAMP).mean() < 3
+
+
+def test_grey_becomes_rgb(tmp_path):
+    Image.fromarray(NOISE[..., 0]).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.repeat(NOISE[..., :1], 3, axis=-1))
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    deep = RNG.integers(0, 2**16, (9, 14), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    image = read_image(tmp_path / "deep.png")
+    assert image.shape == (9, 14, 3)
+    assert np.abs(image[..., 0] - deep / 257).max() <= 1
+
+
+def test_palette_and_transparency_become_rgb(tmp_path):
+    Image.fromarray(NOISE).convert("P").save(tmp_path / "palette.png")
+    expected = np.asarray(Image.open(tmp_path / "palette.png").convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), expected)
+    Image.fromarray(np.dstack([NOISE, NOISE[..., :1]])).save(tmp_path / "alpha.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), NOISE)
+
+
+def _refused(path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    assert _refused(tmp_path / "absent.png") == f"{tmp_path / 'absent.png'}: No such file or directory"
+    assert _refused(tmp_path) == f"{tmp_path}: Is a directory"
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp"])
+def test_what_is_no_whole_image_is_named(tmp_path, extension):
+    path = tmp_path / f"half.{extension}"
+    Image.fromarray(RAMP).save(path)
+    for data in (path.read_bytes()[: path.stat().st_size // 2], b"hello", b""):
+        path.write_bytes(data)
+        assert _refused(path).startswith(f"{path}: not a whole image; accepted are .bmp, ")
+
+
+def test_a_header_that_claims_too_much_is_refused(tmp_path):
+    path = tmp_path / "huge.pgm"
+    path.write_bytes(b"P5 60000 60000 255\n" + bytes(100))
+    assert "not a whole image" in _refused(path)
+
+
+def test_shrinking_averages_blocks():
+    image = RNG.integers(0, 256, (12, 8, 3), dtype=np.uint8)
+    blocks = image.reshape(6, 2, 4, 2, 3).mean(axis=(1, 3))
+    assert np.abs(resize_to(image, 6, 4, 3) - blocks).max() <= 0.5
+
+
+def test_the_centre_is_cut():
+    wide = np.zeros((10, 31, 1), np.uint8)
+    wide[:, 10:20] = 200
+    assert (resize_to(wide, 5, 5, 1) == 200).all()
+    assert (resize_to(wide.transpose(1, 0, 2), 5, 5, 1) == 200).all()
+
+
+def test_enlarging_a_ramp_is_a_finer_ramp():
+    ramp = np.tile(np.arange(0, 240, 10, dtype=np.uint8)[:, np.newaxis], (1, 24))[..., np.newaxis]
+    large = resize_to(ramp, 48, 48, 1)[:, 0, 0]
+    expected = (np.arange(48) + 0.5) * 5 - 5  # pixels are areas: target pixel i is at (i + 0.5) / 2 - 0.5
+    assert np.abs(large - expected)[4:-4].max() <= 1
+
+
+def test_the_right_size_is_left_alone():
+    np.testing.assert_array_equal(resize_to(NOISE, 9, 14, 3), NOISE)
+
+
+def test_channels():
+    np.testing.assert_array_equal(resize_to(NOISE[..., :1], 9, 14, 3), np.repeat(NOISE[..., :1], 3, axis=-1))
+    luma = NOISE @ [0.299, 0.587, 0.114]
+    assert np.abs(resize_to(NOISE, 9, 14, 1)[..., 0] - luma).max() <= 0.51
+    grey = np.repeat(NOISE[..., :1], 3, axis=-1)
+    np.testing.assert_array_equal(resize_to(grey, 9, 14, 1), NOISE[..., :1])
+
+
+@given(
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 3])),
+    target=st.tuples(st.integers(1, 64), st.integers(1, 64), st.sampled_from([1, 3])),
+)
+@settings(deadline=None)
+def test_any_size_to_any_size(shape, target):
+    made = resize_to(np.full(shape, 77, np.uint8), *target)
+    assert (made.shape, made.dtype) == (target, np.uint8)
+    assert (made == 77).all()
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((8, 8), 3), ((8, 8, 4), 3), ((8, 8, 3), 2)])
+def test_other_channels_are_refused(shape, channels):
+    with pytest.raises(ValueError, match=rf"shape \({shape[0]}.*channels={channels}"):
+        resize_to(np.zeros(shape, np.uint8), 4, 4, channels)
+
+
+def test_the_settings_of_opencv_are_left_alone(tmp_path):
+    Image.fromarray(NOISE).save(tmp_path / "noise.png")
+    threads = cv2.getNumThreads()
+    resize_to(read_image(tmp_path / "noise.png"), 4, 4, 3)
+    assert cv2.getNumThreads() == threads
+
+
+def test_images_are_listed_in_order_from_all_folders(tmp_path):
+    for name in ("b.JPEG", "a/z.png", "a/deep/er.jpg", "c.txt", "a/notes.md", "no_extension"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    found = [path.relative_to(tmp_path) for path in list_images(str(tmp_path))]
+    assert found == [Path("a/deep/er.jpg"), Path("a/z.png"), Path("b.JPEG")]
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=rf"^{tmp_path}: no image in this folder; accepted are \.bmp, "):
+        list_images(tmp_path)
+    for path in (tmp_path / "absent", tmp_path / "notes.txt"):
+        with pytest.raises(DataError, match=f"^{path}: no such folder"):
+            list_images(path)
