@@ -23,7 +23,8 @@ def settle(choice: str | None = None) -> str:
         The backend's name.
 
     Raises:
-        ValueError: no such backend, one that is not installed, or none installed at all.
+        ValueError: no such backend, one that is not installed, none installed at all, or another one that Keras runs
+            on already.
     """
     name = choice or os.environ.get("KERAS_BACKEND") or next((b for b, m in BACKENDS.items() if _installed(m)), None)
     if name is None:
@@ -32,15 +33,19 @@ def settle(choice: str | None = None) -> str:
         raise ValueError(f"Unknown backend {name!r}. Accepted: {', '.join(BACKENDS)}")
     if not _installed(BACKENDS[name]):
         raise ValueError(f"The backend {name!r} is not installed: pip install 'keras-resnet[{name}]'")
+    if "keras" in sys.modules and (running := sys.modules["keras"].config.backend()) != name:
+        raise ValueError(f"Keras runs on {running!r} in this process already. Received: {name!r}")
     os.environ["KERAS_BACKEND"] = name
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if name == "tensorflow":
         _import_tensorflow_quietly()
+    else:  # Keras imports TensorFlow to save a model, wherever it is installed: unused, it has nothing to say
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     return name
 
 
 def _import_tensorflow_quietly() -> None:
     """Imports TensorFlow without the lines that its libraries write to the terminal whatever their log level is."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     terminal = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -53,7 +58,7 @@ def _import_tensorflow_quietly() -> None:
 
 
 def _installed(module: str) -> bool:
-    return module in sys.modules or importlib.util.find_spec(module) is not None
+    return sys.modules.get(module) is not None or importlib.util.find_spec(module) is not None
 
 
 def sync(model: Any) -> None:

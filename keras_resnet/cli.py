@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dis
 import json
+import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from . import backend
 from .analysis.summary import describe, table
 from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
-from .options import Parser, add_options, given
+from .options import Parser, add_options, given, positive
 from .training.recipe import RECIPES, Recipe, recipe_for
 from .version import __version__
 
@@ -30,7 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if "backend" in arguments:
             backend.settle(arguments.backend)
-        return arguments.run(arguments)
+        status = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         if not _on_purpose(error):
             raise
@@ -42,9 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _on_purpose(error: BaseException) -> bool:
-    """Whether this package raised the error, or the file system; any other is a bug, whose traceback is wanted."""
-    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-    return isinstance(error, OSError) or Path(raised_in).is_relative_to(PACKAGE)
+    """Whether this package or the file system raised the error; any other is a bug, whose traceback is wanted.
+
+    An error that Python raises in one of this package's lines, such as a failed unpacking, is a bug too.
+    """
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    code = last.tb_frame.f_code
+    ours = Path(code.co_filename).is_relative_to(PACKAGE) and code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return ours or isinstance(error, OSError)
 
 
 def _parser() -> Parser:
@@ -77,8 +91,12 @@ def _parser() -> Parser:
         "summary resnet34 --shortcut C",
     )
     summary.add_argument("names", nargs="*", metavar="NAME", help="networks, such as resnet50; all if none is named")
-    summary.add_argument("--classes", type=int, metavar="N", help="classes [10 for CIFAR nets, 1000 for ImageNet's]")
-    summary.add_argument("--image-size", type=int, metavar="N", help="pixels [32 for CIFAR nets, 224 for ImageNet's]")
+    summary.add_argument(
+        "--classes", type=positive, metavar="N", help="classes [10 for CIFAR nets, 1000 for ImageNet's]"
+    )
+    summary.add_argument(
+        "--image-size", type=positive, metavar="N", help="pixels [32 for CIFAR nets, 224 for ImageNet's]"
+    )
     summary.add_argument("--markdown", action="store_true", help="print a Markdown table")
     add_options(summary.add_argument_group(network), Spec, defaults=False)
 
@@ -107,7 +125,7 @@ def _parser() -> Parser:
     evaluate.add_argument("dataset", help="digits, cifar10 or cifar100")
     evaluate.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
     evaluate.add_argument("--split", choices=("test", "train"), default="test", help="which images [test]")
-    evaluate.add_argument("--batch-size", type=int, default=500, metavar="N", help="images at a time [500]")
+    evaluate.add_argument("--batch-size", type=positive, default=500, metavar="N", help="images at a time [500]")
     backend_option(evaluate)
 
     predict = command(
@@ -118,7 +136,7 @@ def _parser() -> Parser:
     )
     predict.add_argument("model", help="a .keras file or a run folder")
     predict.add_argument("source", help="an image, a folder of images, or a .npy file")
-    predict.add_argument("--top", type=int, default=5, metavar="N", help="classes to name [5]")
+    predict.add_argument("--top", type=positive, default=5, metavar="N", help="classes to name [5]")
     backend_option(predict)
     return parser
 
@@ -139,14 +157,18 @@ def _train(arguments: argparse.Namespace) -> int:
     recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
     out = Path(arguments.out or f"runs/{recipe.dataset}-{recipe.model}")
     from .training.callbacks import DivergedError
+    from .training.folder import RunFolder
     from .training.run import train
 
     try:
-        summary = train(recipe, out, say=lambda line: print(line, file=sys.stderr, flush=True))
+        # Keras tells its progress on stdout, which is the summary's alone if a program reads it.
+        with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
+            summary = train(recipe, out, say=lambda line: print(line, file=sys.stderr, flush=True))
     except DivergedError as error:
+        kept = [f" The last good checkpoint is {path}." for path in RunFolder(out).newest_first()[:1]]
         print(
-            f"keras-resnet: training diverged: {error}. The checkpoints of the epochs before are in {out}/checkpoints; "
-            "a lower --learning-rate often helps.",
+            f"keras-resnet: training diverged: {error}.{''.join(kept)} A lower --learning-rate and another --out "
+            "often help.",
             file=sys.stderr,
         )
         return 1

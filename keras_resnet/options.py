@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import numbers
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
     """Says a mistake in one line and ends with status 2."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        """Refuses what it does not know, so that the message comes from the command that was meant."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            near = [f"; near: {close}" for close in difflib.get_close_matches(option, self._option_string_actions, n=1)]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(near)}")
+        return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -48,6 +59,41 @@ def given(arguments: argparse.Namespace, row: type) -> dict[str, Any]:
     """The fields of a dataclass that were given on the command line."""
     there = vars(arguments)
     return {field.name: there[field.name] for field in fields(row) if field.name in there}
+
+
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    if not int(text) >= 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
+    return int(text)
+
+
+def check_types(row: type, values: Mapping[str, Any]) -> None:
+    """Checks values, perhaps read from a file, against the types of a dataclass's fields.
+
+    Raises:
+        ValueError: a name that is no field, or a value that is not of its field's type.
+    """
+    hints = typing.get_type_hints(row)
+    for name, value in values.items():
+        if name not in hints:
+            near = [f"; near: {close}" for close in difflib.get_close_matches(str(name), hints, n=1)]
+            raise ValueError(f"Unknown field {name!r} of a {row.__name__.lower()}{''.join(near)}")
+        if not any(_is_a(value, kind) for kind in _alternatives(hints[name])):
+            raise ValueError(f"`{name}` must be {_described(hints[name])}. Received: {value!r}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_is_a(entry, typing.get_args(kind)[0]) for entry in value)
+    wanted = {int: numbers.Integral, float: numbers.Real}.get(kind, typing.get_origin(kind) or kind)
+    return isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))
+
+
+def _described(hint: Any) -> str:
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", types.NoneType: "null"}
+    kinds = {tuple: "a list of numbers", dict: "an object"}
+    return " or ".join(words.get(kind) or kinds[typing.get_origin(kind) or kind] for kind in _alternatives(hint))
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ import keras
 from .models.builder import allow_depth
 
 MEMBER = "keras_resnet.json"
+PARTIAL = ".partial-"  # what the names of files that are being written begin with
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -27,12 +28,18 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         write: writes the contents to the path it is given, which lies beside `path` and has its suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         write(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes what a process that was killed while it wrote has left in a folder."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,12 +77,14 @@ def read_info(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"There is no model file {str(path)!r}.")
+        raise ValueError(f"There is no model file {str(path)!r}. Give a `.keras` file or the folder of a finished run.")
     try:
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read(MEMBER)) if MEMBER in archive.namelist() else {}
     except (zipfile.BadZipFile, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is not a whole `.keras` file: {error}") from error
+        raise ValueError(
+            f"{str(path)!r} is no whole `.keras` file: {error}. Give a `.keras` file or the folder of a finished run."
+        ) from error
 
 
 def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
@@ -93,5 +102,13 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
             layers = json.loads(archive.read("config.json"))["config"].get("layers", ())
         allow_depth(len(layers))
         return keras.saving.load_model(path, compile=False), info
-    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"Keras cannot open {str(path)!r}: {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
+        raise ValueError(
+            f"Keras cannot open {str(path)!r}: {first_line(error)} Give a `.keras` file that Keras has written."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a line."""
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return f"{line[:200].rstrip('. ')}."

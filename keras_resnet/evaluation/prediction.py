@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ..data.images import list_images, read_image, resize_to
+from .single_view import shapes
 
 BATCH = 64
 
@@ -20,7 +21,8 @@ def predict(
     """Names the most probable classes of a picture, of every picture in a folder, or of every image in an array.
 
     Args:
-        model: takes raw images of 0 to 255, gives a probability a class.
+        model: takes raw images of 0 to 255, gives a probability a class; or a logit, as a run's checkpoints do, if its
+            last layer has no activation.
         source: an image file, a folder, or a `.npy` file of one image or of (n, height, width, channels).
             Pictures of another size are resized and cropped to the network's.
         class_names: a name a class; None for the classes' numbers.
@@ -33,7 +35,7 @@ def predict(
     Raises:
         ValueError: a source that is not there, or an image that does not decode; the message names it.
     """
-    classes = model.output_shape[-1]
+    shape, classes = shapes(model)
     names = class_names or [str(number) for number in range(classes)]
     if len(names) != classes:
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {len(names)} class names")
@@ -41,7 +43,7 @@ def predict(
         raise ValueError(f"`top` must be at least 1. Received: {top}")
     results: list[dict[str, Any]] = []
     batch: list[tuple[str, np.ndarray]] = []
-    for item in _images(Path(source), tuple(model.input_shape[1:])):
+    for item in _images(Path(source), shape):
         batch.append(item)
         if len(batch) == BATCH:
             results += _named(model, batch, names, top)
@@ -73,6 +75,8 @@ def _array(path: Path) -> np.ndarray:
             f"Received: {array.shape}"
         )
     if array.dtype != np.uint8:
+        if array.dtype.kind == "f" and array.max() <= 1 and (array % 1).any():
+            raise ValueError(f"{str(path)!r} must hold values of 0 to 255, but holds 0 to 1: multiply them by 255.")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
             raise ValueError(f"{str(path)!r} must hold values of 0 to 255. Received: {array.dtype}")
         array = np.rint(array).astype("uint8")
@@ -81,6 +85,9 @@ def _array(path: Path) -> np.ndarray:
 
 def _named(model: keras.Model, batch: list[tuple[str, np.ndarray]], names: list[str], top: int) -> list[dict[str, Any]]:
     probabilities = np.asarray(model.predict(np.stack([image for _, image in batch]), verbose=0), dtype="float64")
+    if getattr(model.layers[-1], "activation", None) is keras.activations.linear:
+        probabilities = np.exp(probabilities - probabilities.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
     return [
         {
             "image": label,

@@ -9,6 +9,22 @@ import keras
 import numpy as np
 
 
+def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]:
+    """The (height, width, channels) of the images that a network takes, and its number of classes.
+
+    Raises:
+        ValueError: a model that does not take images or does not tell classes.
+    """
+    one_each = len(model.inputs) == len(model.outputs) == 1
+    if not one_each or len(model.inputs[0].shape) != 4 or len(model.outputs[0].shape) != 2:
+        takes, gives = ([tuple(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs))
+        raise ValueError(
+            f"{model.name!r} must take images as (batch, height, width, channels) and give (batch, classes). "
+            f"Received: a model from {', '.join(map(str, takes))} to {', '.join(map(str, gives))}"
+        )
+    return tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+
+
 def evaluate(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch_size: int = 500, verbose: int = 0
 ) -> dict[str, Any]:
@@ -27,7 +43,7 @@ def evaluate(
     Raises:
         ValueError: images or labels that do not fit the network.
     """
-    shape, classes = tuple(model.input_shape[1:]), model.output_shape[-1]
+    shape, classes = shapes(model)
     if any(want not in (None, have) for want, have in zip(shape, images.shape[1:], strict=True)):
         raise ValueError(f"{model.name!r} takes images of {shape}. Received: {images.shape[1:]}")
     if labels.max() >= classes:

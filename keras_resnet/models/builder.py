@@ -82,8 +82,8 @@ def ResNet(  # noqa: N802
         x = layers.classifier(x, classes, classifier_activation)
     elif pooling:
         x = layers.global_pool(x, pooling)
-    inputs = image if input_tensor is None else keras.utils.get_source_inputs(image)
-    model = keras.Model(inputs, x, name=name)
+    inputs = [image] if input_tensor is None else keras.utils.get_source_inputs(image)
+    model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name)
     if weights is not None:
         from ..weights import load_into  # weights knows the models, not the other way round
 

@@ -55,7 +55,7 @@ def feature_extractor(model: keras.Model, names: Iterable[str] | None = None) ->
         raise ValueError(
             f"{model.name!r} has the taps {', '.join(available)}. Received: {', '.join(map(str, unknown))}"
         )
-    return keras.Model(model.inputs, {name: available[name] for name in names}, name=f"{model.name}_features")
+    return keras.Model(model.input, {name: available[name] for name in names}, name=f"{model.name}_features")
 
 
 def dense_logits(model: keras.Model) -> keras.Model:
@@ -79,4 +79,4 @@ def dense_logits(model: keras.Model) -> keras.Model:
         x = dense(x)
     else:  # the dense layer works on the last axis
         x = keras.layers.Permute((3, 1, 2))(dense(keras.layers.Permute((2, 3, 1))(x)))
-    return keras.Model(model.inputs, x, name=f"{model.name}_dense")
+    return keras.Model(model.input, x, name=f"{model.name}_dense")

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import keras
+import numpy as np
 
 from .. import backend
 from .folder import RunFolder
@@ -58,20 +59,31 @@ class StopAtNaN(keras.callbacks.Callback):
     """Ends a run whose loss is no longer finite, before anything of it is kept.
 
     The loss that Keras reports is a mean over the epoch so far, so it stays lost once it is; looking at it at every
-    hundredth step spares the wait for the device at the others.
+    hundredth step spares the wait for the device at the others. At the end of an epoch every variable is looked at,
+    since some, such as a moving variance, may be lost while the loss is not.
+
+    Args:
+        split: what the run is tested on, "test" or "validation".
     """
+
+    def __init__(self, split: str) -> None:
+        super().__init__()
+        self.split = split
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch % 100 == 0:
             self._check(logs, f"step {batch + 1} of the epoch")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._check(logs, f"epoch {epoch + 1}")
+        self._check(logs, f"the end of epoch {epoch + 1}")
+        for variable in (*self.model.variables, *self.model.optimizer.variables):
+            if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+                raise DivergedError(f"{variable.path} is not finite at the end of epoch {epoch + 1}")
 
     def _check(self, logs: dict[str, Any] | None, where: str) -> None:
         for name in ("loss", "val_loss"):
             if not math.isfinite(float((logs or {}).get(name, 0.0))):
-                raise DivergedError(f"the {name.replace('val_', 'test ')} is {float(logs[name])} at {where}")
+                raise DivergedError(f"the {name.replace('val_', f'{self.split} ')} is {float(logs[name])} at {where}")
 
 
 class Bookkeeper(keras.callbacks.Callback):

@@ -16,6 +16,8 @@ import csv
 import io
 import json
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,8 @@ class RunFolder:
             self.path / name for name in ("recipe.json", "history.csv", "curves.png", "model.keras", "summary.json")
         )
         self.checkpoints = self.path / "checkpoints"
-        self._title, self._drawn = self.path.name, time.monotonic()
+        self._recipe: dict[str, Any] = {}
+        self._drawn = time.monotonic()
 
     def check(self, recipe: Recipe) -> None:
         """Makes sure that this recipe may write here.
@@ -56,7 +59,7 @@ class RunFolder:
         if not self.path.is_dir():
             raise ValueError(f"{str(self.path)!r} is a file, not a run folder. Choose another with --out.")
         if not self.recipe.exists():
-            if any(self.path.iterdir()):
+            if any(not path.name.startswith(".") for path in self.path.iterdir()):
                 raise ValueError(
                     f"{str(self.path)!r} holds files but no recipe.json. Choose another folder with --out."
                 )
@@ -65,18 +68,15 @@ class RunFolder:
             there = json.loads(self.recipe.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{str(self.recipe)!r} is damaged: {error}. Choose another folder with --out.") from error
-        here = as_json(recipe)
-        differing = sorted(
-            name for name in here.keys() | there.keys() if name != "data_dir" and here.get(name) != there.get(name)
-        )
-        if differing:
-            changes = ", ".join(f"{name} {there.get(name)!r} there, {here.get(name)!r} now" for name in differing)
+        if changes := _changes(there, as_json(recipe), but=("data_dir",)):
             raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
 
     def begin(self, recipe: Recipe) -> None:
         """Writes the recipe down."""
-        self._title = f"{recipe.model} on {recipe.dataset}"
-        saving.write_json(self.recipe, as_json(recipe))
+        self._recipe = as_json(recipe)
+        saving.write_json(self.recipe, self._recipe)
+        for folder in (self.path, self.checkpoints):
+            saving.remove_partial(folder)
 
     def finished(self) -> dict[str, Any] | None:
         """The summary of a run that ended, or None."""
@@ -84,13 +84,18 @@ class RunFolder:
 
     def write_checkpoint(self, model: keras.Model, history: list[dict[str, Any]], state: dict[str, Any]) -> None:
         """Keeps everything that the run needs to go on behind the last epoch of its history."""
-        info = {"history": history, "state": state, "seeds": [value.tolist() for value in _seed_states(model)]}
+        seeds = [value.tolist() for value in _seed_states(model)]
+        info = {"recipe": self._recipe, "history": history, "state": state, "seeds": seeds}
         saving.save(model, self.checkpoints / f"epoch_{len(history):04d}.keras", info)
-        for old in self._newest_first()[KEPT_CHECKPOINTS:]:
+        for old in self.newest_first()[KEPT_CHECKPOINTS:]:
             old.unlink()
 
-    def restore(self, model: keras.Model) -> dict[str, Any] | None:
+    def restore(self, model: keras.Model, say: Callable[[str], None] = print) -> dict[str, Any] | None:
         """Takes a compiled model back to the end of the last whole epoch.
+
+        Args:
+            model: the model.
+            say: is told of a checkpoint that is passed over because it is damaged.
 
         Returns:
             `history` and `state` as `write_checkpoint` was given them; None where no epoch has ended yet.
@@ -98,24 +103,37 @@ class RunFolder:
         Raises:
             ValueError: the checkpoints are of another network, or none of them is whole.
         """
-        checkpoints = self._newest_first()
         problems = []
-        for path in checkpoints:
+        for path in self.newest_first():
             try:
-                info = saving.read_info(path)
-                if not info:
-                    raise ValueError(f"{str(path)!r} is no checkpoint of a run")
-                model.optimizer.build(model.trainable_variables)
-                model.load_weights(path)
-            except (ValueError, KeyError, OSError) as error:
-                problems.append(" ".join(str(error).split())[:200])
+                info = self._load(model, path)
+            except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
+                problems.append(f"{path.name}: {saving.first_line(error)}")
                 continue
-            for variable, value in zip(_seed_variables(model), info["seeds"], strict=True):
-                variable.assign(np.asarray(value, dtype="uint32"))
+            for problem in problems:
+                say(f"Passing over a damaged checkpoint. {problem}")
             return info
         if problems:
-            raise ValueError(f"No checkpoint in {str(self.checkpoints)!r} fits this run: {problems[0]}")
+            raise ValueError(
+                f"No checkpoint in {str(self.checkpoints)!r} fits this run. {problems[0]} "
+                "Choose another folder with --out, or delete this one to begin anew."
+            )
         return None
+
+    def _load(self, model: keras.Model, path: Path) -> dict[str, Any]:
+        info = saving.read_info(path)
+        if "history" not in info:
+            raise ValueError("it is no checkpoint of a run")
+        if changes := _changes(info["recipe"], self._recipe, but=("data_dir",)):
+            raise ValueError(f"it is of another run: {changes}")
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Skipping variable loading")  # of the optimizer
+            model.load_weights(path)
+        for variable, value in zip(_seed_variables(model), info["seeds"], strict=True):
+            variable.assign(np.asarray(value, dtype="uint32"))
+        return info
 
     def write_history(self, history: list[dict[str, Any]], *, last: bool = False) -> None:
         """Writes `history.csv`, and the picture of it at the last epoch or when the old one is a minute old."""
@@ -125,11 +143,25 @@ class RunFolder:
         writer.writerows(history)
         saving.write_text(self.history, text.getvalue())
         if last or time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
-            saving.write_atomically(self.curves, lambda path: draw_curves(history, path, self._title))
+            title = f"{self._recipe['model']} on {self._recipe['dataset']}"
+            saving.write_atomically(self.curves, lambda path: draw_curves(history, path, title))
             self._drawn = time.monotonic()
 
-    def _newest_first(self) -> list[Path]:
+    def newest_first(self) -> list[Path]:
+        """The checkpoints."""
         return sorted(self.checkpoints.glob("epoch_*.keras"), reverse=True)
+
+
+def _changes(there: dict[str, Any], here: dict[str, Any], but: tuple[str, ...] = ()) -> str:
+    """In what two recipes differ, in words."""
+    words = []
+    for name in sorted((here.keys() | there.keys()) - set(but)):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            words += [_changes(old, new)]
+        elif old != new:
+            words.append(f"{name} {old!r} there, {new!r} now")
+    return ", ".join(filter(None, words))
 
 
 def _seed_variables(model: keras.Model) -> list[keras.Variable]:

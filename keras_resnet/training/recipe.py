@@ -6,12 +6,13 @@ import dataclasses
 import difflib
 import json
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..models.catalog import find
 from ..models.spec import Spec, option
+from ..options import check_types
 
 SCHEDULES = ("step", "cosine", "linear")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -61,6 +62,8 @@ class Recipe:
     seed: int = option(0, "of the initial weights, the order of the images and their augmentation")
 
     def __post_init__(self) -> None:
+        check_types(Recipe, vars(self))
+        check_types(Spec, self.network)
         object.__setattr__(self, "drops", tuple(self.drops))
         for name, accepted in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("decayed", DECAYED)):
             if getattr(self, name) not in accepted:
@@ -68,9 +71,21 @@ class Recipe:
         for name in ("epochs", "iterations", "batch_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)!r}")
-        for name in ("validation", "learning_rate", "weight_decay", "warmup_rate", "pad", "cutout", "seed"):
-            if getattr(self, name) is not None and getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must not be negative. Received: {getattr(self, name)!r}")
+        numbers = (
+            "learning_rate",
+            "weight_decay",
+            "warmup_rate",
+            "warmup_error",
+            "validation",
+            "pad",
+            "cutout",
+            "seed",
+        )
+        for name in numbers:
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"`{name}` must be a number of at least 0. Received: {getattr(self, name)!r}")
+        if self.seed >= 2**32:
+            raise ValueError(f"`seed` must be below 2**32. Received: {self.seed!r}")
         if not self.drop_factor > 0:
             raise ValueError(f"`drop_factor` must be above 0. Received: {self.drop_factor!r}")
         for name in ("momentum", "label_smoothing", "ema", "rise"):
@@ -155,7 +170,8 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
     Args:
         name: a key of `RECIPES`, or the path of a JSON file.
         **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
-            `iterations` scales the schedule, and the other way round.
+            `iterations` scales the schedule, and the other way round. What a file says only because of its network,
+            data set or batch size gives way where those are chosen anew.
 
     Raises:
         ValueError: no such recipe, a file that is none, an unknown field or value.
@@ -171,12 +187,18 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
         raise ValueError(f"Unknown recipe {name!r}. Accepted: {', '.join(RECIPES)}, or a .json file; near: {near[0]}")
     if len({"epochs", "iterations"} & choices.keys()) == 1:
         base |= {"epochs": None, "iterations": None}
-    if choices.get("model", base.get("model")) != base.get("model"):
-        base["network"] = {}  # the file's choices belong to the file's network
+    changed = {name for name, value in choices.items() if value != base.get(name, value)}
+    stale = {
+        *(("network", "warmup_rate") if "model" in changed else ()),
+        *(("pad", "flip") if "dataset" in changed else ()),
+        *(("iterations",) if changed & {"dataset", "batch_size", "validation"} and base.get("epochs") else ()),
+    }
+    base = {name: value for name, value in base.items() if name not in stale}
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
     merged = {**base, **choices}
     if "dataset" not in merged:
         raise ValueError("Name a data set, such as digits or cifar10.")
+    check_types(Recipe, merged)
     return Recipe(**merged)
 
 
@@ -185,10 +207,13 @@ def _read(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
-    known = {field.name for field in fields(Recipe)}
-    if not isinstance(value, dict) or (unknown := sorted(value.keys() - known)):
-        what = f"unknown field {unknown[0]!r}" if isinstance(value, dict) else "not a JSON object"
-        raise ValueError(f"{str(path)!r} is no recipe: {what}")
+    try:
+        if not isinstance(value, dict):
+            raise ValueError("it is not a JSON object")
+        check_types(Recipe, value)
+        check_types(Spec, value.get("network", {}))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
     return value
 
 

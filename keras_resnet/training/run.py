@@ -55,7 +55,7 @@ def train(recipe: Recipe, out: str | Path, say: Callable[[str], None] = print) -
     keras.utils.set_random_seed(recipe.seed)
     model, trained = build(recipe, data)
     folder.begin(recipe)
-    resumed = folder.restore(trained) or {"history": [], "state": {}}
+    resumed = folder.restore(trained, say) or {"history": [], "state": {}}
     history = resumed["history"]
     if history:
         say(f"Going on behind epoch {len(history)} of {recipe.epochs}.")
@@ -78,7 +78,7 @@ def build(recipe: Recipe, data: Dataset) -> tuple[keras.Model, keras.Model]:
         dtype=recipe.precision,
         **recipe.network,
     )
-    trained = keras.Model(model.inputs, taps(model)["logits"], name=model.name)
+    trained = keras.Model(model.input, taps(model)["logits"], name=model.name)
     optimizer = SGD(
         recipe.learning_rate,
         momentum=recipe.momentum,
@@ -119,7 +119,7 @@ def fit(
         cutout=recipe.cutout,
     )
     rate = LearningRate(recipe, len(batches), state.get("warming"))
-    callbacks = [rate, StopAtNaN(), Bookkeeper(folder, rate, history, split)]
+    callbacks = [rate, StopAtNaN(split), Bookkeeper(folder, rate, history, split)]
     if recipe.ema:
         callbacks.append(keras.callbacks.SwapEMAWeights())
     trained.fit(
@@ -137,6 +137,11 @@ def fit(
 
 def _one_hot(labels: np.ndarray, data: Dataset) -> np.ndarray:
     return np.eye(data.classes, dtype="float32")[labels]
+
+
+def _images_per_epoch(recipe: Recipe, data: Dataset) -> int:
+    total = len(data.x_train)
+    return min(total, steps_per_epoch(total, recipe.batch_size) * recipe.batch_size)
 
 
 def finish(
@@ -165,7 +170,7 @@ def finish(
         "parameters": cost.parameters,
         "macs": cost.macs,
         "seconds": round(seconds, 1),
-        "images_per_second": round(recipe.epochs * len(data.x_train) / seconds, 1),
+        "images_per_second": round(recipe.epochs * _images_per_epoch(recipe, data) / seconds, 1),
         "backend": keras.backend.backend(),
         "device": backend.device(),
         "versions": backend.versions(),

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..models.imagenet import ResNet50, ResNet101, ResNet152
 from ..models.spec import Spec
+from .assign import assign
 
 PUBLISHED = {"ResNet50": ResNet50, "ResNet101": ResNet101, "ResNet152": ResNet152}
 
@@ -47,36 +48,28 @@ def carry_over(source: keras.Model, target: keras.Model) -> int:
         target: `keras_resnet.ResNet50(...)` of the same depth and classes.
 
     Returns:
-        The number of layers whose weights were carried over.
+        The number of layers whose weights were carried over: all that have any.
 
     Raises:
-        ValueError: a layer with weights that one of the two networks does not have.
+        ValueError: a layer that only one of the two networks has; the message names it.
     """
-    wanted = {layer.name for layer in target.layers if layer.weights}
+    epsilon = {
+        layer.name: layer.epsilon for layer in target.layers if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    weights = {}
     for layer in source.layers:
         if not layer.weights:
             continue
         name = _renamed(layer.name)
-        if name not in wanted:
-            raise ValueError(f"{source.name!r} has a layer {layer.name!r} that {target.name!r} does not have.")
-        wanted.remove(name)
         values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in layer.weights]
-        twin = target.get_layer(name)
         if isinstance(layer, keras.layers.Conv2D):
             values = values[:1]  # the bias goes to the batch norm
         elif isinstance(layer, keras.layers.BatchNormalization):
             gamma, beta, mean, variance = values
-            convolution = source.get_layer(re.sub("bn$", "conv", layer.name))
-            values = [
-                gamma,
-                beta,
-                mean - keras.ops.convert_to_numpy(convolution.bias),
-                variance + (layer.epsilon - twin.epsilon),
-            ]
-        twin.set_weights(values)
-    if wanted:
-        raise ValueError(f"{source.name!r} has no weights for {', '.join(sorted(wanted))} of {target.name!r}.")
-    return sum(bool(layer.weights) for layer in target.layers)
+            bias = keras.ops.convert_to_numpy(source.get_layer(re.sub("bn$", "conv", layer.name)).bias)
+            values = [gamma, beta, mean - bias, variance + (layer.epsilon - epsilon.get(name, layer.epsilon))]
+        weights[name] = values
+    return assign(target, weights, f"keras.applications' {source.name!r}")
 
 
 def _renamed(name: str) -> str:

@@ -1,0 +1,58 @@
+"""Writes the logits of several networks with weights that depend on names and seeds alone; run once a backend."""
+
+import sys
+
+import keras
+import numpy as np
+
+import keras_resnet
+
+NETWORKS = {
+    "ResNet20-A": lambda: keras_resnet.ResNet20(shortcut="A"),
+    "ResNet20V2-B": lambda: keras_resnet.ResNet20V2(shortcut="B"),
+    "ResNet32-C": lambda: keras_resnet.ResNet32(shortcut="C"),
+    "PlainNet20": lambda: keras_resnet.PlainNet20(),
+    "PlainNet20-max_pool": lambda: keras_resnet.PlainNet20(downsample="max_pool"),
+    "one-layer": lambda: keras_resnet.CifarResNet(11, unit="one_layer"),
+    "bottleneck-grey-odd": lambda: keras_resnet.CifarResNet(29, unit="bottleneck", input_shape=(33, 41, 1)),
+    **{
+        order: lambda order=order: keras_resnet.CifarResNet(14, order=order)
+        for order in ("bn_after_addition", "relu_before_addition", "relu_only_preactivation")
+    },
+    **{
+        skip: lambda skip=skip: keras_resnet.CifarResNet(14, skip=skip)
+        for skip in ("constant_scaling", "exclusive_gating", "shortcut_only_gating", "conv", "dropout")
+    },
+    "ResNet18": lambda: keras_resnet.ResNet18(input_shape=(96, 96, 3)),
+    "ResNet50V2": lambda: keras_resnet.ResNet50V2(input_shape=(64, 64, 3), stride_on="3x3"),
+    "channels-first": lambda: keras_resnet.CifarResNet(8, data_format="channels_first", input_shape=(3, 32, 32)),
+}
+
+
+def seed(model: keras.Model) -> None:
+    rng = np.random.default_rng(0)
+    for variable in sorted(model.weights, key=lambda weight: weight.path):
+        name = variable.path.rsplit("/", 1)[-1]
+        value = rng.standard_normal(variable.shape)
+        scale, offset = {
+            "gamma": (0.1, 0.7),
+            "moving_variance": (0.0, 1.2),
+            "beta": (0.1, 0.0),
+            "moving_mean": (0.1, 0.0),
+            "bias": (0.1, 0.0),
+        }.get(name, (np.sqrt(2 / max(1, np.prod(variable.shape[:-1]))), 0.0))
+        variable.assign((scale * value + offset).astype("float32"))
+
+
+def main(path: str) -> None:
+    logits = {}
+    for name, build in NETWORKS.items():
+        model = build()
+        seed(model)
+        images = np.random.default_rng(1).standard_normal((2, *model.input_shape[1:])).astype("float32")
+        logits[name] = keras.ops.convert_to_numpy(keras_resnet.feature_extractor(model, ["logits"])(images)["logits"])
+    np.savez(path, backend=keras.backend.backend(), **logits)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,83 @@
+"""Runs every test on every backend, one after the other, and says how it went.
+
+    python tests/all_backends.py [BACKEND ...]
+
+Each backend gets a process of its own. `tests/across` compares the backends, so it runs once, at the end, and only
+where all of them are asked for. Fails if a test fails, if a backend runs none, or if a test is skipped although
+../shared is there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+TESTS = Path(__file__).resolve().parent
+BACKENDS = ("tensorflow", "jax", "torch")
+SHARED = TESTS.parents[1] / "shared"
+
+
+@dataclass
+class Outcome:
+    name: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        return self.passed > 0 and not self.failed and not (self.skipped and SHARED.is_dir())
+
+
+def run(name: str, backend: str, *arguments: str) -> Outcome:
+    print(f"\n=== {name} " + "=" * (74 - len(name)), flush=True)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", "-rs", f"--junitxml={report}", *arguments],
+            cwd=TESTS.parent,
+            env={**os.environ, "KERAS_BACKEND": backend},
+        ).returncode
+        suites = ElementTree.parse(report).getroot().iter("testsuite") if report.exists() else ()
+        counts = [
+            {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites
+        ]
+    total = {key: sum(count[key] for count in counts) for key in ("tests", "failures", "errors", "skipped")}
+    failed = total["failures"] + total["errors"]
+    return Outcome(
+        name,
+        passed=total["tests"] - failed - total["skipped"],
+        failed=failed or int(status != 0),
+        skipped=total["skipped"],
+        seconds=time.monotonic() - begun,
+    )
+
+
+def main(backends: list[str]) -> int:
+    outcomes = [run(backend, backend, str(TESTS), f"--ignore={TESTS / 'across'}") for backend in backends]
+    if set(backends) == set(BACKENDS):
+        outcomes.append(run("across", backends[0], str(TESTS / "across")))
+    print("\n" + "=" * 79)
+    for outcome in outcomes:
+        verdict = "good" if outcome.good else "BAD"
+        print(
+            f"{outcome.name:12}{outcome.passed:5} passed {outcome.failed:4} failed {outcome.skipped:4} skipped "
+            f"{outcome.seconds:6.0f} s   {verdict}"
+        )
+    passed, failed, skipped = (
+        sum(getattr(outcome, key) for outcome in outcomes) for key in ("passed", "failed", "skipped")
+    )
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return int(not all(outcome.good for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or list(BACKENDS)))

@@ -1,0 +1,34 @@
+"""The table of networks, and where it stands in the README."""
+
+from pathlib import Path
+
+from keras_resnet.analysis.summary import COLUMNS, describe, table
+from keras_resnet.models.catalog import ARCHITECTURES, find
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_the_readme_has_the_table_of_every_network():
+    text = README.read_text(encoding="utf-8")
+    printed = text.split("<!-- networks -->\n")[1].split("<!-- /networks -->")[0]
+    assert printed.strip() == table([describe(network) for network in ARCHITECTURES.values()], markdown=True)
+
+
+def test_what_a_paper_prints_stands_beside_its_network_alone():
+    row = describe(find("resnet34"))
+    assert (row["paper_macs"], row["macs"]) == ("3.6e9", 3_663_761_408)
+    assert describe(find("resnet34"), {"shortcut": "C"})["paper_macs"] == ""
+    assert describe(find("resnet34"), classes=10)["paper_macs"] == ""
+    assert describe(find("resnet34"), image_size=448)["paper_macs"] == ""
+
+
+def test_a_larger_image_costs_in_proportion_to_its_area():
+    convolutions = {size: describe(find("resnet20"), classes=1, image_size=size)["macs"] - 64 for size in (32, 64)}
+    assert convolutions[64] == 4 * convolutions[32]
+
+
+def test_columns_are_aligned():
+    lines = table([describe(find(name)) for name in ("resnet20", "resnet1001v2")]).splitlines()
+    assert len(lines) == 3
+    assert [column for column in COLUMNS.values() if column not in lines[0]] == []
+    assert lines[1].index("basic") == lines[2].index("bottleneck") == lines[0].index("unit")

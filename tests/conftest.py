@@ -1,0 +1,56 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The reference material beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared is absent")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _clean_session():
+    """Frees the models of the test before; keeps layer names and global settings out of the next test."""
+    yield
+    import sys
+
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+
+
+@pytest.fixture
+def seeded():
+    """Gives a model weights that depend on their names and shapes alone, every statistic off its default."""
+
+    def fill(model, seed: int = 0):
+        for variable in model.variables:
+            if "seed_generator" in variable.path:
+                continue
+            name = variable.path.rsplit("/", 1)[-1]
+            rng = np.random.default_rng([seed, *variable.path.split("/", 1)[-1].encode(), *variable.path.encode()])
+            value = rng.standard_normal(variable.shape)
+            if name == "moving_variance":
+                value = 1 + 0.2 * np.abs(value)
+            elif name in ("moving_mean", "beta", "bias"):
+                value = 0.1 * value
+            elif name == "gamma":
+                value = 0.5 + 0.1 * value
+            elif name == "kernel":
+                value = value * np.sqrt(2 / np.prod(variable.shape[:-1]))
+            variable.assign(value.astype("float32"))
+        return model
+
+    return fill

@@ -1,0 +1,87 @@
+"""A wrong argument is named, beside what is accepted."""
+
+import pytest
+
+import keras_resnet
+from keras_resnet import Spec
+from keras_resnet.models.catalog import find
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"unit": "fire"}, r"`unit` must be one of 'one_layer', 'basic', 'bottleneck'. Received: 'fire'"),
+        ({"order": "v3"}, r"`order` must be one of 'original'.*Received: 'v3'"),
+        ({"shortcut": "D"}, r"`shortcut` must be one of 'A', 'B', 'C', None. Received: 'D'"),
+        ({"skip": "highway"}, r"`skip` must be one of 'identity'.*Received: 'highway'"),
+        ({"stem": "mnist"}, r"`stem` must be one of 'imagenet', 'cifar'. Received: 'mnist'"),
+        ({"downsample": "mean"}, r"`downsample` must be one of 'stride', 'max_pool'. Received: 'mean'"),
+        ({"stride_on": "5x5"}, r"`stride_on` must be one of '1x1', '3x3'. Received: '5x5'"),
+        ({"width": 0}, r"`width` must be above 0. Received: 0"),
+        ({"stochastic_depth": 1.0}, r"`stochastic_depth` must be at least 0 and below 1. Received: 1.0"),
+        ({"shortcut": None, "stochastic_depth": 0.2}, r"plain net .* Received: 0.2"),
+        ({"shortcut": None, "skip": "dropout"}, r"plain net has no shortcut. Received: shortcut=None"),
+        ({"shortcut": "C", "skip": "conv"}, r"option C puts a projection everywhere"),
+        ({"gate_bias": -6.0}, r"`gate_bias` belongs to skip 'exclusive_gating' and 'shortcut_only_gating'"),
+        ({"skip": "dropout", "shortcut_scale": 0.5}, r"`shortcut_scale` belongs to skip 'constant_scaling'"),
+        ({"order": "relu_before_addition", "zero_init_residual": True}, r"switch every unit off"),
+        ({"pooling": "sum"}, r"`pooling` must be None, 'avg' or 'max'. Received: 'sum'"),
+        ({"classes": 0}, r"`classes` must be a positive integer. Received: 0"),
+        ({"input_shape": (32, 32)}, r"`input_shape` must have three dimensions.*Received: \(32, 32\)"),
+        ({"input_shape": (32, 32, None)}, r"`input_shape` must name its channels"),
+    ],
+)
+def test_a_choice_that_does_not_exist_or_contradicts_another(choices, message):
+    with pytest.raises(ValueError, match=message):
+        keras_resnet.ResNet20(**choices)
+
+
+@pytest.mark.parametrize("stages", [(), (0, 1), (1.5,), "3", 3])
+def test_stages_must_be_positive_integers(stages):
+    with pytest.raises(ValueError, match="`stage_units` must"):
+        Spec(stage_units=stages, stage_filters=(16,))
+
+
+def test_units_and_filters_must_name_the_same_stages():
+    with pytest.raises(ValueError, match=r"Received: \(1, 1\) and \(16,\)"):
+        Spec(stage_units=(1, 1), stage_filters=(16,))
+
+
+def test_an_unknown_keyword_is_a_type_error_as_in_any_function():
+    with pytest.raises(TypeError, match="colour"):
+        keras_resnet.ResNet20(colour="red")
+
+
+@pytest.mark.parametrize(
+    ("depth", "unit", "message"),
+    [
+        (23, "basic", r"6n\+2 layers. Received: depth=23; nearest: 20 and 26"),
+        (100, "bottleneck", r"9n\+2 layers. Received: depth=100; nearest: 92 and 101"),
+        (4, "one_layer", r"3n\+2 layers. Received: depth=4; nearest: 5"),
+        (2, "basic", r"nearest: 8"),
+        (-40, "basic", r"nearest: 8"),
+        (20.5, "basic", r"nearest: 8"),
+    ],
+)
+def test_a_depth_that_units_do_not_make_up_gets_the_nearest_that_they_do(depth, unit, message):
+    with pytest.raises(ValueError, match=message):
+        keras_resnet.CifarResNet(depth, unit=unit)
+
+
+def test_networks_are_found_by_name_in_any_case_and_at_any_valid_depth():
+    assert find("ResNet50V2") is keras_resnet.ResNet50V2
+    assert find("PLAINNET38").spec.depth == 38
+    assert find("plainnet38").spec.shortcut is None
+    assert find("resnet38v2").spec.order == "full_preactivation"
+    with pytest.raises(ValueError, match=r"'resnet23'|depth=23; nearest: 20 and 26"):
+        find("resnet23")
+    with pytest.raises(ValueError, match=r"Unknown network 'reznet50'. Near it: resnet50"):
+        find("reznet50")
+
+
+def test_another_unit_keeps_the_depth_of_a_cifar_net():
+    """He et al. 2016, table 3: ResNet-110 with one-layer units."""
+    one_layer = keras_resnet.ResNet110.respec(unit="one_layer")
+    assert one_layer.depth == 110
+    assert one_layer.stage_units == (36, 36, 36)
+    assert keras_resnet.ResNet164.respec(unit="basic").depth == 164

@@ -1,0 +1,88 @@
+"""Stage outputs, logits and dense logits, by name."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+
+
+def call(model, images):
+    result = model(images)
+    if isinstance(result, dict):
+        return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
+    return keras.ops.convert_to_numpy(result)
+
+
+def images(size, count=2):
+    return np.random.default_rng(0).random((count, size, size, 3), "float32")
+
+
+def test_a_feature_extractor_gives_every_stage_for_a_pyramid():
+    model = keras_resnet.ResNet18(include_top=False)
+    features = call(keras_resnet.feature_extractor(model), images(96))
+    assert {name: value.shape[1:] for name, value in features.items()} == {
+        "stage1": (24, 24, 64),
+        "stage2": (12, 12, 128),
+        "stage3": (6, 6, 256),
+        "stage4": (3, 3, 512),
+    }
+    np.testing.assert_allclose(features["stage4"], call(model, images(96)), atol=1e-6)
+
+
+def test_taps_are_found_again_in_a_saved_model(tmp_path):
+    model = keras_resnet.ResNet20V2()
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert list(keras_resnet.taps(reloaded)) == [
+        "stem", "stage1", "stage2", "stage3", "features", "pooled", "logits",
+    ]  # fmt: skip
+    wanted = ["stage2", "features"]
+    one, other = (call(keras_resnet.feature_extractor(m, wanted), images(32)) for m in (model, reloaded))
+    for name in wanted:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_the_softmax_of_the_logits_is_the_prediction():
+    model = keras_resnet.ResNet20()
+    logits = call(keras_resnet.feature_extractor(model, ["logits"]), images(32))["logits"]
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    np.testing.assert_allclose(call(model, images(32)), exponentials / exponentials.sum(-1, keepdims=True), atol=1e-6)
+    without = keras_resnet.ResNet20(classifier_activation=None)
+    assert without.output_names == ["logits"]
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_dense_logits_average_to_the_logits(data_format):
+    """The dense layer is linear, so the mean of its outputs is its output for the mean (2015, section 3.4)."""
+    first = data_format == "channels_first"
+    model = keras_resnet.CifarResNet(
+        8,
+        input_shape=(3, None, None) if first else (None, None, 3),
+        data_format=data_format,
+        classifier_activation=None,
+    )
+    batch = images(48)
+    batch = batch.transpose(0, 3, 1, 2) if first else batch
+    dense = call(keras_resnet.dense_logits(model), batch)
+    assert dense.shape == ((2, 10, 12, 12) if first else (2, 12, 12, 10))
+    np.testing.assert_allclose(dense.mean(axis=(2, 3) if first else (1, 2)), call(model, batch), atol=1e-5)
+
+
+def test_a_dense_form_shares_the_weights():
+    model = keras_resnet.CifarResNet(8, input_shape=(None, None, 3))
+    dense = keras_resnet.dense_logits(model)
+    before = call(dense, images(32))
+    model.get_layer("logits").bias.assign(np.ones(10))
+    np.testing.assert_allclose(call(dense, images(32)), before + 1, atol=1e-5)
+
+
+def test_a_tap_that_is_not_there_is_named():
+    model = keras_resnet.ResNet20(include_top=False)
+    with pytest.raises(ValueError, match=r"stage1, stage2, stage3, features. Received: logits"):
+        keras_resnet.feature_extractor(model, ["logits"])
+    with pytest.raises(ValueError, match="include_top=True"):
+        keras_resnet.dense_logits(model)
+    image = keras.Input((4,))
+    with pytest.raises(ValueError, match="no network of keras_resnet"):
+        keras_resnet.taps(keras.Model(image, keras.layers.Dense(2)(image), name="other"))

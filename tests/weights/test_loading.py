@@ -1,0 +1,49 @@
+"""Weights from a file, and only from the file of the same network."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_a_file_gives_its_network_its_weights(tmp_path, ending):
+    model = keras_resnet.ResNet20()
+    path = tmp_path / f"model{ending}"
+    model.save(path) if ending == ".keras" else model.save_weights(path)
+    assert same(keras_resnet.ResNet20(weights=path), model)
+    assert same(keras_resnet.ResNet20(weights=str(path)), model)
+
+
+def test_a_keras_file_of_another_network_is_refused_by_the_names_of_its_layers(tmp_path):
+    """ResNet20 and ResNet20V2 have tensors of the same shapes in the same order."""
+    keras_resnet.ResNet20().save(tmp_path / "v1.keras")
+    with pytest.raises(ValueError, match=r"v1.keras.*does not fit 'resnet20v2'.*head_bn"):
+        keras_resnet.ResNet20V2(weights=tmp_path / "v1.keras")
+    with pytest.raises(ValueError, match=r"stage1_unit4_conv1"):
+        keras_resnet.ResNet32(weights=tmp_path / "v1.keras")
+    with pytest.raises(ValueError, match=r"logits.*\(64, 10\).*\(64, 100\)"):
+        keras_resnet.ResNet20(weights=tmp_path / "v1.keras", classes=100)
+
+
+def test_a_trained_model_lends_its_weights_without_its_normalisation(tmp_path):
+    image = keras.Input((32, 32, 3))
+    layer = keras.layers.Normalization(mean=[1.0] * 3, variance=[1.0] * 3)
+    model = keras_resnet.ResNet20(input_tensor=layer(image))
+    model.save(tmp_path / "trained.keras")
+    bare = keras_resnet.ResNet20(weights=tmp_path / "trained.keras")
+    assert same(bare, model)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, ending):
+    path = tmp_path / f"broken{ending}"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ValueError, match="broken") as error:
+        keras_resnet.ResNet20(weights=path)
+    assert "\n" not in str(error.value)
