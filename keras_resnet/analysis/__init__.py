@@ -1,0 +1,1 @@
+"""Looking at networks from outside: what each is and costs."""

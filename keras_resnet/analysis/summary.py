@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..models.architectures import Architecture
-from .complexity import count
+from ..models.complexity import count
 
 COLUMNS = {
     "network": "network",

@@ -1,7 +1,7 @@
 """The vocabulary in which a network is written.
 
 Units, shortcuts and stages ask a `LayerSet` for their layers and never say what makes them. `KerasLayers` makes Keras
-layers; `keras_resnet.analysis` counts parameters and multiply-adds by running the same code on shapes alone.
+layers; `CountingLayers` counts parameters and multiply-adds by running the same code on shapes alone.
 """
 
 from __future__ import annotations

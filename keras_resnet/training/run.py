@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from .. import backend, saving
-from ..analysis.complexity import count
+from ..models.complexity import count
 from ..data import DATASETS, Dataset, TrainingBatches, load, steps_per_epoch
 from ..models.catalog import find
 from ..models.taps import taps

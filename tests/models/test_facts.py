@@ -19,7 +19,7 @@ from facts import (
 )
 
 import keras_resnet
-from keras_resnet.analysis.complexity import count
+from keras_resnet.models.complexity import count
 from keras_resnet.models.catalog import ARCHITECTURES, find
 
 PARAMETERS = [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import keras_resnet
 from keras_resnet import Spec
-from keras_resnet.analysis.complexity import count
+from keras_resnet.models.complexity import count
 from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SKIPS, STEMS, STRIDES_ON, UNITS
 
 SMALL = {"stage_units": (1, 2), "stage_filters": (4, 8), "classes": 3, "input_shape": (16, 16, 3)}

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..models.network import features
-from ..models.rows import STEMS
-from ..models.spec import Spec
+from .network import features
+from .rows import STEMS
+from .spec import Spec
 
 
 @dataclass(frozen=True)
