@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from .. import backend, saving
-from ..models.complexity import count
 from ..data import DATASETS, Dataset, TrainingBatches, load, steps_per_epoch
 from ..models.catalog import find
+from ..models.complexity import count
 from ..models.taps import taps
 from ..preprocessing import subtract_mean
 from .callbacks import Bookkeeper, LearningRate, StopAtNaN, percent_error

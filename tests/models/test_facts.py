@@ -19,8 +19,8 @@ from facts import (
 )
 
 import keras_resnet
-from keras_resnet.models.complexity import count
 from keras_resnet.models.catalog import ARCHITECTURES, find
+from keras_resnet.models.complexity import count
 
 PARAMETERS = [
     (depth, row, parameters)
