@@ -12,21 +12,11 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT / ".." / "shared"
-
-# The data room alone: the package's own __init__ would bring Keras, whose backend may be TensorFlow.
-ALONE = f"""
-import sys, types
-from importlib.machinery import PathFinder
-
-package = types.ModuleType("keras_resnet")
-package.__path__ = [{str(ROOT / "keras_resnet")!r}]
-sys.modules["keras_resnet"] = package
-"""
-
 # As on a machine without TensorFlow.
 WITHOUT_TENSORFLOW = """
+import sys
+from importlib.machinery import PathFinder
+
 class WithoutTensorFlow:
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -38,23 +28,20 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutTensorFlow
 
 
 @pytest.fixture(scope="session")
-def tfds_dir() -> Path:
+def tfds_dir(shared) -> Path:
     """The folder of ../shared that holds CIFAR-10 as tensorflow-datasets prepares it."""
-    folder = SHARED / "data" / "tfds"
-    if not folder.is_dir():
-        pytest.skip("../shared/data/tfds is absent")
-    return folder.resolve()
+    return shared / "data" / "tfds"
 
 
 @pytest.fixture(scope="session")
 def alone():
-    """The command that runs a program in a fresh process, with the data room alone.
+    """The command that runs a program in a fresh process.
 
     TensorFlow is absent there unless asked for.
     """
 
     def command(program: str, tensorflow: bool = False) -> list[str]:
-        return [sys.executable, "-c", (ALONE if tensorflow else ALONE + WITHOUT_TENSORFLOW) + program]
+        return [sys.executable, "-c", program if tensorflow else WITHOUT_TENSORFLOW + program]
 
     return command
 

@@ -70,6 +70,7 @@ print(cifar10.y_train.tolist(), "tensorflow" in sys.modules)
 
 def test_reading_leaves_an_installed_tensorflow_alone(small_cifar10, run_alone):
     program = f"""
+import sys
 from keras_resnet.data import load
 load("cifar10", {str(small_cifar10[0])!r})
 print("tensorflow" in sys.modules)

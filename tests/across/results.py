@@ -1,4 +1,8 @@
-"""Writes the logits of several networks with weights that depend on names and seeds alone; run once a backend."""
+"""Writes what must be the same on every backend; run once a backend.
+
+The logits of several networks, and a network's weights after a few steps of training, from weights and images that
+depend on names and seeds alone.
+"""
 
 import sys
 
@@ -6,6 +10,12 @@ import keras
 import numpy as np
 
 import keras_resnet
+from keras_resnet.data import TrainingBatches, load
+from keras_resnet.training.callbacks import LearningRate
+from keras_resnet.training.recipe import recipe_for
+from keras_resnet.training.run import build
+
+STEPS = 4
 
 NETWORKS = {
     "ResNet20-A": lambda: keras_resnet.ResNet20(shortcut="A"),
@@ -44,14 +54,40 @@ def seed(model: keras.Model) -> None:
         variable.assign((scale * value + offset).astype("float32"))
 
 
+def train() -> dict[str, np.ndarray]:
+    """Trains for a few steps, across a fall of the learning rate."""
+    data = load("digits")
+    choices = {"epochs": 1, "iterations": STEPS, "learning_rate": 0.02, "network": {"shortcut": "B"}}
+    recipe = recipe_for(dataset="digits", model="resnet8", **choices).resolve(STEPS, pad=1, flip=False)
+    _, model = build(recipe, data)
+    for variable in model.trainable_variables:  # not those of the normalisation
+        if variable.path.endswith("kernel"):
+            rng = np.random.default_rng(list(variable.path.encode()))
+            scale = np.sqrt(2 / np.prod(variable.shape[:-1]))
+            variable.assign((scale * rng.standard_normal(variable.shape)).astype("float32"))
+    batches = TrainingBatches(
+        images=data.x_train,
+        labels=np.eye(10, dtype="float32")[data.y_train],
+        batch_size=32,
+        seed=0,
+        pad=1,
+        flip=False,
+        fill=data.mean_color,
+    )
+    history = model.fit(batches.stream(), steps_per_epoch=STEPS, verbose=0, callbacks=[LearningRate(recipe, STEPS)])
+    weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+    return {"loss": np.array(history.history["loss"]), **weights}
+
+
 def main(path: str) -> None:
     logits = {}
-    for name, build in NETWORKS.items():
-        model = build()
+    for name, network in NETWORKS.items():
+        model = network()
         seed(model)
         images = np.random.default_rng(1).standard_normal((2, *model.input_shape[1:])).astype("float32")
         logits[name] = keras.ops.convert_to_numpy(keras_resnet.feature_extractor(model, ["logits"])(images)["logits"])
-    np.savez(path, backend=keras.backend.backend(), **logits)
+    trained = {f"trained/{name}": value for name, value in train().items()}
+    np.savez(path, backend=keras.backend.backend(), **logits, **trained)
 
 
 if __name__ == "__main__":
