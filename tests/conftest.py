@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,10 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _clean_session():
-    """Frees the models of the test before; keeps layer names and global settings out of the next test."""
+    """Frees the models of a module's tests."""
     yield
-    import sys
-
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session()
 

@@ -110,12 +110,11 @@ def test_every_name_is_the_depth_of_its_network():
 
 
 def test_option_c_adds_thirteen_projections_to_resnet34():
-    projections = {
-        option: sum("shortcut_conv" in layer.name for layer in keras_resnet.ResNet34(shortcut=option).layers)
-        for option in "ABC"
-    }
+    projections = {option: count(find("resnet34").respec(shortcut=option)).projections for option in "ABC"}
     assert projections["A"] == 0
     assert projections["C"] - projections["B"] == OPTION_C_ADDS_TO_RESNET34
+    built = [layer.name for layer in keras_resnet.ResNet34(shortcut="C").layers if "shortcut_conv" in layer.name]
+    assert len(built) == projections["C"] == 16  # a projection a unit
 
 
 # What is counted without Keras is what Keras builds.

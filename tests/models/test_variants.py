@@ -22,6 +22,8 @@ VARIANTS = {
     **{
         f"{order}-{unit}-{shortcut}": {"order": order, "unit": unit, "shortcut": shortcut}
         for order, unit, shortcut in product(ORDERS, UNITS, ("A", "B", "C", None))
+        # The rarer orders with every unit and with every shortcut, but not with every pair of them.
+        if order in ("original", "full_preactivation") or unit == "basic" or shortcut == "B"
     },
     **{f"skip-{skip}": {"skip": skip} for skip in SKIPS},
     "skip-constant_scaling-0-1": {"skip": "constant_scaling", "shortcut_scale": 0.0, "residual_scale": 1.0},
@@ -83,11 +85,10 @@ print("all equal")
 
 
 def test_saved_nets_open_in_a_process_that_cannot_import_this_package(tmp_path):
+    chosen = ("original-basic", "full_preactivation-bottleneck-B", "skip", "plain", "channels", "imagenet-stem-v2")
     jobs = []
     for name, choices in VARIANTS.items():
-        if name.startswith(
-            ("original-basic", "full_preactivation-bottleneck", "skip", "plain", "channels", "imagenet")
-        ):
+        if name.startswith(chosen):
             paths = [str(tmp_path / f"{name}{end}") for end in (".keras", "-images.npy", "-outputs.npy")]
             model = build(choices)
             images = images_for(model)
@@ -95,7 +96,7 @@ def test_saved_nets_open_in_a_process_that_cannot_import_this_package(tmp_path):
             np.save(paths[1], images)
             np.save(paths[2], call(model, images))
             jobs.append(paths)
-    assert len(jobs) >= 15
+    assert len(jobs) >= 14
     done = subprocess.run(
         [sys.executable, "-c", PLAIN_KERAS, json.dumps(jobs)], capture_output=True, text=True, cwd=tmp_path
     )
@@ -124,7 +125,7 @@ def specs(draw):
     }
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(choices=specs(), shape=st.sampled_from([(32, 32, 3), (37, 34, 1)]))
 def test_any_spec_builds_as_counted_saves_and_reloads(choices, shape, tmp_path):
     model = keras_resnet.ResNet(**choices, classes=5, input_shape=shape)
