@@ -111,6 +111,7 @@ def architecture(
         )
 
     build.__name__ = build.__qualname__ = name
+    build.__module__ = __package__.partition(".")[0]  # where a user finds it, and pickle
     build.__doc__ = _DOC.format(
         name=name,
         summary=summary,

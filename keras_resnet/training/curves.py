@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 TRAIN, TEST = "#9aa5b1", "#c8102e"
 
@@ -32,25 +32,17 @@ def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
         train = [row[f"train_{quantity}"] for row in history]
         test = [row[f"{split}_{quantity}"] for row in history]
         axes.plot(epochs, train, color=TRAIN, linewidth=1.2, marker=marker, label="training")
-        axes.plot(epochs, test, color=TEST, linewidth=1.8, marker=marker, label=split)
+        last = f"{test[-1]:.2f} %" if quantity == "error" else f"{test[-1]:.3f}"
+        axes.plot(epochs, test, color=TEST, linewidth=1.8, marker=marker, label=f"{split}, at the end {last}")
         axes.set_title(f"top-1 {quantity}" if quantity == "error" else "loss (cross-entropy)", fontsize=10)
         axes.set_ylim(0, 1.05 * _upper(test + train))
         axes.legend(frameon=False)
-    panels["error"].yaxis.set_major_formatter(PercentFormatter(decimals=0))
-    final = history[-1][f"{split}_error"]
-    panels["error"].annotate(
-        f"{final:.2f} %",
-        (epochs[-1], final),
-        textcoords="offset points",
-        xytext=(-6, 10),
-        ha="right",
-        color=TEST,
-        weight="bold",
-    )
+    panels["error"].yaxis.set_major_formatter("{x:g} %")
     rate = figure.add_subplot(grid[1, :])
     rate.plot(epochs, [row["learning_rate"] for row in history], color="#1f2933", drawstyle="steps-pre", marker=marker)
     rate.set_title("learning rate at the end of the epoch", fontsize=10)
     rate.set_yscale("log")
+    rate.margins(y=0.2)
     rate.set_xlabel("epoch")
     for axes in (*panels.values(), rate):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

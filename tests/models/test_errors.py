@@ -1,5 +1,7 @@
 """A wrong argument is named, beside what is accepted."""
 
+import pickle
+
 import pytest
 
 import keras_resnet
@@ -85,3 +87,10 @@ def test_another_unit_keeps_the_depth_of_a_cifar_net():
     assert one_layer.depth == 110
     assert one_layer.stage_units == (36, 36, 36)
     assert keras_resnet.ResNet164.respec(unit="basic").depth == 164
+
+
+def test_a_named_network_is_an_ordinary_function():
+    assert pickle.loads(pickle.dumps(keras_resnet.ResNet50)) is keras_resnet.ResNet50
+    assert keras_resnet.ResNet50.__name__ == "ResNet50"
+    assert "2015, table 1" in keras_resnet.ResNet50.__doc__
+    assert "2016" in keras_resnet.ResNet50V2.__doc__
