@@ -30,8 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        if "backend" in arguments:
-            backend.settle(arguments.backend)
         status = arguments.run(arguments)
         sys.stdout.flush()
         return status
@@ -156,6 +154,7 @@ def _summary(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
     out = Path(arguments.out or f"runs/{recipe.dataset}-{recipe.model}")
+    backend.settle(arguments.backend)
     from .training.callbacks import DivergedError
     from .training.folder import RunFolder
     from .training.run import train
@@ -199,6 +198,7 @@ def _model_file(argument: str) -> Path:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    backend.settle(arguments.backend)
     from .data import load
     from .evaluation.single_view import evaluate
     from .saving import load as load_model
@@ -220,6 +220,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    backend.settle(arguments.backend)
     from .evaluation.prediction import predict
     from .saving import load as load_model
 

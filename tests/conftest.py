@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# JAX compiles without optimising, and once: most tests compile the same. Here and in the processes that tests start.
+_JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_resnet-jax-")
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _JAX_CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -22,12 +30,12 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _clean_session():
-    """Frees the models of a module's tests."""
+    """Keeps layer names out of the next test, without the third of a second that freeing the memory takes."""
     yield
     if "keras" in sys.modules:
-        sys.modules["keras"].utils.clear_session()
+        sys.modules["keras"].utils.clear_session(free_memory=False)
 
 
 @pytest.fixture

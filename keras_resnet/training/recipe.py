@@ -112,8 +112,8 @@ class Recipe:
             iterations = iterations or 64_000
             epochs = max(1, round(iterations / steps_per_epoch))
         warmup = self.warmup_rate
-        if warmup is None:  # needed from depth 110 on, and not by the pre-activation unit (2016, appendix)
-            warmup = 0.01 if spec.depth >= 110 and spec.order == "original" else 0.0
+        if warmup is None:  # needed from depth 110 on, and not by the full pre-activation unit (2016, appendix)
+            warmup = 0.01 if spec.depth >= 110 and spec.order != "full_preactivation" else 0.0
         return replace(
             self,
             network={name: value for name, value in vars(spec).items() if not name.startswith("stage_")},
@@ -178,6 +178,7 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
     """
     if choices.get("dataset") is None:
         choices.pop("dataset", None)
+    check_types(Recipe, choices)
     if name in RECIPES:
         base = {**RECIPES[name], **FOR_DATASET.get(choices.get("dataset", ""), {})}
     elif name.endswith(".json"):
@@ -198,7 +199,6 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
     merged = {**base, **choices}
     if "dataset" not in merged:
         raise ValueError("Name a data set, such as digits or cifar10.")
-    check_types(Recipe, merged)
     return Recipe(**merged)
 
 

@@ -1,0 +1,166 @@
+"""Prediction names the most probable classes of a picture, whatever it comes as."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_resnet.evaluation.prediction import predict
+
+NAMES = [f"class {number}" for number in range(12)]
+
+
+def probabilities(image):
+    """What the network of `pixels` makes of an image."""
+    powers = np.exp(image.astype(float).ravel() / 10)
+    return powers / powers.sum()
+
+
+def expected(image, top=5):
+    """The classes of an image, the most probable first."""
+    row = probabilities(image)
+    return [(int(number), f"class {number}", row[number]) for number in np.argsort(-row)[:top]]
+
+
+def told(result):
+    return [(row["class"], row["name"], row["probability"]) for row in result["classes"]]
+
+
+def agree(result, image, top=5):
+    for (number, name, value), (number2, name2, value2) in zip(told(result), expected(image, top), strict=True):
+        assert (number, name) == (number2, name2)
+        assert value == pytest.approx(value2, abs=2e-6)
+
+
+@pytest.fixture
+def images():
+    """130 pictures, two batches and a bit, of different pixels each."""
+    rng = np.random.default_rng(0)
+    return np.stack([rng.permutation(120)[:12].reshape(2, 2, 3) for _ in range(130)]).astype("uint8")
+
+
+@pytest.mark.parametrize("end", ["softmax", "linear"])
+def test_a_file_in_colour(pixels, images, tmp_path, end):
+    """From probabilities, or from the logits in which a run's checkpoints end."""
+    path = tmp_path / "photo.png"
+    cv2.imwrite(str(path), images[0][..., ::-1])
+    (result,) = predict(pixels(end=end), path, NAMES)
+    assert result["image"] == str(path)
+    agree(result, images[0])
+
+
+def test_a_grey_file_is_repeated_for_a_network_of_colours(pixels, tmp_path):
+    grey = np.array([[10, 50], [90, 30]], np.uint8)
+    cv2.imwrite(str(tmp_path / "grey.png"), grey)
+    (result,) = predict(pixels(end="softmax"), tmp_path / "grey.png", NAMES, top=3)
+    assert {row["class"] for row in result["classes"]} == {6, 7, 8}  # the channels of the brightest pixel
+
+
+def test_a_coloured_file_is_made_grey_for_a_network_of_one_channel(pixels, tmp_path):
+    bgr = np.array([[[0, 0, 200], [0, 200, 0]], [[200, 0, 0], [10, 10, 10]]], np.uint8)  # red, green, blue
+    cv2.imwrite(str(tmp_path / "photo.png"), bgr)
+    (result,) = predict(pixels((2, 2, 1), end="softmax"), tmp_path / "photo.png", top=4)
+    assert [row["class"] for row in result["classes"]] == [1, 0, 2, 3]  # green is the brightest, then red
+
+
+def test_a_folder_by_name_and_with_what_lies_deeper(pixels, images, tmp_path):
+    (tmp_path / "b").mkdir()
+    paths = [tmp_path / name for name in ("a.png", "b/c.PNG", "d.bmp")]
+    for path, image in zip(paths, images, strict=False):
+        cv2.imwrite(str(path), image[..., ::-1])
+    (tmp_path / "notes.txt").write_text("no image")
+    results = predict(pixels(end="softmax"), tmp_path, NAMES)
+    assert [result["image"] for result in results] == list(map(str, paths))
+    for result, image in zip(results, images, strict=False):
+        agree(result, image)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_an_array_of_many_images_in_its_order(pixels, images, tmp_path, dtype):
+    path = tmp_path / "images.npy"
+    np.save(path, images.astype(dtype))
+    results = predict(pixels(end="softmax"), path, NAMES)
+    assert [result["image"] for result in results] == [f"{path}[{index}]" for index in range(130)]
+    for result, image in zip(results, images, strict=True):
+        agree(result, image)
+
+
+def test_an_array_of_one_image(pixels, images, tmp_path):
+    np.save(tmp_path / "image.npy", images[3])
+    (result,) = predict(pixels(end="softmax"), tmp_path / "image.npy", NAMES)
+    agree(result, images[3])
+
+
+def test_a_larger_picture_is_fitted_to_the_network(pixels, tmp_path):
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[:10, 20:30] = 90  # in the centred square, the upper right
+    cv2.imwrite(str(tmp_path / "wide.png"), image)
+    (result,) = predict(pixels(end="softmax"), tmp_path / "wide.png", top=3)
+    assert {row["class"] for row in result["classes"]} == {3, 4, 5}
+
+
+@pytest.mark.parametrize("top", [1, 3, 12, 50])
+def test_the_top_classes_in_falling_order_and_at_most_one_in_sum(pixels, images, tmp_path, top):
+    np.save(tmp_path / "images.npy", images)
+    for result in predict(pixels(end="softmax"), tmp_path / "images.npy", NAMES, top):
+        values = [row["probability"] for row in result["classes"]]
+        assert len(values) == min(top, 12)
+        assert values == sorted(values, reverse=True)
+        assert sum(values) <= 1 + 12 * 5e-7  # each is rounded to six digits
+
+
+def test_without_names_classes_have_their_numbers(pixels, images, tmp_path):
+    np.save(tmp_path / "image.npy", images[0])
+    (result,) = predict(pixels(end="softmax"), tmp_path / "image.npy")
+    assert all(row["name"] == str(row["class"]) for row in result["classes"])
+
+
+def refused(source, *words, model, **options):
+    with pytest.raises(ValueError) as caught:
+        predict(model, source, **options)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_what_is_no_image_is_refused_by_name(pixels, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    refused(tmp_path / "broken.png", "broken.png", "not a whole image", ".png", model=pixels())
+    refused(tmp_path, "broken.png", model=pixels())  # one among a folder's
+    refused(tmp_path / "nothing.png", "nothing.png", "No such file", model=pixels())
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "empty", "no image", ".png", model=pixels())
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros(3), ("(n, height, width, channels)", "(3,)")),
+        (np.zeros((8, 8)), ("(8, 8)",)),
+        (np.zeros((2, 8, 8, 4), np.uint8), ("1 or 3 channels", "(2, 8, 8, 4)")),
+        (np.zeros((0, 8, 8, 3), np.uint8), ("(0, 8, 8, 3)",)),
+        (np.full((2, 8, 8, 3), -1), ("0 to 255",)),
+        (np.full((2, 8, 8, 3), 256), ("0 to 255",)),
+        (np.full((2, 8, 8, 3), np.nan), ("0 to 255",)),
+        (np.full((2, 8, 8, 3), 0.5), ("0 to 1", "multiply", "255")),
+        (np.array([["a"]]), ("(1, 1)",)),
+        (np.full((1, 2, 2, 3), "a"), ("0 to 255",)),
+        (np.array([{}]), ("no array of images",)),
+    ],
+)
+def test_an_array_of_something_else_is_refused_by_what_it_holds(pixels, tmp_path, array, words):
+    np.save(tmp_path / "array.npy", array, allow_pickle=True)
+    refused(tmp_path / "array.npy", "array.npy", *words, model=pixels())
+
+
+def test_a_file_that_is_no_array_is_refused(pixels, tmp_path):
+    (tmp_path / "text.npy").write_text("hello")
+    refused(tmp_path / "text.npy", "text.npy", "no array of images", model=pixels())
+    refused(tmp_path / "nothing.npy", "nothing.npy", model=pixels())
+
+
+def test_names_of_other_classes_and_an_empty_top_are_refused(pixels, images, tmp_path):
+    np.save(tmp_path / "image.npy", images[0])
+    refused(tmp_path / "image.npy", "12 classes", "3", model=pixels(), class_names=["a", "b", "c"])
+    refused(tmp_path / "image.npy", "at least 1", "0", model=pixels(), top=0)

@@ -1,0 +1,149 @@
+"""The backend is settled before Keras is imported, and no other one is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+import runs
+
+from keras_resnet import backend
+
+RUNNING = keras.backend.backend()
+TESTS = Path(__file__).resolve().parent
+
+
+@pytest.fixture
+def before_keras(monkeypatch):
+    """As in a process that has not imported Keras; of the backends, only those named are installed."""
+    find_spec = importlib.util.find_spec
+
+    def install(*modules):
+        def find(name, *args):
+            return (name in modules or None) if name in backend.BACKENDS.values() else find_spec(name, *args)
+
+        monkeypatch.setattr(importlib.util, "find_spec", find)
+
+    monkeypatch.delitem(sys.modules, "keras")
+    for module in backend.BACKENDS.values():
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(backend, "_import_tensorflow_quietly", lambda: None)
+    for name in ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+        monkeypatch.delenv(name)
+    return install
+
+
+def test_the_first_that_is_installed_is_taken(before_keras):
+    before_keras("jax", "torch")
+    assert backend.settle() == "jax"
+    assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+def test_the_environment_goes_before_what_is_installed_and_a_choice_before_the_environment(before_keras, monkeypatch):
+    before_keras("tensorflow", "jax", "torch")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert backend.settle() == "torch"
+    assert backend.settle("jax") == "jax"
+    assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+def test_a_backend_that_is_unknown_or_not_installed_is_refused_with_what_would_work(before_keras, monkeypatch):
+    before_keras("jax")
+    with pytest.raises(ValueError, match=r"'mxnet'\. Accepted: tensorflow, jax, torch"):
+        backend.settle("mxnet")
+    with pytest.raises(ValueError, match=r"'torch' is not installed: pip install 'keras-resnet\[torch\]'"):
+        backend.settle("torch")
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    with pytest.raises(ValueError, match=r"'theano'\. Accepted"):
+        backend.settle()
+    assert os.environ["KERAS_BACKEND"] == "theano"
+
+
+def test_without_any_backend_the_way_to_one_is_told(before_keras):
+    before_keras()
+    with pytest.raises(ValueError, match=r"pip install 'keras-resnet\[tensorflow\]'"):
+        backend.settle()
+
+
+def test_another_backend_than_the_one_that_keras_runs_on_is_refused():
+    other = next(name for name in backend.BACKENDS if name != RUNNING)
+    with pytest.raises(ValueError, match=f"runs on {RUNNING!r} in this process already. Received: {other!r}"):
+        backend.settle(other)
+    assert backend.settle(RUNNING) == RUNNING
+
+
+def test_device_and_versions_are_told():
+    versions = backend.versions()
+    assert versions["keras"] == keras.__version__
+    assert versions[RUNNING][0].isdigit()
+    assert set(versions) == {"keras_resnet", "keras", RUNNING, "numpy", "python"}
+    assert backend.device().startswith("CPU (") or " x " in backend.device()
+
+
+ALONE = """
+import sys
+
+class Absent:
+    \"\"\"As on a machine where the other backends are not installed.\"\"\"
+    asked = []
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in OTHERS:
+            self.asked.append(name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *args: None if name.partition(".")[0] in OTHERS else find_spec(name, *args)
+sys.meta_path.insert(0, Absent())
+
+import keras_resnet.backend
+keras_resnet.backend.settle()
+import keras
+keras_resnet.ResNet20
+assert "tensorflow" not in Absent.asked  # where it is installed, it would have been imported
+"""
+RUN = """
+import json
+from pathlib import Path
+import runs
+runs.take_few_digits()
+from keras_resnet.cli import main
+
+train = ["train", "digits", "--model", "resnet8", "--width", "0.25", "--shortcut", "B", "--epochs", "2", "--out", "run"]
+assert main(train) == 0
+first = runs.results(Path("run"))
+for name in ("summary.json", "model.keras", "checkpoints/epoch_0002.keras"):
+    (Path("run") / name).unlink()
+assert main(train) == 0
+assert runs.results(Path("run")) == first
+assert main(["evaluate", "run", "digits"]) == 0
+import numpy as np
+np.save("image.npy", np.zeros((8, 8, 1), np.uint8))
+assert main(["predict", "run", "image.npy"]) == 0
+assert not set(OTHERS) & set(sys.modules)
+"""
+
+
+def test_all_works_where_no_other_backend_is_installed_and_importing_asks_for_no_tensorflow(tmp_path):
+    """Training, exact resuming, testing and predicting; on JAX and Torch, without TensorFlow."""
+    others = [module for name, module in backend.BACKENDS.items() if name != RUNNING]
+    environment = {**os.environ, "KERAS_BACKEND": RUNNING, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"OTHERS = {json.dumps(others)}\n{ALONE}{RUN}"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "Going on behind epoch 1 of 2.\n"  # and nothing of what the libraries have to say
+    assert f"{runs.TESTED} images" in done.stdout
+    assert "image.npy[0]: " in done.stdout

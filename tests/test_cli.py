@@ -1,0 +1,407 @@
+"""The `keras-resnet` command: what it prints, and what it says to a mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import facts
+import keras
+import numpy as np
+import pytest
+import runs
+
+from keras_resnet import cli
+from keras_resnet.data import DATASETS
+from keras_resnet.models.catalog import ARCHITECTURES
+from keras_resnet.training.recipe import as_json
+
+COMMANDS = ("summary", "train", "evaluate", "predict")
+
+
+@pytest.fixture(autouse=True)
+def few_digits_in_an_empty_folder(monkeypatch, tmp_path):
+    monkeypatch.setitem(DATASETS, "digits", runs.few_digits())
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command as a shell would, in this process; returns its status and what it wrote to stdout and stderr."""
+
+    def run(line):
+        capsys.readouterr()
+        try:
+            status = cli.main(shlex.split(line))
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def mistake(command):
+    """Runs the command with a mistake: one line on stderr, with these words, status 2, and nothing written."""
+
+    def run(line, *words):
+        before = runs.files(Path())
+        status, out, err = command(line)
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith("keras-resnet")
+        for word in words:
+            assert word in err
+        assert runs.files(Path()) == before
+
+    return run
+
+
+# A mistake of the user's
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", ("COMMAND", "keras-resnet --help")),
+        ("trian digits", ("'trian'", "train")),
+        ("train digits --learningrate 1", ("--learningrate", "near: --learning-rate", "keras-resnet train --help")),
+        ("train digits --epochs ten", ("--epochs", "'ten'")),
+        ("train digits --epochs 0", ("`epochs`", "at least 1", "0")),
+        ("train digits --batch-size -1", ("`batch_size`", "at least 1", "-1")),
+        ("train digits --learning-rate nan", ("`learning_rate`", "nan")),
+        ("train digits --schedule steps", ("step, cosine, linear", "'steps'")),
+        ("train digits --precision half", ("mixed_bfloat16", "'half'")),
+        ("train digits --drops half", ("--drops", "'half'")),
+        ("train digits --seed 4294967296", ("`seed`", "2**32", "4294967296")),
+        ("train digits --shortcut D", ("'A', 'B', 'C'", "'D'")),
+        ("train digits --order preactivation", ("'full_preactivation'", "'preactivation'")),
+        ("train digits --gate-bias -6", ("`gate_bias`", "'exclusive_gating'", "'identity'")),
+        ("train", ("data set", "digits", "cifar10")),
+        ("train mnist", ("'mnist'", "'digits'", "'cifar10'", "'cifar100'")),
+        ("train cifar", ("'cifar'", "did you mean 'cifar10'")),
+        ("train digits --model resnet23", ("23", "6n+2", "20 and 26")),
+        ("train digits --model resnet7 --unit bottleneck", ("7", "8")),
+        ("train digits --model resent50", ("'resent50'", "resnet50")),
+        ("train digits --model resnet50", ("32x32", "(8, 8, 1)")),
+        ("train digits --recipe papers", ("'papers'", "paper, modern", "near: paper")),
+        ("train digits --recipe nothing.json", ("'nothing.json'", "No such file")),
+        ("train digits --validation 97", ("97", "1 to 96")),
+        ("train digits --backend mxnet", ("'mxnet'", "tensorflow, jax, torch")),
+        ("train cifar10 --data-dir nowhere", ("nowhere", "no such folder")),
+        ("evaluate nothing.keras digits", ("'nothing.keras'", "Give a `.keras` file or the folder of a finished run")),
+        ("evaluate nothing.keras digits --batch-size 0", ("--batch-size", "at least 1", "0")),
+        ("evaluate nothing.keras digits --split all", ("'all'", "test", "train")),
+        ("evaluate", ("model, dataset",)),
+        ("predict nothing.keras image.png", ("'nothing.keras'",)),
+        ("predict nothing.keras image.png --top 0", ("--top", "at least 1", "0")),
+        ("summary resnet23", ("23", "20 and 26")),
+        ("summary ResNet51", ("51", "50 and 56")),
+        ("summary resnet20 --classes 0", ("--classes", "at least 1", "0")),
+        ("summary resnet20 --image-size -32", ("--image-size", "at least 1", "-32")),
+        ("summary resnet20 --width 0", ("`width`", "above 0", "0")),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_told_in_a_line(mistake, line, words):
+    mistake(line, *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"dataset":', ("no recipe", "line 1")),
+        ("[]", ("no recipe", "not a JSON object")),
+        ('{"epoch": 3}', ("'epoch'", "near: epochs")),
+        ('{"epochs": "three"}', ("`epochs`", "'three'")),
+        ('{"network": {"width": "wide"}}', ("`width`", "'wide'")),
+        ('{"network": {"depth": 20}}', ("'depth'",)),
+    ],
+)
+def test_a_recipe_file_that_is_none_is_told_in_a_line(mistake, text, words):
+    Path("mine.json").write_text(text)
+    mistake("train digits --recipe mine.json", "'mine.json'", *words)
+
+
+def test_a_data_folder_that_is_half_prepared_is_told_in_a_line(mistake):
+    Path("data/cifar10/3.0.2").mkdir(parents=True)
+    Path("data/cifar10/3.0.2/cifar10-train.array_record-00000-of-00001").write_bytes(b"half")
+    mistake("train cifar10 --data-dir data", "3.0.2", "dataset_info.json", "delete this folder")
+    mistake("evaluate nothing.keras cifar10 --data-dir data", "nothing.keras")
+
+
+def test_a_folder_that_is_not_the_runs_own_is_left_alone(mistake):
+    Path("notes").mkdir()
+    Path("notes/thesis.tex").write_text("ten years of work")
+    Path("file").write_text("x")
+    shutil.copytree(runs.finished(), "run")
+    mistake("train digits --out notes", "'notes'", "no recipe.json", "--out")
+    mistake("train digits --out file", "'file'", "--out")
+    mistake("train digits --out run", "'run'", "another run", "model 'resnet8' there, 'resnet20' now", "--out")
+
+
+def test_a_file_that_is_no_model_is_told_in_a_line(mistake):
+    whole = (runs.finished() / "model.keras").read_bytes()
+    Path("truncated.keras").write_bytes(whole[: len(whole) // 2])
+    Path("damaged.keras").write_bytes(whole[:30_000] + bytes(1_000) + whole[31_000:])
+    Path("text.keras").write_text("hello")
+    Path("unfinished").mkdir()
+    Path("digit.png").write_bytes(b"never looked at")
+    for name in ("truncated.keras", "damaged.keras", "text.keras", "digit.png"):
+        mistake(f"evaluate {name} digits", f"'{name}'", "Give a `.keras` file")
+        mistake(f"predict {name} digit.png", f"'{name}'", "Give a `.keras` file")
+    mistake("evaluate unfinished digits", "'unfinished/model.keras'", "finished run")
+
+
+def test_a_model_that_does_not_fit_the_data_is_told_in_a_line(mistake, monkeypatch):
+    images, labels = np.zeros((5, 32, 32, 3), np.uint8), np.arange(5)
+    cifar10 = dataclasses.replace(DATASETS["cifar10"], read=lambda data_dir: (images, labels, images, labels))
+    monkeypatch.setitem(DATASETS, "cifar10", cifar10)
+    mistake(f"evaluate {runs.finished()} cifar10", "(8, 8, 1)", "(32, 32, 3)")
+    layers = keras.layers
+    keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)]).save("three.keras")
+    mistake("evaluate three.keras digits", "3 classes", "9")
+    keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(3, 3)]).save("map.keras")
+    np.save("image.npy", np.zeros((8, 8, 1), np.uint8))
+    for line in ("evaluate map.keras digits", "predict map.keras image.npy"):
+        mistake(line, "(batch, height, width, channels)", "(None, 6, 6, 3)")
+
+
+def test_what_is_no_image_is_told_in_a_line(mistake):
+    Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    Path("empty").mkdir()
+    np.save("vector.npy", np.zeros(3))
+    Path("text.npy").write_text("hello")
+    for source, *words in (
+        ("nothing.png", "No such file"),
+        ("broken.png", "not a whole image", ".png"),
+        ("empty", "no image", ".png"),
+        ("vector.npy", "(n, height, width, channels)", "(3,)"),
+        ("text.npy", "no array of images"),
+    ):
+        mistake(f"predict {runs.finished()} {source}", source, *words)
+
+
+def shell(line, **environment):
+    """Runs a command as a user would, in a process of its own."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        shlex.split(line), env={**os.environ, "PATH": path, **environment}, capture_output=True, text=True
+    )
+
+
+def test_a_user_in_a_shell_sees_one_line_and_no_traceback():
+    for line, environment, word in (
+        ("keras-resnet train digits --model resnet23", {}, "20 and 26"),
+        ("keras-resnet train digits", {"KERAS_BACKEND": "theano"}, "Unknown backend 'theano'. Accepted: tensorflow"),
+        ("keras-resnet summary resnet20 --order none", {}, "'original'"),
+    ):
+        done = shell(line, **environment)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert word in done.stderr
+
+
+def test_a_backend_that_is_not_installed_is_told_with_the_way_to_it(mistake, monkeypatch):
+    monkeypatch.setattr(cli.backend, "_installed", lambda module: False)
+    mistake("train digits --backend jax", "'jax' is not installed", "pip install 'keras-resnet[jax]'")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    mistake("train digits", "pip install 'keras-resnet[tensorflow]'")
+
+
+# A bug, and other ends
+
+
+def raises_in_numpy(*args, **kwargs):
+    np.zeros(3).reshape(2)
+
+
+def raises_in_keras(*args, **kwargs):
+    keras.layers.Dense(-1)
+
+
+def raises_in_a_line_of_the_package():
+    """An error that Python raises in the package: its author's mistake, and not the user's."""
+    there: dict = {}
+    exec(compile("def load(*args):\n    one, two = args * 3", str(cli.PACKAGE / "data" / "datasets.py"), "exec"), there)
+    return there["load"]
+
+
+@pytest.mark.parametrize("bug", [raises_in_numpy, raises_in_keras, raises_in_a_line_of_the_package()])
+def test_a_bug_is_not_told_as_a_mistake_of_the_users(command, monkeypatch, bug):
+    monkeypatch.setattr("keras_resnet.training.run.load", bug)
+    with pytest.raises(ValueError):
+        command("train digits")
+
+
+def test_a_full_disk_is_told_in_a_line(command, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device", "runs")
+
+    monkeypatch.setattr("keras_resnet.training.run.train", full)
+    status, _, err = command("train digits")
+    assert (status, err) == (2, "keras-resnet: error: [Errno 28] No space left on device: 'runs'\n")
+
+
+def test_ctrl_c_ends_in_a_line_that_says_how_to_go_on(command, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_resnet.training.run.train", interrupted)
+    status, _, err = command("train digits --out mine")
+    assert status == 130
+    assert "The same command goes on from the last whole epoch in mine." in err
+    monkeypatch.setattr("keras_resnet.saving.load", interrupted)
+    status, _, err = command("evaluate run digits")
+    assert (status, err) == (130, "\nkeras-resnet: stopped\n")
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    process = subprocess.Popen(
+        ["keras-resnet", "summary"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PATH": path}
+    )
+    process.stdout.close()  # as `head` does
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
+    process.stderr.close()
+
+
+# Help
+
+
+def test_help_needs_no_keras_and_ends_with_an_example_that_works():
+    program = """
+import sys
+sys.modules["keras"] = None
+from keras_resnet.cli import main
+for name in sys.argv[1:]:
+    try:
+        main([name, "--help"])
+    except SystemExit as end:
+        assert end.code == 0
+"""
+    done = subprocess.run([sys.executable, "-c", program, *COMMANDS], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    examples = [line for line in done.stdout.splitlines() if line.startswith("example: ")]
+    assert len(examples) == len(COMMANDS)
+    for name, example in zip(COMMANDS, examples, strict=True):
+        program, *words = shlex.split(example.removeprefix("example: "))
+        assert (program, words[0]) == ("keras-resnet", name)
+        arguments = cli._parser().parse_args(words)
+        if name == "train":
+            recipe = cli.recipe_for(
+                arguments.recipe, **cli.given(arguments, cli.Recipe), network=cli.given(arguments, cli.Spec)
+            )
+            assert (recipe.model, recipe.spec.shortcut) == ("resnet56", "A")
+    assert "usage: keras-resnet train" in done.stdout
+
+
+# Summary
+
+
+def test_the_summary_of_all_networks_takes_less_than_a_second():
+    def seconds():
+        begun = time.perf_counter()
+        done = shell("keras-resnet summary")
+        assert done.returncode == 0, done.stderr
+        assert all(architecture.__name__ in done.stdout for architecture in ARCHITECTURES.values())
+        return time.perf_counter() - begun
+
+    assert any(seconds() < 1 for _ in range(3))  # the machine may be busy
+
+
+def test_a_network_is_found_in_any_case_and_changed_by_options(command):
+    status, out, err = command("summary RESNET34 resnet34 ResNet34 --shortcut C --json")
+    assert (status, err) == (0, "")
+    first, *others = json.loads(out)
+    assert others == [first, first]
+    assert (first["network"], first["shortcut"]) == ("ResNet34", "C")
+    assert first["parameters"] == facts.IMAGENET_PARAMETERS[34]["v1_C"]
+    assert first["paper_macs"] == ""  # the paper prints none for option C
+
+
+def test_a_depth_without_a_name_of_its_own_is_found(command):
+    (row,) = json.loads(command("summary ResNet38V2 --classes 100 --json")[1])
+    assert (row["layers"], row["order"], row["units"]) == (38, "full_preactivation", "6-6-6")
+
+
+def test_the_table_stands_beside_the_paper_and_is_markdown_if_asked(command):
+    _, out, _ = command("summary resnet50 resnet110")
+    assert "25,557,032" in out and facts.PAPER_FLOPS["50"] in out
+    assert "1,727,962" in out and facts.PAPER_PARAMETERS[110] in out
+    _, out, _ = command("summary resnet50 --markdown")
+    assert all(line.startswith("| ") and line.endswith(" |") for line in out.splitlines()[::2])
+
+
+# Train, evaluate, predict
+
+
+def test_a_finished_run_says_what_came_out_and_what_to_try(command):
+    shutil.copytree(runs.finished(), "run")
+    before = runs.files(Path())
+    status, out, err = command("train --recipe run/recipe.json --out run")
+    assert (status, err) == (0, "This run has ended already; what it left is in run\n")
+    assert runs.files(Path()) == before
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert f"{summary['test_error']:.2f} % test error after the last of 4 epochs" in out
+    for name in ("curves.png", "history.csv", "model.keras"):
+        assert f"run/{name}" in out
+    commands = [
+        line[line.index("keras-resnet") :].split("    ")[0] for line in out.splitlines() if " keras-resnet" in line
+    ]
+    assert len(commands) == 3
+    for line in commands:
+        cli._parser().parse_args(shlex.split(line)[1:])  # raises if it could not be run
+
+
+def test_a_run_that_diverges_ends_in_a_line_with_status_1_and_its_last_good_checkpoint_is_usable(command):
+    recipe = as_json(runs.small_recipe(**runs.EXPLOSIVE))
+    Path("mine.json").write_text(json.dumps(recipe))
+    status, out, err = command("train --recipe mine.json --out run")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "diverged" in err and "epoch 2" in err and "--learning-rate" in err
+    assert "The last good checkpoint is run/checkpoints/epoch_0001.keras" in err
+    assert [path.name for path in Path("run/checkpoints").iterdir()] == ["epoch_0001.keras"]
+    assert not Path("run/model.keras").exists() and not Path("run/summary.json").exists()
+    kept = runs.arrays(Path("run/checkpoints/epoch_0001.keras"))
+    assert all(np.isfinite(value).all() for value in kept.values())
+    assert [row["epoch"] for row in runs.history(Path("run"))] == ["1"]
+
+    status, out, _ = command("evaluate run/checkpoints/epoch_0001.keras digits --json")
+    assert (status, json.loads(out)["images"]) == (0, runs.TESTED)
+    np.save("image.npy", np.zeros((8, 8, 1), np.uint8))
+    (result,) = json.loads(command("predict run/checkpoints/epoch_0001.keras image.npy --json")[1])
+    assert sum(row["probability"] for row in result["classes"]) <= 1 + 1e-5
+
+
+def test_evaluate_finds_the_error_that_the_run_reported(command):
+    reported = json.loads((runs.finished() / "summary.json").read_text())
+    for line in ("", "--batch-size 7", f"--batch-size {runs.TESTED + 1}"):
+        status, out, err = command(f"evaluate {runs.finished()} digits --json {line}")
+        result = json.loads(out)
+        assert (status, err, result["images"]) == (0, "", runs.TESTED)
+        assert result["error"] == pytest.approx(reported["test_error"], abs=1e-3)
+        assert result["wrong"] == round(runs.TESTED * reported["test_error"] / 100)
+    status, out, _ = command(f"evaluate {runs.finished()}/model.keras digits --split train")
+    assert out.startswith(f"{runs.TRAINED} images, ")
+
+
+def test_predict_names_the_classes(command):
+    images = runs.few_digits().read(None)[2]
+    np.save("images.npy", images[:3])
+    status, out, err = command(f"predict {runs.finished()} images.npy --top 2 --json")
+    assert (status, err) == (0, "")
+    results = json.loads(out)
+    model = keras.saving.load_model(runs.finished() / "model.keras")
+    expected = np.asarray(model.predict(images[:3].astype("float32"), verbose=0))
+    for index, (result, row) in enumerate(zip(results, expected, strict=True)):
+        assert result["image"] == f"images.npy[{index}]"
+        assert [entry["class"] for entry in result["classes"]] == list(np.argsort(-row)[:2])
+        assert [entry["probability"] for entry in result["classes"]] == pytest.approx(np.sort(row)[:-3:-1], abs=1e-5)
+    _, out, _ = command(f"predict {runs.finished()} images.npy --top 1")
+    best = results[0]["classes"][0]
+    assert out.splitlines()[0] == f"images.npy[0]: {best['name']} {100 * best['probability']:.1f} %"

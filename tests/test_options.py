@@ -1,0 +1,92 @@
+"""Options made of a dataclass: a field is written once, and its option follows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from keras_resnet.models.spec import option
+from keras_resnet.options import Parser, add_options, check_types, given
+
+
+@dataclasses.dataclass
+class Row:
+    hidden: int = 3
+    size: int = option(5, "how large")
+    rate: float | None = option(None, "how fast, in %")
+    kind: str | None = option("a", "which")
+    steps: tuple[float, ...] = option((0.5, 0.75), "when")
+    mirror: bool | None = option(None, "whether")
+
+
+def parse(*words, defaults=True):
+    parser = Parser(prog="program")
+    add_options(parser, Row, defaults=defaults)
+    return given(parser.parse_args(words), Row)
+
+
+def test_an_option_that_is_not_given_leaves_nothing_behind():
+    assert parse() == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("--size 7", {"size": 7}),
+        ("--rate 1e-3", {"rate": 0.001}),
+        ("--rate -6", {"rate": -6.0}),
+        ("--rate none", {"rate": None}),
+        ("--kind None", {"kind": None}),
+        ("--kind b --size=2", {"kind": "b", "size": 2}),
+        ("--steps 0.1,0.2,0.9", {"steps": (0.1, 0.2, 0.9)}),
+        ("--mirror", {"mirror": True}),
+        ("--no-mirror", {"mirror": False}),
+    ],
+)
+def test_a_value_has_the_type_of_its_field(words, values):
+    assert parse(*words.split()) == values
+
+
+def test_the_help_shows_every_line_and_the_defaults(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse("--help")
+    out = capsys.readouterr().out
+    assert caught.value.code == 0
+    for words in ("how large [5]", "how fast, in %\n", "which [a]", "when [0.5,0.75]", "--no-mirror"):
+        assert words in out
+    assert "hidden" not in out
+    with pytest.raises(SystemExit):
+        parse("--help", defaults=False)
+    assert "[5]" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--size x", ("--size", "'x'")),
+        ("--size 1.5", ("--size", "'1.5'")),
+        ("--steps 1,b", ("--steps", "'1,b'")),
+        ("--hidden 3", ("--hidden",)),
+        ("--sizes 3", ("--sizes 3", "near: --size")),
+        ("--mirrors=3", ("near: --mirror",)),
+        ("stray", ("stray",)),
+    ],
+)
+def test_a_mistake_is_a_line_that_says_where_help_is(capsys, words, said):
+    with pytest.raises(SystemExit) as caught:
+        parse(*words.split())
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    for part in ("program: error: ", *said, "see program --help"):
+        assert part in err
+
+
+def test_values_are_checked_against_the_types_of_the_fields():
+    check_types(Row, {"size": 1, "rate": 2, "kind": None, "steps": [1, 0.5], "mirror": None})
+    for name, value in {"size": 1.0, "rate": True, "kind": 3, "steps": 0.5, "mirror": 1, "hidden": "3"}.items():
+        with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {value!r}"):
+            check_types(Row, {name: value})
+    with pytest.raises(ValueError, match="Unknown field 'sise' of a row; near: size"):
+        check_types(Row, {"sise": 1})

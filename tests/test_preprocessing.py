@@ -1,0 +1,57 @@
+"""The mean is subtracted inside the model, which so takes raw images wherever it is opened."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet.preprocessing import subtract_mean
+
+SHAPE = (5, 4, 3)
+
+
+def normalising(mean):
+    image = keras.Input(SHAPE)
+    return keras.Model(image, subtract_mean(image, mean))
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (7, *SHAPE), dtype=np.uint8)
+
+
+def test_every_pixel_has_a_mean_of_its_own(images):
+    mean = images.mean(axis=0)
+    out = np.asarray(normalising(mean).predict(images, verbose=0))
+    np.testing.assert_allclose(out, images - mean, atol=1e-4)
+    np.testing.assert_allclose(out.mean(axis=0), 0, atol=1e-4)
+
+
+def test_the_mean_travels_with_the_saved_model(images, tmp_path):
+    mean = images.mean(axis=0)
+    normalising(mean).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(np.asarray(loaded.predict(images, verbose=0)), images - mean, atol=1e-4)
+    assert not loaded.trainable_variables
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_does_not_reach_it(images, policy):
+    """Between 128 and 255, bfloat16 knows whole numbers only."""
+    mean = images.mean(axis=0)
+    before = keras.dtype_policies.get(None)
+    keras.config.set_dtype_policy(policy)
+    try:
+        out = np.asarray(normalising(mean).predict(images, verbose=0))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert out.dtype == np.float32
+    np.testing.assert_allclose(out, images - mean, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 1, 3), (4, 5, 3), (1, *SHAPE)])
+def test_a_mean_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError) as caught:
+        normalising(np.zeros(shape))
+    assert str(SHAPE) in str(caught.value) and str(shape) in str(caught.value)

@@ -1,0 +1,183 @@
+"""Model files: whole or not at all, open to plain Keras, and a clear line where there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet import ResNet20, saving
+from keras_resnet.training.folder import RunFolder
+from keras_resnet.training.recipe import recipe_for
+
+INFO = {"class_names": ["cat", "żółw"], "test_error": 8.75}
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    saving.save(model, tmp_path / "model.keras", INFO)
+    return tmp_path / "model.keras"
+
+
+def test_a_model_comes_back_with_what_is_known_of_it(model, saved):
+    loaded, info = saving.load(saved)
+    assert info == INFO
+    for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_plain_keras_opens_the_file(model, saved):
+    loaded = keras.saving.load_model(saved)
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+
+
+def test_a_file_of_plain_keras_opens_and_nothing_is_known_of_it(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    assert saving.load(tmp_path / "model.keras")[1] == {}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def breaks(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("step", ["serialising", "adding what is known", "putting in place"])
+def test_a_failure_while_writing_leaves_the_old_file_whole_and_nothing_beside_it(model, saved, monkeypatch, step):
+    before = saved.read_bytes()
+    target = {
+        "serialising": (keras.Model, "save"),
+        "adding what is known": (zipfile.ZipFile, "writestr"),
+        "putting in place": (os, "replace"),
+    }
+    monkeypatch.setattr(*target[step], breaks)
+    with pytest.raises(OSError, match="No space left"):
+        saving.save(model, saved, {"another": "info"})
+    assert saved.read_bytes() == before
+    assert names(saved.parent) == ["model.keras"]
+
+
+def test_a_file_half_written_is_not_in_place(tmp_path):
+    (tmp_path / "summary.json").write_text("old")
+
+    def write(temporary):
+        temporary.write_text("ne")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        saving.write_atomically(tmp_path / "summary.json", write)
+    assert (tmp_path / "summary.json").read_text() == "old"
+    assert names(tmp_path) == ["summary.json"]
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_others(model, monkeypatch, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.begin(recipe_for(dataset="digits"))
+    model.compile(keras.optimizers.SGD(), loss="mse")
+    for epoch in (1, 2):
+        folder.write_checkpoint(model, [{"epoch": row} for row in range(1, epoch + 1)], {})
+    before = {path: path.read_bytes() for path in folder.checkpoints.iterdir()}
+    monkeypatch.setattr(os, "replace", breaks)
+    with pytest.raises(OSError, match="No space left"):
+        folder.write_checkpoint(model, [{"epoch": row} for row in (1, 2, 3)], {})
+    assert {path: path.read_bytes() for path in folder.checkpoints.iterdir()} == before
+
+
+def test_the_last_two_checkpoints_are_kept(model, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.begin(recipe_for(dataset="digits"))
+    model.compile(keras.optimizers.SGD(), loss="mse")
+    for epochs in range(1, 5):
+        folder.write_checkpoint(model, [{"epoch": row + 1} for row in range(epochs)], {"epochs": epochs})
+    assert names(folder.checkpoints) == ["epoch_0003.keras", "epoch_0004.keras"]
+    assert folder.restore(model)["state"] == {"epochs": 4}
+
+
+def test_json_is_written_for_people(tmp_path):
+    saving.write_json(tmp_path / "deep" / "a.json", {"a": [1]})
+    assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"a": [1]}
+    assert (tmp_path / "deep" / "a.json").read_text().endswith("}\n")
+
+
+def refused(path):
+    with pytest.raises(ValueError) as caught:
+        saving.load(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "Give a `.keras` file" in str(caught.value)  # what would work
+
+
+def test_what_is_no_model_is_refused_in_a_line(saved, tmp_path):
+    refused(tmp_path / "nothing.keras")
+    refused(tmp_path)  # a folder
+    (tmp_path / "text.keras").write_text("hello")
+    refused(tmp_path / "text.keras")
+    with zipfile.ZipFile(tmp_path / "zip.keras", "w") as archive:
+        archive.writestr("a.txt", "hello")
+    refused(tmp_path / "zip.keras")
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(saved):
+    whole = saved.read_bytes()
+    for share in np.linspace(0, 1, 23, endpoint=False):
+        saved.write_bytes(whole[: int(share * len(whole))])
+        refused(saved)
+
+
+def test_a_damaged_byte_is_found_in_every_member(saved):
+    whole = saved.read_bytes()
+    with zipfile.ZipFile(saved) as archive:
+        members = archive.infolist()
+    assert {member.filename for member in members} >= {"config.json", "model.weights.h5", "keras_resnet.json"}
+    for member in members:
+        if member.filename == "metadata.json":
+            continue  # the date and the version of Keras
+        damaged = bytearray(whole)
+        damaged[member.header_offset + 30 + len(member.filename) + member.compress_size // 2] ^= 0xFF
+        saved.write_bytes(damaged)
+        refused(saved)
+
+
+def test_a_model_of_a_layer_that_is_not_there_is_refused_in_a_line(tmp_path):
+    class Unknown(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    keras.Sequential([keras.Input((4,)), Unknown()]).save(tmp_path / "model.keras")
+    refused(tmp_path / "model.keras")
+
+
+def test_a_network_deeper_than_pythons_recursion_limit_opens(tmp_path):
+    """Keras walks a model recursively, a frame a layer; a ResNet-1001 has 3,000 layers."""
+    limit = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(10_000)
+        x = image = keras.Input((1,))
+        for _ in range(1000):
+            x = keras.layers.Activation("linear")(x)
+        keras.Model(image, x).save(tmp_path / "deep.keras")
+        sys.setrecursionlimit(limit)
+        assert len(saving.load(tmp_path / "deep.keras")[0].layers) == 1001
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_a_network_of_the_package_opens_without_its_optimizer(tmp_path):
+    model = ResNet20(input_shape=(8, 8, 1), width=0.25, shortcut="B")
+    saving.save(model, tmp_path / "model.keras", {})
+    image = np.random.default_rng(0).random((2, 8, 8, 1), "float32")
+    loaded, _ = saving.load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(image, verbose=0), model.predict(image, verbose=0))

@@ -1,0 +1,91 @@
+"""The package's SGD against the rule of Caffe, in which the papers' networks were trained, written out in NumPy."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet.training.optimizer import SGD
+
+
+def caffe(weight, gradients, rates, decay, momentum=0.9, nesterov=False):
+    """The weight after each step: the decay joins the gradient, and the rate stands inside the velocity."""
+    weight, velocity, path = np.asarray(weight, "float64"), 0.0, []
+    for gradient, rate in zip(gradients, rates, strict=True):
+        gradient = gradient + decay * weight
+        velocity = momentum * velocity - rate * gradient
+        weight = weight + (momentum * velocity - rate * gradient if nesterov else velocity)
+        path.append(weight)
+    return path
+
+
+@pytest.mark.parametrize("nesterov", [False, True], ids=["plain", "nesterov"])
+@pytest.mark.parametrize("decayed", ["all", "kernels"])
+def test_every_step_is_caffes_also_behind_a_change_of_rate(decayed, nesterov):
+    rng = np.random.default_rng(0)
+    start = {name: rng.standard_normal(shape) for name, shape in {"kernel": (3, 2), "gamma": 2, "beta": 2}.items()}
+    gradients = {name: rng.standard_normal((40, *value.shape)) for name, value in start.items()}
+    rates = [0.1] * 15 + [0.01] * 25
+    expected = {
+        name: caffe(value, gradients[name], rates, 0.05 if name == "kernel" or decayed == "all" else 0.0, 0.9, nesterov)
+        for name, value in start.items()
+    }
+    variables = [keras.Variable(value, dtype="float32", name=name) for name, value in start.items()]
+    optimizer = SGD(rates[0], momentum=0.9, nesterov=nesterov, coupled_decay=0.05, decayed=decayed)
+    for step, rate in enumerate(rates):
+        optimizer.learning_rate = rate
+        optimizer.apply([keras.ops.convert_to_tensor(gradients[name][step], "float32") for name in start], variables)
+        for name, variable in zip(start, variables, strict=True):
+            value = keras.ops.convert_to_numpy(variable)
+            np.testing.assert_allclose(value, expected[name][step], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def after_decay_alone(optimizer, steps=200):
+    """What is left of a weight of one in `model.fit`, with a gradient of zero."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+    model.compile(optimizer, loss=lambda y_true, y_pred: 0.0 * y_pred)
+    model.fit(np.ones((steps, 1)), np.ones((steps, 1)), batch_size=1, verbose=0)
+    return model.get_weights()[0].item()
+
+
+def test_decay_is_coupled_and_not_that_of_keras():
+    """200 steps at 1e-3, as measured in papers.md: 0.825 coupled, 0.980 decoupled."""
+    coupled = after_decay_alone(SGD(0.1, momentum=0.9, coupled_decay=1e-3))
+    assert coupled == pytest.approx(caffe(1.0, np.zeros(200), [0.1] * 200, 1e-3)[-1], rel=1e-5)
+    assert round(coupled, 3) == 0.825
+    assert round(after_decay_alone(keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=1e-3)), 3) == 0.98
+
+
+def test_it_is_what_l2_regularisation_with_half_the_factor_does():
+    """In a network with batch norm whose every variable is regularised: an independent way to the same weights."""
+
+    def trained(optimizer, regularizer):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                keras.layers.Dense(8, kernel_regularizer=regularizer, bias_regularizer=regularizer),
+                keras.layers.BatchNormalization(gamma_regularizer=regularizer, beta_regularizer=regularizer),
+                keras.layers.Dense(3, kernel_regularizer=regularizer, bias_regularizer=regularizer),
+            ]
+        )
+        model.compile(optimizer, loss="mse")
+        rng = np.random.default_rng(0)
+        model.fit(rng.random((64, 4)), rng.random((64, 3)), batch_size=8, epochs=2, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    ours = trained(SGD(0.05, momentum=0.9, coupled_decay=0.02), None)
+    theirs = trained(keras.optimizers.SGD(0.05, momentum=0.9), keras.regularizers.L2(0.01))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_saved_with_its_decay(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(SGD(0.1, momentum=0.9, nesterov=True, coupled_decay=1e-3, decayed="kernels"), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    optimizer = keras.saving.load_model(tmp_path / "model.keras").optimizer
+    assert isinstance(optimizer, SGD)
+    assert (optimizer.coupled_decay, optimizer.decayed, optimizer.nesterov) == (1e-3, "kernels", True)

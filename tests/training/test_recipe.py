@@ -1,0 +1,119 @@
+"""A recipe says all that decides a run, refuses what makes no sense, and can be read back from its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from keras_resnet.training.recipe import RECIPES, Recipe, as_json, recipe_for
+
+
+def written(tmp_path, **fields):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(fields))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_resolved_recipe_is_the_same_when_read_from_its_file(tmp_path, name):
+    recipe = recipe_for(name, dataset="cifar10", model="resnet110", network={"width": 2.0, "skip": "conv"})
+    recipe = recipe.resolve(390, pad=4, flip=True)
+    assert recipe_for(written(tmp_path, **as_json(recipe))) == recipe
+    assert recipe.resolve(7, pad=0, flip=False) == recipe  # no question is left open
+
+
+def test_a_choice_changes_a_named_recipe_in_that_alone():
+    modern, changed = (recipe_for("modern", dataset="cifar10", **choice) for choice in ({}, {"nesterov": False}))
+    assert changed == dataclasses.replace(modern, nesterov=False)
+    assert (modern.schedule, modern.decayed, modern.label_smoothing, modern.ema) == ("cosine", "kernels", 0.1, 0.999)
+
+
+def test_digits_have_a_recipe_of_two_minutes():
+    recipe = recipe_for(dataset="digits").resolve(44, pad=1, flip=False)
+    assert (recipe.epochs, recipe.iterations, recipe.batch_size) == (60, 60 * 44, 32)
+    assert recipe_for("modern", dataset="digits").epochs == 60
+
+
+def resolved(**choices):
+    return as_json(recipe_for(**{"dataset": "cifar10", "epochs": 10, **choices}).resolve(390, pad=4, flip=True))
+
+
+def test_epochs_chosen_anew_scale_a_files_schedule(tmp_path):
+    recipe = recipe_for(written(tmp_path, **resolved()), epochs=2).resolve(390, pad=4, flip=True)
+    assert (recipe.epochs, recipe.iterations) == (2, 780)
+
+
+@pytest.mark.parametrize("choice", [{"batch_size": 64}, {"validation": 5000}, {"dataset": "cifar100"}])
+def test_a_files_schedule_still_ends_with_its_epochs_where_an_epoch_has_other_steps(tmp_path, choice):
+    recipe = recipe_for(written(tmp_path, **resolved()), **choice).resolve(781, pad=4, flip=True)
+    assert (recipe.epochs, recipe.iterations) == (10, 7810)
+
+
+def test_a_files_warm_up_and_choices_belong_to_its_network(tmp_path):
+    path = written(tmp_path, **resolved(model="resnet20", network={"shortcut": "C"}))
+    deep = recipe_for(path, model="resnet110").resolve(390, pad=4, flip=True)
+    assert deep.warmup_rate == 0.01
+    assert deep.spec.shortcut == "A"
+    assert recipe_for(path, network={"width": 2.0}).spec.shortcut == "C"
+
+
+def test_a_files_augmentation_belongs_to_its_data_set(tmp_path):
+    recipe = recipe_for(written(tmp_path, **resolved()), dataset="digits").resolve(44, pad=1, flip=False)
+    assert (recipe.pad, recipe.flip) == (1, False)  # a mirrored digit is another sign
+
+
+def test_what_a_handwritten_file_says_of_the_schedule_stays(tmp_path):
+    path = written(tmp_path, dataset="cifar10", iterations=32_000, batch_size=128, pad=2)
+    recipe = recipe_for(path, batch_size=64).resolve(781, pad=4, flip=True)
+    assert (recipe.iterations, recipe.epochs, recipe.pad) == (32_000, round(32_000 / 781), 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"epochs": "10"}, ("`epochs`", "a whole number or null", "'10'")),
+        ({"epochs": 2.5}, ("`epochs`", "2.5")),
+        ({"epochs": 0}, ("`epochs`", "at least 1", "0")),
+        ({"batch_size": True}, ("`batch_size`", "True")),
+        ({"learning_rate": None}, ("`learning_rate`", "a number", "None")),
+        ({"learning_rate": -0.1}, ("`learning_rate`", "at least 0", "-0.1")),
+        ({"learning_rate": float("nan")}, ("`learning_rate`", "nan")),
+        ({"weight_decay": float("inf")}, ("`weight_decay`", "inf")),
+        ({"momentum": 1.0}, ("`momentum`", "below 1", "1.0")),
+        ({"ema": float("nan")}, ("`ema`", "nan")),
+        ({"drops": 0.5}, ("`drops`", "a list of numbers", "0.5")),
+        ({"drops": ["a"]}, ("`drops`", "['a']")),
+        ({"drop_factor": 0}, ("`drop_factor`", "above 0")),
+        ({"schedule": "steps"}, ("`schedule`", "step, cosine, linear", "'steps'")),
+        ({"precision": "float64"}, ("`precision`", "mixed_bfloat16", "'float64'")),
+        ({"decayed": "none"}, ("`decayed`", "kernels", "'none'")),
+        ({"seed": 2**32}, ("`seed`", "2**32", str(2**32))),
+        ({"seed": -1}, ("`seed`", "-1")),
+        ({"validation": -1}, ("`validation`", "-1")),
+        ({"flip": "yes"}, ("`flip`", "true or false", "'yes'")),
+        ({"model": 20}, ("`model`", "a text", "20")),
+        ({"model": "resnet21"}, ("20 and 26", "21")),
+        ({"dataset": ["digits"]}, ("`dataset`", "['digits']")),
+        ({"network": ["A"]}, ("`network`", "an object")),
+        ({"network": {"shortcuts": "A"}}, ("'shortcuts'", "near: shortcut")),
+        ({"network": {"width": "2"}}, ("`width`", "a number", "'2'")),
+        ({"network": {"shortcut": "D"}}, ("`shortcut`", "'A', 'B', 'C'", "'D'")),
+        ({"learningrate": 0.1}, ("'learningrate'", "near: learning_rate")),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_in_a_line_from_a_file_and_from_python(tmp_path, fields, words):
+    for given in ({"name": written(tmp_path, **{"dataset": "digits", **fields})}, {"dataset": "digits", **fields}):
+        with pytest.raises(ValueError) as caught:
+            recipe_for(**given)
+        assert "\n" not in str(caught.value)
+        for word in words:
+            assert word in str(caught.value)
+
+
+def test_every_field_is_checked_for_its_type(tmp_path):
+    for field in dataclasses.fields(Recipe):
+        wrong = 1 if field.name == "network" else {"an": "object"}
+        with pytest.raises(ValueError, match=f"`{field.name}` must be"):
+            recipe_for(written(tmp_path, **{"dataset": "digits", field.name: wrong}))

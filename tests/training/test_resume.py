@@ -1,0 +1,172 @@
+"""A run that was interrupted, however, ends as if nothing had happened, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import runs
+
+from keras_resnet.cli import main
+from keras_resnet.training.folder import RunFolder
+from keras_resnet.training.run import train
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def resume(out, **choices):
+    """Starts the run again; returns what the user was told."""
+    said = []
+    train(runs.small_recipe(**{**runs.STATEFUL, **choices}), out, say=said.append)
+    return said
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A finished run's folder, to be damaged."""
+    return Path(shutil.copytree(runs.finished(), tmp_path / "run"))
+
+
+def as_if_killed(folder, in_epoch):
+    """Takes away what a run that was killed in an epoch had not written yet."""
+    (folder / "summary.json").unlink()
+    (folder / "model.keras").unlink()
+    for path in (folder / "checkpoints").iterdir():
+        if int(path.stem[-4:]) >= in_epoch:
+            path.unlink()
+
+
+def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equal(tmp_path, capsys):
+    """With optimizer, learning rate, warm-up, data order, dropout, stochastic depth and averaged weights.
+
+    The uninterrupted run is another one, of which this one knows the recipe.json only.
+    """
+    out = tmp_path / "run"
+    command = ["train", "--recipe", str(runs.finished() / "recipe.json"), "--out", str(out), "--json"]
+    program = (
+        "import sys, runs; runs.take_few_digits(); runs.die_in(epoch=3, step=2)\n"
+        "from keras_resnet.cli import main\n"
+        "main(sys.argv[1:])"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
+    done = subprocess.run([sys.executable, "-c", program, *command], env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [
+        "epoch_0001.keras",
+        "epoch_0002.keras",
+        "history.csv",
+        "recipe.json",
+    ]
+    assert [row["epoch"] for row in runs.history(out)] == ["1", "2"]
+    (out / "checkpoints" / ".partial-1-epoch_0003.keras").write_bytes(b"what a process killed while writing leaves")
+
+    capsys.readouterr()
+    assert main(command) == 0
+    stdout, stderr = capsys.readouterr()
+    assert runs.results(out) == runs.results(runs.finished())
+    assert not list(out.rglob(".*"))
+    assert stderr.startswith("Going on behind epoch 2 of 4.\n")
+    assert "Epoch 4/4" in stderr  # Keras's progress is not lost, while stdout is the result's alone
+    assert json.loads(stdout) == json.loads((out / "summary.json").read_text())
+
+
+def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(copied):
+    as_if_killed(copied, in_epoch=5)
+    newest = copied / "checkpoints" / "epoch_0004.keras"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    told, going_on = resume(copied)
+    assert "damaged" in told and "epoch_0004.keras" in told
+    assert going_on == "Going on behind epoch 3 of 4."
+    assert runs.results(copied) == runs.results(runs.finished())
+
+
+def test_a_run_killed_behind_its_last_epoch_only_writes_its_result(copied):
+    as_if_killed(copied, in_epoch=5)
+    assert resume(copied) == ["Going on behind epoch 4 of 4."]
+    assert runs.results(copied) == runs.results(runs.finished())
+
+
+def test_a_finished_run_says_so_and_changes_no_file(copied):
+    before = runs.files(copied)
+    said = []
+    recipe = runs.small_recipe(**runs.STATEFUL, data_dir="elsewhere")  # where the data lies is not what the run is
+    summary = train(recipe, copied, say=said.append)
+    assert said == [f"This run has ended already; what it left is in {copied}"]
+    assert summary == json.loads((copied / "summary.json").read_text())
+    assert runs.files(copied) == before
+
+
+def refused(out, **choices):
+    """The one line with which a run may not go on in a folder, of which it changes nothing but the recipe's date."""
+    before = {name: content for name, (_, content) in runs.files(out).items()}
+    with pytest.raises(ValueError) as caught:
+        resume(out, **choices)
+    assert {name: content for name, (_, content) in runs.files(out).items()} == before
+    assert "\n" not in str(caught.value)
+    assert str(out) in str(caught.value)
+    assert "--out" in str(caught.value)  # what would work
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "of Keras alone"])
+def test_damaged_checkpoints_end_in_one_clear_line(copied, damage):
+    as_if_killed(copied, in_epoch=5)
+    for path in (copied / "checkpoints").iterdir():
+        whole = path.read_bytes()
+        content = {"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}
+        path.write_bytes(content.get(damage) or _without_our_member(path))
+    assert "epoch_0004.keras" in refused(copied)
+
+
+def _without_our_member(path):
+    import io
+    import zipfile
+
+    kept = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(kept, "w") as other:
+        for name in archive.namelist():
+            if name != "keras_resnet.json":
+                other.writestr(name, archive.read(name))
+    return kept.getvalue()
+
+
+def test_a_checkpoint_of_another_network_is_refused_even_if_every_shape_fits(tmp_path):
+    """These two orders have the same layers, so that Keras would load one into the other."""
+    network = {**runs.STATEFUL["network"], "order": "relu_before_addition"}
+    recipe = runs.small_recipe(**{**runs.STATEFUL, "network": network}).resolve(3, pad=1, flip=False)
+    RunFolder(tmp_path).begin(recipe)
+    shutil.copytree(runs.finished() / "checkpoints", tmp_path / "checkpoints")
+    message = refused(tmp_path, network=network)
+    assert "'original' there, 'relu_before_addition' now" in message
+
+
+def test_a_folder_of_another_run_is_refused_by_what_differs(copied):
+    message = refused(
+        copied,
+        learning_rate=0.2,
+        network={**runs.STATEFUL["network"], "shortcut": "C", "skip": "identity", "skip_dropout": None},
+    )
+    assert "learning_rate 0.1 there, 0.2 now" in message
+    assert "shortcut 'B' there, 'C' now" in message
+    assert "width" not in message  # is the same
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("ten years of work")
+    assert "thesis.tex" not in refused(tmp_path)
+    (tmp_path / "recipe.json").write_text('{"dataset":')
+    assert "damaged" in refused(tmp_path)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    with pytest.raises(ValueError, match="is a file, not a run folder"):
+        resume(path)
+    assert path.read_text() == "x"

@@ -1,0 +1,203 @@
+"""What a run does, and what its folder holds in the end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import keras
+import numpy as np
+import pytest
+import runs
+
+from keras_resnet.data import DATASETS
+from keras_resnet.training import run
+from keras_resnet.training.callbacks import DivergedError, StopAtNaN
+from keras_resnet.training.run import train
+
+
+def wrong(path, images, labels):
+    """The share of images that a saved model gets wrong, in percent, by plain Keras and NumPy on raw images."""
+    scores = keras.saving.load_model(path, compile=False).predict(images.astype("float32"), verbose=0)
+    return 100 * np.mean(scores.argmax(axis=1) != labels)
+
+
+def test_the_error_is_that_of_the_last_epochs_weights_on_raw_images():
+    out = runs.finished()
+    summary, rows = json.loads((out / "summary.json").read_text()), runs.history(out)
+    _, _, images, labels = runs.few_digits().read(None)
+    assert summary["test_error"] == pytest.approx(wrong(out / "model.keras", images, labels), abs=1e-3)
+    assert summary["test_error"] == float(rows[-1]["test_error"])
+    assert summary["test_loss"] == pytest.approx(float(rows[-1]["test_loss"]), rel=1e-5)
+    assert summary["test_images"] == runs.TESTED
+    assert len({row["test_error"] for row in rows} | {row["test_loss"] for row in rows}) > 2  # epochs differ
+
+
+def test_the_averaged_weights_are_those_that_are_kept():
+    out = runs.finished()
+    data = run.load("digits")
+    recipe = run.Recipe(**json.loads((out / "recipe.json").read_text()))
+    _, trained = run.build(recipe, data)
+    checkpoint = out / "checkpoints" / "epoch_0004.keras"
+    trained.optimizer.build(trained.trainable_variables)
+    trained.load_weights(checkpoint)
+    kept = keras.saving.load_model(out / "model.keras", compile=False)
+    final, raw, averages = (
+        [keras.ops.convert_to_numpy(variable) for variable in variables]
+        for variables in (
+            kept.trainable_variables,
+            trained.trainable_variables,
+            trained.optimizer._model_variables_moving_average,
+        )
+    )
+    assert all(np.array_equal(one, other) for one, other in zip(final, averages, strict=True))
+    assert not any(np.array_equal(one, other) for one, other in zip(final, raw, strict=True))
+
+
+def test_the_folder_holds_what_the_design_promises():
+    out = runs.finished()
+    assert sorted(path.name for path in out.iterdir()) == [
+        "checkpoints",
+        "curves.png",
+        "history.csv",
+        "model.keras",
+        "recipe.json",
+        "summary.json",
+    ]
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["epoch_0003.keras", "epoch_0004.keras"]
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list(runs.history(out)[0]) == [
+        "epoch",
+        "train_loss",
+        "train_error",
+        "test_loss",
+        "test_error",
+        "learning_rate",
+        "seconds",
+    ]
+    summary = json.loads((out / "summary.json").read_text())
+    expected = "model dataset epochs test_error train_error parameters macs seconds images_per_second device seed"
+    assert {*expected.split(), "versions", "backend"} <= summary.keys()
+    assert summary["backend"] == keras.backend.backend()
+    assert summary["versions"]["keras"] == keras.__version__
+    assert keras.backend.backend() in summary["versions"]
+    model = keras.saving.load_model(out / "model.keras")
+    assert summary["parameters"] == sum(np.prod(variable.shape) for variable in model.trainable_variables)
+    recipe = json.loads((out / "recipe.json").read_text())
+    open_questions = {name for name, value in recipe.items() if value is None}
+    assert open_questions == {"data_dir"}  # "fully resolved"
+
+
+class Untouchable:
+    """Images that nobody may look at."""
+
+
+@dataclass
+class HeldOut:
+    """A run with `--validation`: of 97 images 84 are held out, so that fewer than a batch are left to train on."""
+
+    folder: Path
+    summary: dict[str, Any]
+    images: np.ndarray
+    labels: np.ndarray
+    trained_on: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("validation")
+    images, labels, *_ = runs.few_digits().read(None)
+    row = replace(runs.few_digits(), read=lambda data_dir: (images, labels, Untouchable(), Untouchable()))
+    batches = Mock(wraps=run.TrainingBatches)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "digits", row)
+        patch.setattr(run, "TrainingBatches", batches)
+        patch.setattr(run, "TEST_BATCH", 20)  # does not divide 84
+        summary = train(runs.small_recipe(validation=84, epochs=1), folder, say=lambda line: None)
+    return HeldOut(folder, summary, images, labels, batches.call_args.kwargs["images"])
+
+
+def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_out):
+    trained_on = {image.tobytes() for image in held_out.trained_on}
+    others = [index for index, image in enumerate(held_out.images) if image.tobytes() not in trained_on]
+    assert (len(held_out.trained_on), len(others)) == (13, 84)
+    error = wrong(held_out.folder / "model.keras", held_out.images[others], held_out.labels[others])
+    assert held_out.summary["validation_error"] == pytest.approx(error, abs=1e-3)
+    assert held_out.summary["validation_images"] == 84
+    assert "test_error" not in held_out.summary
+    assert {"validation_error", "validation_loss"} <= runs.history(held_out.folder)[0].keys()
+    assert "test_error" not in runs.history(held_out.folder)[0]
+
+
+def test_the_mean_is_that_of_the_images_trained_on(held_out):
+    mean = keras.saving.load_model(held_out.folder / "model.keras").get_layer("normalization").mean
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(mean)[0], held_out.trained_on.mean(axis=0), rtol=1e-5)
+
+
+def test_fewer_images_than_a_batch_and_a_single_epoch_are_enough(held_out):
+    (row,) = runs.history(held_out.folder)
+    steps_of_13 = {round(100 * count / 13, 4) for count in range(14)}
+    assert float(row["train_error"]) in steps_of_13  # all of them were trained on, once
+    assert held_out.summary["images_per_second"] == pytest.approx(13 / float(row["seconds"]), abs=0.1)
+    assert (held_out.folder / "curves.png").exists()
+
+
+@pytest.mark.parametrize(("precision", "computes_in"), [("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")])
+def test_mixed_precision_trains_resumes_exactly_and_answers_in_float32(tmp_path, precision, computes_in):
+    recipe = runs.small_recipe(precision=precision)
+    train(recipe, tmp_path / "run", say=lambda line: None)
+    expected = runs.results(tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "epoch_0002.keras"
+    assert ("LossScaleOptimizer" in runs.config(newest)) == (precision == "mixed_float16")
+
+    if precision == "mixed_float16":  # whose loss scaling is more to remember; two checkpoints are tried
+        newest.write_bytes(newest.read_bytes()[:-1000])
+    for name in ("summary.json", "model.keras"):
+        (tmp_path / "run" / name).unlink()
+    train(recipe, tmp_path / "run", say=lambda line: None)
+    assert runs.results(tmp_path / "run") == expected
+
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert model.get_layer("stage1_unit1_conv1").compute_dtype == computes_in
+    assert {keras.backend.standardize_dtype(v.dtype) for v in model.trainable_variables} == {"float32"}
+    _, _, images, _ = runs.few_digits().read(None)
+    probabilities = np.asarray(model.predict(images, verbose=0))
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("logs", [{"loss": float("nan")}, {"loss": 1.0, "val_loss": float("inf")}])
+def test_an_epoch_without_a_finite_loss_is_never_kept(logs):
+    callback = StopAtNaN("validation")
+    callback.set_model(compiled())
+    with pytest.raises(DivergedError, match=r"loss is (nan|inf) at the end of epoch 3"):
+        callback.on_epoch_end(2, logs)
+
+
+def compiled():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
+    model.compile(keras.optimizers.SGD(momentum=0.9), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.mark.parametrize("lost", ["moving_variance", "velocity"])
+def test_nor_is_one_with_a_finite_loss_and_a_variable_that_is_not(lost):
+    """A moving variance of infinity makes every output of its batch norm a finite constant."""
+    model = compiled()
+    variables = {"moving_variance": model.layers[0].moving_variance, "velocity": model.optimizer.variables[2]}
+    callback = StopAtNaN("test")
+    callback.set_model(model)
+    callback.on_epoch_end(0, {"loss": 1.0})
+    variables[lost].assign([1.0, float("inf")])
+    with pytest.raises(DivergedError, match="not finite at the end of epoch 1"):
+        callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})
+
+
+def test_a_network_that_does_not_take_the_data_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="at least 32x32"):
+        train(runs.small_recipe(model="resnet18", network={"width": 0.1}), tmp_path / "run", say=lambda line: None)
+    assert not (tmp_path / "run").exists()

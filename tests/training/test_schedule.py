@@ -1,0 +1,169 @@
+"""The learning rate of every step: what the recipe says, and what the optimizer really used in `model.fit`.
+
+A weight for each step, and a gradient of one for it in that step alone: without momentum, a weight ends at minus the
+learning rate of its step. So nothing needs to be read while `fit` runs, which on JAX has the variables elsewhere.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet.training.callbacks import LearningRate
+from keras_resnet.training.folder import RunFolder
+from keras_resnet.training.optimizer import SGD
+from keras_resnet.training.recipe import Recipe, recipe_for
+
+CIFAR = {"pad": 4, "flip": True}
+
+
+def on_cifar(**choices):
+    """A recipe on CIFAR-10's 50,000 training images, which are 390 whole batches of 128."""
+    choices = {"dataset": "cifar10", **choices}
+    return recipe_for(**choices).resolve(50_000 // choices.get("batch_size", 128), **CIFAR)
+
+
+def test_the_papers_schedule_drops_at_32k_and_48k_of_64k_iterations():
+    recipe = on_cifar()
+    assert (recipe.iterations, recipe.epochs) == (64_000, 164)
+    for step, rate in {0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001, 63_959: 0.001}.items():
+        assert recipe.rate(step) == pytest.approx(rate, rel=1e-12), step
+
+
+def test_the_default_recipe_is_the_papers():
+    recipe = on_cifar()
+    assert (recipe.model, recipe.batch_size, recipe.momentum, recipe.nesterov) == ("resnet20", 128, 0.9, False)
+    assert (recipe.weight_decay, recipe.decayed, recipe.pad, recipe.flip) == (1e-4, "all", 4, True)
+    assert (recipe.validation, recipe.label_smoothing, recipe.ema, recipe.cutout) == (0, 0.0, 0.0, 0)
+    assert (recipe.warmup_rate, recipe.rise, recipe.precision) == (0.0, 0.0, "float32")
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 10, 164, 300])
+def test_the_schedule_scales_with_the_epochs(epochs):
+    recipe = on_cifar(epochs=epochs)
+    assert recipe.iterations == 390 * epochs
+    changes = [step for step in range(1, 390 * epochs) if recipe.rate(step) != recipe.rate(step - 1)]
+    assert changes == [390 * epochs // 2, -(-390 * epochs * 3 // 4)]
+
+
+def test_iterations_and_batch_size_decide_the_epochs():
+    assert on_cifar(batch_size=64).epochs == round(64_000 / 781)
+    assert on_cifar(iterations=3_900).epochs == 10
+    both = on_cifar(iterations=64_000, epochs=5)
+    assert (both.epochs, both.rate(5 * 390 - 1)) == (5, 0.1)  # the first epochs of a long schedule
+
+
+def test_cosine_linear_and_rise():
+    for schedule, halfway, late in (("cosine", 0.05, 0.1 * (1 + np.cos(0.9 * np.pi)) / 2), ("linear", 0.05, 0.01)):
+        recipe = on_cifar(iterations=1_000, schedule=schedule)
+        assert recipe.rate(0) == 0.1
+        assert recipe.rate(500) == pytest.approx(halfway)
+        assert recipe.rate(900) == pytest.approx(late)
+        assert 0 < recipe.rate(999) < 0.001
+        risen = on_cifar(iterations=1_000, schedule=schedule, rise=0.2)
+        assert [risen.rate(step) for step in (0, 50, 100)] == pytest.approx([0, 0.025, 0.05])
+        assert risen.rate(200) == pytest.approx(0.1)
+        assert risen.rate(600) == pytest.approx(0.05)
+        assert max(risen.rate(step) for step in range(1_000)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("model", ["resnet110", "resnet1202", "plainnet110", "resnet164"])
+def test_deep_networks_warm_up(model):
+    recipe = on_cifar(model=model)
+    assert (recipe.warmup_rate, recipe.warmup_error) == (0.01, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("model", "network"),
+    [("resnet56", {}), ("resnet110v2", {}), ("resnet1001v2", {}), ("resnet110", {"order": "full_preactivation"})],
+)
+def test_others_do_not_warm_up(model, network):
+    assert on_cifar(model=model, network=network).warmup_rate == 0
+
+
+def test_the_other_orders_of_2016_warm_up():
+    """2016, appendix: all CIFAR networks warm up, though "this is not necessary for our proposed residual unit"."""
+    for order in ("bn_after_addition", "relu_before_addition", "relu_only_preactivation"):
+        assert on_cifar(model="resnet110", network={"order": order}).warmup_rate == 0.01
+    assert on_cifar(model="resnet110", warmup_rate=0).warmup_rate == 0
+
+
+def recipe_of(steps, **choices):
+    return Recipe(dataset="digits", iterations=steps, epochs=1, network={}, **{"warmup_rate": 0.0, **choices})
+
+
+def model_of(steps):
+    """The model that tells the rates; its metric "accuracy" is the mean of the labels."""
+    model = keras.Sequential([keras.Input((steps,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model.compile(SGD(123.0), loss=_output, metrics=[keras.metrics.MeanMetricWrapper(_label, name="accuracy")])
+    return model
+
+
+@keras.saving.register_keras_serializable("tests")
+def _output(y_true, y_pred):
+    return y_pred
+
+
+@keras.saving.register_keras_serializable("tests")
+def _label(y_true, y_pred):
+    return y_true
+
+
+def used_rates(model, callback, steps, epochs=(0, 1, 1), accuracies=None):
+    """Fits, a step a sample, from an epoch to another of so many; returns the rate that each step was taken with."""
+    first, last, all_epochs = epochs
+    per_epoch = steps // all_epochs
+    labels = np.zeros(steps) if accuracies is None else np.asarray(accuracies)
+
+    def stream():
+        for step in range(first * per_epoch, last * per_epoch):
+            yield np.eye(steps, dtype="float32")[step : step + 1], labels[step : step + 1].astype("float32")
+
+    model.fit(
+        stream(),
+        steps_per_epoch=per_epoch,
+        initial_epoch=first,
+        epochs=last,
+        callbacks=[callback],
+        shuffle=False,
+        verbose=0,
+    )
+    return -model.get_weights()[0][:, 0]
+
+
+@pytest.mark.parametrize("choices", [{}, {"schedule": "cosine", "rise": 0.3}], ids=["step", "cosine"])
+def test_the_optimizer_uses_the_rate_of_the_step(choices):
+    recipe = recipe_of(12, **choices)
+    used = used_rates(model_of(12), LearningRate(recipe, 4), 12, epochs=(0, 3, 3))
+    np.testing.assert_allclose(used, [recipe.rate(step) for step in range(12)], rtol=1e-6)
+    if not choices:
+        np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 3 + [0.001] * 3, rtol=1e-6)
+
+
+def test_the_warm_up_ends_in_the_step_behind_the_one_that_reaches_the_error():
+    """The error of the progress bar: over the epoch so far. Hits: none, none, then 1 of 4 (75 % error)."""
+    recipe = recipe_of(8, warmup_rate=0.01, drops=())
+    used = used_rates(model_of(8), LearningRate(recipe, 8), 8, accuracies=[0, 0, 0, 1, 0, 0, 0, 0])
+    np.testing.assert_allclose(used, [0.01] * 4 + [0.1] * 4, rtol=1e-6)  # and does not come back at 1 of 8
+
+
+def test_the_warm_up_does_not_end_before_the_error_is_below_80_percent():
+    recipe = recipe_of(5, warmup_rate=0.01, drops=())
+    used = used_rates(model_of(5), LearningRate(recipe, 5), 5, accuracies=[0, 0, 0, 0, 1])  # 80 %, and not below
+    np.testing.assert_allclose(used, [0.01] * 5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("hits", "first_rate"), [([0, 0, 0], 0.01), ([0, 1, 0], 0.1)], ids=["warming", "over"])
+def test_a_resumed_run_knows_whether_the_warm_up_is_over(tmp_path, hits, first_rate):
+    recipe = recipe_of(6, warmup_rate=0.01, drops=())
+    folder, rate = RunFolder(tmp_path), LearningRate(recipe, 3)
+    folder.begin(recipe)
+    model = model_of(6)
+    used_rates(model, rate, 6, epochs=(0, 1, 2), accuracies=[*hits, 0, 0, 0])
+    folder.write_checkpoint(model, [{"epoch": 1}], {"warming": rate.warming})
+
+    model = model_of(6)
+    state = folder.restore(model)["state"]
+    used = used_rates(model, LearningRate(recipe, 3, state["warming"]), 6, epochs=(1, 2, 2))
+    np.testing.assert_allclose(used[3], first_rate, rtol=1e-6)
