@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dis
 import json
 import os
+import shutil
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -47,16 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _on_purpose(error: BaseException) -> bool:
-    """Whether this package or the file system raised the error; any other is a bug, whose traceback is wanted.
-
-    An error that Python raises in one of this package's lines, such as a failed unpacking, is a bug too.
-    """
-    last = error.__traceback__
-    while last.tb_next:
-        last = last.tb_next
-    code = last.tb_frame.f_code
-    ours = Path(code.co_filename).is_relative_to(PACKAGE) and code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    return ours or isinstance(error, OSError)
+    """Whether this package or the file system raised the error; any other is a bug, whose traceback is wanted."""
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    return isinstance(error, OSError) or Path(raised_in).is_relative_to(PACKAGE)
 
 
 def _parser() -> Parser:
@@ -178,18 +172,26 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(summary, indent=2))
         return 0
+    command = _as_called()
     print(
         f"\n{recipe.model} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
         f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n\n"
         f"Look at   {out}/curves.png     error, loss and learning rate\n"
         f"          {out}/history.csv    a row an epoch\n"
         f"          {out}/model.keras    the network; it takes raw images\n"
-        f"Try       keras-resnet evaluate {out} {recipe.dataset}\n"
-        f"          keras-resnet predict {out} IMAGE\n"
-        f"          keras-resnet train {recipe.dataset} --model plainnet56 --epochs {summary['epochs']}    "
+        f"Try       {command} evaluate {out} {recipe.dataset}\n"
+        f"          {command} predict {out} IMAGE\n"
+        f"          {command} train {recipe.dataset} --model plainnet56 --epochs {summary['epochs']}    "
         "why depth failed without shortcuts"
     )
     return 0
+
+
+def _as_called() -> str:
+    """What the user types to call this command again: its path where it is not on the shell's."""
+    name = "keras-resnet"
+    called = Path(sys.argv[0])
+    return str(called) if called.name == name and not shutil.which(name) else name
 
 
 def _model_file(argument: str) -> Path:

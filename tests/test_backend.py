@@ -11,8 +11,8 @@ from pathlib import Path
 
 import keras
 import pytest
-import runs
 
+import small_runs
 from keras_resnet import backend
 
 RUNNING = keras.backend.backend()
@@ -113,17 +113,17 @@ assert "tensorflow" not in Absent.asked  # where it is installed, it would have 
 RUN = """
 import json
 from pathlib import Path
-import runs
-runs.take_few_digits()
+import small_runs
+small_runs.take_few_digits()
 from keras_resnet.cli import main
 
 train = ["train", "digits", "--model", "resnet8", "--width", "0.25", "--shortcut", "B", "--epochs", "2", "--out", "run"]
 assert main(train) == 0
-first = runs.results(Path("run"))
+first = small_runs.results(Path("run"))
 for name in ("summary.json", "model.keras", "checkpoints/epoch_0002.keras"):
     (Path("run") / name).unlink()
 assert main(train) == 0
-assert runs.results(Path("run")) == first
+assert small_runs.results(Path("run")) == first
 assert main(["evaluate", "run", "digits"]) == 0
 import numpy as np
 np.save("image.npy", np.zeros((8, 8, 1), np.uint8))
@@ -145,5 +145,5 @@ def test_all_works_where_no_other_backend_is_installed_and_importing_asks_for_no
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "Going on behind epoch 1 of 2.\n"  # and nothing of what the libraries have to say
-    assert f"{runs.TESTED} images" in done.stdout
+    assert f"{small_runs.TESTED} images" in done.stdout
     assert "image.npy[0]: " in done.stdout

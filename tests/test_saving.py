@@ -106,6 +106,18 @@ def test_the_last_two_checkpoints_are_kept(model, tmp_path):
     assert folder.restore(model)["state"] == {"epochs": 4}
 
 
+def test_a_checkpoint_with_less_optimizer_than_the_run_has_is_not_taken_silently(model, tmp_path):
+    """Keras warns of it and goes on without the velocities."""
+    folder = RunFolder(tmp_path)
+    folder.begin(recipe_for(dataset="digits"))
+    model.compile(keras.optimizers.SGD(), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    folder.write_checkpoint(model, [{"epoch": 1}], {})
+    model.compile(keras.optimizers.SGD(momentum=0.9), loss="mse")
+    with pytest.raises(ValueError, match="No checkpoint"):
+        folder.restore(model)
+
+
 def test_json_is_written_for_people(tmp_path):
     saving.write_json(tmp_path / "deep" / "a.json", {"a": [1]})
     assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"a": [1]}

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+
+import keras_resnet
 from facts import (
     CIFAR100_ADDS,
     CIFAR_BOTTLENECK_PARAMETERS,
@@ -17,8 +19,6 @@ from facts import (
     PAPER_PARAMETERS,
     RESNET34_A_MACS,
 )
-
-import keras_resnet
 from keras_resnet.models.catalog import ARCHITECTURES, find
 from keras_resnet.models.complexity import count
 

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from facts import ORDERS
 
 import keras_resnet
+from facts import ORDERS
 from keras_resnet import Spec
 from keras_resnet.models.units import parts
 

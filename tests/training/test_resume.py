@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import runs
 
+import small_runs
 from keras_resnet.cli import main
 from keras_resnet.training.folder import RunFolder
 from keras_resnet.training.run import train
@@ -23,14 +23,14 @@ TESTS = Path(__file__).resolve().parents[1]
 def resume(out, **choices):
     """Starts the run again; returns what the user was told."""
     said = []
-    train(runs.small_recipe(**{**runs.STATEFUL, **choices}), out, say=said.append)
+    train(small_runs.small_recipe(**{**small_runs.STATEFUL, **choices}), out, say=said.append)
     return said
 
 
 @pytest.fixture
 def copied(tmp_path):
     """A finished run's folder, to be damaged."""
-    return Path(shutil.copytree(runs.finished(), tmp_path / "run"))
+    return Path(shutil.copytree(small_runs.finished(), tmp_path / "run"))
 
 
 def as_if_killed(folder, in_epoch):
@@ -48,9 +48,9 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     The uninterrupted run is another one, of which this one knows the recipe.json only.
     """
     out = tmp_path / "run"
-    command = ["train", "--recipe", str(runs.finished() / "recipe.json"), "--out", str(out), "--json"]
+    command = ["train", "--recipe", str(small_runs.finished() / "recipe.json"), "--out", str(out), "--json"]
     program = (
-        "import sys, runs; runs.take_few_digits(); runs.die_in(epoch=3, step=2)\n"
+        "import sys, small_runs; small_runs.take_few_digits(); small_runs.die_in(epoch=3, step=2)\n"
         "from keras_resnet.cli import main\n"
         "main(sys.argv[1:])"
     )
@@ -63,13 +63,13 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
         "history.csv",
         "recipe.json",
     ]
-    assert [row["epoch"] for row in runs.history(out)] == ["1", "2"]
+    assert [row["epoch"] for row in small_runs.history(out)] == ["1", "2"]
     (out / "checkpoints" / ".partial-1-epoch_0003.keras").write_bytes(b"what a process killed while writing leaves")
 
     capsys.readouterr()
     assert main(command) == 0
     stdout, stderr = capsys.readouterr()
-    assert runs.results(out) == runs.results(runs.finished())
+    assert small_runs.results(out) == small_runs.results(small_runs.finished())
     assert not list(out.rglob(".*"))
     assert stderr.startswith("Going on behind epoch 2 of 4.\n")
     assert "Epoch 4/4" in stderr  # Keras's progress is not lost, while stdout is the result's alone
@@ -83,44 +83,49 @@ def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(copied):
     told, going_on = resume(copied)
     assert "damaged" in told and "epoch_0004.keras" in told
     assert going_on == "Going on behind epoch 3 of 4."
-    assert runs.results(copied) == runs.results(runs.finished())
+    assert small_runs.results(copied) == small_runs.results(small_runs.finished())
 
 
 def test_a_run_killed_behind_its_last_epoch_only_writes_its_result(copied):
     as_if_killed(copied, in_epoch=5)
     assert resume(copied) == ["Going on behind epoch 4 of 4."]
-    assert runs.results(copied) == runs.results(runs.finished())
+    assert small_runs.results(copied) == small_runs.results(small_runs.finished())
 
 
 def test_a_finished_run_says_so_and_changes_no_file(copied):
-    before = runs.files(copied)
+    before = small_runs.files(copied)
     said = []
-    recipe = runs.small_recipe(**runs.STATEFUL, data_dir="elsewhere")  # where the data lies is not what the run is
+    recipe = small_runs.small_recipe(
+        **small_runs.STATEFUL, data_dir="elsewhere"
+    )  # where the data lies is not what the run is
     summary = train(recipe, copied, say=said.append)
     assert said == [f"This run has ended already; what it left is in {copied}"]
     assert summary == json.loads((copied / "summary.json").read_text())
-    assert runs.files(copied) == before
+    assert small_runs.files(copied) == before
 
 
 def refused(out, **choices):
     """The one line with which a run may not go on in a folder, of which it changes nothing but the recipe's date."""
-    before = {name: content for name, (_, content) in runs.files(out).items()}
+    before = {name: content for name, (_, content) in small_runs.files(out).items()}
     with pytest.raises(ValueError) as caught:
         resume(out, **choices)
-    assert {name: content for name, (_, content) in runs.files(out).items()} == before
+    assert {name: content for name, (_, content) in small_runs.files(out).items()} == before
     assert "\n" not in str(caught.value)
     assert str(out) in str(caught.value)
     assert "--out" in str(caught.value)  # what would work
     return str(caught.value)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "of Keras alone"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "of Keras alone", "a byte"])
 def test_damaged_checkpoints_end_in_one_clear_line(copied, damage):
     as_if_killed(copied, in_epoch=5)
     for path in (copied / "checkpoints").iterdir():
         whole = path.read_bytes()
-        content = {"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}
-        path.write_bytes(content.get(damage) or _without_our_member(path))
+        if damage == "a byte":
+            small_runs.damage_weights(path)
+        else:
+            content = {"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}
+            path.write_bytes(content[damage] if damage in content else _without_our_member(path))
     assert "epoch_0004.keras" in refused(copied)
 
 
@@ -138,10 +143,10 @@ def _without_our_member(path):
 
 def test_a_checkpoint_of_another_network_is_refused_even_if_every_shape_fits(tmp_path):
     """These two orders have the same layers, so that Keras would load one into the other."""
-    network = {**runs.STATEFUL["network"], "order": "relu_before_addition"}
-    recipe = runs.small_recipe(**{**runs.STATEFUL, "network": network}).resolve(3, pad=1, flip=False)
+    network = {**small_runs.STATEFUL["network"], "order": "relu_before_addition"}
+    recipe = small_runs.small_recipe(**{**small_runs.STATEFUL, "network": network}).resolve(3, pad=1, flip=False)
     RunFolder(tmp_path).begin(recipe)
-    shutil.copytree(runs.finished() / "checkpoints", tmp_path / "checkpoints")
+    shutil.copytree(small_runs.finished() / "checkpoints", tmp_path / "checkpoints")
     message = refused(tmp_path, network=network)
     assert "'original' there, 'relu_before_addition' now" in message
 
@@ -150,7 +155,7 @@ def test_a_folder_of_another_run_is_refused_by_what_differs(copied):
     message = refused(
         copied,
         learning_rate=0.2,
-        network={**runs.STATEFUL["network"], "shortcut": "C", "skip": "identity", "skip_dropout": None},
+        network={**small_runs.STATEFUL["network"], "shortcut": "C", "skip": "identity", "skip_dropout": None},
     )
     assert "learning_rate 0.1 there, 0.2 now" in message
     assert "shortcut 'B' there, 'C' now" in message

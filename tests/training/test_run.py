@@ -11,8 +11,8 @@ from unittest.mock import Mock
 import keras
 import numpy as np
 import pytest
-import runs
 
+import small_runs
 from keras_resnet.data import DATASETS
 from keras_resnet.training import run
 from keras_resnet.training.callbacks import DivergedError, StopAtNaN
@@ -26,18 +26,18 @@ def wrong(path, images, labels):
 
 
 def test_the_error_is_that_of_the_last_epochs_weights_on_raw_images():
-    out = runs.finished()
-    summary, rows = json.loads((out / "summary.json").read_text()), runs.history(out)
-    _, _, images, labels = runs.few_digits().read(None)
+    out = small_runs.finished()
+    summary, rows = json.loads((out / "summary.json").read_text()), small_runs.history(out)
+    _, _, images, labels = small_runs.few_digits().read(None)
     assert summary["test_error"] == pytest.approx(wrong(out / "model.keras", images, labels), abs=1e-3)
     assert summary["test_error"] == float(rows[-1]["test_error"])
     assert summary["test_loss"] == pytest.approx(float(rows[-1]["test_loss"]), rel=1e-5)
-    assert summary["test_images"] == runs.TESTED
+    assert summary["test_images"] == small_runs.TESTED
     assert len({row["test_error"] for row in rows} | {row["test_loss"] for row in rows}) > 2  # epochs differ
 
 
 def test_the_averaged_weights_are_those_that_are_kept():
-    out = runs.finished()
+    out = small_runs.finished()
     data = run.load("digits")
     recipe = run.Recipe(**json.loads((out / "recipe.json").read_text()))
     _, trained = run.build(recipe, data)
@@ -58,7 +58,7 @@ def test_the_averaged_weights_are_those_that_are_kept():
 
 
 def test_the_folder_holds_what_the_design_promises():
-    out = runs.finished()
+    out = small_runs.finished()
     assert sorted(path.name for path in out.iterdir()) == [
         "checkpoints",
         "curves.png",
@@ -69,7 +69,7 @@ def test_the_folder_holds_what_the_design_promises():
     ]
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["epoch_0003.keras", "epoch_0004.keras"]
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert list(runs.history(out)[0]) == [
+    assert list(small_runs.history(out)[0]) == [
         "epoch",
         "train_loss",
         "train_error",
@@ -109,14 +109,14 @@ class HeldOut:
 @pytest.fixture(scope="module")
 def held_out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("validation")
-    images, labels, *_ = runs.few_digits().read(None)
-    row = replace(runs.few_digits(), read=lambda data_dir: (images, labels, Untouchable(), Untouchable()))
+    images, labels, *_ = small_runs.few_digits().read(None)
+    row = replace(small_runs.few_digits(), read=lambda data_dir: (images, labels, Untouchable(), Untouchable()))
     batches = Mock(wraps=run.TrainingBatches)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "digits", row)
         patch.setattr(run, "TrainingBatches", batches)
         patch.setattr(run, "TEST_BATCH", 20)  # does not divide 84
-        summary = train(runs.small_recipe(validation=84, epochs=1), folder, say=lambda line: None)
+        summary = train(small_runs.small_recipe(validation=84, epochs=1), folder, say=lambda line: None)
     return HeldOut(folder, summary, images, labels, batches.call_args.kwargs["images"])
 
 
@@ -128,8 +128,8 @@ def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_ou
     assert held_out.summary["validation_error"] == pytest.approx(error, abs=1e-3)
     assert held_out.summary["validation_images"] == 84
     assert "test_error" not in held_out.summary
-    assert {"validation_error", "validation_loss"} <= runs.history(held_out.folder)[0].keys()
-    assert "test_error" not in runs.history(held_out.folder)[0]
+    assert {"validation_error", "validation_loss"} <= small_runs.history(held_out.folder)[0].keys()
+    assert "test_error" not in small_runs.history(held_out.folder)[0]
 
 
 def test_the_mean_is_that_of_the_images_trained_on(held_out):
@@ -138,7 +138,7 @@ def test_the_mean_is_that_of_the_images_trained_on(held_out):
 
 
 def test_fewer_images_than_a_batch_and_a_single_epoch_are_enough(held_out):
-    (row,) = runs.history(held_out.folder)
+    (row,) = small_runs.history(held_out.folder)
     steps_of_13 = {round(100 * count / 13, 4) for count in range(14)}
     assert float(row["train_error"]) in steps_of_13  # all of them were trained on, once
     assert held_out.summary["images_per_second"] == pytest.approx(13 / float(row["seconds"]), abs=0.1)
@@ -147,23 +147,23 @@ def test_fewer_images_than_a_batch_and_a_single_epoch_are_enough(held_out):
 
 @pytest.mark.parametrize(("precision", "computes_in"), [("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")])
 def test_mixed_precision_trains_resumes_exactly_and_answers_in_float32(tmp_path, precision, computes_in):
-    recipe = runs.small_recipe(precision=precision)
+    recipe = small_runs.small_recipe(precision=precision)
     train(recipe, tmp_path / "run", say=lambda line: None)
-    expected = runs.results(tmp_path / "run")
+    expected = small_runs.results(tmp_path / "run")
     newest = tmp_path / "run" / "checkpoints" / "epoch_0002.keras"
-    assert ("LossScaleOptimizer" in runs.config(newest)) == (precision == "mixed_float16")
+    assert ("LossScaleOptimizer" in small_runs.config(newest)) == (precision == "mixed_float16")
 
     if precision == "mixed_float16":  # whose loss scaling is more to remember; two checkpoints are tried
-        newest.write_bytes(newest.read_bytes()[:-1000])
+        small_runs.damage_weights(newest)
     for name in ("summary.json", "model.keras"):
         (tmp_path / "run" / name).unlink()
     train(recipe, tmp_path / "run", say=lambda line: None)
-    assert runs.results(tmp_path / "run") == expected
+    assert small_runs.results(tmp_path / "run") == expected
 
     model = keras.saving.load_model(tmp_path / "run" / "model.keras")
     assert model.get_layer("stage1_unit1_conv1").compute_dtype == computes_in
     assert {keras.backend.standardize_dtype(v.dtype) for v in model.trainable_variables} == {"float32"}
-    _, _, images, _ = runs.few_digits().read(None)
+    _, _, images, _ = small_runs.few_digits().read(None)
     probabilities = np.asarray(model.predict(images, verbose=0))
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -199,5 +199,7 @@ def test_nor_is_one_with_a_finite_loss_and_a_variable_that_is_not(lost):
 
 def test_a_network_that_does_not_take_the_data_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="at least 32x32"):
-        train(runs.small_recipe(model="resnet18", network={"width": 0.1}), tmp_path / "run", say=lambda line: None)
+        train(
+            small_runs.small_recipe(model="resnet18", network={"width": 0.1}), tmp_path / "run", say=lambda line: None
+        )
     assert not (tmp_path / "run").exists()

@@ -5,9 +5,9 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from facts import KERAS_APPLICATIONS_TOTALS
 
 import keras_resnet
+from facts import KERAS_APPLICATIONS_TOTALS
 from keras_resnet.weights.keras_applications import carry_over
 
 
