@@ -8,7 +8,6 @@ import importlib.util
 import os
 import platform
 import sys
-from typing import Any
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name: the module it needs
 
@@ -59,12 +58,6 @@ def _import_tensorflow_quietly() -> None:
 
 def _installed(module: str) -> bool:
     return sys.modules.get(module) is not None or importlib.util.find_spec(module) is not None
-
-
-def sync(model: Any) -> None:
-    """Makes the variables of a model in training readable and writable, in a callback: on JAX, `fit` keeps them."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
 
 
 def device() -> str:

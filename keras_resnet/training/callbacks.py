@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from .. import backend
 from .folder import RunFolder
 from .recipe import Recipe
 
@@ -39,8 +38,7 @@ class LearningRate(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         rate = self.recipe.warmup_rate if self.warming else self.recipe.rate(self._first_step + batch)
         if rate != self._current:
-            backend.sync(self.model)
-            self.model.optimizer.learning_rate = rate
+            self.model.optimizer.learning_rate = rate  # on JAX, `self.model` takes the variables back from `fit`
             self._current = rate
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -50,6 +50,7 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     out = tmp_path / "run"
     command = ["train", "--recipe", str(small_runs.finished() / "recipe.json"), "--out", str(out), "--json"]
     program = (
+        "from keras_resnet import backend; backend.settle()\n"
         "import sys, small_runs; small_runs.take_few_digits(); small_runs.die_in(epoch=3, step=2)\n"
         "from keras_resnet.cli import main\n"
         "main(sys.argv[1:])"
@@ -57,6 +58,8 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
     done = subprocess.run([sys.executable, "-c", program, *command], env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    # Keras's progress, and nothing of what the libraries have to say
+    assert all(line.startswith((b"Epoch ", b"3/3 ")) for line in done.stderr.splitlines()), done.stderr.decode()
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [
         "epoch_0001.keras",
         "epoch_0002.keras",
