@@ -173,15 +173,16 @@ def _train(arguments: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=2))
         return 0
     command = _as_called()
+    data = recipe.dataset + (f" --data-dir {recipe.data_dir}" if recipe.data_dir else "")
     print(
         f"\n{recipe.model} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
         f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n\n"
         f"Look at   {out}/curves.png     error, loss and learning rate\n"
         f"          {out}/history.csv    a row an epoch\n"
         f"          {out}/model.keras    the network; it takes raw images\n"
-        f"Try       {command} evaluate {out} {recipe.dataset}\n"
+        f"Try       {command} evaluate {out} {data}\n"
         f"          {command} predict {out} IMAGE\n"
-        f"          {command} train {recipe.dataset} --model plainnet56 --epochs {summary['epochs']}    "
+        f"          {command} train {data} --model plainnet56 --epochs {summary['epochs']}    "
         "why depth failed without shortcuts"
     )
     return 0
