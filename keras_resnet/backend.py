@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Iterator
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name: the module it needs
 
@@ -37,20 +39,23 @@ def settle(choice: str | None = None) -> str:
     os.environ["KERAS_BACKEND"] = name
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if name == "tensorflow":
-        _import_tensorflow_quietly()
-    else:  # Keras imports TensorFlow to save a model, wherever it is installed: unused, it has nothing to say
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+        with quietly():
+            importlib.import_module("tensorflow")
     return name
 
 
-def _import_tensorflow_quietly() -> None:
-    """Imports TensorFlow without the lines that its libraries write to the terminal whatever their log level is."""
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps from the terminal what TensorFlow's libraries write whatever their log level is, while it is imported.
+
+    Keras imports TensorFlow on every backend, to seed and to save, where it is installed.
+    """
     sys.stderr.flush()
     terminal = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        importlib.import_module("tensorflow")
+        yield
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)

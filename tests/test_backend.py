@@ -33,10 +33,8 @@ def before_keras(monkeypatch):
     monkeypatch.delitem(sys.modules, "keras")
     for module in backend.BACKENDS.values():
         monkeypatch.delitem(sys.modules, module, raising=False)
-    monkeypatch.setattr(backend, "_import_tensorflow_quietly", lambda: None)
-    for name in ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS"):
-        monkeypatch.setenv(name, "")  # put back afterwards
-        monkeypatch.delenv(name)
+    monkeypatch.setenv("KERAS_BACKEND", "")  # put back afterwards
+    monkeypatch.delenv("KERAS_BACKEND")
     return install
 
 

@@ -52,7 +52,8 @@ def train(recipe: Recipe, out: str | Path, say: Callable[[str], None] = print) -
         say(f"This run has ended already; what it left is in {folder.path}")
         return summary
 
-    keras.utils.set_random_seed(recipe.seed)
+    with backend.quietly():
+        keras.utils.set_random_seed(recipe.seed)
     model, trained = build(recipe, data)
     folder.begin(recipe)
     resumed = folder.restore(trained, say) or {"history": [], "state": {}}
