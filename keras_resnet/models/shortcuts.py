@@ -36,6 +36,11 @@ def add_shortcut(
     changed = stride != 1 or layers.channels(x) != filters
     option = SHORTCUTS[spec.shortcut].changed if changed else SHORTCUTS[spec.shortcut].same
     if option == "zero_padding":
+        if filters < layers.channels(x):
+            raise ValueError(
+                f"Option A pads channels and cannot drop any: {name} would go from {layers.channels(x)} to {filters}. "
+                f"Use `shortcut='B'` or a larger `width`. Received: width={spec.width!r}"
+            )
         carried = layers.zero_padding(x, f"{name}_shortcut_pad", filters, stride)
     elif option == "projection":
         carried = project(layers, entry, name, filters, stride, normalised=normalised)

@@ -20,6 +20,7 @@ from keras_resnet.models.catalog import find
         ({"downsample": "mean"}, r"`downsample` must be one of 'stride', 'max_pool'. Received: 'mean'"),
         ({"stride_on": "5x5"}, r"`stride_on` must be one of '1x1', '3x3'. Received: '5x5'"),
         ({"width": 0}, r"`width` must be above 0. Received: 0"),
+        ({"width": 0.5}, r"stage1_unit1 would go from 16 to 8. Use `shortcut='B'`.*Received: width=0.5"),
         ({"stochastic_depth": 1.0}, r"`stochastic_depth` must be at least 0 and below 1. Received: 1.0"),
         ({"shortcut": None, "stochastic_depth": 0.2}, r"plain net .* Received: 0.2"),
         ({"shortcut": None, "skip": "dropout"}, r"plain net has no shortcut. Received: shortcut=None"),
