@@ -55,10 +55,19 @@ def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | N
 
     Returns:
         The counts, equal to those of the Keras model that `keras_resnet.ResNet` builds of the spec.
+
+    Raises:
+        ValueError: an image that is smaller than the network's total stride.
     """
     size = STEMS[spec.stem].image_size
+    image = Shape(*(image_shape or (size, size, 3)))
+    if min(image.height, image.width) < spec.total_stride:
+        raise ValueError(
+            f"Images must be at least {spec.total_stride}x{spec.total_stride} pixels, the network's total stride. "
+            f"Received: {image.height}x{image.width}"
+        )
     counter = CountingLayers()
-    last = features(counter, Shape(*(image_shape or (size, size, 3))), spec)
+    last = features(counter, image, spec)
     if classes is not None:
         counter.weights("logits", last.channels * classes + classes, last.channels * classes)
     return Complexity(

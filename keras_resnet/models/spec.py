@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -84,8 +85,8 @@ class Spec:
             if value is not None and not low <= value < high:
                 raise ValueError(f"`{name}` must be at least {low} and below {high}. Received: {value!r}")
         for name in ("width", "bn_epsilon"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be above 0. Received: {getattr(self, name)!r}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"`{name}` must be a number above 0. Received: {getattr(self, name)!r}")
         if self.shortcut is None and self.stochastic_depth:
             raise ValueError(
                 "A plain net (`shortcut=None`) has no path around a unit, so `stochastic_depth` must be 0. "
