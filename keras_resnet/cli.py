@@ -158,10 +158,11 @@ def _train(arguments: argparse.Namespace) -> int:
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
             summary = train(recipe, out, say=lambda line: print(line, file=sys.stderr, flush=True))
     except DivergedError as error:
-        kept = [f" The last good checkpoint is {path}." for path in RunFolder(out).newest_first()[:1]]
+        kept = RunFolder(out).newest_first()
         print(
-            f"keras-resnet: training diverged: {error}.{''.join(kept)} A lower --learning-rate and another --out "
-            "often help.",
+            f"keras-resnet: training diverged: {error}. "
+            + (f"The last good checkpoint is {kept[0]}. " if kept else "")
+            + f"A lower --learning-rate{' and another --out' if kept else ''} often helps.",
             file=sys.stderr,
         )
         return 1
@@ -231,11 +232,13 @@ def _predict(arguments: argparse.Namespace) -> int:
     results = predict(model, arguments.source, info.get("class_names"), arguments.top)
     if arguments.json:
         print(json.dumps(results, indent=2))
-        return 0
     for result in results:
-        classes = ", ".join(f"{row['name']} {100 * row['probability']:.1f} %" for row in result["classes"])
-        print(f"{result['image']}: {classes}")
-    return 0
+        if "error" in result:
+            print(f"keras-resnet: error: {result['error']}", file=sys.stderr)
+        elif not arguments.json:
+            classes = ", ".join(f"{row['name']} {100 * row['probability']:.1f} %" for row in result["classes"])
+            print(f"{result['image']}: {classes}")
+    return 2 if any("error" in result for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -153,9 +153,9 @@ def history(folder: Path) -> list[dict[str, str]]:
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """When every file in a folder was written, and its bytes."""
+    """When every file in a folder was written, and its bytes; but for the empty one by which a run holds it."""
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != ".lock"
     }

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -106,6 +107,8 @@ def mistake(command):
         ("summary resnet20 --classes 0", ("--classes", "at least 1", "0")),
         ("summary resnet20 --image-size -32", ("--image-size", "at least 1", "-32")),
         ("summary resnet20 --width 0", ("`width`", "above 0", "0")),
+        ("summary resnet20 --width inf", ("`width`", "above 0", "inf")),
+        ("summary resnet50 --image-size 8", ("at least 32x32", "8x8")),
     ],
 )
 def test_a_mistake_in_the_command_line_is_told_in_a_line(mistake, line, words):
@@ -398,6 +401,24 @@ def test_predict_names_the_classes(command):
     _, out, _ = command(f"predict {small_runs.finished()} images.npy --top 1")
     best = results[0]["classes"][0]
     assert out.splitlines()[0] == f"images.npy[0]: {best['name']} {100 * best['probability']:.1f} %"
+
+
+def test_predict_tells_what_it_can_of_a_folder_and_names_what_does_not_decode(command):
+    Path("photos").mkdir()
+    cv2.imwrite("photos/digit.png", small_runs.few_digits().read(None)[2][0])
+    Path("photos/broken.png").write_bytes(b"no image")
+    status, out, err = command(f"predict {small_runs.finished()} photos --top 1")
+    assert (status, out.count("\n"), err.count("\n")) == (2, 1, 1)
+    assert out.startswith("photos/digit.png: ")
+    assert err.startswith("keras-resnet: error: photos/broken.png: not a whole image")
+    status, out, err = command(f"predict {small_runs.finished()} photos --json")
+    broken, digit = json.loads(out)
+    assert (status, err.count("\n"), broken.keys(), digit.keys()) == (
+        2,
+        1,
+        {"image", "error"},
+        {"image", "classes"},
+    )
 
 
 def test_what_to_try_next_can_be_typed_as_it_stands(command, monkeypatch):

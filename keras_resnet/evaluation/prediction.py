@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..data.images import list_images, read_image, resize_to
+from ..data import DataError, list_images, read_image, resize_to
 from .single_view import shapes
 
 BATCH = 64
+Images = Iterator[tuple[str, np.ndarray | DataError]]  # what each is called, and what it is or why it is none
 
 
 def predict(
@@ -30,10 +32,10 @@ def predict(
 
     Returns:
         A dict an image, in order: "image" (its path, or path[index]) and "classes", the most probable first, each with
-        "class", "name" and "probability".
+        "class", "name" and "probability". A file of a folder that does not decode has "error" instead of "classes".
 
     Raises:
-        ValueError: a source that is not there, or an image that does not decode; the message names it.
+        ValueError: a source that is not there, or a single image that does not decode; the message names it.
     """
     shape, classes = shapes(model)
     names = class_names or [str(number) for number in range(classes)]
@@ -41,25 +43,33 @@ def predict(
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {len(names)} class names")
     if not top >= 1:
         raise ValueError(f"`top` must be at least 1. Received: {top}")
-    results: list[dict[str, Any]] = []
-    batch: list[tuple[str, np.ndarray]] = []
-    for item in _images(Path(source), shape):
-        batch.append(item)
-        if len(batch) == BATCH:
-            results += _named(model, batch, names, top)
-            batch = []
-    return results + (_named(model, batch, names, top) if batch else [])
+    return list(_results(model, _images(Path(source), shape), names, top))
 
 
-def _images(source: Path, shape: tuple[int | None, int | None, int]) -> Iterator[tuple[str, np.ndarray]]:
+def _results(model: keras.Model, images: Images, names: list[str], top: int) -> Iterator[dict[str, Any]]:
+    while batch := list(itertools.islice(images, BATCH)):
+        whole = [image for _, image in batch if not isinstance(image, DataError)]
+        rows = iter(_probabilities(model, np.stack(whole)) if whole else ())
+        for label, image in batch:
+            if isinstance(image, DataError):
+                yield {"image": label, "error": str(image)}
+            else:
+                yield {"image": label, "classes": _named(next(rows), names, top)}
+
+
+def _images(source: Path, shape: tuple[int | None, int | None, int]) -> Images:
     height, width, channels = shape
     if source.suffix == ".npy":
         for index, image in enumerate(_array(source)):
             yield f"{source}[{index}]", resize_to(image, height or image.shape[0], width or image.shape[1], channels)
-        return
-    for path in list_images(source) if source.is_dir() else [source]:
-        image = read_image(path)
-        yield str(path), resize_to(image, height or 224, width or 224, channels)
+    elif source.is_dir():
+        for path in list_images(source):
+            try:
+                yield str(path), resize_to(read_image(path), height or 224, width or 224, channels)
+            except DataError as error:
+                yield str(path), error
+    else:
+        yield str(source), resize_to(read_image(source), height or 224, width or 224, channels)
 
 
 def _array(path: Path) -> np.ndarray:
@@ -83,18 +93,16 @@ def _array(path: Path) -> np.ndarray:
     return array
 
 
-def _named(model: keras.Model, batch: list[tuple[str, np.ndarray]], names: list[str], top: int) -> list[dict[str, Any]]:
-    probabilities = np.asarray(model.predict(np.stack([image for _, image in batch]), verbose=0), dtype="float64")
+def _probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    probabilities = np.asarray(model.predict(images, verbose=0), dtype="float64")
     if getattr(model.layers[-1], "activation", None) is keras.activations.linear:
         probabilities = np.exp(probabilities - probabilities.max(axis=1, keepdims=True))
         probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def _named(row: np.ndarray, names: list[str], top: int) -> list[dict[str, Any]]:
     return [
-        {
-            "image": label,
-            "classes": [
-                {"class": int(number), "name": names[number], "probability": round(float(row[number]), 6)}
-                for number in np.argsort(-row, kind="stable")[:top]
-            ],
-        }
-        for (label, _), row in zip(batch, probabilities, strict=True)
+        {"class": int(number), "name": names[number], "probability": round(float(row[number]), 6)}
+        for number in np.argsort(-row, kind="stable")[:top]
     ]

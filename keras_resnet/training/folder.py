@@ -7,20 +7,22 @@
     summary.json   the result; written last, so a folder without it is a run that did not end
     checkpoints/   the last two epochs, each one file: weights, optimizer, history, state
 
-Every file is written whole or not at all.
+Every file is written whole or not at all, and one process at a time writes here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import keras
 import numpy as np
 
@@ -51,6 +53,8 @@ class RunFolder:
     def check(self, recipe: Recipe) -> None:
         """Makes sure that this recipe may write here.
 
+        A run that has ended no epoch leaves nothing worth keeping, so any other may take its folder.
+
         Raises:
             ValueError: the path is no folder, holds something else than a run, or a run of another recipe.
         """
@@ -68,8 +72,29 @@ class RunFolder:
             there = json.loads(self.recipe.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{str(self.recipe)!r} is damaged: {error}. Choose another folder with --out.") from error
-        if changes := _changes(there, as_json(recipe), but=("data_dir",)):
+        begun = self.summary.exists() or self.newest_first()
+        if begun and (changes := _changes(there, as_json(recipe), but=("data_dir",))):
             raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Makes the folder and holds it for this process; a process that is killed holds nothing.
+
+        Raises:
+            ValueError: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise ValueError(
+                f"Another process trains in {str(self.path)!r} now. Wait for it, or choose another folder with --out."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def begin(self, recipe: Recipe) -> None:
         """Writes the recipe down."""

@@ -36,7 +36,8 @@ def train(recipe: Recipe, out: str | Path, say: Callable[[str], None] = print) -
         What `summary.json` holds: the error of the LAST epoch among it.
 
     Raises:
-        ValueError: a folder that holds another run, data that is not there, a network that does not fit the data.
+        ValueError: a folder that holds another run or that another process trains in, data that is not there, a
+            network that does not fit the data.
         DivergedError: the loss became NaN; the checkpoint of the epoch before is kept.
     """
     folder = RunFolder(out)
@@ -55,13 +56,15 @@ def train(recipe: Recipe, out: str | Path, say: Callable[[str], None] = print) -
     with backend.quietly():
         keras.utils.set_random_seed(recipe.seed)
     model, trained = build(recipe, data)
-    folder.begin(recipe)
-    resumed = folder.restore(trained, say) or {"history": [], "state": {}}
-    history = resumed["history"]
-    if history:
-        say(f"Going on behind epoch {len(history)} of {recipe.epochs}.")
-    fit(recipe, data, trained, folder, history, resumed["state"], split)
-    return finish(recipe, data, model, trained, folder, history, split)
+    with folder.held():
+        folder.check(recipe)  # again: another process may have begun in the meantime
+        folder.begin(recipe)
+        resumed = folder.restore(trained, say) or {"history": [], "state": {}}
+        history = resumed["history"]
+        if history:
+            say(f"Going on behind epoch {len(history)} of {recipe.epochs}.")
+        fit(recipe, data, trained, folder, history, resumed["state"], split)
+        return finish(recipe, data, model, trained, folder, history, split)
 
 
 def build(recipe: Recipe, data: Dataset) -> tuple[keras.Model, keras.Model]:

@@ -76,6 +76,23 @@ def test_a_folder_by_name_and_with_what_lies_deeper(pixels, images, tmp_path):
         agree(result, image)
 
 
+def test_a_folder_loses_no_result_to_a_file_that_does_not_decode(pixels, images, tmp_path):
+    """In a batch of its own, in the midst of others, and at the end."""
+    for index, image in enumerate(images):
+        cv2.imwrite(str(tmp_path / f"{index:03}.png"), image[..., ::-1])
+    broken = {*range(64), 70, 129}
+    for index in broken:
+        (tmp_path / f"{index:03}.png").write_bytes(b"no image")
+    results = predict(pixels(end="softmax"), tmp_path, NAMES)
+    assert [result["image"] for result in results] == [str(tmp_path / f"{index:03}.png") for index in range(130)]
+    for index, (result, image) in enumerate(zip(results, images, strict=True)):
+        if index in broken:
+            assert result["error"].startswith(f"{tmp_path / f'{index:03}.png'}: not a whole image")
+            assert "classes" not in result
+        else:
+            agree(result, image)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
 def test_an_array_of_many_images_in_its_order(pixels, images, tmp_path, dtype):
     path = tmp_path / "images.npy"
@@ -127,7 +144,6 @@ def refused(source, *words, model, **options):
 def test_what_is_no_image_is_refused_by_name(pixels, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     refused(tmp_path / "broken.png", "broken.png", "not a whole image", ".png", model=pixels())
-    refused(tmp_path, "broken.png", model=pixels())  # one among a folder's
     refused(tmp_path / "nothing.png", "nothing.png", "No such file", model=pixels())
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "empty", "no image", ".png", model=pixels())

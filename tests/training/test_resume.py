@@ -61,6 +61,7 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     # Keras's progress, and nothing of what the libraries have to say
     assert all(line.startswith((b"Epoch ", b"3/3 ")) for line in done.stderr.splitlines()), done.stderr.decode()
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [
+        ".lock",
         "epoch_0001.keras",
         "epoch_0002.keras",
         "history.csv",
@@ -73,7 +74,7 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     assert main(command) == 0
     stdout, stderr = capsys.readouterr()
     assert small_runs.results(out) == small_runs.results(small_runs.finished())
-    assert not list(out.rglob(".*"))
+    assert list(out.rglob(".*")) == [out / ".lock"]
     assert stderr.startswith("Going on behind epoch 2 of 4.\n")
     assert "Epoch 4/4" in stderr  # Keras's progress is not lost, while stdout is the result's alone
     assert json.loads(stdout) == json.loads((out / "summary.json").read_text())
@@ -163,6 +164,26 @@ def test_a_folder_of_another_run_is_refused_by_what_differs(copied):
     assert "learning_rate 0.1 there, 0.2 now" in message
     assert "shortcut 'B' there, 'C' now" in message
     assert "width" not in message  # is the same
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
+    """That of a process which was killed is free again: the run above that was killed goes on."""
+    holder = subprocess.Popen(
+        ["flock", str(tmp_path / ".lock"), "sh", "-c", "echo held; exec sleep 60"], stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        assert "Another process trains in" in refused(tmp_path)
+    finally:
+        holder.kill()
+
+
+def test_a_run_that_ended_no_epoch_gives_its_folder_to_any_other(copied):
+    as_if_killed(copied, in_epoch=1)
+    (copied / "history.csv").unlink()
+    assert resume(copied, epochs=1, learning_rate=0.05) == []
+    assert json.loads((copied / "recipe.json").read_text())["learning_rate"] == 0.05
+    assert [row["epoch"] for row in small_runs.history(copied)] == ["1"]
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path):
