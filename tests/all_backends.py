@@ -2,8 +2,8 @@
 
     python tests/all_backends.py [BACKEND ...]
 
-Each backend gets a process of its own. `tests/across` compares the backends, so it runs once, at the end, and only
-where all of them are asked for. Fails if a test fails, if a backend runs none, or if a test is skipped although
+Each backend gets a process of its own. The room `data` knows no Keras, so its tests run once, at the beginning;
+`tests/across` compares the backends, so it runs once, at the end, and only where all of them are asked for. Fails if a test fails, if a backend runs none, or if a test is skipped although
 ../shared is there.
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 TESTS = Path(__file__).resolve().parent
+ONCE = ("data", "across")
 BACKENDS = ("tensorflow", "jax", "torch")
 SHARED = TESTS.parents[1] / "shared"
 
@@ -62,7 +63,9 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
 
 
 def main(backends: list[str]) -> int:
-    outcomes = [run(backend, backend, str(TESTS), f"--ignore={TESTS / 'across'}") for backend in backends]
+    outcomes = [run("data", backends[0], str(TESTS / "data"))]
+    others = [f"--ignore={TESTS / folder}" for folder in ONCE]
+    outcomes += [run(backend, backend, str(TESTS), *others) for backend in backends]
     if set(backends) == set(BACKENDS):
         outcomes.append(run("across", backends[0], str(TESTS / "across")))
     print("\n" + "=" * 79)
