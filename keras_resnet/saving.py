@@ -1,13 +1,16 @@
-"""Model files: Keras's own `.keras` archive, with what a user must know of the model in one further member.
+"""Model files: Keras's own `.keras` archive with two members more, which plain Keras passes over.
 
-Plain Keras opens such a file and passes the member over.
+keras_resnet.json   what a user must know of the model
+SHA256SUMS          a checksum of every other member, as `sha256sum --check` reads it
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,12 @@ import keras
 from .models.builder import allow_depth
 
 MEMBER = "keras_resnet.json"
+SUMS = "SHA256SUMS"
 PARTIAL = ".partial-"  # what the names of files that are being written begin with
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file whole or not at all, also when the machine stops.
 
     Args:
         path: the file.
@@ -31,9 +35,21 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         write(temporary)
+        _to_disk(temporary)  # or a file system may put the name in place before what it names
         os.replace(temporary, path)
+        _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    if os.name != "posix":  # Windows opens no folder
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_partial(folder: Path) -> None:
@@ -65,8 +81,42 @@ def save(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(MEMBER, json.dumps(info))
+            archive.writestr(SUMS, "".join(f"{digest}  {name}\n" for name, digest in _digests(archive).items()))
 
     write_atomically(Path(path), write)
+
+
+def _digests(archive: zipfile.ZipFile) -> dict[str, str]:
+    """The SHA-256 of every member but the sums themselves."""
+    found = {}
+    for name in archive.namelist():
+        if name != SUMS:
+            with archive.open(name) as member:
+                found[name] = hashlib.file_digest(member, "sha256").hexdigest()
+    return found
+
+
+def verify(path: str | Path) -> None:
+    """Holds a file that `save` wrote against its checksums; one that another program wrote has none and passes.
+
+    Raises:
+        ValueError: the file is torn or changed.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if SUMS not in archive.namelist():
+                return
+            lines = archive.read(SUMS).decode().splitlines()
+            noted = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+            changed = [name for name, digest in _digests(archive).items() if noted.get(name) != digest]
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} is damaged: {first_line(error)} Give a `.keras` file that is whole."
+        ) from error
+    if changed:
+        raise ValueError(
+            f"{str(path)!r} is damaged: the checksum of {changed[0]} does not fit. Give a `.keras` file that is whole."
+        )
 
 
 def read_info(path: str | Path) -> dict[str, Any]:
@@ -94,9 +144,10 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
         The model, not compiled, and what is known of it.
 
     Raises:
-        ValueError: no such file, no `.keras` file, or one that Keras cannot open.
+        ValueError: no such file, no `.keras` file, a damaged one, or one that Keras cannot open.
     """
     info = read_info(path)
+    verify(path)
     try:
         with zipfile.ZipFile(path) as archive:
             layers = json.loads(archive.read("config.json"))["config"].get("layers", ())
