@@ -17,9 +17,11 @@ from .analysis.summary import describe, table
 from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
 from .options import Parser, add_options, given, positive
+from .training.machine import Machine
 from .training.recipe import RECIPES, Recipe, recipe_for
 from .version import __version__
 
+TRY_AGAIN = 75  # EX_TEMPFAIL: what schedulers take for "start it again"
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -27,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-        0; 1 when a run diverged; 2 after a mistake of the user's, told in one line; 130 when interrupted.
+        0; 1 when a run diverged; 2 after a mistake of the user's, told in one line; 75 when a run was asked to stop and
+        goes on if it is started again; 130 when interrupted.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -106,6 +109,7 @@ def _parser() -> Parser:
     backend_option(train)
     add_options(train.add_argument_group("the recipe"), Recipe)
     add_options(train.add_argument_group(network), Spec, defaults=False)
+    add_options(train.add_argument_group("this machine, on which the result does not depend"), Machine)
 
     evaluate = command(
         "evaluate",
@@ -147,16 +151,18 @@ def _summary(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
+    machine = Machine(**given(arguments, Machine))
     out = Path(arguments.out or f"runs/{recipe.dataset}-{recipe.model}")
     backend.settle(arguments.backend)
     from .training.callbacks import DivergedError
     from .training.folder import RunFolder
+    from .training.interruption import StoppedError
     from .training.run import train
 
     try:
         # Keras tells its progress on stdout, which is the summary's alone if a program reads it.
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
-            summary = train(recipe, out, say=lambda line: print(line, file=sys.stderr, flush=True))
+            summary = train(recipe, out, lambda line: print(line, file=sys.stderr, flush=True), machine)
     except DivergedError as error:
         kept = RunFolder(out).newest_first()
         print(
@@ -166,8 +172,11 @@ def _train(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
+    except StoppedError as error:
+        print(f"\nkeras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        return TRY_AGAIN
     except KeyboardInterrupt:
-        print(f"\nkeras-resnet: stopped. The same command goes on from the last whole epoch in {out}.", file=sys.stderr)
+        print(f"\nkeras-resnet: stopped. The same command goes on from the last checkpoint in {out}.", file=sys.stderr)
         return 130
     split = "validation" if "validation_error" in summary else "test"
     if arguments.json:

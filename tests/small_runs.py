@@ -61,14 +61,14 @@ def take_few_digits() -> None:
     DATASETS["digits"] = few_digits()
 
 
-def die_in(epoch: int, step: int) -> None:
-    """Has this process killed in the midst of an epoch, both counted from 1."""
-    from keras_resnet.training.callbacks import LearningRate
+def signal_in(epoch: int, step: int, number: int = signal.SIGKILL) -> None:
+    """Has a signal come to this process behind a step, in the midst of an epoch, both counted from 1."""
+    from keras_resnet.training.learning_rate import LearningRate
 
     def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:
         after(self, batch, logs)
-        if (self._first_step // self.steps_per_epoch, batch) == (epoch - 1, step - 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if (self._first_step + batch) == (epoch - 1) * self.steps_per_epoch + step - 1:
+            os.kill(os.getpid(), number)
 
     after, LearningRate.on_train_batch_end = LearningRate.on_train_batch_end, on_train_batch_end
 

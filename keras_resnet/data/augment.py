@@ -1,5 +1,6 @@
 """The papers' augmentation, in NumPy, as a pure function of (seed, epoch, batch index)."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -143,14 +144,12 @@ class TrainingBatches:
             raise IndexError(f"batch {index} of an epoch of {len(self)} batches")
         return self._augmented(self._order(epoch), epoch, index)
 
-    def stream(self, start_epoch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields the batches of epoch `start_epoch`, then those of the next, without end."""
-        epoch = start_epoch
-        while True:
+    def stream(self, start_epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields the batches of epoch `start_epoch` from `start_batch` on, then those of the next, without end."""
+        for epoch in itertools.count(start_epoch):
             order = self._order(epoch)
-            for index in range(len(self)):
+            for index in range(start_batch if epoch == start_epoch else 0, len(self)):
                 yield self._augmented(order, epoch, index)
-            epoch += 1
 
     def _order(self, epoch: int) -> np.ndarray:
         return self._rng(epoch).permutation(len(self.images))

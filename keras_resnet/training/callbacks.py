@@ -1,4 +1,4 @@
-"""What happens around the steps of `model.fit`: the learning rate, the books, and a stop where the loss is lost."""
+"""What happens around the steps of `model.fit`: the books, and a stop where the loss is lost."""
 
 from __future__ import annotations
 
@@ -9,44 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from .folder import RunFolder
-from .recipe import Recipe
-
-
-class LearningRate(keras.callbacks.Callback):
-    """The one controller of the learning rate: the schedule, and the warm-up that ends by the training error.
-
-    He et al. 2015, section 4.2: a 110-layer network starts at 0.01 until its training error is below 80 %, some 400
-    iterations, then goes on with 0.1. The training error is the one on the progress bar: over the epoch so far.
-
-    Args:
-        recipe: a resolved recipe.
-        steps_per_epoch: steps in an epoch.
-        warming: whether the warm-up has not ended yet; None for the start of a run.
-    """
-
-    def __init__(self, recipe: Recipe, steps_per_epoch: int, warming: bool | None = None) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.steps_per_epoch = steps_per_epoch
-        self.warming = recipe.warmup_rate > 0 if warming is None else warming
-        self._first_step, self._current = 0, None
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._first_step = epoch * self.steps_per_epoch
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        rate = self.recipe.warmup_rate if self.warming else self.recipe.rate(self._first_step + batch)
-        if rate != self._current:
-            self.model.optimizer.learning_rate = rate  # on JAX, `self.model` takes the variables back from `fit`
-            self._current = rate
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.warming and 1 - float(logs["accuracy"]) < self.recipe.warmup_error:
-            self.warming = False
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs["learning_rate"] = self._current
+from .folder import Progress, RunFolder
+from .interruption import StoppedError, StopRequest
+from .learning_rate import LearningRate
 
 
 class DivergedError(RuntimeError):
@@ -70,43 +35,80 @@ class StopAtNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch % 100 == 0:
-            self._check(logs, f"step {batch + 1} of the epoch")
+            self._check_loss(logs, f"step {batch + 1} of the epoch")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._check(logs, f"the end of epoch {epoch + 1}")
+        self.check(logs, f"the end of epoch {epoch + 1}")
+
+    def check(self, logs: dict[str, Any] | None, where: str) -> None:
+        """Makes sure that what is there now may be kept.
+
+        Raises:
+            DivergedError: the loss or a variable is not finite.
+        """
+        self._check_loss(logs, where)
         for variable in (*self.model.variables, *self.model.optimizer.variables):
             if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
-                raise DivergedError(f"{variable.path} is not finite at the end of epoch {epoch + 1}")
+                raise DivergedError(f"{variable.path} is not finite at {where}")
 
-    def _check(self, logs: dict[str, Any] | None, where: str) -> None:
+    def _check_loss(self, logs: dict[str, Any] | None, where: str) -> None:
         for name in ("loss", "val_loss"):
             if not math.isfinite(float((logs or {}).get(name, 0.0))):
                 raise DivergedError(f"the {name.replace('val_', f'{self.split} ')} is {float(logs[name])} at {where}")
 
 
 class Bookkeeper(keras.callbacks.Callback):
-    """After every epoch, writes a checkpoint, the history and, now and then, the picture of the curves.
+    """Writes checkpoints; and after every epoch the history and, now and then, the picture of the curves.
 
     Args:
         folder: the run's folder.
+        progress: how far the run is; it is kept up to date.
         rate: the run's controller of the learning rate, whose state is kept.
-        history: the rows of the epochs before.
-        split: what the run is tested on, "test" or "validation".
+        sound: says whether what there is may be kept.
+        epochs: of the whole run.
+        save_every: minutes between checkpoints within an epoch.
+        stop: whether the run has been asked to stop.
     """
 
-    def __init__(self, folder: RunFolder, rate: LearningRate, history: list[dict[str, Any]], split: str) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        progress: Progress,
+        rate: LearningRate,
+        sound: StopAtNaN,
+        *,
+        epochs: int,
+        save_every: float,
+        stop: StopRequest,
+    ) -> None:
         super().__init__()
-        self.folder, self.rate, self.history, self.split = folder, rate, history, split
-        self._trained = 0.0
+        self.folder, self.progress, self.rate, self.sound = folder, progress, rate, sound
+        self.epochs, self.save_every, self.stop = epochs, save_every, stop
+        self.split = sound.split
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._begun, self._trained = time.perf_counter(), None
+        if self.progress.step:  # in its midst; Keras has just set the metrics to zero
+            for variable, value in zip(self.model.metrics_variables, self.progress.metrics, strict=True):
+                variable.assign(value)
+        self._first_step = self.progress.step
+        self._saved = time.monotonic()
+        self._begun, self._trained = time.perf_counter() - self.progress.seconds, None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        due = self.stop.asked or time.monotonic() - self._saved > 60 * self.save_every
+        if due and batch + 1 < self.params["steps"]:  # behind the last step, the epoch's own checkpoint follows
+            self.sound.check(logs, f"step {self._first_step + batch + 1} of epoch {len(self.progress.history) + 1}")
+            self.progress.step = self._first_step + batch + 1
+            self.progress.seconds = time.perf_counter() - self._begun
+            metrics = self.model.metrics_variables
+            self.progress.metrics = [keras.ops.convert_to_numpy(variable).tolist() for variable in metrics]
+            self._write()
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._trained = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.history.append(
+        self.progress.history.append(
             {
                 "epoch": epoch + 1,
                 "train_loss": float(logs["loss"]),
@@ -117,8 +119,17 @@ class Bookkeeper(keras.callbacks.Callback):
                 "seconds": round((self._trained or time.perf_counter()) - self._begun, 3),
             }
         )
-        self.folder.write_checkpoint(self.model, self.history, {"warming": self.rate.warming})
-        self.folder.write_history(self.history, last=epoch + 1 == self.params["epochs"])
+        self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
+        last = epoch + 1 == self.epochs
+        self._write(last)
+        self.folder.write_history(self.progress.history, last=last)
+
+    def _write(self, last: bool = False) -> None:
+        self.progress.state = self.rate.state
+        self.folder.write_checkpoint(self.model, self.progress)
+        self._saved = time.monotonic()
+        if self.stop.asked and not last:
+            raise StoppedError(f"{self.stop.asked} came, and the run is saved behind {self.progress}")
 
 
 def percent_error(accuracy: Any) -> float:

@@ -5,7 +5,8 @@
     curves.png     the same as a picture
     model.keras    the trained network, which takes raw images
     summary.json   the result; written last, so a folder without it is a run that did not end
-    checkpoints/   the last two epochs, each one file: weights, optimizer, history, state
+    checkpoints/   the last two, each one file: weights, optimizer, history, state; `epoch_0003_step_000120.keras` was
+                   written in the midst of the fourth epoch
 
 Every file is written whole or not at all, and one process at a time writes here.
 """
@@ -14,11 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,28 @@ from .recipe import Recipe, as_json
 
 KEPT_CHECKPOINTS = 2
 SECONDS_BETWEEN_PICTURES = 60
+
+
+@dataclass
+class Progress:
+    """How far a run is, and what it must remember beyond the variables of its network and optimizer.
+
+    Attributes:
+        history: a row for each whole epoch.
+        step: steps done in the epoch behind these.
+        seconds: spent in these steps.
+        metrics: what the metrics of that epoch have added up in these steps, in Keras's order.
+        state: of the controller of the learning rate.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    step: int = 0
+    seconds: float = 0.0
+    metrics: list[float] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"epoch {len(self.history)}" + (f" and {self.step} steps" if self.step else "")
 
 
 class RunFolder:
@@ -107,23 +132,24 @@ class RunFolder:
         """The summary of a run that ended, or None."""
         return json.loads(self.summary.read_text(encoding="utf-8")) if self.summary.exists() else None
 
-    def write_checkpoint(self, model: keras.Model, history: list[dict[str, Any]], state: dict[str, Any]) -> None:
-        """Keeps everything that the run needs to go on behind the last epoch of its history."""
+    def write_checkpoint(self, model: keras.Model, progress: Progress) -> None:
+        """Keeps everything that the run needs to go on from here."""
         seeds = [value.tolist() for value in _seed_states(model)]
-        info = {"recipe": self._recipe, "history": history, "state": state, "seeds": seeds}
-        saving.save(model, self.checkpoints / f"epoch_{len(history):04d}.keras", info)
+        info = {"recipe": self._recipe, "seeds": seeds, **dataclasses.asdict(progress)}
+        step = f"_step_{progress.step:06d}" if progress.step else ""
+        saving.save(model, self.checkpoints / f"epoch_{len(progress.history):04d}{step}.keras", info)
         for old in self.newest_first()[KEPT_CHECKPOINTS:]:
             old.unlink()
 
-    def restore(self, model: keras.Model, say: Callable[[str], None] = print) -> dict[str, Any] | None:
-        """Takes a compiled model back to the end of the last whole epoch.
+    def restore(self, model: keras.Model, say: Callable[[str], None] = print) -> Progress:
+        """Takes a compiled model back to the newest whole checkpoint.
 
         Args:
             model: the model.
             say: is told of a checkpoint that is passed over because it is damaged.
 
         Returns:
-            `history` and `state` as `write_checkpoint` was given them; None where no epoch has ended yet.
+            How far the run was there; at its very beginning where there is no checkpoint yet.
 
         Raises:
             ValueError: the checkpoints are of another network, or none of them is whole.
@@ -131,21 +157,22 @@ class RunFolder:
         problems = []
         for path in self.newest_first():
             try:
-                info = self._load(model, path)
+                progress = self._load(model, path)
             except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
                 problems.append(f"{path.name}: {saving.first_line(error)}")
                 continue
             for problem in problems:
                 say(f"Passing over a damaged checkpoint. {problem}")
-            return info
+            return progress
         if problems:
             raise ValueError(
                 f"No checkpoint in {str(self.checkpoints)!r} fits this run. {problems[0]} "
                 "Choose another folder with --out, or delete this one to begin anew."
             )
-        return None
+        return Progress()
 
-    def _load(self, model: keras.Model, path: Path) -> dict[str, Any]:
+    def _load(self, model: keras.Model, path: Path) -> Progress:
+        saving.verify(path)
         info = saving.read_info(path)
         if "history" not in info:
             raise ValueError("it is no checkpoint of a run")
@@ -158,7 +185,7 @@ class RunFolder:
             model.load_weights(path)
         for variable, value in zip(_seed_variables(model), info["seeds"], strict=True):
             variable.assign(np.asarray(value, dtype="uint32"))
-        return info
+        return Progress(**{entry.name: info[entry.name] for entry in dataclasses.fields(Progress)})
 
     def write_history(self, history: list[dict[str, Any]], *, last: bool = False) -> None:
         """Writes `history.csv`, and the picture of it at the last epoch or when the old one is a minute old."""
@@ -174,7 +201,7 @@ class RunFolder:
 
     def newest_first(self) -> list[Path]:
         """The checkpoints."""
-        return sorted(self.checkpoints.glob("epoch_*.keras"), reverse=True)
+        return sorted(self.checkpoints.glob("epoch_*.keras"), key=lambda path: path.stem, reverse=True)
 
 
 def _changes(there: dict[str, Any], here: dict[str, Any], but: tuple[str, ...] = ()) -> str:

@@ -42,5 +42,15 @@ class SGD(_BackendSGD):
         ]
         super().apply(grads, trainable_variables)
 
+    def finalize_variable_values(self, var_list: list[Any]) -> None:
+        """Leaves the weights as they are at the end of a `fit`, since a run may need another to go on from them.
+
+        `take_averages` does what Keras does here.
+        """
+
+    def take_averages(self, variables: list[Any]) -> None:
+        """Overwrites the variables with their averages, if this optimizer keeps any."""
+        super().finalize_variable_values(variables)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "coupled_decay": self.coupled_decay, "decayed": self.decayed}

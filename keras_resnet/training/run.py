@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,27 @@ from ..models.catalog import find
 from ..models.complexity import count
 from ..models.taps import taps
 from ..preprocessing import subtract_mean
-from .callbacks import Bookkeeper, LearningRate, StopAtNaN, percent_error
-from .folder import RunFolder
+from .callbacks import Bookkeeper, StopAtNaN, percent_error
+from .folder import Progress, RunFolder
+from .interruption import StopRequest, stop_request
+from .learning_rate import LearningRate
+from .machine import Machine
 from .optimizer import SGD
 from .recipe import Recipe
 
 TEST_BATCH = 500
 
 
-def train(recipe: Recipe, out: str | Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+def train(
+    recipe: Recipe, out: str | Path, say: Callable[[str], None] = print, machine: Machine | None = None
+) -> dict[str, Any]:
     """Trains a network and leaves a run folder; goes on where an earlier call with the same folder stopped.
 
     Args:
         recipe: what to train, on what and how.
         out: the run's folder, see `keras_resnet.training.folder`.
         say: what is told to the user, a line at a time; Keras's progress bar goes to the standard output.
+        machine: what this machine decides; None for the defaults.
 
     Returns:
         What `summary.json` holds: the error of the LAST epoch among it.
@@ -38,7 +44,8 @@ def train(recipe: Recipe, out: str | Path, say: Callable[[str], None] = print) -
     Raises:
         ValueError: a folder that holds another run or that another process trains in, data that is not there, a
             network that does not fit the data.
-        DivergedError: the loss became NaN; the checkpoint of the epoch before is kept.
+        DivergedError: the loss became NaN; the last good checkpoint is kept.
+        StoppedError: a signal asked the run to stop; it is saved at the step it was at.
     """
     folder = RunFolder(out)
     data = load(recipe.dataset, recipe.data_dir)
@@ -59,12 +66,12 @@ def train(recipe: Recipe, out: str | Path, say: Callable[[str], None] = print) -
     with folder.held():
         folder.check(recipe)  # again: another process may have begun in the meantime
         folder.begin(recipe)
-        resumed = folder.restore(trained, say) or {"history": [], "state": {}}
-        history = resumed["history"]
-        if history:
-            say(f"Going on behind epoch {len(history)} of {recipe.epochs}.")
-        fit(recipe, data, trained, folder, history, resumed["state"], split)
-        return finish(recipe, data, model, trained, folder, history, split)
+        progress = folder.restore(trained, say)
+        if progress.history or progress.step:
+            say(f"Going on behind {progress} of {recipe.epochs}.")
+        with stop_request() as stop:
+            fit(recipe, data, trained, folder, progress, split, machine or Machine(), stop)
+        return finish(recipe, data, model, trained, folder, progress.history, split)
 
 
 def build(recipe: Recipe, data: Dataset) -> tuple[keras.Model, keras.Model]:
@@ -99,6 +106,9 @@ def build(recipe: Recipe, data: Dataset) -> tuple[keras.Model, keras.Model]:
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
+    nothing = keras.ops.zeros((1, data.classes))
+    trained.compute_metrics(None, nothing, nothing)  # makes the metrics' variables, which a checkpoint may be read into
+    trained.reset_metrics()
     return model, trained
 
 
@@ -107,11 +117,12 @@ def fit(
     data: Dataset,
     trained: keras.Model,
     folder: RunFolder,
-    history: list[dict[str, Any]],
-    state: dict[str, Any],
+    progress: Progress,
     split: str,
+    machine: Machine,
+    stop: StopRequest,
 ) -> None:
-    """The epochs that are left, by `model.fit` and callbacks."""
+    """The steps that are left, by `model.fit` and callbacks."""
     batches = TrainingBatches(
         images=data.x_train,
         labels=_one_hot(data.y_train, data),
@@ -122,21 +133,35 @@ def fit(
         fill=data.mean_color,
         cutout=recipe.cutout,
     )
-    rate = LearningRate(recipe, len(batches), state.get("warming"))
-    callbacks = [rate, StopAtNaN(split), Bookkeeper(folder, rate, history, split)]
-    if recipe.ema:
-        callbacks.append(keras.callbacks.SwapEMAWeights())
-    trained.fit(
-        batches.stream(start_epoch=len(history)),
-        steps_per_epoch=len(batches),
-        epochs=recipe.epochs,
-        initial_epoch=len(history),
-        validation_data=(data.x_test, _one_hot(data.y_test, data)),
-        validation_batch_size=TEST_BATCH,
-        callbacks=callbacks,
-        shuffle=False,  # the batches come shuffled
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    rate = LearningRate(recipe, len(batches), progress)
+    sound = StopAtNaN(split)
+    books = Bookkeeper(folder, progress, rate, sound, epochs=recipe.epochs, save_every=machine.save_every, stop=stop)
+    averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
+    for first, last in _legs(progress, recipe.epochs):
+        trained.fit(
+            batches.stream(first, progress.step),
+            steps_per_epoch=len(batches) - progress.step,
+            initial_epoch=first,
+            epochs=last,
+            validation_data=(data.x_test, _one_hot(data.y_test, data)),
+            validation_batch_size=TEST_BATCH,
+            callbacks=[rate, sound, books, *averages],
+            shuffle=False,  # the batches come shuffled
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+
+
+def _legs(progress: Progress, epochs: int) -> Iterator[tuple[int, int]]:
+    """The epochs of each `fit`, the first and the one behind the last.
+
+    What is left of an epoch is a `fit` of its own, for all epochs of one have as many steps.
+    """
+    first = len(progress.history)
+    if progress.step:
+        yield first, first + 1
+        first += 1
+    if first < epochs:
+        yield first, epochs
 
 
 def _one_hot(labels: np.ndarray, data: Dataset) -> np.ndarray:
@@ -158,6 +183,8 @@ def finish(
     split: str,
 ) -> dict[str, Any]:
     """Tests the network of the last epoch and writes what is left to write."""
+    optimizer = getattr(trained.optimizer, "inner_optimizer", trained.optimizer)
+    optimizer.take_averages(trained.trainable_variables)
     result = trained.evaluate(
         data.x_test, _one_hot(data.y_test, data), batch_size=TEST_BATCH, verbose=0, return_dict=True
     )

@@ -11,7 +11,8 @@ import numpy as np
 
 import keras_resnet
 from keras_resnet.data import TrainingBatches, load
-from keras_resnet.training.callbacks import LearningRate
+from keras_resnet.training.folder import Progress
+from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.recipe import recipe_for
 from keras_resnet.training.run import build
 
@@ -74,7 +75,8 @@ def train() -> dict[str, np.ndarray]:
         flip=False,
         fill=data.mean_color,
     )
-    history = model.fit(batches.stream(), steps_per_epoch=STEPS, verbose=0, callbacks=[LearningRate(recipe, STEPS)])
+    rate = LearningRate(recipe, STEPS, Progress())
+    history = model.fit(batches.stream(), steps_per_epoch=STEPS, verbose=0, callbacks=[rate])
     weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
     return {"loss": np.array(history.history["loss"]), **weights}
 

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.training.callbacks import LearningRate
-from keras_resnet.training.folder import RunFolder
+from keras_resnet.training.folder import Progress, RunFolder
+from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.optimizer import SGD
 from keras_resnet.training.recipe import Recipe, recipe_for
 
@@ -135,7 +135,7 @@ def used_rates(model, callback, steps, epochs=(0, 1, 1), accuracies=None):
 @pytest.mark.parametrize("choices", [{}, {"schedule": "cosine", "rise": 0.3}], ids=["step", "cosine"])
 def test_the_optimizer_uses_the_rate_of_the_step(choices):
     recipe = recipe_of(12, **choices)
-    used = used_rates(model_of(12), LearningRate(recipe, 4), 12, epochs=(0, 3, 3))
+    used = used_rates(model_of(12), LearningRate(recipe, 4, Progress()), 12, epochs=(0, 3, 3))
     np.testing.assert_allclose(used, [recipe.rate(step) for step in range(12)], rtol=1e-6)
     if not choices:
         np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 3 + [0.001] * 3, rtol=1e-6)
@@ -144,26 +144,25 @@ def test_the_optimizer_uses_the_rate_of_the_step(choices):
 def test_the_warm_up_ends_in_the_step_behind_the_one_that_reaches_the_error():
     """The error of the progress bar: over the epoch so far. Hits: none, none, then 1 of 4 (75 % error)."""
     recipe = recipe_of(8, warmup_rate=0.01, drops=())
-    used = used_rates(model_of(8), LearningRate(recipe, 8), 8, accuracies=[0, 0, 0, 1, 0, 0, 0, 0])
+    used = used_rates(model_of(8), LearningRate(recipe, 8, Progress()), 8, accuracies=[0, 0, 0, 1, 0, 0, 0, 0])
     np.testing.assert_allclose(used, [0.01] * 4 + [0.1] * 4, rtol=1e-6)  # and does not come back at 1 of 8
 
 
 def test_the_warm_up_does_not_end_before_the_error_is_below_80_percent():
     recipe = recipe_of(8, warmup_rate=0.01, drops=())
-    used = used_rates(model_of(8), LearningRate(recipe, 8), 8, accuracies=[0, 0, 0, 0, 0, 1, 0, 0])  # 83 %
+    used = used_rates(model_of(8), LearningRate(recipe, 8, Progress()), 8, accuracies=[0, 0, 0, 0, 0, 1, 0, 0])  # 83 %
     np.testing.assert_allclose(used, [0.01] * 8, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("hits", "first_rate"), [([0, 0, 0], 0.01), ([0, 1, 0], 0.1)], ids=["warming", "over"])
 def test_a_resumed_run_knows_whether_the_warm_up_is_over(tmp_path, hits, first_rate):
     recipe = recipe_of(6, warmup_rate=0.01, drops=())
-    folder, rate = RunFolder(tmp_path), LearningRate(recipe, 3)
+    folder, rate = RunFolder(tmp_path), LearningRate(recipe, 3, Progress())
     folder.begin(recipe)
     model = model_of(6)
     used_rates(model, rate, 6, epochs=(0, 1, 2), accuracies=[*hits, 0, 0, 0])
-    folder.write_checkpoint(model, [{"epoch": 1}], {"warming": rate.warming})
+    folder.write_checkpoint(model, Progress(history=[{"epoch": 1}], state=rate.state))
 
     model = model_of(6)
-    state = folder.restore(model)["state"]
-    used = used_rates(model, LearningRate(recipe, 3, state["warming"]), 6, epochs=(1, 2, 2))
+    used = used_rates(model, LearningRate(recipe, 3, folder.restore(model)), 6, epochs=(1, 2, 2))
     np.testing.assert_allclose(used[3], first_rate, rtol=1e-6)

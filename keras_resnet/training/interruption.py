@@ -1,0 +1,43 @@
+"""A run that is asked to stop saves where it is, to go on from there."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class StoppedError(RuntimeError):
+    """The run was asked to stop, and has written a checkpoint of the very step it was at."""
+
+
+class StopRequest:
+    """Whether somebody has asked.
+
+    Attributes:
+        asked: the name of the signal that came; None before.
+    """
+
+    asked: str | None = None
+
+
+@contextlib.contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Takes SIGTERM, which schedulers send before they kill, and SIGUSR1, as Slurm's `--signal` asks for, as a request.
+
+    Outside Python's main thread, where no handler can be set, nothing is ever asked.
+    """
+    request = StopRequest()
+
+    def ask(number: int, frame: object) -> None:
+        request.asked = signal.Signals(number).name
+
+    here = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if here and hasattr(signal, name)]
+    before = [(number, signal.signal(number, ask)) for number in numbers]
+    try:
+        yield request
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

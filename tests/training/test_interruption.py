@@ -1,0 +1,147 @@
+"""A run that is asked to stop, or cannot write, loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import small_runs
+from keras_resnet.cli import main
+from keras_resnet.training.learning_rate import LearningRate
+from keras_resnet.training.machine import Machine
+from keras_resnet.training.run import train
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def signal_in(monkeypatch):
+    """As `small_runs.signal_in`, once, and for this test alone."""
+    small_runs.finished()  # which no signal is meant for
+    original = LearningRate.on_train_batch_end
+
+    def set_up(*arguments):
+        monkeypatch.setattr(LearningRate, "on_train_batch_end", original)
+        small_runs.signal_in(*arguments)
+
+    yield set_up
+    monkeypatch.setattr(LearningRate, "on_train_batch_end", original)
+
+
+def start(out):
+    """Starts or restarts the run of `small_runs.finished` by the command; returns its status."""
+    return main(["train", "--recipe", str(small_runs.finished() / "recipe.json"), "--out", str(out), "--json"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_asked_to_stop_saves_the_step_it_is_at_and_ends_bit_equal(tmp_path, capsys, signal_in, number):
+    """In the midst of the second epoch, then behind the last step of the third, whose test is waited for."""
+    out = tmp_path / "run"
+    before = signal.getsignal(number)
+    for moment, name, words in (
+        ((2, 2), "epoch_0001_step_000002.keras", "epoch 1 and 2 steps"),
+        ((3, 3), "epoch_0003.keras", "epoch 3"),
+    ):
+        signal_in(*moment, number)
+        capsys.readouterr()
+        assert start(out) == 75  # sysexits.h: EX_TEMPFAIL, "a temporary failure; try again"
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told.startswith(f"keras-resnet: {number.name} came, and the run is saved behind {words}.")
+        assert told.endswith("The same command goes on from there.")
+        assert max(path.name for path in (out / "checkpoints").iterdir()) == name
+        assert not (out / "summary.json").exists()
+    signal_in(0, 0)
+    assert start(out) == 0
+    assert "Going on behind epoch 3 of 4." in capsys.readouterr().err
+    assert small_runs.results(out) == small_runs.results(small_runs.finished())
+    assert signal.getsignal(number) == before
+
+
+def test_a_request_behind_the_last_step_of_all_lets_the_run_end(tmp_path, signal_in):
+    signal_in(4, 3, signal.SIGTERM)
+    assert start(tmp_path / "run") == 0
+    assert small_runs.results(tmp_path / "run") == small_runs.results(small_runs.finished())
+
+
+def test_a_run_is_saved_every_so_many_minutes(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        "keras_resnet.training.folder.RunFolder.write_checkpoint",
+        lambda self, model, progress: written.append((len(progress.history), progress.step)),
+    )
+    for minutes in (1e-9, 60):
+        machine = Machine(save_every=minutes)
+        train(small_runs.small_recipe(), tmp_path / str(minutes), say=lambda line: None, machine=machine)
+    assert written == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (1, 0), (2, 0)]
+
+
+def test_a_checkpoint_from_the_midst_of_an_epoch_that_is_torn_gives_way_to_the_one_before(tmp_path, capsys, signal_in):
+    out = tmp_path / "run"
+    signal_in(3, 2, signal.SIGTERM)
+    assert start(out) == 75
+    newest = out / "checkpoints" / "epoch_0002_step_000002.keras"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    signal_in(0, 0)
+    assert start(out) == 0
+    told = capsys.readouterr().err
+    assert f"Passing over a damaged checkpoint. {newest.name}" in told
+    assert "Going on behind epoch 2 of 4." in told
+    assert small_runs.results(out) == small_runs.results(small_runs.finished())
+
+
+FULL_DISK = """
+import resource, signal, sys
+from keras_resnet import backend; backend.settle()
+import keras, small_runs
+from keras_resnet import saving
+from keras_resnet.cli import main
+small_runs.take_few_digits()
+save = saving.save
+def fills_up(model, path, info):
+    if len(info["history"]) == 2:
+        limit = (out / "checkpoints" / "epoch_0001.keras").stat().st_size - int(sys.argv[2])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    save(model, path, info)
+saving.save = fills_up
+from pathlib import Path
+out = Path(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.exit(main(["train", "--recipe", sys.argv[3], "--out", str(out)]))
+"""
+
+
+@pytest.mark.parametrize("missing", [100, 20_000])
+def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_costs_no_checkpoint(tmp_path, missing):
+    """The kernel refuses to write on, in the last member of the file or in its first."""
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, out, str(missing), small_runs.finished() / "recipe.json"],
+        env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "File too large" in line and line.startswith("keras-resnet: error:")
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0001.keras"]
+    assert start(out) == 0
+    assert small_runs.results(out) == small_runs.results(small_runs.finished())
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(capsys):
+    assert start("/sys/run") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert json.loads((small_runs.finished() / "summary.json").read_text())  # and harms no other
+
+
+def test_a_machine_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match=r"`save_every` must be above 0. Received: 0"):
+        Machine(save_every=0)
+    assert resource.RLIM_INFINITY in resource.getrlimit(resource.RLIMIT_FSIZE)
