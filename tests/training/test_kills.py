@@ -1,0 +1,38 @@
+"""A run killed at random moments, and started again each time, ends as one that was never killed, to the last bit.
+
+Twenty times on Torch; four times on TensorFlow and JAX, where a start takes many times as long. `KILLS=20` asks for
+more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+
+import small_runs
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+KILLS = int(os.environ.get("KILLS", 20 if keras.backend.backend() == "torch" else 4))
+
+
+def test_a_run_killed_at_random_moments_ends_bit_equal(tmp_path):
+    seed = int.from_bytes(os.urandom(2))
+    done = subprocess.run(
+        [sys.executable, TESTS / "training" / "killed_runs.py", tmp_path, str(KILLS), str(seed)],
+        env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    reached = re.findall(r"kill +\d+ after .* s: (\w+), status (-?\d+)", done.stdout)
+    assert len(reached) == KILLS
+    assert {status for _, status in reached} <= {"-9", "0"}
+    assert small_runs.results(tmp_path / "killed") == small_runs.results(tmp_path / "whole")
