@@ -77,7 +77,7 @@ def mistake(command):
         ("train digits --epochs 0", ("`epochs`", "at least 1", "0")),
         ("train digits --batch-size -1", ("`batch_size`", "at least 1", "-1")),
         ("train digits --learning-rate nan", ("`learning_rate`", "nan")),
-        ("train digits --schedule steps", ("step, cosine, linear", "'steps'")),
+        ("train digits --schedule steps", ("step, plateau, cosine, linear", "'steps'")),
         ("train digits --precision half", ("mixed_bfloat16", "'half'")),
         ("train digits --drops half", ("--drops", "'half'")),
         ("train digits --seed 4294967296", ("`seed`", "2**32", "4294967296")),

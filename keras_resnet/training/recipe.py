@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,20 @@ from ..models.catalog import find
 from ..models.spec import Spec, option
 from ..options import check_types
 
-SCHEDULES = ("step", "cosine", "linear")
+SCHEDULES = ("step", "plateau", "cosine", "linear")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DECAYED = ("all", "kernels")
+MEANS = ("pixel", "channel")
+CROPS = ("scale", "aspect_ratio")
+COLORS = ("none", "pca")
+AUGMENTATION = ("flip", "pad", "cutout", "size", "crop", "scales", "color")  # which of them apply, the data set knows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides a training run. The defaults are the CIFAR recipe of both papers.
+
+    Where None stands for the data set's own way, `resolve` puts that in its place.
 
     He et al. 2015, section 4.2: SGD with momentum 0.9, weight decay 1e-4, batches of 128, a learning rate of 0.1
     divided by 10 at 32k and 48k of 64k iterations; images padded by 4, cropped and mirrored.
@@ -38,10 +45,13 @@ class Recipe:
     epochs: int | None = option(None, "length of the run; the schedule scales with it (else as many as --iterations)")
     iterations: int | None = option(None, "length of the schedule in steps (else as many as --epochs); paper: 64000")
     batch_size: int = option(128, "images a step")
+    accumulate: int = option(1, "parts of a batch that go through the network one by one, their gradients averaged")
     learning_rate: float = option(0.1, "the highest learning rate")
+    scaled_from: int | None = option(None, "batch size that --learning-rate is for; it is scaled to --batch-size")
     schedule: str = option("step", f"how it falls: {', '.join(SCHEDULES)}")
     drops: tuple[float, ...] = option((0.5, 0.75), "step: where it falls, as shares of the schedule")
-    drop_factor: float = option(10.0, "step: by what it is divided there")
+    drop_factor: float = option(10.0, "step, plateau: by what it is divided there")
+    patience: int = option(5, "plateau: epochs without a lower test error behind which it falls")
     rise: float = option(0.0, "share of the schedule in which it rises linearly from zero")
     warmup_rate: float | None = option(
         None,
@@ -55,9 +65,19 @@ class Recipe:
     decayed: str = option("all", f"what decays: {', '.join(DECAYED)} (not batch norm, not biases)")
     label_smoothing: float = option(0.0, "share of the target spread over all classes")
     ema: float = option(0.0, "momentum of an average of the weights, which is what is tested and kept (0: none)")
-    pad: int | None = option(None, "pixels of padding before the random crop (else the data set's)")
+    mean: str | None = option(None, f"what is subtracted, one value a: {', '.join(MEANS)} (else the data set's)")
     flip: bool | None = option(None, "mirror half of the images (else the data set's)")
-    cutout: int = option(0, "side in pixels of a square erased from each image")
+    pad: int | None = option(None, "arrays: pixels of padding before the random crop (else the data set's)")
+    cutout: int | None = option(None, "arrays: side in pixels of a square erased from each image (else 0)")
+    size: int | None = option(None, "photographs: side of the images in pixels (else 224)")
+    crop: str | None = option(None, f"photographs: how the training images are cut: {', '.join(CROPS)} (else scale)")
+    scales: tuple[int, ...] | None = option(
+        None, "photographs, crop scale: range of the shorter side before the cut (else 8/7 to 15/7 of --size: 256,480)"
+    )
+    color: str | None = option(None, f"photographs: shift of the colours: {', '.join(COLORS)} (else none)")
+    test_size: int | None = option(None, "photographs: side of the test images in pixels (else --size)")
+    test_resize: int | None = option(None, "photographs: shorter side before the centre is cut (else 8/7: 256)")
+    reestimate: bool = option(False, "estimate batch norm's statistics anew over the training images at the end")
     precision: str = option("float32", f"dtype policy: {', '.join(PRECISIONS)}")
     seed: int = option(0, "of the initial weights, the order of the images and their augmentation")
 
@@ -65,10 +85,27 @@ class Recipe:
         check_types(Recipe, vars(self))
         check_types(Spec, self.network)
         object.__setattr__(self, "drops", tuple(self.drops))
-        for name, accepted in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("decayed", DECAYED)):
+        if self.scales is not None:
+            object.__setattr__(self, "scales", tuple(self.scales))
+        self._check_choices()
+        self._check_numbers()
+        find(self.model).respec(**self.network)  # raises for a network that does not exist
+
+    def _check_choices(self) -> None:
+        for name, accepted in (
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+            ("decayed", DECAYED),
+            ("mean", (*MEANS, None)),
+            ("crop", (*CROPS, None)),
+            ("color", (*COLORS, None)),
+        ):
             if getattr(self, name) not in accepted:
+                accepted = [choice for choice in accepted if choice]
                 raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
-        for name in ("epochs", "iterations", "batch_size"):
+
+    def _check_numbers(self) -> None:
+        for name in ("epochs", "iterations", "batch_size", "accumulate", "scaled_from", "patience", "size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)!r}")
         numbers = (
@@ -91,41 +128,52 @@ class Recipe:
         for name in ("momentum", "label_smoothing", "ema", "rise"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 0 and below 1. Received: {getattr(self, name)!r}")
-        find(self.model).respec(**self.network)  # raises for a network that does not exist
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"`accumulate` must divide the batch size {self.batch_size}. Received: {self.accumulate!r}"
+            )
 
     @property
     def spec(self) -> Spec:
         """The network that is trained."""
         return find(self.model).respec(**self.network)
 
-    def resolve(self, steps_per_epoch: int, *, pad: int, flip: bool) -> Recipe:
+    def resolve(self, steps_per_epoch: int, defaults: Mapping[str, Any]) -> Recipe:
         """The recipe with every open question answered, which repeats the run wherever it is read.
 
         Args:
             steps_per_epoch: steps in one pass over the training images.
-            pad: what the data set asks for where the recipe says nothing.
-            flip: likewise.
+            defaults: what the data set asks for where the recipe says nothing: its `mean`, and those of `AUGMENTATION`
+                that apply to it.
+
+        Raises:
+            ValueError: a choice that does not apply to the data set.
         """
         spec = self.spec
+        for name in (*AUGMENTATION, "test_size", "test_resize"):
+            if getattr(self, name) is not None and name not in defaults:
+                raise ValueError(f"`{name}` does not apply to {self.dataset}. Received: {getattr(self, name)!r}")
         epochs, iterations = self.epochs, self.iterations
         if epochs is None:
             iterations = iterations or 64_000
             epochs = max(1, round(iterations / steps_per_epoch))
         warmup = self.warmup_rate
         if warmup is None:  # needed from depth 110 on, and not by the full pre-activation unit (2016, appendix)
-            warmup = 0.01 if spec.depth >= 110 and spec.order != "full_preactivation" else 0.0
+            deep = spec.stem == "cifar" and spec.depth >= 110
+            warmup = 0.01 if deep and spec.order != "full_preactivation" else 0.0
         return replace(
             self,
             network={name: value for name, value in vars(spec).items() if not name.startswith("stage_")},
             epochs=epochs,
             iterations=iterations or epochs * steps_per_epoch,
             warmup_rate=warmup,
-            pad=pad if self.pad is None else self.pad,
-            flip=flip if self.flip is None else self.flip,
+            learning_rate=self.learning_rate * self.batch_size / (self.scaled_from or self.batch_size),
+            scaled_from=None,
+            **{name: value for name, value in defaults.items() if getattr(self, name) is None},
         )
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0, without the warm-up that ends by the training error.
+        """The learning rate of a step, counted from 0, without what depends on the errors: warm-up and plateaus.
 
         Of a resolved recipe.
         """
@@ -138,12 +186,14 @@ def scheduled_rate(recipe: Recipe, progress: float) -> float:
         return recipe.learning_rate * progress / recipe.rise
     if recipe.schedule == "step":
         return recipe.learning_rate / recipe.drop_factor ** sum(progress >= drop for drop in recipe.drops)
+    if recipe.schedule == "plateau":
+        return recipe.learning_rate
     left = min(1.0, (progress - recipe.rise) / (1 - recipe.rise))
     shape = (1 + math.cos(math.pi * left)) / 2 if recipe.schedule == "cosine" else 1 - left
     return recipe.learning_rate * shape
 
 
-# Named recipes: what differs from the defaults.
+# Named recipes for images that lie in memory: what differs from the defaults.
 RECIPES: dict[str, dict[str, Any]] = {
     "paper": {"iterations": 64_000},
     "modern": {
@@ -158,6 +208,28 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
+# Those for photographs that are read as they are needed; "paper" is that of 2016, whose schedule is known beforehand.
+_IMAGENET = {"model": "resnet50", "batch_size": 256, "color": "pca"}
+_PAPER2016 = {**_IMAGENET, "epochs": 90, "drops": (1 / 3, 2 / 3)}
+STREAM_RECIPES: dict[str, dict[str, Any]] = {
+    "paper": _PAPER2016,
+    "paper2015": {**_IMAGENET, "iterations": 600_000, "schedule": "plateau"},
+    "paper2016": _PAPER2016,
+    "modern": {
+        **_IMAGENET,
+        "network": {"zero_init_residual": True},
+        "epochs": 90,
+        "scaled_from": 256,
+        "schedule": "cosine",
+        "rise": 1 / 18,  # five epochs
+        "nesterov": True,
+        "decayed": "kernels",
+        "label_smoothing": 0.1,
+        "ema": 0.999,
+        "crop": "aspect_ratio",
+    },
+}
+
 # What a data set changes in every named recipe.
 FOR_DATASET: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 60, "iterations": None, "batch_size": 32},
@@ -168,7 +240,7 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
     """A recipe by name, or from a `recipe.json`, with some values changed.
 
     Args:
-        name: a key of `RECIPES`, or the path of a JSON file.
+        name: a key of `RECIPES`, or of `STREAM_RECIPES` where the data set is a stream; or the path of a JSON file.
         **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
             `iterations` scales the schedule, and the other way round. What a file says only because of its network,
             data set or batch size gives way where those are chosen anew.
@@ -179,19 +251,13 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
     if choices.get("dataset") is None:
         choices.pop("dataset", None)
     check_types(Recipe, choices)
-    if name in RECIPES:
-        base = {**RECIPES[name], **FOR_DATASET.get(choices.get("dataset", ""), {})}
-    elif name.endswith(".json"):
-        base = _read(Path(name))
-    else:
-        near = difflib.get_close_matches(name, RECIPES, n=1) or list(RECIPES)
-        raise ValueError(f"Unknown recipe {name!r}. Accepted: {', '.join(RECIPES)}, or a .json file; near: {near[0]}")
+    base = _read(Path(name)) if name.endswith(".json") else _named(name, choices.get("dataset", ""))
     if len({"epochs", "iterations"} & choices.keys()) == 1:
         base |= {"epochs": None, "iterations": None}
     changed = {name for name, value in choices.items() if value != base.get(name, value)}
     stale = {
         *(("network", "warmup_rate") if "model" in changed else ()),
-        *(("pad", "flip") if "dataset" in changed else ()),
+        *(("mean", *AUGMENTATION, "test_size", "test_resize") if "dataset" in changed else ()),
         *(("iterations",) if changed & {"dataset", "batch_size", "validation"} and base.get("epochs") else ()),
     }
     base = {name: value for name, value in base.items() if name not in stale}
@@ -200,6 +266,18 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
     if "dataset" not in merged:
         raise ValueError("Name a data set, such as digits or cifar10.")
     return Recipe(**merged)
+
+
+def _named(name: str, dataset: str) -> dict[str, Any]:
+    from ..data import DATASETS
+
+    rows = RECIPES if dataset in DATASETS else STREAM_RECIPES
+    if name not in rows:
+        near = difflib.get_close_matches(name, rows, n=1) or list(rows)
+        raise ValueError(
+            f"Unknown recipe {name!r} for {dataset}. Accepted: {', '.join(rows)}, or a .json file; near: {near[0]}"
+        )
+    return {**rows[name], **FOR_DATASET.get(dataset, {})}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def train(
         data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
     row = DATASETS[recipe.dataset]
     steps = steps_per_epoch(len(data.x_train), recipe.batch_size)
-    recipe = recipe.resolve(steps, pad=row.pad, flip=row.flip)
+    recipe = recipe.resolve(steps, {"mean": "pixel", "pad": row.pad, "flip": row.flip, "cutout": 0})
     folder.check(recipe)
     if (summary := folder.finished()) is not None:
         say(f"This run has ended already; what it left is in {folder.path}")

@@ -59,7 +59,7 @@ def train() -> dict[str, np.ndarray]:
     """Trains for a few steps, across a fall of the learning rate."""
     data = load("digits")
     choices = {"epochs": 1, "iterations": STEPS, "learning_rate": 0.02, "network": {"shortcut": "B"}}
-    recipe = recipe_for(dataset="digits", model="resnet8", **choices).resolve(STEPS, pad=1, flip=False)
+    recipe = recipe_for(dataset="digits", model="resnet8", **choices).resolve(STEPS, {"pad": 1, "flip": False})
     _, model = build(recipe, data)
     for variable in model.trainable_variables:  # not those of the normalisation
         if variable.path.endswith("kernel"):

@@ -19,9 +19,9 @@ def written(tmp_path, **fields):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_resolved_recipe_is_the_same_when_read_from_its_file(tmp_path, name):
     recipe = recipe_for(name, dataset="cifar10", model="resnet110", network={"width": 2.0, "skip": "conv"})
-    recipe = recipe.resolve(390, pad=4, flip=True)
+    recipe = recipe.resolve(390, {"pad": 4, "flip": True})
     assert recipe_for(written(tmp_path, **as_json(recipe))) == recipe
-    assert recipe.resolve(7, pad=0, flip=False) == recipe  # no question is left open
+    assert recipe.resolve(7, {"pad": 0, "flip": False}) == recipe  # no question is left open
 
 
 def test_a_choice_changes_a_named_recipe_in_that_alone():
@@ -31,42 +31,42 @@ def test_a_choice_changes_a_named_recipe_in_that_alone():
 
 
 def test_digits_have_a_recipe_of_two_minutes():
-    recipe = recipe_for(dataset="digits").resolve(44, pad=1, flip=False)
+    recipe = recipe_for(dataset="digits").resolve(44, {"pad": 1, "flip": False})
     assert (recipe.epochs, recipe.iterations, recipe.batch_size) == (60, 60 * 44, 32)
     assert recipe_for("modern", dataset="digits").epochs == 60
 
 
 def resolved(**choices):
-    return as_json(recipe_for(**{"dataset": "cifar10", "epochs": 10, **choices}).resolve(390, pad=4, flip=True))
+    return as_json(recipe_for(**{"dataset": "cifar10", "epochs": 10, **choices}).resolve(390, {"pad": 4, "flip": True}))
 
 
 def test_epochs_chosen_anew_scale_a_files_schedule(tmp_path):
-    recipe = recipe_for(written(tmp_path, **resolved()), epochs=2).resolve(390, pad=4, flip=True)
+    recipe = recipe_for(written(tmp_path, **resolved()), epochs=2).resolve(390, {"pad": 4, "flip": True})
     assert (recipe.epochs, recipe.iterations) == (2, 780)
 
 
 @pytest.mark.parametrize("choice", [{"batch_size": 64}, {"validation": 5000}, {"dataset": "cifar100"}])
 def test_a_files_schedule_still_ends_with_its_epochs_where_an_epoch_has_other_steps(tmp_path, choice):
-    recipe = recipe_for(written(tmp_path, **resolved()), **choice).resolve(781, pad=4, flip=True)
+    recipe = recipe_for(written(tmp_path, **resolved()), **choice).resolve(781, {"pad": 4, "flip": True})
     assert (recipe.epochs, recipe.iterations) == (10, 7810)
 
 
 def test_a_files_warm_up_and_choices_belong_to_its_network(tmp_path):
     path = written(tmp_path, **resolved(model="resnet20", network={"shortcut": "C"}))
-    deep = recipe_for(path, model="resnet110").resolve(390, pad=4, flip=True)
+    deep = recipe_for(path, model="resnet110").resolve(390, {"pad": 4, "flip": True})
     assert deep.warmup_rate == 0.01
     assert deep.spec.shortcut == "A"
     assert recipe_for(path, network={"width": 2.0}).spec.shortcut == "C"
 
 
 def test_a_files_augmentation_belongs_to_its_data_set(tmp_path):
-    recipe = recipe_for(written(tmp_path, **resolved()), dataset="digits").resolve(44, pad=1, flip=False)
+    recipe = recipe_for(written(tmp_path, **resolved()), dataset="digits").resolve(44, {"pad": 1, "flip": False})
     assert (recipe.pad, recipe.flip) == (1, False)  # a mirrored digit is another sign
 
 
 def test_what_a_handwritten_file_says_of_the_schedule_stays(tmp_path):
     path = written(tmp_path, dataset="cifar10", iterations=32_000, batch_size=128, pad=2)
-    recipe = recipe_for(path, batch_size=64).resolve(781, pad=4, flip=True)
+    recipe = recipe_for(path, batch_size=64).resolve(781, {"pad": 4, "flip": True})
     assert (recipe.iterations, recipe.epochs, recipe.pad) == (32_000, round(32_000 / 781), 2)
 
 
@@ -86,7 +86,7 @@ def test_what_a_handwritten_file_says_of_the_schedule_stays(tmp_path):
         ({"drops": 0.5}, ("`drops`", "a list of numbers", "0.5")),
         ({"drops": ["a"]}, ("`drops`", "['a']")),
         ({"drop_factor": 0}, ("`drop_factor`", "above 0")),
-        ({"schedule": "steps"}, ("`schedule`", "step, cosine, linear", "'steps'")),
+        ({"schedule": "steps"}, ("`schedule`", "step, plateau, cosine, linear", "'steps'")),
         ({"precision": "float64"}, ("`precision`", "mixed_bfloat16", "'float64'")),
         ({"decayed": "none"}, ("`decayed`", "kernels", "'none'")),
         ({"seed": 2**32}, ("`seed`", "2**32", str(2**32))),

@@ -148,7 +148,9 @@ def _without_our_member(path):
 def test_a_checkpoint_of_another_network_is_refused_even_if_every_shape_fits(tmp_path):
     """These two orders have the same layers, so that Keras would load one into the other."""
     network = {**small_runs.STATEFUL["network"], "order": "relu_before_addition"}
-    recipe = small_runs.small_recipe(**{**small_runs.STATEFUL, "network": network}).resolve(3, pad=1, flip=False)
+    recipe = small_runs.small_recipe(**{**small_runs.STATEFUL, "network": network}).resolve(
+        3, {"pad": 1, "flip": False}
+    )
     RunFolder(tmp_path).begin(recipe)
     shutil.copytree(small_runs.finished() / "checkpoints", tmp_path / "checkpoints")
     message = refused(tmp_path, network=network)

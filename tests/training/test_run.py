@@ -88,7 +88,8 @@ def test_the_folder_holds_what_the_design_promises():
     assert summary["parameters"] == sum(np.prod(variable.shape) for variable in model.trainable_variables)
     recipe = json.loads((out / "recipe.json").read_text())
     open_questions = {name for name, value in recipe.items() if value is None}
-    assert open_questions == {"data_dir"}  # "fully resolved"
+    of_photographs = {"size", "crop", "scales", "color", "test_size", "test_resize"}
+    assert open_questions == {"data_dir", "scaled_from", *of_photographs}  # "fully resolved"
 
 
 class Untouchable:

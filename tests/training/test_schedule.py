@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.training.folder import Progress, RunFolder
-from keras_resnet.training.learning_rate import LearningRate
+from keras_resnet.training.learning_rate import LearningRate, plateaus
 from keras_resnet.training.optimizer import SGD
 from keras_resnet.training.recipe import Recipe, recipe_for
 
@@ -21,7 +21,7 @@ CIFAR = {"pad": 4, "flip": True}
 def on_cifar(**choices):
     """A recipe on CIFAR-10's 50,000 training images, which are 390 whole batches of 128."""
     choices = {"dataset": "cifar10", **choices}
-    return recipe_for(**choices).resolve(50_000 // choices.get("batch_size", 128), **CIFAR)
+    return recipe_for(**choices).resolve(50_000 // choices.get("batch_size", 128), CIFAR)
 
 
 def test_the_papers_schedule_drops_at_32k_and_48k_of_64k_iterations():
@@ -35,7 +35,7 @@ def test_the_default_recipe_is_the_papers():
     recipe = on_cifar()
     assert (recipe.model, recipe.batch_size, recipe.momentum, recipe.nesterov) == ("resnet20", 128, 0.9, False)
     assert (recipe.weight_decay, recipe.decayed, recipe.pad, recipe.flip) == (1e-4, "all", 4, True)
-    assert (recipe.validation, recipe.label_smoothing, recipe.ema, recipe.cutout) == (0, 0.0, 0.0, 0)
+    assert (recipe.validation, recipe.label_smoothing, recipe.ema) == (0, 0.0, 0.0)
     assert (recipe.warmup_rate, recipe.rise, recipe.precision) == (0.0, 0.0, "float32")
 
 
@@ -166,3 +166,54 @@ def test_a_resumed_run_knows_whether_the_warm_up_is_over(tmp_path, hits, first_r
     model = model_of(6)
     used = used_rates(model, LearningRate(recipe, 3, folder.restore(model)), 6, epochs=(1, 2, 2))
     np.testing.assert_allclose(used[3], first_rate, rtol=1e-6)
+
+
+def test_a_plateau_is_so_many_epochs_without_a_better_error():
+    errors = [9, 8, 8, 8, 7, 7, 7.5, 7.1, 6, 6.5]
+    counts = [plateaus(errors[:epochs], patience=2) for epochs in range(len(errors) + 1)]
+    assert counts == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
+    assert plateaus(errors, patience=3) == 1
+    assert plateaus([], patience=1) == 0
+
+
+def test_the_rate_is_divided_by_ten_behind_every_plateau_and_a_resumed_run_knows_how_often():
+    recipe = recipe_of(8, schedule="plateau", patience=2)
+    progress = Progress([{"test_error": error} for error in (50, 60, 50)])
+    used = used_rates(model_of(8), LearningRate(recipe, 2, progress), 8, epochs=(3, 4, 4))
+    np.testing.assert_allclose(used[6:], [0.01, 0.01], rtol=1e-6)
+
+
+def test_the_rate_changes_with_the_batch_and_not_with_its_parts():
+    recipe = recipe_of(6, accumulate=2, batch_size=4)
+    used = used_rates(model_of(12), LearningRate(recipe, 12, Progress()), 12)
+    np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 4 + [0.001] * 2, rtol=1e-6)
+
+
+def test_a_rate_for_another_batch_size_is_scaled_to_this_one_once():
+    recipe = on_cifar(batch_size=512, scaled_from=128)
+    assert (recipe.learning_rate, recipe.scaled_from) == (0.4, None)
+    assert recipe.resolve(97, CIFAR).learning_rate == 0.4
+
+
+def test_the_papers_recipes_for_imagenet():
+    """2015, section 3.4, and 2016, section 5: batches of 256; 0.1 divided by 10 at plateaus, or at epochs 30 and 60."""
+    defaults = {"size": 224, "crop": "scale", "scales": (256, 480), "color": "none", "flip": True, "mean": "channel"}
+    first, second = (
+        recipe_for(name, dataset="imagenet2012").resolve(1_281_167 // 256, defaults)
+        for name in ("paper2015", "paper2016")
+    )
+    for recipe in (first, second):
+        assert (recipe.batch_size, recipe.learning_rate, recipe.weight_decay) == (256, 0.1, 1e-4)
+        assert (recipe.scales, recipe.color, recipe.warmup_rate) == ((256, 480), "pca", 0)
+    assert (first.iterations, first.epochs, first.schedule) == (600_000, 120, "plateau")
+    assert second.epochs == 90
+    rates = [second.rate(epoch * 5004) for epoch in (0, 29, 30, 59, 60, 89)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-12)
+    assert recipe_for("paper", dataset="folder:photos") == recipe_for("paper2016", dataset="folder:photos")
+
+
+def test_what_does_not_apply_to_the_data_is_refused():
+    with pytest.raises(ValueError, match=r"`color` does not apply to cifar10. Received: 'pca'"):
+        on_cifar(color="pca")
+    with pytest.raises(ValueError, match=r"`pad` does not apply to folder:photos. Received: 4"):
+        recipe_for("paper", dataset="folder:photos", pad=4).resolve(10, {"size": 224, "color": "none"})
