@@ -22,7 +22,7 @@ def _sorted_rows(images, labels):
 def test_digits_are_scikit_learns(digits):
     assert digits.x_train.shape == (1437, 8, 8, 1)
     assert digits.x_test.shape == (360, 8, 8, 1)
-    assert (digits.image_shape, digits.classes) == ((8, 8, 1), 10)
+    assert (digits.image_shape(), digits.classes) == ((8, 8, 1), 10)
     assert {digits.x_train.dtype, digits.x_test.dtype} == {np.dtype(np.uint8)}
     assert {digits.y_train.dtype, digits.y_test.dtype} == {np.dtype(np.int32)}
     source = load_digits()
@@ -98,7 +98,7 @@ def test_an_unknown_name_is_told_the_nearest(name, nearest):
 
 
 def test_a_name_like_no_other_gets_no_hint():
-    with pytest.raises(DataError, match=r"'cifar100'$"):
+    with pytest.raises(DataError, match=r"'cifar100', 'folder:PATH', and sets .*, such as 'imagenet2012'$"):
         load("zzz")
 
 
@@ -115,7 +115,7 @@ def test_rows():
 def test_importing_the_room_imports_nothing_heavy(run_alone):
     program = """
 import keras_resnet.data
-heavy = {"keras", "tensorflow", "jax", "torch", "tensorflow_datasets", "sklearn", "cv2", "tqdm"}
+heavy = {"keras", "tensorflow", "jax", "torch", "tensorflow_datasets", "sklearn", "cv2", "grain", "tqdm"}
 print(sorted(heavy & set(sys.modules)))
 """
     assert run_alone(program) == "[]"
