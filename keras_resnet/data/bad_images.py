@@ -65,7 +65,7 @@ class BadImages:
         """Tells the log how often a bad image was met, if one was, and starts counting anew."""
         if self.times:
             LOG.warning(
-                "%s, %s: passed over %d images that are not whole; %d different ones so far, of %d",
+                "%s, %s: came %d times upon an image that is not whole; %d different ones so far, of %d",
                 *(self.where, when, self.times, len(self.names), self.total),
             )
         self.times = 0

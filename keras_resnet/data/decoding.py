@@ -4,15 +4,17 @@ a JPEG is decoded at a half, a quarter or an eighth of its size where the window
 to the window's last row. OpenCV offers the first; for the second, the height in the file's header is lowered.
 """
 
+import os
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from .images import decode
 
-_END = b"\xff\xd9"
+_START, _END = b"\xff\xd8", b"\xff\xd9"
 # In place of the end marker. The decoder reads a few bytes ahead and finds them; where the data ends before the
 # picture does it runs out of bytes, and fails, where at a marker it would paint the rest grey and tell stderr.
 _PADDING = bytes(16)
@@ -62,14 +64,17 @@ def decode_window(data: bytes, choose: Callable[[int, int], Window], size: int) 
             the window is.
 
     Returns:
-        uint8 (H, W, 3), RGB; or None where the data is no whole image. An image is upright, and grey, CMYK and
+        uint8 (H, W, 3), RGB, where it was decoded small to within one of its pixels; or None where the data is no
+        whole image. An image is upright, and grey, CMYK and
         16-bit ones become 8-bit RGB, as with `read_image`. A JPEG that lacks nothing but its end marker is
         whole; one that lacks data of the rows that are decoded is not. Damage that leaves the data long enough
         shows in the picture alone.
     """
+    if data[:2] != _START:
+        return _decode_whole(data, choose)
     header = read_header(data)
     if header is None:
-        return _decode_whole(data, choose)
+        return None
     turned = header.orientation > 4
     height, width = (header.width, header.height) if turned else (header.height, header.width)
     window = choose(height, width)
@@ -85,8 +90,18 @@ def decode_window(data: bytes, choose: Callable[[int, int], Window], size: int) 
 
 
 def _decode_whole(data: bytes, choose: Callable[[int, int], Window]) -> np.ndarray | None:
+    _silence_opencv()
     image = decode(data) if _intact_png(data) else None
     return None if image is None else _part(image, choose(*image.shape[:2]), 1)
+
+
+@cache
+def _silence_opencv() -> None:
+    """Once a process: OpenCV writes lines to stderr about every damaged file, which a stream's log names anyway."""
+    import cv2
+
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _part(image: np.ndarray, window: Window, shrink: int) -> np.ndarray:
@@ -125,12 +140,13 @@ def _decode_jpeg(data: bytes, header: Header, rows: int, shrink: int) -> np.ndar
 
 
 def read_header(data: bytes) -> Header | None:
-    """Reads a JPEG's header; None where the data is no JPEG, or one out of the ordinary."""
-    if data[:2] != b"\xff\xd8":
-        return None
+    """Reads a JPEG's header; None where it makes no sense."""
     at, frame, restarts, several, orientation = 2, None, False, False, 1
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xFF:  # any number of these may stand before a marker
+            at += 1
+            continue
         if marker == 0xDA:  # start of scan
             if frame is None or at + 5 > len(data):
                 return None
