@@ -25,8 +25,7 @@ class PreparedSource:
     def __init__(self, name: str, data_dir: str | os.PathLike[str] | None, *, test: bool) -> None:
         self._name, self._data_dir, self._test = name, data_dir, test
         self._records = self._open()
-        label = self._records.dataset_info.features["label"]
-        self.class_names = tuple(label.names or map(str, range(label.num_classes)))
+        self.class_names = tuple(self._records.dataset_info.features["label"].names)
         self._length = len(self._records)
 
     def __len__(self) -> int:

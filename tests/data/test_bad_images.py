@@ -145,7 +145,7 @@ def test_a_few_hundred_damaged_files_are_passed_over(folder, log, capfd):
     weights = np.concatenate([w for _, _, w in data.test_batches(batch_size=16, size=32, bad_share=0.99)])
     assert weights.sum() == data.test_count - len(bad) == 2
     assert "160 different ones so far, of 162" in log()[-1]
-    assert len(capfd.readouterr().err.splitlines()) <= 2 * epochs
+    assert len(set(capfd.readouterr().err.splitlines())) <= 4  # of a few files alone, libjpeg must say something
 
 
 def test_a_bad_image_is_replaced_by_the_next_that_is_whole(log):
