@@ -101,7 +101,7 @@ def _silence_opencv() -> None:
     import cv2
 
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        (cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2).setLogLevel(0)  # since 5.0, and before
 
 
 def _part(image: np.ndarray, window: Window, shrink: int) -> np.ndarray:

@@ -1,9 +1,12 @@
 """Batches made ahead of time by threads or worker processes, in order, through grain."""
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from .errors import DataError
 
@@ -12,7 +15,7 @@ from .errors import DataError
 class _Steps:
     """What grain reads from: the batches as if they lay there by number."""
 
-    make: Callable[[int], Any]
+    make: Callable[[int], tuple]
     start: int
     stop: int
 
@@ -24,15 +27,15 @@ class _Steps:
 
 
 def ahead(
-    make: Callable[[int], Any], start: int, stop: int | None = None, *, workers: int = 0, threads: int | None = None
-) -> Iterator[Any]:
+    make: Callable[[int], tuple], start: int, stop: int | None = None, *, workers: int = 0, threads: int | None = None
+) -> Iterator[tuple]:
     """Yields make(start), make(start + 1), ..., made ahead of time.
 
     An element of grain's pipeline is a whole batch: what a pipeline costs an element is then no matter. The order
     does not depend on who makes what, and the number of the next batch is all there is to a state.
 
     Args:
-        make: A pure function; with workers it is pickled, and so is what it returns.
+        make: A pure function that returns a tuple, of arrays among others; with workers it is pickled.
         start, stop: The first number, and the one behind the last; None for no end.
         workers: Processes; 0 for threads of this one. They are spawned, so that a script which is run as a program
             has to begin behind `if __name__ == "__main__":`.
@@ -49,7 +52,7 @@ def ahead(
     return _run(_Steps(make, start, 2**62 if stop is None else stop), workers, threads)
 
 
-def _run(steps: _Steps, workers: int, threads: int) -> Iterator[Any]:
+def _run(steps: _Steps, workers: int, threads: int) -> Iterator[tuple]:
     # Only here: grain imports JAX where it is installed, which takes a second and starts no device.
     import grain
 
@@ -60,10 +63,17 @@ def _run(steps: _Steps, workers: int, threads: int) -> Iterator[Any]:
         _mark_flags_as_parsed()
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     iterator = iter(batches)
+    atexit.register(iterator.close)  # whoever holds this generator may never let go of it, as TensorFlow does
     try:
-        yield from iterator
+        # Out of the shared memory in which a worker's arrays come: it goes with them, whoever has a view of it.
+        yield from map(_copied, iterator) if workers else iterator
     finally:
+        atexit.unregister(iterator.close)
         iterator.close()
+
+
+def _copied(made: tuple) -> tuple:
+    return tuple(np.array(part) if isinstance(part, np.ndarray) else part for part in made)
 
 
 def _mark_flags_as_parsed() -> None:
