@@ -85,7 +85,7 @@ def mistake(command):
         ("train digits --order preactivation", ("'full_preactivation'", "'preactivation'")),
         ("train digits --gate-bias -6", ("`gate_bias`", "'exclusive_gating'", "'identity'")),
         ("train", ("data set", "digits", "cifar10")),
-        ("train mnist", ("'mnist'", "'digits'", "'cifar10'", "'cifar100'")),
+        ("train mnst", ("'mnst'", "'digits'", "'cifar10'", "'cifar100'")),
         ("train cifar", ("'cifar'", "did you mean 'cifar10'")),
         ("train digits --model resnet23", ("23", "6n+2", "20 and 26")),
         ("train digits --model resnet7 --unit bottleneck", ("7", "8")),

@@ -1,12 +1,13 @@
 """The papers' augmentation, in NumPy, as a pure function of (seed, epoch, batch index)."""
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
+
+from .sharding import Shard, check_shard, share_of
 
 
 def pad_crop_flip(
@@ -96,20 +97,22 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 class TrainingBatches:
     """Shuffled, augmented batches for training, each one a pure function of (seed, epoch, index).
 
-    A run that is resumed at the start of an epoch sees exactly what an uninterrupted one would have seen.
+    A run that is resumed sees exactly what an uninterrupted one would have seen.
     The images that an epoch's whole batches leave over are dropped, other ones in every epoch. Where there
     are fewer images than a batch, a batch is all of them.
 
     Attributes:
         images: uint8 (N, H, W, C), N at least 1.
         labels: (N,).
-        batch_size: Images a batch, at least 1.
+        batch_size: Images a batch, at least 1; of all processes together.
         seed: A non-negative integer.
         pad, flip, fill: As `pad_crop_flip` takes them.
         cutout: The side of the square that `cut_out` erases, in pixels; 0 erases nothing.
+        shard: (process, processes): each process gets its part of every batch, and together they have what one
+            process alone would have.
 
     Raises:
-        ValueError: If there are no images, not as many labels, or the batch size is below 1.
+        ValueError: If there are no images, not as many labels, or the batch size is below 1 or cannot be shared.
     """
 
     images: np.ndarray
@@ -120,6 +123,7 @@ class TrainingBatches:
     flip: bool
     fill: ArrayLike
     cutout: int = 0
+    shard: Shard = (0, 1)
 
     def __post_init__(self) -> None:
         if not 0 < len(self.images) == len(self.labels):
@@ -129,6 +133,7 @@ class TrainingBatches:
             )
         if self.batch_size < 1:
             raise ValueError(f"TrainingBatches got batch_size={self.batch_size}: accepted are 1 and above")
+        check_shard(self.batch_size, self.shard)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -145,11 +150,14 @@ class TrainingBatches:
         return self._augmented(self._order(epoch), epoch, index)
 
     def stream(self, start_epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields the batches of epoch `start_epoch` from `start_batch` on, then those of the next, without end."""
-        for epoch in itertools.count(start_epoch):
+        """Yields the batches from `start_batch` of epoch `start_epoch` on, and those of the next, without end."""
+        epoch, index = divmod(start_epoch * len(self) + start_batch, len(self))
+        while True:
             order = self._order(epoch)
-            for index in range(start_batch if epoch == start_epoch else 0, len(self)):
+            while index < len(self):
                 yield self._augmented(order, epoch, index)
+                index += 1
+            epoch, index = epoch + 1, 0
 
     def _order(self, epoch: int) -> np.ndarray:
         return self._rng(epoch).permutation(len(self.images))
@@ -160,8 +168,52 @@ class TrainingBatches:
         images = pad_crop_flip(self.images[chosen], rng, pad=self.pad, flip=self.flip, fill=self.fill)
         if self.cutout:
             images = cut_out(images, rng, size=self.cutout, fill=self.fill)
-        return images, self.labels[chosen]
+        part = share_of(len(chosen), self.shard)
+        return images[part], self.labels[chosen[part]]
 
     def _rng(self, *key: int) -> np.random.Generator:
         # As a spawn key: as plain entropy, (epoch,) and (epoch, 0) would seed the same generator.
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArrayTestBatches:
+    """Every image once, in order, as it is.
+
+    Iterating yields images (batch, H, W, C), labels (batch,) and weights float32 (batch,), as often as it is asked
+    for. All batches have the full size: what lacks to the last one is black and has weight 0.
+
+    Attributes:
+        images: uint8 (N, H, W, C).
+        labels: (N,).
+        batch_size: Images a batch; of all processes together.
+        shard: (process, processes): each process gets its part of every batch.
+
+    Raises:
+        ValueError: If the batch size is below 1 or cannot be shared.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    batch_size: int
+    shard: Shard = (0, 1)
+
+    def __post_init__(self) -> None:
+        check_shard(self.batch_size, self.shard)
+
+    def __len__(self) -> int:
+        """Batches in one pass."""
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        part = share_of(self.batch_size, self.shard)
+        for first in range(0, len(self) * self.batch_size, self.batch_size):
+            rows = slice(first + part.start, first + part.stop)
+            images, labels = self.images[rows], self.labels[rows]
+            weights = np.ones(len(images), np.float32)
+            lacking = part.stop - part.start - len(images)
+            yield tuple(_padded(array, lacking) for array in (images, labels, weights))
+
+
+def _padded(array: np.ndarray, lacking: int) -> np.ndarray:
+    return np.concatenate([array, np.zeros((lacking, *array.shape[1:]), array.dtype)]) if lacking else array

@@ -1,4 +1,4 @@
-"""Data sets by name, as arrays in memory: a data set is a row of `DATASETS`."""
+"""Data sets by name: a row of `DATASETS` is read into memory, any other name is opened as a stream."""
 
 import difflib
 import os
@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from .augment import ArrayTestBatches, TrainingBatches
 from .errors import DataError
-from .prepared import Arrays, read_prepared
+from .prepared import Arrays, UnknownNameError, read_prepared
+from .sharding import Shard
+from .streams import FOLDER, ImageStream, load_stream
 
 _CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100_NAMES = """
@@ -41,15 +45,34 @@ class Dataset:
     y_test: np.ndarray
     class_names: tuple[str, ...]
 
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of every image."""
-        return self.x_train.shape[1:]
+    def image_shape(self, size: int | None = None) -> tuple[int, int, int]:
+        """(H, W, C) of every image.
+
+        Args:
+            size: None, or their height and width: images in memory are taken as they are.
+
+        Raises:
+            DataError: If it is another size.
+        """
+        shape = self.x_train.shape[1:]
+        if size is not None and (size, size) != shape[:2]:
+            raise DataError(f"size={size} of {self.name}: accepted is {shape[0]}, which all of its images have")
+        return shape
 
     @property
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def train_count(self) -> int:
+        """The number of training images."""
+        return len(self.x_train)
+
+    @property
+    def test_count(self) -> int:
+        """The number of test images."""
+        return len(self.x_test)
 
     @property
     def mean_image(self) -> np.ndarray:
@@ -60,6 +83,47 @@ class Dataset:
     def mean_color(self) -> np.ndarray:
         """The mean colour of the training images, uint8 (C,), which augmentation fills borders with."""
         return np.rint(self.mean_image.mean(axis=(0, 1))).astype(np.uint8)
+
+    def mean(self, kind: str, size: int | None = None) -> np.ndarray:
+        """The mean of the training images, float64: (H, W, C) by "pixel", or (C,) by "channel".
+
+        Raises:
+            DataError: If `kind` is none of these, or the images have another size.
+        """
+        self.image_shape(size)
+        if kind not in ("pixel", "channel"):
+            raise DataError(f"mean({kind!r}) of {self.name}: accepted are 'pixel' and 'channel'")
+        return self.mean_image if kind == "pixel" else self.mean_image.mean(axis=(0, 1))
+
+    def training_batches(
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        shard: Shard = (0, 1),
+        pad: int,
+        flip: bool,
+        fill: ArrayLike | None = None,
+        cutout: int = 0,
+    ) -> TrainingBatches:
+        """Batches for training, as `TrainingBatches` has them; the border is filled with the mean colour."""
+        fill = self.mean_color if fill is None else fill
+        augmentation = {"pad": pad, "flip": flip, "fill": fill, "cutout": cutout}
+        return TrainingBatches(
+            images=self.x_train, labels=self.y_train, batch_size=batch_size, seed=seed, shard=shard, **augmentation
+        )
+
+    def test_batches(
+        self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, resize: int | None = None
+    ) -> ArrayTestBatches:
+        """Batches that have every test image once, as it is.
+
+        Raises:
+            DataError: If the images have another size than these.
+        """
+        self.image_shape(size)
+        self.image_shape(resize)
+        return ArrayTestBatches(images=self.x_test, labels=self.y_test, batch_size=batch_size, shard=shard)
 
     def hold_out(self, count: int, seed: int) -> "Dataset":
         """Moves a random `count` of the training images to the test side, in place of the test images.
@@ -150,21 +214,32 @@ DATASETS: dict[str, DatasetRow] = {
 }
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """Reads a data set into memory. Every call returns the same images in the same order.
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset | ImageStream:
+    """Opens a data set. Every call gives the same images in the same order.
 
     Args:
-        name: A key of `DATASETS`.
+        name: A key of `DATASETS`, which is read into memory; "folder:PATH" for a folder of photographs, with a folder
+            a class in PATH/train and PATH/val; or any set of labelled images of tensorflow-datasets, such as
+            "imagenet2012".
         data_dir: The folder in which tensorflow-datasets keeps its sets, by default its own
             (`TFDS_DATA_DIR`, else `~/tensorflow_datasets`). A set that is not there yet is downloaded and
-            prepared, which needs TensorFlow; reading a prepared one does not. "digits" needs no folder.
+            prepared, which needs TensorFlow; reading a prepared one does not. "digits" and folders need none.
 
     Raises:
         DataError: If the name is unknown, or the set can be neither read nor prepared.
     """
-    if name not in DATASETS:
-        nearest = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
+    try:
+        if name in DATASETS:
+            row = DATASETS[name]
+            return Dataset(name, *row.read(data_dir), row.class_names)
+        return load_stream(name, data_dir)
+    except UnknownNameError:
+        import tensorflow_datasets as tfds
+
+        known = [*DATASETS, *tfds.list_builders(with_community_datasets=False)]
+        nearest = difflib.get_close_matches(str(name).lower(), known, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise DataError(f"unknown data set {name!r}: accepted are {', '.join(map(repr, DATASETS))}{hint}")
-    row = DATASETS[name]
-    return Dataset(name, *row.read(data_dir), row.class_names)
+        raise DataError(
+            f"unknown data set {name!r}: accepted are {', '.join(map(repr, DATASETS))}, '{FOLDER}PATH', and sets of "
+            f"labelled images of tensorflow-datasets, such as 'imagenet2012'{hint}"
+        ) from None

@@ -1,6 +1,7 @@
-"""Sets prepared by tensorflow-datasets, read into arrays without TensorFlow."""
+"""Sets prepared by tensorflow-datasets, opened, and read into arrays, without TensorFlow."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
+# A name as tfds.builder takes it, without a namespace, which is a look into the network: name/config:version.
+_NAME = re.compile(r"\w+(/[\w.@-]+)?(:[\d.*]+)?")
+# Sets whose split "test" has no labels.
+_TESTED_ON = {"imagenet2012": "validation", "imagenet2012_subset": "validation"}
 _REMEDY = "give another data_dir, or delete this folder so that the set is prepared anew"
 
 
@@ -34,13 +39,29 @@ def read_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Arrays:
         DataError: If the folder does not exist, holds a set that is incomplete or damaged, or if the set
             cannot be downloaded and prepared.
     """
-    builder = _open(name, data_dir)
+    builder = open_prepared(name, data_dir)
     return *_read_split(builder, "train"), *_read_split(builder, "test")
 
 
-def _open(name: str, data_dir: str | os.PathLike[str] | None) -> "DatasetBuilder":
+class UnknownNameError(DataError):
+    """No set has this name."""
+
+
+def open_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> "DatasetBuilder":
+    """Opens a set of labelled images, and prepares it first if it is not there.
+
+    Args:
+        name: As tensorflow-datasets takes it, such as "imagenet2012" or "imagenet2012:5.1.0".
+        data_dir: The folder in which the set lies, or is to lie; None for tensorflow-datasets' own.
+
+    Raises:
+        UnknownNameError: If tensorflow-datasets knows no such set, nor is there one in the folder.
+        DataError: As `read_prepared`, or if it is no set of labelled images.
+    """
     import tensorflow_datasets as tfds
 
+    if not _NAME.fullmatch(name):
+        raise UnknownNameError(name)
     if data_dir is not None:
         data_dir = Path(data_dir).expanduser()
         if not data_dir.is_dir():
@@ -50,15 +71,33 @@ def _open(name: str, data_dir: str | os.PathLike[str] | None) -> "DatasetBuilder
             )
     try:
         builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        raise UnknownNameError(name) from error
     except Exception as error:  # a damaged dataset_info.json: protobuf's error, or a bare AssertionError
         where = data_dir or "the default folder of tensorflow-datasets"
-        raise DataError(f"{where}: the {name} there cannot be opened: {_one_line(error)}") from error
+        raise DataError(f"{where}: the {name} there cannot be opened: {one_line(error)}") from error
     folder = Path(builder.data_path)
+    _check_features(builder)
     if not folder.exists():
         _prepare(builder, folder)
     if fault := _fault(builder, folder):
         raise DataError(f"{folder}: {fault}; {_REMEDY}")
     return builder
+
+
+def split_to_test(builder: "DatasetBuilder") -> str | None:
+    """The split of labelled images to test on: "test", or "validation"; None where there is neither."""
+    wanted = _TESTED_ON.get(builder.name)
+    return next((split for split in (wanted, "test", "validation") if split in builder.info.splits), None)
+
+
+def _check_features(builder: "DatasetBuilder") -> None:
+    features = dict(builder.info.features or {})  # None where nothing is known of a set
+    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "num_classes"):
+        raise DataError(
+            f"{builder.name}: a set of the features {sorted(features)}; accepted are sets with an "
+            "'image' and a 'label', such as imagenet2012"
+        )
 
 
 def _prepare(builder: "DatasetBuilder", folder: Path) -> None:
@@ -67,6 +106,13 @@ def _prepare(builder: "DatasetBuilder", folder: Path) -> None:
         raise DataError(
             f"{leftover}: the preparation of {builder.name} was cut short here or is still running; "
             "wait for it to end, or delete this folder and run again"
+        )
+    manual = folder.parents[builder.info.full_name.count("/")] / "downloads" / "manual"
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not (manual.is_dir() and any(manual.iterdir())):
+        raise DataError(
+            f"{folder}: no prepared {builder.name} here, and its archives must be fetched by hand. "
+            f"{' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())} The manual_dir is {manual}; run again when they "
+            "are there, with TensorFlow installed to prepare them, or give a data_dir that holds it as array_record"
         )
     if find_spec("tensorflow") is None:
         raise DataError(
@@ -77,7 +123,7 @@ def _prepare(builder: "DatasetBuilder", folder: Path) -> None:
         with redirect_stdout(sys.stderr):  # tfds tells its progress on stdout, which is the caller's
             builder.download_and_prepare(file_format="array_record")
     except Exception as error:
-        message = f"{folder}: {builder.name} could not be downloaded and prepared: {_one_line(error)}"
+        message = f"{folder}: {builder.name} could not be downloaded and prepared: {one_line(error)}"
         raise DataError(message) from error
 
 
@@ -88,9 +134,10 @@ def _fault(builder: "DatasetBuilder", folder: Path) -> str | None:
     info = builder.info
     if info.file_format.value != "array_record":
         return f"the set is prepared as {info.file_format.value}, accepted is array_record"
-    if not {"train", "test"} <= set(info.splits):
-        return f"dataset_info.json lists the splits {sorted(info.splits)}, needed are train and test"
-    shards = [Path(path) for split in ("train", "test") for path in info.splits[split].filepaths]
+    tested = split_to_test(builder)
+    if "train" not in info.splits or tested is None:
+        return f"dataset_info.json lists the splits {sorted(info.splits)}, needed are train, and test or validation"
+    shards = [Path(path) for split in ("train", tested) for path in info.splits[split].filepaths]
     missing = [path.name for path in shards if not path.is_file()]
     if missing:
         return f"{len(missing)} of {len(shards)} shards are missing, the first is {missing[0]}"
@@ -114,7 +161,7 @@ def _read_split(builder: "DatasetBuilder", split: str) -> tuple[np.ndarray, np.n
             try:
                 records = source.__getitems__(keys)
             except (RuntimeError, IndexError, ValueError) as error:
-                raise DataError(f"{path}: the shard is damaged: {_one_line(error)}; {_REMEDY}") from error
+                raise DataError(f"{path}: the shard is damaged: {one_line(error)}; {_REMEDY}") from error
             for key, record in zip(keys, records, strict=True):
                 image = decode(record["image"])
                 if image is None or image.shape != shape:
@@ -136,5 +183,5 @@ def _runs(split: "SplitInfo", longest: int = 1000) -> Iterator[tuple[str, range]
             yield str(path), range(first, min(first + longest, end))
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -81,7 +81,7 @@ def build(recipe: Recipe, data: Dataset) -> tuple[keras.Model, keras.Model]:
         The model that takes raw images and gives probabilities, and the same model compiled for training: it ends in
         the logits, whose cross-entropy is exact.
     """
-    image = keras.Input(data.image_shape, name="image")
+    image = keras.Input(data.image_shape(), name="image")
     model = find(recipe.model)(
         input_tensor=subtract_mean(image, data.mean_image),
         classes=data.classes,
@@ -188,7 +188,7 @@ def finish(
     result = trained.evaluate(
         data.x_test, _one_hot(data.y_test, data), batch_size=TEST_BATCH, verbose=0, return_dict=True
     )
-    cost = count(recipe.spec, data.classes, data.image_shape)
+    cost = count(recipe.spec, data.classes, data.image_shape())
     seconds = sum(row["seconds"] for row in history)
     summary = {
         "model": recipe.model,

@@ -12,6 +12,8 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
+from pictures import jpeg, photograph
+
 # As on a machine without TensorFlow.
 WITHOUT_TENSORFLOW = """
 import sys
@@ -62,6 +64,21 @@ def run_alone(alone):
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Path:
+    """A folder of photographs: 3 classes, 9 + 5 JPEGs each, all of other sizes."""
+    root = tmp_path_factory.mktemp("photographs")
+    seed = 0
+    for side, count in (("train", 9), ("val", 5)):
+        for name in ("ant", "bee", "cat"):
+            (root / side / name).mkdir(parents=True)
+            for number in range(count):
+                seed += 1
+                data = jpeg(photograph(seed, 50 + 3 * seed, 150 - 2 * seed), quality=90)
+                (root / side / name / f"{number}.jpg").write_bytes(data)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_resnet.data import TrainingBatches, cut_out, pad_crop_flip, steps_per_epoch
+from keras_resnet.data import ArrayTestBatches, TrainingBatches, cut_out, pad_crop_flip, steps_per_epoch
 
 
 def _windows(image, pad, flip, fill):
@@ -149,6 +149,43 @@ def test_a_resumed_stream_goes_on_as_the_uninterrupted_one():
             np.testing.assert_array_equal(other[1], called[1])
 
 
+@pytest.mark.parametrize("start", [1, 2, 3, 7])
+def test_a_stream_may_begin_within_an_epoch(start):
+    batches = _batches(pad=1, flip=True)
+    begun = batches.stream(start_epoch=1, start_batch=start)
+    for step in range(3 + start, 3 + start + 5):
+        for ours, theirs in zip(next(begun), batches.batch(step // 3, step % 3), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(20, 6), (5, 6)])
+def test_the_parts_of_all_processes_make_the_batch_of_one(count, batch_size):
+    options = {"count": count, "batch_size": batch_size, "pad": 1, "flip": True, "cutout": 2}
+    parts = [_batches(**options, shard=(process, 3)).batch(1, 0) for process in range(3)]
+    whole = _batches(**options).batch(1, 0)
+    for ours, theirs in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(ours, np.concatenate(theirs))
+
+
+@pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
+@pytest.mark.parametrize("batch_size", [2, 6, 20, 128])
+def test_every_test_image_once(batch_size, shard):
+    numbers = np.arange(20, dtype=np.int32)
+    images = np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (20, 4, 4, 3))
+    batches = ArrayTestBatches(images=images, labels=numbers, batch_size=batch_size, shard=shard)
+    part = batch_size // shard[1]
+    for _ in range(2):
+        made = list(batches)
+        assert len(made) == len(batches) == -(-20 // batch_size)
+        assert {(i.shape, y.shape, w.shape) for i, y, w in made} == {((part, 4, 4, 3), (part,), (part,))}
+        assert {(i.dtype.name, y.dtype.name, w.dtype.name) for i, y, w in made} == {("uint8", "int32", "float32")}
+        assert all((i == (y * (w > 0))[:, None, None, None]).all() for i, y, w in made)
+        mine = np.arange(len(made) * batch_size).reshape(-1, shard[1], part)[:, shard[0]].ravel()
+        labels, weights = (np.concatenate([batch[n] for batch in made]) for n in (1, 2))
+        np.testing.assert_array_equal(weights, mine < 20)
+        np.testing.assert_array_equal(labels[weights > 0], mine[mine < 20])
+
+
 def test_seed_epoch_and_index_each_change_the_draw():
     """One image, so that the order is no matter: 20 batches of it differ in nothing but their key."""
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
@@ -188,7 +225,12 @@ digest = hashlib.sha256(b"".join(a.tobytes() for _ in range(5) for a in next(str
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"labels": np.zeros(3)}, "20 images and 3 labels"), ({"batch_size": 0}, "batch_size=0")],
+    [
+        ({"labels": np.zeros(3)}, "20 images and 3 labels"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"shard": (0, 4)}, "batch_size=6 for 4 processes: accepted are multiples of 4"),
+        ({"shard": (3, 3)}, r"shard=\(3, 3\)"),
+    ],
 )
 def test_what_makes_no_batches_is_refused(changes, message):
     arguments = {**vars(_batches()), **changes}

@@ -22,7 +22,7 @@ def _sorted_rows(images, labels):
 def test_digits_are_scikit_learns(digits):
     assert digits.x_train.shape == (1437, 8, 8, 1)
     assert digits.x_test.shape == (360, 8, 8, 1)
-    assert (digits.image_shape, digits.classes) == ((8, 8, 1), 10)
+    assert (digits.image_shape(), digits.classes) == ((8, 8, 1), 10)
     assert {digits.x_train.dtype, digits.x_test.dtype} == {np.dtype(np.uint8)}
     assert {digits.y_train.dtype, digits.y_test.dtype} == {np.dtype(np.int32)}
     source = load_digits()
@@ -63,6 +63,33 @@ def test_means(digits):
     assert digits.mean_color.dtype == np.uint8
 
 
+def test_means_by_kind(digits):
+    np.testing.assert_array_equal(digits.mean("pixel"), digits.mean_image)
+    np.testing.assert_allclose(digits.mean("channel", 8), digits.x_train.mean(axis=(0, 1, 2)))
+    with pytest.raises(DataError, match=r"'all'.*accepted are 'pixel' and 'channel'"):
+        digits.mean("all")
+
+
+def test_images_in_memory_have_one_size(digits):
+    assert digits.image_shape(8) == digits.image_shape() == (8, 8, 1)
+    for ask in (digits.image_shape, lambda size: digits.mean("pixel", size)):
+        with pytest.raises(DataError, match="size=32 of digits: accepted is 8"):
+            ask(32)
+    for options in ({"size": 32}, {"resize": 32}):
+        with pytest.raises(DataError, match="size=32 of digits: accepted is 8"):
+            digits.test_batches(batch_size=4, **options)
+
+
+def test_batches_of_either_side(digits):
+    assert (digits.train_count, digits.test_count) == (1437, 360)
+    batches = digits.training_batches(batch_size=100, seed=2, pad=1, flip=False, shard=(1, 2))
+    images, labels = batches.batch(0, 0)
+    assert (images.shape, labels.shape, len(batches)) == ((50, 8, 8, 1), (50,), 14)
+    np.testing.assert_array_equal(batches.fill, digits.mean_color)
+    labels = np.concatenate([y[w > 0] for _, y, w in digits.test_batches(batch_size=100)])
+    np.testing.assert_array_equal(labels, digits.y_test)
+
+
 def test_hold_out_moves_training_images_to_the_test_side(digits):
     split = digits.hold_out(137, seed=3)
     assert (len(split.x_train), len(split.x_test)) == (1300, 137)
@@ -98,7 +125,7 @@ def test_an_unknown_name_is_told_the_nearest(name, nearest):
 
 
 def test_a_name_like_no_other_gets_no_hint():
-    with pytest.raises(DataError, match=r"'cifar100'$"):
+    with pytest.raises(DataError, match=r"'cifar100', 'folder:PATH', and sets .*, such as 'imagenet2012'$"):
         load("zzz")
 
 
@@ -115,7 +142,7 @@ def test_rows():
 def test_importing_the_room_imports_nothing_heavy(run_alone):
     program = """
 import keras_resnet.data
-heavy = {"keras", "tensorflow", "jax", "torch", "tensorflow_datasets", "sklearn", "cv2", "tqdm"}
+heavy = {"keras", "tensorflow", "jax", "torch", "tensorflow_datasets", "sklearn", "cv2", "grain", "tqdm"}
 print(sorted(heavy & set(sys.modules)))
 """
     assert run_alone(program) == "[]"

@@ -54,7 +54,7 @@ def test_arrays_are_what_was_stored_in_its_order(small_cifar10, never_prepare):
         np.testing.assert_array_equal(images, written[split][0])
         np.testing.assert_array_equal(labels, written[split][1])
         assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
-    assert (read.name, read.image_shape, read.classes) == ("cifar10", (32, 32, 3), 10)
+    assert (read.name, read.image_shape(), read.classes) == ("cifar10", (32, 32, 3), 10)
 
 
 def test_the_default_folder_is_read_where_tensorflow_is_absent(small_cifar10, run_alone):

@@ -1,0 +1,248 @@
+"""Batches of photographs that do not fit memory, drawn from a source when they are needed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+
+import numpy as np
+
+from .augment import steps_per_epoch
+from .bad_images import BAD_SHARE, BadImages
+from .errors import DataError
+from .records import Record, Source
+from .sharding import Shard, check_shard, share_of
+from .transport import ahead
+from .views import (
+    DRAWS,
+    aspect_ratio_window,
+    center_window,
+    check_views,
+    color_offsets,
+    default_resize,
+    draw_view,
+    scale_window,
+)
+
+_CHUNK = 16  # records in memory at a time: they stay in the processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The images of a source that are trained, or tested, on.
+
+    Attributes:
+        source: Gives any of its images by number.
+        numbers: Those of this side.
+        where: What messages call it.
+    """
+
+    source: Source
+    numbers: np.ndarray
+    where: str
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def records(self, positions: np.ndarray) -> Iterator[Record]:
+        """The images at these positions of the side, in their order."""
+        for first in range(0, len(positions), _CHUNK):
+            yield from self.source.read(self.numbers[positions[first : first + _CHUNK]].tolist())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StreamTrainingBatches:
+    """Shuffled, augmented batches for training, each one a pure function of (seed, epoch, index).
+
+    So the same batches come from any number of workers and threads, and a run that is resumed sees exactly what an
+    uninterrupted one would have seen: the state of a stream is the epoch and the index of its next batch. The images
+    that an epoch's whole batches leave over are dropped, other ones in every epoch. Where there are fewer images than
+    a batch, a batch is all of them.
+
+    An image that is not whole is replaced by the next of the epoch's order that is, named once in the log
+    ("keras_resnet.data") and counted there at the end of each epoch.
+
+    Attributes:
+        side: The images.
+        batch_size: Images a global batch.
+        seed: A non-negative integer.
+        shard: (process, processes): each process gets its part of every global batch.
+        size: The views' side in pixels.
+        crop: "scale" (`scale_window`) or "aspect_ratio" (`aspect_ratio_window`).
+        scales, area: Of these two.
+        flip: Whether to mirror left and right, each image with probability one half.
+        color: "none", or "pca" for `color_offsets`.
+        workers, threads: As `ahead` takes them; of speed alone.
+        bad_share: The share of the images that may be bad, see `BadImages`.
+
+    Raises:
+        DataError: If one of these is none of what is accepted.
+    """
+
+    side: Side
+    batch_size: int
+    seed: int
+    shard: Shard = (0, 1)
+    size: int = 224
+    crop: str = "scale"
+    scales: tuple[int, int] = (256, 480)
+    area: tuple[float, float] = (0.08, 1.0)
+    flip: bool = True
+    color: str = "none"
+    workers: int = 0
+    threads: int | None = None
+    bad_share: float = BAD_SHARE
+    bad: BadImages = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_shard(self.batch_size, self.shard)
+        check_views(size=self.size, crop=self.crop, scales=self.scales, area=self.area, color=self.color)
+        object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return steps_per_epoch(len(self.side), self.batch_size)
+
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns batch `index`, from 0, of epoch `epoch`: uint8 (batch, size, size, 3) and int32 (batch,).
+
+        Raises:
+            IndexError: If the epoch has no such batch.
+            DataError: If too many images are bad.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of an epoch of {len(self)} batches")
+        images, labels, bad = self._make(epoch * len(self) + index)
+        self.bad.note(bad)
+        return images, labels
+
+    def stream(self, start_epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields the batches from `start_batch` of epoch `start_epoch` on, and those of the next, without end.
+
+        Raises:
+            DataError: If too many images are bad.
+        """
+        start = start_epoch * len(self) + start_batch
+        made = ahead(self._make, start, workers=self.workers, threads=self.threads)
+        for step, (images, labels, bad) in enumerate(made, start):
+            self.bad.note(bad)
+            if (step + 1) % len(self) == 0:
+                self.bad.report(f"epoch {step // len(self)}")
+            yield images, labels
+
+    def _make(self, step: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """The images and labels of a step of the run, counted from 0, and the names of the bad images met."""
+        epoch, index = divmod(step, len(self))
+        order = _order(len(self.side), self.seed, epoch)
+        first = index * self.batch_size
+        count = min(self.batch_size, len(order))
+        # All that is random in the global batch is drawn here, whether it is used or not: neither the other
+        # processes nor another choice of augmentation change what an image gets.
+        rng = _rng(self.seed, epoch, index)
+        windows, mirrored, normals = (
+            rng.random((count, DRAWS)),
+            rng.random(count) < 0.5,
+            rng.standard_normal((count, 3)),
+        )
+        part = share_of(count, self.shard)
+        windows, mirrored = windows[part].tolist(), (mirrored[part] & self.flip).tolist()
+        colors = (color_offsets(normals[part]) * (self.color == "pca")).tolist()
+        places = range(count)[part]
+        images = np.empty((len(places), self.size, self.size, 3), np.uint8)
+        labels = np.empty(len(places), np.int32)
+        bad: list[str] = []
+        records = self.side.records(order[first + places.start : first + places.stop])
+        for row, record in enumerate(records):
+            view = partial(
+                draw_view, images[row], choose=self._window(windows[row]), flip=mirrored[row], color=colors[row]
+            )
+            if not view(record.data):
+                record = self._replacement(order, first + places[row], record, view, bad)
+            labels[row] = record.label
+        return images, labels, bad
+
+    def _window(self, draws: list[float]) -> partial:
+        if self.crop == "scale":
+            return partial(scale_window, draws=draws, size=self.size, scales=self.scales)
+        return partial(aspect_ratio_window, draws=draws, area=self.area)
+
+    def _replacement(self, order: np.ndarray, at: int, record: Record, view: partial, bad: list[str]) -> Record:
+        """Draws the view of the next image that is whole; adds those that are not to `bad`."""
+        for step in range(1, len(order)):
+            bad.append(record.name)
+            self.bad.check(bad)
+            (record,) = self.side.records(order[[(at + step) % len(order)]])
+            if view(record.data):
+                return record
+        raise DataError(f"{self.side.where}: none of {len(order)} images is whole, the last is {record.name}")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StreamTestBatches:
+    """Every image once, in order: the centre square, with the shorter side resized.
+
+    Iterating yields images uint8 (batch, size, size, 3), labels int32 (batch,) and weights float32 (batch,), as often
+    as it is asked for. All batches have the full size: what lacks to the last one has weight 0, as has an image that
+    is not whole, which is named in the log.
+
+    Attributes:
+        side, batch_size, shard, workers, threads, bad_share: As for `StreamTrainingBatches`.
+        size: The square's side in pixels.
+        resize: The shorter side of the resized image; by default 256 for a size of 224, and in proportion.
+
+    Raises:
+        DataError: If one of these is none of what is accepted.
+    """
+
+    side: Side
+    batch_size: int
+    shard: Shard = (0, 1)
+    size: int = 224
+    resize: int | None = None
+    workers: int = 0
+    threads: int | None = None
+    bad_share: float = BAD_SHARE
+    bad: BadImages = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_shard(self.batch_size, self.shard)
+        if self.size < 1 or (self.resize is not None and self.resize < self.size):
+            raise DataError(f"size={self.size}, resize={self.resize}: accepted are 1 and above, and at least the size")
+        object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
+
+    def __len__(self) -> int:
+        """Batches in one pass."""
+        return -(-len(self.side) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for images, labels, weights, bad in ahead(self._make, 0, len(self), workers=self.workers, threads=self.threads):
+            self.bad.note(bad)
+            yield images, labels, weights
+        self.bad.report("tested")
+
+    def _make(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+        part = share_of(self.batch_size, self.shard)
+        count = part.stop - part.start
+        images = np.zeros((count, self.size, self.size, 3), np.uint8)
+        labels, weights = np.zeros(count, np.int32), np.zeros(count, np.float32)
+        first = index * self.batch_size + part.start
+        positions = np.arange(first, min(first + count, len(self.side)))
+        choose = partial(center_window, size=self.size, resize=self.resize or default_resize(self.size))
+        bad = []
+        for row, record in enumerate(self.side.records(positions)):
+            labels[row] = record.label
+            weights[row] = draw_view(images[row], record.data, choose, average=True)
+            if not weights[row]:
+                bad.append(record.name)
+        return images, labels, weights, bad
+
+
+@lru_cache(maxsize=2)  # an epoch's batches, and those of the next that are made ahead
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    order = _rng(seed, epoch).permutation(count)
+    order.flags.writeable = False
+    return order
+
+
+def _rng(seed: int, *key: int) -> np.random.Generator:
+    # As a spawn key: as plain entropy, (epoch,) and (epoch, 0) would seed the same generator.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

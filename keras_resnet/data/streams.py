@@ -1,0 +1,142 @@
+"""Data sets of photographs that do not fit memory."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError
+from .prepared_source import PreparedSource
+from .records import Source, open_folder
+from .sharding import Shard
+from .stream_batches import Side, StreamTestBatches, StreamTrainingBatches
+
+FOLDER = "folder:"
+SIZE = 224
+MEAN_OF = 1000  # training images that are looked at for the mean
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStream:
+    """Labelled photographs of any size on disk, to train on and to test on.
+
+    Attributes:
+        name: The name it was loaded by.
+        class_names: One name a class.
+        train, test: The images of either side.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Side
+    test: Side
+    _means: dict[int, np.ndarray] = field(init=False, repr=False, default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def train_count(self) -> int:
+        """The number of training images."""
+        return len(self.train)
+
+    @property
+    def test_count(self) -> int:
+        """The number of test images."""
+        return len(self.test)
+
+    def image_shape(self, size: int | None = None) -> tuple[int, int, int]:
+        """(H, W, C) of every view: a square of `size`, by default 224 as in the papers, in RGB."""
+        size = SIZE if size is None else size
+        return size, size, 3
+
+    def mean(self, kind: str, size: int | None = None) -> np.ndarray:
+        """The mean of the training images, of which up to 1,000, evenly spread over them, are looked at.
+
+        They are seen as test views, which are centre squares. The same set, side and size give the same mean.
+
+        Args:
+            kind: "pixel" for float64 (size, size, 3), or "channel" for float64 (3,).
+            size: Of the views in pixels, by default 224.
+
+        Raises:
+            DataError: If the kind is none of these, or too many images are bad.
+        """
+        if kind not in ("pixel", "channel"):
+            raise DataError(f"mean({kind!r}) of {self.name}: accepted are 'pixel' and 'channel'")
+        size = SIZE if size is None else size
+        if size not in self._means:
+            self._means[size] = _mean(self.train, size)
+        return self._means[size] if kind == "pixel" else self._means[size].mean(axis=(0, 1))
+
+    def hold_out(self, count: int, seed: int) -> "ImageStream":
+        """Moves a random `count` of the training images to the test side, in place of the test images.
+
+        Args:
+            count: How many images to hold out; at least 1 and fewer than there are training images.
+            seed: The same seed holds out the same images.
+
+        Raises:
+            DataError: If `count` is out of range.
+        """
+        total = len(self.train)
+        if not 0 < count < total:
+            raise DataError(
+                f"hold_out(count={count}) of {self.name}: accepted are 1 to {total - 1}, "
+                f"since it has {total} training images"
+            )
+        order = np.random.default_rng(seed).permutation(total)
+        held, kept = (self.train.numbers[np.sort(part)] for part in (order[:count], order[count:]))
+        return replace(
+            self, train=replace(self.train, numbers=kept), test=Side(self.train.source, held, f"{self.name}, held out")
+        )
+
+    def training_batches(
+        self, *, batch_size: int, seed: int, shard: Shard = (0, 1), **augmentation: Any
+    ) -> StreamTrainingBatches:
+        """Batches for training; the arguments are those of `StreamTrainingBatches`."""
+        return StreamTrainingBatches(side=self.train, batch_size=batch_size, seed=seed, shard=shard, **augmentation)
+
+    def test_batches(
+        self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, **options: Any
+    ) -> StreamTestBatches:
+        """Batches that have every test image once; the arguments are those of `StreamTestBatches`."""
+        size = SIZE if size is None else size
+        return StreamTestBatches(side=self.test, batch_size=batch_size, shard=shard, size=size, **options)
+
+
+def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:
+    from tqdm import tqdm
+
+    places = np.linspace(0, len(side) - 1, min(MEAN_OF, len(side))).round().astype(int)
+    looked_at = replace(side, numbers=side.numbers[places])
+    total, weight = np.zeros((size, size, 3)), 0.0
+    # disable=None: silent where stderr is not a terminal.
+    bar = tqdm(desc=f"Mean of {side.where}", total=len(looked_at), delay=1, leave=False, disable=None)
+    with bar:
+        for images, _, weights in StreamTestBatches(side=looked_at, batch_size=batch_size, size=size):
+            total += images.sum(axis=0, dtype=np.int64)  # an image of weight 0 is black
+            weight += weights.sum()
+            bar.update(min(batch_size, len(looked_at) - bar.n))
+    return total / weight
+
+
+def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStream:
+    """Opens a folder of photographs, or a set prepared by tensorflow-datasets.
+
+    Raises:
+        DataError: As `open_folder` and `open_prepared`.
+    """
+    sources: tuple[Source, Source]
+    if name.startswith(FOLDER):
+        sources = open_folder(name.removeprefix(FOLDER))
+    else:
+        sources = PreparedSource(name, data_dir, test=False), PreparedSource(name, data_dir, test=True)
+    train, test = (
+        Side(source, np.arange(len(source)), f"{name}, {what}")
+        for source, what in zip(sources, ("train", "test"), strict=True)
+    )
+    return ImageStream(name, sources[0].class_names, train, test)

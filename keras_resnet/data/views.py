@@ -1,0 +1,166 @@
+"""The papers' views of photographs: which window of an image is shown, and how it is drawn.
+
+A window is a pure function of an image's size and of numbers drawn beforehand. It is chosen in the image as it is
+stored, so that no pixel is resized that is not shown.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .decoding import Window, decode_window
+from .errors import DataError
+
+ATTEMPTS = 10  # of the scale and aspect-ratio crop, before it takes the centre
+DRAWS = 2 + 2 * ATTEMPTS  # numbers a window is made of
+ASPECT = (3 / 4, 4 / 3)
+
+# Eigenvalues and eigenvectors (in columns) of the colours of ImageNet's training images, whose covariance is that of
+# RGB from 0 to 1, as fb.resnet.torch has them. AlexNet scales them by 0.1 (Krizhevsky et al. 2012, section 4.1).
+EIGENVALUES = np.array([0.2175, 0.0188, 0.0045])
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+DEVIATION = 0.1
+
+Draws = Sequence[float]
+
+
+def scale_window(height: int, width: int, draws: Draws, *, size: int, scales: tuple[int, int]) -> Window:
+    """The papers' scale augmentation (He et al. 2015, section 3.4; Simonyan & Zisserman 2015).
+
+    The shorter side is resized to a whole number drawn uniformly from `scales`, and a random square is cut.
+
+    Args:
+        height, width: The image's.
+        draws: From 0 to below 1: what decides the scale, the row and the column.
+        size: The square's side.
+        scales: The lowest and the highest shorter side.
+    """
+    low, high = scales
+    return _square(height, width, low + int(draws[0] * (high - low + 1)), size, draws[1:3])
+
+
+def center_window(height: int, width: int, *, size: int, resize: int) -> Window:
+    """The centre square of side `size` of the image whose shorter side is resized to `resize`."""
+    return _square(height, width, resize, size, None)
+
+
+def _square(height: int, width: int, shorter: int, size: int, draws: Draws | None) -> Window:
+    """Where a square of the resized image lies in the image; by default the centre one."""
+    scale = shorter / min(height, width)
+    tall, wide = round(height * scale), round(width * scale)
+    if draws is None:
+        top, left = (tall - size) // 2, (wide - size) // 2
+    else:
+        top, left = int(draws[0] * (tall - size + 1)), int(draws[1] * (wide - size + 1))
+    (top, below), (left, beyond) = _span(top, size, height / tall, height), _span(left, size, width / wide, width)
+    return Window(top, left, below - top, beyond - left)
+
+
+def _span(first: int, size: int, scale: float, length: int) -> tuple[int, int]:
+    """The whole pixels nearest to a span of resized ones; at least one."""
+    start = min(round(first * scale), length - 1)
+    return start, max(start + 1, min(round((first + size) * scale), length))
+
+
+def aspect_ratio_window(
+    height: int, width: int, draws: Draws, *, area: tuple[float, float], ratios: tuple[float, float] = ASPECT
+) -> Window:
+    """The scale and aspect-ratio augmentation (Szegedy et al. 2015), of table 5 of He et al. 2016.
+
+    A share of the image's area, drawn uniformly, and an aspect ratio, drawn uniformly in its logarithm, make a
+    window at a random place. If ten such windows do not fit the image, the largest centred square does.
+
+    Args:
+        height, width: The image's.
+        draws: From 0 to below 1, `DRAWS` of them: the row and the column, then area and ratio of each attempt.
+        area: The lowest and the highest share.
+        ratios: The lowest and the highest width by height.
+    """
+    low, high = math.log(ratios[0]), math.log(ratios[1])
+    for attempt in range(2, DRAWS, 2):
+        target = (area[0] + draws[attempt] * (area[1] - area[0])) * height * width
+        ratio = math.exp(low + draws[attempt + 1] * (high - low))
+        rows, columns = round(math.sqrt(target / ratio)), round(math.sqrt(target * ratio))
+        if 0 < rows <= height and 0 < columns <= width:
+            top, left = int(draws[0] * (height - rows + 1)), int(draws[1] * (width - columns + 1))
+            return Window(top, left, rows, columns)
+    side = min(height, width)
+    return Window((height - side) // 2, (width - side) // 2, side, side)
+
+
+def color_offsets(normals: np.ndarray) -> np.ndarray:
+    """AlexNet's "standard colour augmentation": what is added to every pixel of an image, per channel.
+
+    Args:
+        normals: (N, 3), standard normal.
+
+    Returns:
+        int (N, 3), for R, G and B from 0 to 255: whole, since the pixels are.
+    """
+    shares = DEVIATION * normals * EIGENVALUES
+    return np.rint(255 * shares @ EIGENVECTORS.T).astype(int)
+
+
+def draw_view(
+    out: np.ndarray,
+    data: bytes,
+    choose: Callable[[int, int], Window],
+    *,
+    flip: bool = False,
+    color: Sequence[int] = (0, 0, 0),
+    average: bool = False,
+) -> bool:
+    """Draws an image's window into `out`.
+
+    Args:
+        out: uint8 (size, size, 3), contiguous; overwritten where the image decodes.
+        data: The image file's bytes.
+        choose: From the upright image's height and width to the window.
+        flip: Whether to mirror left and right.
+        color: What to add to R, G and B; the sum is clipped to 0 to 255.
+        average: Whether a window that shrinks averages areas, as `resize_to` does, in place of interpolating
+            linearly, which is several times as fast.
+
+    Returns:
+        Whether the image decodes.
+    """
+    import cv2
+
+    size = out.shape[0]
+    part = decode_window(data, choose, size)
+    if part is None:
+        return False
+    # A photograph that no reduced decoding has brought near its size is rare, and would alias.
+    shrink = min(part.shape[:2]) / size
+    method = cv2.INTER_AREA if shrink > 2 or (average and shrink > 1) else cv2.INTER_LINEAR
+    if flip:
+        cv2.flip(cv2.resize(part, (size, size), interpolation=method), 1, dst=out)
+    else:
+        cv2.resize(part, (size, size), dst=out, interpolation=method)
+    if any(color):
+        cv2.add(out, (*color, 0), dst=out)
+    return True
+
+
+def default_resize(size: int) -> int:
+    """The shorter side of which the centre is tested: 256 for the papers' 224, and the like for other sizes."""
+    return round(size * 256 / 224)
+
+
+def check_views(*, size: int, crop: str, scales: tuple[int, int], area: tuple[float, float], color: str) -> None:
+    """Refuses what makes no training views.
+
+    Raises:
+        DataError: With what was received and what is accepted.
+    """
+    if size < 1:
+        raise DataError(f"size={size}: accepted are 1 and above")
+    if crop not in ("scale", "aspect_ratio"):
+        raise DataError(f"crop={crop!r}: accepted are 'scale' and 'aspect_ratio'")
+    if color not in ("none", "pca"):
+        raise DataError(f"color={color!r}: accepted are 'none' and 'pca'")
+    if crop == "scale" and not (len(scales) == 2 and size <= scales[0] <= scales[1]):
+        raise DataError(f"scales={scales}: accepted are a lowest and a highest shorter side, from size={size} up")
+    if crop == "aspect_ratio" and not (len(area) == 2 and 0 < area[0] <= area[1] <= 1):
+        raise DataError(f"area={area}: accepted are a lowest and a highest share, above 0 and up to 1")

@@ -1,0 +1,205 @@
+"""Images that do not decode: passed over, replaced, named once, counted, and refused where they are too many."""
+
+import io
+import logging
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet.data import DataError, StreamTestBatches, StreamTrainingBatches, bad_images, load
+from keras_resnet.data.stream_batches import Side, _order
+from pictures import Album, jpeg, photograph
+
+PICTURE = photograph(0, 60, 80)
+
+
+def _saved(picture: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _good() -> dict[str, bytes]:
+    """Whole images of every kind that a folder of photographs has been found to hold."""
+    rgb = Image.fromarray(PICTURE)
+    deep = np.random.default_rng(0).integers(0, 2**16, (60, 80), dtype=np.uint16)
+    return {
+        "cmyk.jpg": jpeg(PICTURE, "CMYK"),
+        "grey.jpg": jpeg(PICTURE, "L"),
+        "progressive.jpg": jpeg(PICTURE, progressive=True),
+        "png_inside.jpg": _saved(rgb, "PNG"),
+        "jpeg_inside.png": jpeg(PICTURE),
+        "deep.png": _saved(Image.fromarray(deep), "PNG"),
+        "palette.png": _saved(rgb.convert("P"), "PNG"),
+        "alpha.png": _saved(rgb.convert("RGBA"), "PNG"),
+        "black_and_white.png": _saved(rgb.convert("1"), "PNG"),
+        "photograph.webp": _saved(rgb, "WEBP"),
+        "photograph.bmp": _saved(rgb, "BMP"),
+        "photograph.tif": _saved(rgb, "TIFF"),
+        "tiny.png": _saved(rgb.resize((1, 1)), "PNG"),
+    }
+
+
+def _bad(rng: np.random.Generator, number: int) -> tuple[str, bytes]:
+    """A file that is no whole image, whatever may be said in its favour."""
+    kind = (
+        "short.jpg",
+        "closed.jpg",
+        "short.png",
+        "short.webp",
+        "progressive.jpg",
+        "empty.jpg",
+        "text.jpg",
+        "zero.jpg",
+    )
+    name = kind[number % len(kind)]
+    data = {
+        "png": _saved(Image.fromarray(PICTURE), "PNG"),
+        "ebp": _saved(Image.fromarray(PICTURE), "WEBP", quality=90),
+        "jpg": jpeg(PICTURE, progressive=name == "progressive.jpg", quality=int(rng.integers(50, 95))),
+    }[name[-3:]]
+    kept = data[: int(len(data) * rng.uniform(0.0, 0.9))]
+    contents = {
+        "closed.jpg": data[: int(len(data) * rng.uniform(0.5, 0.8))] + b"\xff\xd9",
+        "empty.jpg": b"",
+        "text.jpg": b"<html>404 not found</html>" * number,
+        "zero.jpg": bytes(len(data)),
+    }
+    return f"{number}_{name}", contents.get(name, kept)
+
+
+def _doubtful(rng: np.random.Generator, number: int) -> tuple[str, bytes]:
+    """A JPEG with flipped bits or a zeroed range, which may be decoded or not."""
+    data = bytearray(jpeg(PICTURE, quality=int(rng.integers(50, 95))))
+    if number % 2:
+        for at in rng.integers(0, len(data), 5):
+            data[at] ^= 1 << int(rng.integers(8))
+    else:
+        first = int(rng.integers(len(data)))
+        data[first : first + 200] = bytes(len(data[first : first + 200]))
+    return f"{number}_doubtful.jpg", bytes(data)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes {name: contents} into one class folder of a side; the other classes have a whole photograph each."""
+
+    def write(train: dict[str, bytes], test: dict[str, bytes] | None = None):
+        for side, files in (("train", train), ("val", test or {})):
+            for name, contents in {"a": files, "b": {"whole.jpg": jpeg(PICTURE)}}.items():
+                (tmp_path / side / name).mkdir(parents=True)
+                for file, data in ({"whole.jpg": jpeg(PICTURE)} | contents).items():
+                    (tmp_path / side / name / file).write_bytes(data)
+        return load(f"folder:{tmp_path}")
+
+    return write
+
+
+@pytest.fixture
+def log(caplog, monkeypatch):
+    """What the room's log says."""
+    monkeypatch.setattr(bad_images, "_named", set())
+    caplog.set_level(logging.INFO, "keras_resnet.data")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+OPTIONS = {"batch_size": 16, "seed": 0, "size": 32, "scales": (36, 60), "threads": 1}
+
+
+def test_whole_images_of_every_kind_are_used(folder, log):
+    data = folder(_good(), _good())
+    assert sum(weights.sum() for _, _, weights in data.test_batches(batch_size=4, size=32)) == len(_good()) + 2
+    for crop in ("scale", "aspect_ratio"):
+        stream = data.training_batches(**OPTIONS, crop=crop).stream()
+        for _ in range(4):
+            next(stream)
+        stream.close()
+    assert log() == []
+
+
+def test_a_few_hundred_damaged_files_are_passed_over(folder, log, capfd):
+    rng = np.random.default_rng(0)
+    bad = dict(_bad(rng, number) for number in range(160))
+    doubtful = dict(_doubtful(rng, number) for number in range(160))
+    closed = {name for name in bad if "closed" in name}  # what is left of these may be all that a view needs
+    data = folder(_good() | bad | doubtful, bad)
+    batches = data.training_batches(**OPTIONS, bad_share=0.98)
+    epochs = 2
+    stream = batches.stream()
+    for _ in range(epochs * len(batches)):
+        assert next(stream)[0].shape == (16, 32, 32, 3)
+    stream.close()
+    named = [
+        line.partition(" is not a whole image")[0].rpartition("/")[2] for line in log()[:-1] if "epoch" not in line
+    ]
+    assert len(named) == len(set(named)) > 200
+    assert not set(named) & {*_good(), "whole.jpg"}
+    drawn = [_order(data.train_count, 0, epoch)[: 16 * len(batches)].tolist() for epoch in range(epochs)]
+    met = {record.name.rpartition("/")[2] for numbers in drawn for record in data.train.source.read(numbers)}
+    assert set(bad) & met - closed <= set(named)
+    reports = [line for line in log() if "epoch" in line]
+    assert [" epoch 0: " in reports[0], " epoch 1: " in reports[1], len(reports)] == [True, True, 2]
+
+    weights = np.concatenate([w for _, _, w in data.test_batches(batch_size=16, size=32, bad_share=0.99)])
+    assert weights.sum() == data.test_count - len(bad) == 2
+    assert "160 different ones so far, of 162" in log()[-1]
+    assert len(set(capfd.readouterr().err.splitlines())) <= 4  # of a few files alone, libjpeg must say something
+
+
+def test_a_bad_image_is_replaced_by_the_next_that_is_whole(log):
+    whole = [jpeg(photograph(number, 40, 40)) for number in range(12)]
+    broken = [b"" if number in (3, 4, 7) else file for number, file in enumerate(whole)]
+
+    def batches(files, **options):
+        return StreamTrainingBatches(side=Side(Album(files), np.arange(12), "album"), **OPTIONS | options)
+
+    order = batches(whole, batch_size=12).batch(0, 0)[1].tolist()
+    expected = []
+    for at in range(12):
+        while order[at % 12] in (3, 4, 7):
+            at += 1
+        expected.append(order[at % 12])
+    assert batches(broken, batch_size=12).batch(0, 0)[1].tolist() == expected
+    parts = [batches(broken, batch_size=4, shard=(n, 4)).batch(0, index)[1] for index in range(3) for n in range(4)]
+    assert np.concatenate(parts).tolist() == expected
+    assert len(log()) == 3  # named once, though three objects met them
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_many_bad_images_end_the_run(folder, log, workers):
+    data = folder({f"{number}.jpg": b"" for number in range(12)} | {f"{n}_good.jpg": jpeg(PICTURE) for n in range(30)})
+    stream = data.training_batches(**OPTIONS, workers=workers).stream()
+    with pytest.raises(DataError) as caught:
+        for _ in range(20):
+            next(stream)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "train: 11 of 44 images are not whole, the first are " in message
+    assert message.endswith("accepted are up to 10 (bad_share=0.01)")
+    assert all(name.endswith(".jpg") for name in message.split("first are ")[1].split(";")[0].split(", "))
+
+
+def test_too_many_bad_test_images_end_the_test(folder, log):
+    data = folder({}, {f"{number}.jpg": b"" for number in range(12)})
+    with pytest.raises(DataError, match=r"test: 1[12] of 14 images are not whole"):
+        list(data.test_batches(batch_size=14, size=32))
+    assert sum(weights.sum() for _, _, weights in data.test_batches(batch_size=14, size=32, bad_share=0.9)) == 2
+
+
+def test_nothing_but_bad_images_is_refused(log):
+    for count in (1, 3, 50):
+        side = Side(Album([b""] * count), np.arange(count), "album")
+        with pytest.raises(DataError, match="album: "):
+            StreamTrainingBatches(side=side, **OPTIONS, bad_share=1.0).batch(0, 0)
+        with pytest.raises(DataError, match="album: "):
+            list(StreamTestBatches(side=side, batch_size=4, size=8, threads=0, bad_share=1.0))
+
+
+def test_a_file_that_vanishes_is_a_bad_image(folder, log):
+    data = folder({"vanishing.jpg": jpeg(PICTURE)})
+    vanishing = next(record.name for record in data.train.source.read([0, 1, 2]) if "vanishing" in record.name)
+    os.remove(vanishing)
+    data.training_batches(**OPTIONS).batch(0, 0)
+    assert log() == [f"{vanishing} is not a whole image, and is passed over"]

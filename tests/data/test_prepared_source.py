@@ -1,0 +1,141 @@
+"""Sets of tensorflow-datasets as streams: by name, without TensorFlow, and what is said where they are not there."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
+
+from keras_resnet.data import DataError, load
+from keras_resnet.data.streams import load_stream
+from pictures import jpeg, photograph
+
+
+def _write_imagenet(root, labels=(0, 999, 7)) -> None:
+    """Writes a prepared imagenet2012 of six training and three validation photographs, of all sizes."""
+    folder = root / "imagenet2012" / "5.1.0"
+    folder.mkdir(parents=True)
+    splits = []
+    for split, shown in (("train", (1, 2, 3, 4, 5, 6)), ("validation", labels)):
+        path = folder / f"imagenet2012-{split}.array_record-00000-of-00001"
+        writer = ArrayRecordWriter(str(path), "group_size:1")
+        for number, label in enumerate(shown):
+            example = tf_example_pb2.Example()
+            feature = example.features.feature
+            feature["image"].bytes_list.value.append(jpeg(photograph(number, 60 + number, 90)))
+            feature["label"].int64_list.value.append(label)
+            feature["file_name"].bytes_list.value.append(f"{split}_{number}.JPEG".encode())
+            writer.write(example.SerializeToString())
+        writer.close()
+        template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+        splits.append({"filepathTemplate": template, "name": split, "numBytes": "1", "shardLengths": [str(len(shown))]})
+    info = {"fileFormat": "array_record", "name": "imagenet2012", "splits": splits, "version": "5.1.0"}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+
+
+def test_imagenet_is_a_name(tmp_path):
+    _write_imagenet(tmp_path)
+    data = load("imagenet2012", tmp_path)
+    assert (data.classes, data.train_count, data.test_count) == (1000, 6, 3)
+    assert data.class_names[:2] == ("n01440764", "n01443537")
+    ((_, labels, weights),) = data.test_batches(batch_size=4, size=32)
+    assert (labels.tolist(), weights.tolist()) == ([0, 999, 7, 0], [1, 1, 1, 0])
+    names = [record.name for record in data.train.source.read([5, 0])]
+    assert names == ["imagenet2012 train record 5 (train_5.JPEG)", "imagenet2012 train record 0 (train_0.JPEG)"]
+
+
+def test_prepared_sets_are_streamed_where_tensorflow_is_absent(tmp_path, run_alone):
+    _write_imagenet(tmp_path)
+    program = f"""
+from keras_resnet.data import load
+stream = load("imagenet2012", {str(tmp_path)!r}).training_batches(batch_size=6, seed=0, size=32).stream()
+print(sorted(next(stream)[1].tolist()), sorted({{"keras", "tensorflow", "torch"}} & set(sys.modules)))
+stream.close()
+"""
+    assert run_alone(program) == "[1, 2, 3, 4, 5, 6] []"
+
+
+def test_worker_processes_open_the_set_themselves(tmp_path):
+    _write_imagenet(tmp_path)
+    data = load("imagenet2012", tmp_path)
+    ours, theirs = (data.training_batches(batch_size=3, seed=0, size=32, workers=n).stream() for n in (0, 1))
+    for _ in range(3):
+        for mine, other in zip(next(ours), next(theirs), strict=True):
+            np.testing.assert_array_equal(mine, other)
+    ours.close(), theirs.close()
+
+
+def test_a_stream_of_cifar10_has_what_the_arrays_have(small_cifar10):
+    data_dir, written = small_cifar10
+    data = load_stream("cifar10", data_dir)
+    assert data.class_names == tuple("0123456789")  # no names were written
+    ((images, labels, _),) = data.test_batches(batch_size=6, size=32, resize=32)
+    np.testing.assert_array_equal(images, written["test"][0])
+    np.testing.assert_array_equal(labels, written["test"][1])
+
+
+def test_a_damaged_shard_is_a_set_of_bad_images(small_cifar10):
+    """What of it can be read is."""
+    data_dir, written = small_cifar10
+    path = data_dir / "cifar10" / "3.0.2" / "cifar10-train.array_record-00001-of-00002"
+    contents = bytearray(path.read_bytes())
+    contents[1000:1010] = bytes(10)
+    path.write_bytes(contents)
+    records = load_stream("cifar10", data_dir).train.source.read(range(12))
+    whole = [number for number, record in enumerate(records) if record.data]
+    assert set(range(7)) <= set(whole) and 7 not in whole
+    assert [records[number].label for number in whole] == written["train"][1][whole].tolist()
+
+
+def test_a_split_without_labels_is_refused(tmp_path):
+    _write_imagenet(tmp_path, labels=(-1, -1, -1))
+    with pytest.raises(DataError, match=r"imagenet2012 validation record 0 .*: label -1; accepted are 0 to 999"):
+        list(load("imagenet2012", tmp_path).test_batches(batch_size=3, size=32))
+
+
+@pytest.fixture
+def never_prepare(monkeypatch):
+    """Fails a test in which a set is prepared."""
+
+    def prepare(*args, **kwargs):
+        raise AssertionError("download_and_prepare was called")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("imagnet2012", "imagenet2012"), ("food_101", "food101"), ("mnst", "mnist"), ("cifar-10", "cifar10")],
+)
+def test_a_mistyped_name_is_told_the_nearest_and_downloads_nothing(tmp_path, never_prepare, name, nearest):
+    with pytest.raises(DataError) as caught:
+        load(name, tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"unknown data set {name!r}: accepted are 'digits', 'cifar10', 'cifar100', 'folder:PATH'")
+    assert message.endswith(f"did you mean {nearest!r}?")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["huggingface:mnist", "", "a b", "../cifar10"])
+def test_what_is_no_name_is_refused(tmp_path, never_prepare, name, capfd):
+    with pytest.raises(DataError, match=r"^unknown data set"):
+        load(name, tmp_path)
+    assert capfd.readouterr().out == ""
+
+
+def test_imagenet_that_is_not_there_says_how_to_prepare_it(tmp_path, never_prepare):
+    with pytest.raises(DataError) as caught:
+        load("imagenet2012", tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{tmp_path / 'imagenet2012' / '5.1.0'}: no prepared imagenet2012 here")
+    for part in ("ILSVRC2012_img_train.tar", "https://image-net.org", f"{tmp_path / 'downloads' / 'manual'}"):
+        assert part in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_set_of_anything_else_is_refused(tmp_path, never_prepare):
+    with pytest.raises(DataError, match=r"^imdb_reviews: a set of the features \['label', 'text'\]; accepted are sets"):
+        load("imdb_reviews", tmp_path)

@@ -1,0 +1,171 @@
+"""Batches of a stream: the same from any number of hands, every image once, shared, resumed."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from keras_resnet.data import DataError, StreamTestBatches, StreamTrainingBatches, load
+from keras_resnet.data.stream_batches import Side
+from pictures import Album, jpeg, photograph
+
+ALBUM = Album([jpeg(photograph(number, 40 + number, 60)) for number in range(20)])
+
+
+def _side(album: Album = ALBUM) -> Side:
+    return Side(album, np.arange(len(album)), "album")
+
+
+def _training(album: Album = ALBUM, **options) -> StreamTrainingBatches:
+    options = {"batch_size": 6, "seed": 5, "size": 24, "scales": (26, 48), "threads": 0} | options
+    return StreamTrainingBatches(side=_side(album), **options)
+
+
+def _testing(album: Album = ALBUM, **options) -> StreamTestBatches:
+    options = {"batch_size": 6, "size": 24, "threads": 0} | options
+    return StreamTestBatches(side=_side(album), **options)
+
+
+def _same(ours, theirs) -> None:
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_batches_are_what_a_network_takes():
+    images, labels = _training().batch(0, 0)
+    assert (images.shape, images.dtype) == ((6, 24, 24, 3), np.uint8)
+    assert (labels.shape, labels.dtype) == ((6,), np.int32)
+
+
+def test_an_epoch_has_every_image_at_most_once():
+    batches = _training()
+    assert len(batches) == 3
+    left_over = set()
+    for epoch in range(4):
+        labels = np.concatenate([batches.batch(epoch, index)[1] for index in range(3)])
+        assert len(set(labels.tolist())) == 18
+        left_over.add(frozenset(range(20)) - frozenset(labels.tolist()))
+    assert len(left_over) > 1
+
+
+def test_fewer_images_than_a_batch_are_one_batch():
+    batches = _training(batch_size=128)
+    assert len(batches) == 1
+    assert sorted(batches.batch(0, 0)[1]) == list(range(20))
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_there_are_no_other_batches(index):
+    with pytest.raises(IndexError, match=f"batch {index} of an epoch of 3"):
+        _training().batch(0, index)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3, None])
+@pytest.mark.parametrize(("epoch", "index"), [(0, 0), (1, 2)])
+def test_a_stream_may_begin_anywhere_with_any_threads(threads, epoch, index):
+    batches = _training(threads=threads, color="pca")
+    stream = batches.stream(epoch, index)
+    for step in range(3 * epoch + index, 3 * epoch + index + 5):
+        _same(next(stream), batches.batch(step // 3, step % 3))
+    stream.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_change_nothing(photographs, workers):
+    data = load(f"folder:{photographs}")
+    options = {"batch_size": 8, "seed": 3, "size": 32, "crop": "aspect_ratio", "color": "pca"}
+    made = data.training_batches(**options, workers=workers).stream(0, 2)
+    expected = data.training_batches(**options, threads=0).stream(0, 2)
+    for ours, theirs in itertools.islice(zip(made, expected, strict=True), 5):
+        _same(ours, theirs)
+    made.close()
+    if workers == 2:
+        for ours, theirs in zip(
+            data.test_batches(batch_size=4, size=32, workers=2),
+            data.test_batches(batch_size=4, size=32, threads=0),
+            strict=True,
+        ):
+            _same(ours, theirs)
+
+
+@pytest.mark.parametrize("crop", ["scale", "aspect_ratio"])
+@pytest.mark.parametrize("batch_size", [6, 128])
+def test_the_parts_of_all_processes_make_the_batch_of_one(crop, batch_size):
+    whole = _training(crop=crop, color="pca", batch_size=batch_size)
+    parts = [_training(crop=crop, color="pca", batch_size=batch_size, shard=(n, 2)) for n in range(2)]
+    for index in range(len(whole)):
+        shared = [part.batch(1, index) for part in parts]
+        _same(whole.batch(1, index), [np.concatenate(arrays) for arrays in zip(*shared, strict=True)])
+    whole = list(_testing(batch_size=8))
+    shared = zip(*(_testing(batch_size=8, shard=(n, 4)) for n in range(4)), strict=True)
+    for ours, theirs in zip(whole, shared, strict=True):
+        _same(ours, [np.concatenate(arrays) for arrays in zip(*theirs, strict=True)])
+
+
+def test_seed_epoch_and_index_each_change_the_draw():
+    """One image, so that the order is no matter."""
+    album = Album([jpeg(photograph(0, 60, 80))] * 8)
+    made = {
+        _training(album, batch_size=4, seed=seed).batch(epoch, index)[0].tobytes()
+        for seed in range(2)
+        for epoch in range(3)
+        for index in range(2)
+    }
+    assert len(made) == 2 * 3 * 2
+
+
+def test_half_of_the_views_are_mirrored_and_nothing_else_changes():
+    album = Album([jpeg(photograph(0, 40, 40))] * 500)
+    plain = _training(album, batch_size=500, flip=False).batch(0, 0)[0]
+    flipped = _training(album, batch_size=500).batch(0, 0)[0]
+    same = (flipped == plain).all(axis=(1, 2, 3))
+    assert (flipped[~same] == plain[~same, :, ::-1]).all()
+    assert abs(same.mean() - 0.5) < 0.075  # 3.4 deviations
+    coloured = _training(album, batch_size=500, color="pca").batch(0, 0)[0].astype(int)
+    offsets = np.median(coloured - flipped, axis=(1, 2))
+    np.testing.assert_array_equal(coloured, np.clip(flipped + offsets[:, None, None], 0, 255))
+    assert len(np.unique(offsets, axis=0)) > 50
+
+
+@pytest.mark.parametrize("batch_size", [1, 6, 10, 20, 128])
+def test_every_test_image_once(batch_size):
+    batches = _testing(batch_size=batch_size)
+    for _ in range(2):
+        made = list(batches)
+        assert len(made) == len(batches) == -(-20 // batch_size)
+        assert {images.shape for images, _, _ in made} == {(batch_size, 24, 24, 3)}
+        labels, weights = (np.concatenate([batch[n] for batch in made]) for n in (1, 2))
+        assert (labels.dtype, weights.dtype) == (np.int32, np.float32)
+        assert labels[weights == 1].tolist() == list(range(20))
+        assert (weights[20:] == 0).all() and weights.sum() == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 6, "shard": (0, 4)}, "batch_size=6 for 4 processes: accepted are multiples of 4"),
+        ({"shard": (2, 2)}, r"shard=\(2, 2\)"),
+        ({"size": 0}, "size=0"),
+        ({"crop": "random"}, "crop='random': accepted are 'scale' and 'aspect_ratio'"),
+        ({"color": "all"}, "color='all'"),
+        ({"scales": (20, 48)}, r"scales=\(20, 48\): .* from size=24 up"),
+        ({"scales": (48, 26)}, r"scales=\(48, 26\)"),
+        ({"crop": "aspect_ratio", "area": (0.0, 1.0)}, r"area=\(0.0, 1.0\)"),
+        ({"bad_share": 2}, "bad_share=2"),
+    ],
+)
+def test_what_makes_no_batches_is_refused(options, message):
+    with pytest.raises(DataError, match=message):
+        _training(**options)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"size": 0}, {"resize": 20}, {"shard": (-1, 2)}])
+def test_what_makes_no_test_batches_is_refused(options):
+    with pytest.raises(DataError):
+        _testing(**options)
+
+
+def test_threads_below_none_are_refused():
+    with pytest.raises(DataError, match="workers=-1"):
+        next(_training(workers=-1).stream())

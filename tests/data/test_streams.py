@@ -1,0 +1,151 @@
+"""Data sets of photographs on disk: what a folder must look like, its mean, and the split to choose by."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet.data import DataError, ImageStream, StreamTestBatches, load
+from pictures import jpeg, photograph
+
+
+@pytest.fixture(scope="module")
+def data(photographs) -> ImageStream:
+    return load(f"folder:{photographs}")
+
+
+def _labels(side) -> dict[str, int]:
+    return {record.name: record.label for record in side.records(np.arange(len(side)))}
+
+
+def test_a_folder_of_photographs(data, photographs):
+    assert data.name == f"folder:{photographs}"
+    assert (data.class_names, data.classes) == (("ant", "bee", "cat"), 3)
+    assert (data.train_count, data.test_count) == (27, 15)
+    assert [data.image_shape(size) for size in (None, 32)] == [(224, 224, 3), (32, 32, 3)]
+    for side, folder in ((data.train, "train"), (data.test, "val")):
+        expected = {
+            str(path): ("ant", "bee", "cat").index(path.parent.name) for path in (photographs / folder).glob("*/*")
+        }
+        assert _labels(side) == expected
+
+
+def test_views_have_224_pixels_by_default(data):
+    assert data.training_batches(batch_size=2, seed=0).batch(0, 0)[0].shape == (2, 224, 224, 3)
+    images, _, _ = next(iter(data.test_batches(batch_size=2)))
+    assert images.shape == (2, 224, 224, 3)
+
+
+def test_a_test_view_is_the_centre_of_its_photograph(data, photographs):
+    images, _, _ = next(iter(data.test_batches(batch_size=15, size=28, resize=32)))
+    for image, path in zip(images, sorted((photographs / "val").glob("*/*")), strict=True):
+        picture = Image.open(path)
+        scale = 32 / min(picture.size)
+        small = picture.resize([round(side * scale) for side in picture.size], Image.BOX)
+        left, top = ((side - 28) // 2 for side in small.size)
+        difference = image.astype(int) - np.asarray(small.crop((left, top, left + 28, top + 28)))
+        assert np.abs(difference).mean() < 8  # a pixel of the photograph is a third of a view's
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "test"])
+def test_names_of_the_test_folder_and_files_that_are_no_images(tmp_path, name):
+    for side in ("train", name):
+        for number in range(2):
+            (tmp_path / side / "Ünder score").mkdir(parents=True, exist_ok=True)
+            (tmp_path / side / "Ünder score" / f"é {number}.JPEG").write_bytes(jpeg(photograph(number, 40, 40)))
+        (tmp_path / side / "Ünder score" / "notes.txt").touch()
+        (tmp_path / side / "Ünder score" / ".hidden.jpg").touch()
+        (tmp_path / side / ".cache").mkdir()
+    data = load(f"folder:{tmp_path}")
+    assert (data.class_names, data.train_count, data.test_count) == (("Ünder score",), 2, 2)
+    assert sum(weights.sum() for _, _, weights in data.test_batches(batch_size=2, size=16)) == 2
+
+
+def _write(root, *files: str) -> None:
+    for file in files:
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((), "{}: no folder 'train' in it; accepted is a folder of images a class in PATH/train"),
+        (("train/a/1.jpg",), "{}: no folder of test images in it, accepted are 'val', 'validation', 'test'"),
+        (("train/1.jpg", "val/a/1.jpg"), "{}/train: no class folders in it"),
+        (("train/a/1.jpg", "val/1.jpg"), "{}/val: no class folders in it"),
+        (("train/a/1.jpg", "train/b/1.txt", "val/a/1.jpg", "val/b/1.jpg"), "{}/train/b: no image in this class folder"),
+        (
+            ("train/a/1.jpg", *(f"val/{name}/1.jpg" for name in "bcdef")),
+            "{}: the class folders of train and val differ; only in train: 'a'; only in val: 'b', 'c', 'd' and 2 more",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path, files, message):
+    _write(tmp_path, *files)
+    with pytest.raises(DataError, match="^" + re.escape(message.format(tmp_path))) as caught:
+        load(f"folder:{tmp_path}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'absent'}: no such folder; accepted is "):
+        load(f"folder:{tmp_path / 'absent'}")
+
+
+def test_means_are_of_the_training_photographs(data):
+    views = np.concatenate([i for i, _, _ in StreamTestBatches(side=data.train, batch_size=9, size=16)])
+    np.testing.assert_allclose(data.mean("pixel", 16), views.mean(axis=0))
+    np.testing.assert_allclose(data.mean("channel", 16), views.mean(axis=(0, 1, 2)))
+    assert data.mean("pixel", 16).shape == (16, 16, 3)
+    assert data.mean("channel", 16) == pytest.approx(load(data.name).mean("channel", 16), abs=0)
+    with pytest.raises(DataError, match=r"'all'.*accepted are 'pixel' and 'channel'"):
+        data.mean("all")
+
+
+def test_the_mean_is_of_a_sample_spread_evenly_over_the_set(data, monkeypatch):
+    from keras_resnet.data import streams
+
+    monkeypatch.setattr(streams, "MEAN_OF", 3)
+    views = [i for i, _, _ in StreamTestBatches(side=data.train, batch_size=1, size=16)]
+    expected = np.mean([views[0], views[13], views[26]], axis=(0, 1))
+    np.testing.assert_allclose(load(data.name).mean("pixel", 16), expected)
+
+
+def test_hold_out_moves_training_images_to_the_test_side(data):
+    split, again, other = (data.hold_out(7, seed=seed) for seed in (3, 3, 4))
+    assert (split.train_count, split.test_count, split.class_names) == (20, 7, data.class_names)
+    assert _labels(split.train) | _labels(split.test) == _labels(data.train)
+    assert _labels(split.test) == _labels(again.test) != _labels(other.test)
+    labels = np.concatenate([y[w > 0] for _, y, w in split.test_batches(batch_size=4, size=16)])
+    assert sorted(labels) == sorted(_labels(split.test).values())
+
+
+@pytest.mark.parametrize("count", [-1, 0, 27])
+def test_hold_out_refuses_what_it_cannot_do(data, count):
+    with pytest.raises(DataError, match=rf"count={count}.*1 to 26.*27 training images"):
+        data.hold_out(count, seed=0)
+
+
+def test_photographs_of_imagenette(shared):
+    """Real photographs: the sides of ../shared, and the mean colour that ImageNet is known for."""
+    data = load(f"folder:{shared / 'data' / 'imagenette_mini'}")
+    assert (data.classes, data.train_count, data.test_count) == (10, 1000, 400)
+    np.testing.assert_allclose(data.mean("channel", 64) / 255, [0.485, 0.456, 0.406], atol=0.04)
+
+
+def test_streaming_needs_no_framework(photographs, run_alone):
+    """TensorFlow, Keras and Torch stay out. JAX does not: grain imports it where it is installed."""
+    program = f"""
+if __name__ == "__main__":
+    from keras_resnet.data import load
+    data = load("folder:{photographs}")
+    data.mean("channel", 32)
+    stream = data.training_batches(batch_size=4, seed=0, size=32).stream()
+    next(stream), stream.close(), list(data.test_batches(batch_size=4, size=32))
+    print(sorted({{"keras", "tensorflow", "torch", "tensorflow_datasets"}} & set(sys.modules)))
+"""
+    assert run_alone(program) == "[]"
+    assert run_alone("import sys\n" + program, tensorflow=True) == "[]"
