@@ -3,8 +3,8 @@
     python tests/all_backends.py [BACKEND ...]
 
 Each backend gets a process of its own. The room `data` knows no Keras, so its tests run once, at the beginning;
-`tests/across` compares the backends, so it runs once, at the end, and only where all of them are asked for. Fails if a test fails, if a backend runs none, or if a test is skipped although
-../shared is there.
+`tests/across` compares the backends, so it runs once, at the end, and only where all of them are asked for. Fails if a
+test fails, if a backend runs none, or if a test is skipped although ../shared is there.
 """
 
 from __future__ import annotations
