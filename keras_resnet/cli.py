@@ -17,6 +17,7 @@ from .analysis.summary import describe, table
 from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
 from .options import Parser, add_options, given, positive
+from .training.machine import Machine
 from .training.recipe import RECIPES, Recipe, recipe_for
 from .version import __version__
 
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if not _on_purpose(error):
             raise
-        print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        if backend.chief():
+            print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nkeras-resnet: stopped", file=sys.stderr)
@@ -106,6 +108,7 @@ def _parser() -> Parser:
     backend_option(train)
     add_options(train.add_argument_group("the recipe"), Recipe)
     add_options(train.add_argument_group(network), Spec, defaults=False)
+    add_options(train.add_argument_group("the machine, on which the result does not depend"), Machine)
 
     evaluate = command(
         "evaluate",
@@ -146,6 +149,7 @@ def _summary(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    machine = Machine(**given(arguments, Machine))
     recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
     out = Path(arguments.out or f"runs/{recipe.dataset}-{recipe.model}")
     backend.settle(arguments.backend)
@@ -156,8 +160,10 @@ def _train(arguments: argparse.Namespace) -> int:
     try:
         # Keras tells its progress on stdout, which is the summary's alone if a program reads it.
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
-            summary = train(recipe, out, say=lambda line: print(line, file=sys.stderr, flush=True))
+            summary = train(recipe, out, lambda line: print(line, file=sys.stderr, flush=True), machine)
     except DivergedError as error:
+        if not backend.chief():
+            return 1
         kept = RunFolder(out).newest_first()
         print(
             f"keras-resnet: training diverged: {error}. "
@@ -169,6 +175,8 @@ def _train(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nkeras-resnet: stopped. The same command goes on from the last whole epoch in {out}.", file=sys.stderr)
         return 130
+    if not backend.chief():
+        return 0
     split = "validation" if "validation_error" in summary else "test"
     if arguments.json:
         print(json.dumps(summary, indent=2))

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..backend.devices import Devices
 from .folder import RunFolder
 from .recipe import Recipe
 
@@ -92,11 +93,14 @@ class Bookkeeper(keras.callbacks.Callback):
         rate: the run's controller of the learning rate, whose state is kept.
         history: the rows of the epochs before.
         split: what the run is tested on, "test" or "validation".
+        devices: what the run trains on.
     """
 
-    def __init__(self, folder: RunFolder, rate: LearningRate, history: list[dict[str, Any]], split: str) -> None:
+    def __init__(
+        self, folder: RunFolder, rate: LearningRate, history: list[dict[str, Any]], split: str, devices: Devices
+    ) -> None:
         super().__init__()
-        self.folder, self.rate, self.history, self.split = folder, rate, history, split
+        self.folder, self.rate, self.history, self.split, self.devices = folder, rate, history, split, devices
         self._trained = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -117,7 +121,8 @@ class Bookkeeper(keras.callbacks.Callback):
                 "seconds": round((self._trained or time.perf_counter()) - self._begun, 3),
             }
         )
-        self.folder.write_checkpoint(self.model, self.history, {"warming": self.rate.warming})
+        with self.devices.for_saving(self.model):
+            self.folder.write_checkpoint(self.model, self.history, {"warming": self.rate.warming})
         self.folder.write_history(self.history, last=epoch + 1 == self.params["epochs"])
 
 
