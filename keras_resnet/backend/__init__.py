@@ -49,19 +49,23 @@ def settle(choice: str | None = None) -> str:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keeps from the terminal what TensorFlow's libraries write whatever their log level is, while it is imported.
+    """Keeps from the terminal what the engines' libraries write whatever their log level is.
 
-    Keras imports TensorFlow on every backend, to seed and to save, where it is installed.
+    TensorFlow's while it is imported, which Keras does on every backend, to seed and to save, where it is installed;
+    and those that connect JAX's processes, on stdout.
     """
+    sys.stdout.flush()
     sys.stderr.flush()
-    terminal = os.dup(2)
+    terminals = [os.dup(stream) for stream in (1, 2)]
     with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
     try:
         yield
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        for stream, terminal in zip((1, 2), terminals, strict=True):
+            os.dup2(terminal, stream)
+            os.close(terminal)
 
 
 def _installed(module: str) -> bool:

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from jax.experimental import multihost_utils
 
+from . import quietly
 from .devices import Devices, chosen, refuse_torchrun
 
 TEXT = 1000  # bytes of what a process can say
@@ -102,6 +103,9 @@ class DataParallel(Devices):
         super().__init__(jax.process_count(), jax.process_index(), len(devices))
         names = [f"{device.platform}:{device.id}" for device in devices]
         self._distribution = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+        if self.processes > 1:
+            with quietly():
+                self.gather("")
 
     def scope(self) -> AbstractContextManager[Any]:
         return self._distribution.scope()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -70,10 +70,7 @@ class Mirrored(Devices):
 
     def prepare(self, model: Any) -> None:
         if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-            raise ValueError(
-                "TensorFlow cannot scale the loss of mixed_float16 on several devices. Choose --devices 1, "
-                "--precision mixed_bfloat16, or another --backend."
-            )
+            model.optimizer.apply = _with_equal_gradients(model.optimizer.apply)
         _synchronize(model, True)
 
     def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
@@ -88,6 +85,20 @@ class Mirrored(Devices):
             yield
         finally:
             _synchronize(model, True)
+
+
+def _with_equal_gradients(apply: Callable[..., None]) -> Callable[..., None]:
+    """The `apply` of an optimizer that scales the loss, which takes the first device's gradients for everyone's.
+
+    If those are finite and another's are not, it would apply them.
+    """
+
+    def apply_equal(grads: Sequence[Any], trainable_variables: Any = None) -> None:
+        there = [grad for grad in grads if grad is not None]
+        means = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, there))
+        apply([None if grad is None else next(means) for grad in grads], trainable_variables)
+
+    return apply_equal
 
 
 def _synchronize(model: Any, synchronized: bool) -> None:

@@ -69,9 +69,9 @@ class Processes(Devices):
         for variable in (*model.variables, *model.optimizer.variables):
             dist.broadcast(variable.value.detach(), src=0)
         for variable in model.non_trainable_variables:
-            if "seed_generator" in variable.path:  # two numbers: a seed, and a count of what was drawn
-                seed, drawn = variable.value.tolist()
-                variable.assign([(seed + self.process * 0x9E3779B9) % 2**32, drawn])
+            if "seed_generator" in variable.path and not self.chief:
+                seed, drawn = variable.value.tolist()  # of which the second counts, and the sum seeds
+                variable.assign([(seed + self.process * 0x9E3779B9) % 2**31, drawn])
         model.optimizer.apply = _with_average_gradients(model.optimizer.apply)
         model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
         _swap(model, keras.layers.BatchNormalization, GlobalBatchNormalization)
