@@ -20,6 +20,7 @@ from . import quietly
 from .devices import Devices, chosen, refuse_torchrun
 
 TEXT = 1000  # bytes of what a process can say
+PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
 
 
 def accelerators() -> list[str]:
@@ -84,7 +85,7 @@ def _join() -> None:
         "process_id": int(here["KERAS_DISTRIBUTION_PROCESS_ID"]) if "KERAS_DISTRIBUTION_PROCESS_ID" in here else None,
     }
     try:
-        jax.distributed.initialize(**process)
+        jax.distributed.initialize(**process, shutdown_timeout_seconds=PATIENCE)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"JAX could not join the other processes: {error} Its launcher, or KERAS_DISTRIBUTION_JOB_ADDRESSES, "
