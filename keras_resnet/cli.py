@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if not _on_purpose(error):
             raise
-        if backend.chief():
-            print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        # Of several processes each says it: launchers end all when one ends, perhaps before the chief has spoken.
+        print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         print("\nkeras-resnet: stopped", file=sys.stderr)
@@ -162,8 +162,6 @@ def _train(arguments: argparse.Namespace) -> int:
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
             summary = train(recipe, out, lambda line: print(line, file=sys.stderr, flush=True), machine)
     except DivergedError as error:
-        if not backend.chief():
-            return 1
         kept = RunFolder(out).newest_first()
         print(
             f"keras-resnet: training diverged: {error}. "

@@ -94,7 +94,7 @@ def devices(count: int | None = None) -> Devices:
 
 
 def chief() -> bool:
-    """Whether this process is the one of its run that speaks: of one that trains alone, true."""
+    """Whether this process is the one of its run that writes and tells of progress and results; alone, it is."""
     return _chief
 
 

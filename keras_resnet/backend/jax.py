@@ -68,8 +68,12 @@ def launched() -> bool:
         or ({"SLURM_STEP_NODELIST", "SLURM_PROCID"} <= here.keys() and int(here.get("SLURM_NTASKS", 1)) > 1)
         or int(here.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
         or ("JOB_COMPLETION_INDEX" in here and importlib.util.find_spec("kubernetes") is not None)
-        or (importlib.util.find_spec("libtpu") is not None and any(Path("/dev").glob("accel*")))
+        or (importlib.util.find_spec("libtpu") is not None and any(_tpu_chips()))
     )
+
+
+def _tpu_chips() -> list[Path]:
+    return [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
 
 
 def _join() -> None:

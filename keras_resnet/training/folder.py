@@ -81,7 +81,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Makes the folder and holds it for this process; a process that is killed holds nothing.
+        """Makes the folder and holds it for this process, if it writes; a process that is killed holds nothing.
 
         Raises:
             ValueError: another process holds it.
