@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if not _on_purpose(error):
             raise
-        print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        # Of several processes each says it: launchers end all when one ends, perhaps before the chief has spoken.
+        print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         print("\nkeras-resnet: stopped", file=sys.stderr)
@@ -109,7 +110,7 @@ def _parser() -> Parser:
     backend_option(train)
     add_options(train.add_argument_group("the recipe"), Recipe)
     add_options(train.add_argument_group(network), Spec, defaults=False)
-    add_options(train.add_argument_group("this machine, on which the result does not depend"), Machine)
+    add_options(train.add_argument_group("the machine, on which the result does not depend"), Machine)
 
     evaluate = command(
         "evaluate",
@@ -150,8 +151,8 @@ def _summary(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
     machine = Machine(**given(arguments, Machine))
+    recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
     out = Path(arguments.out or f"runs/{recipe.dataset}-{recipe.model}")
     backend.settle(arguments.backend)
     from .training.callbacks import DivergedError
@@ -178,6 +179,8 @@ def _train(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nkeras-resnet: stopped. The same command goes on from the last checkpoint in {out}.", file=sys.stderr)
         return 130
+    if not backend.chief():
+        return 0
     split = "validation" if "validation_error" in summary else "test"
     if arguments.json:
         print(json.dumps(summary, indent=2))

@@ -94,6 +94,8 @@ def mistake(command):
         ("train digits --recipe papers", ("'papers'", "paper, modern", "near: paper")),
         ("train digits --recipe nothing.json", ("'nothing.json'", "No such file")),
         ("train digits --validation 97", ("97", "1 to 96")),
+        ("train digits --devices 0", ("`devices`", "at least 1", "0")),
+        ("train digits --devices 99", ("99", "devices")),
         ("train digits --backend mxnet", ("'mxnet'", "tensorflow, jax, torch")),
         ("train cifar10 --data-dir nowhere", ("nowhere", "no such folder")),
         ("evaluate nothing.keras digits", ("'nothing.keras'", "Give a `.keras` file or the folder of a finished run")),

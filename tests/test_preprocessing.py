@@ -28,6 +28,16 @@ def test_every_pixel_has_a_mean_of_its_own(images):
     np.testing.assert_allclose(out.mean(axis=0), 0, atol=1e-4)
 
 
+def test_a_channel_has_one_mean_whatever_the_size_and_it_travels_too(images, tmp_path):
+    mean = images.mean(axis=(0, 1, 2))
+    image = keras.Input((None, None, 3))
+    keras.Model(image, subtract_mean(image, mean)).save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    for size in (slice(None), slice(1, 3)):
+        out = np.asarray(model.predict(images[:, size], verbose=0))
+        np.testing.assert_allclose(out, images[:, size] - mean, atol=1e-4)
+
+
 def test_the_mean_travels_with_the_saved_model(images, tmp_path):
     mean = images.mean(axis=0)
     normalising(mean).save(tmp_path / "model.keras")
@@ -50,7 +60,7 @@ def test_half_precision_does_not_reach_it(images, policy):
     np.testing.assert_allclose(out, images - mean, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(3,), (1, 1, 3), (4, 5, 3), (1, *SHAPE)])
+@pytest.mark.parametrize("shape", [(4,), (1, 1, 3), (4, 5, 3), (1, *SHAPE)])
 def test_a_mean_of_another_shape_is_refused(shape):
     with pytest.raises(ValueError) as caught:
         normalising(np.zeros(shape))

@@ -205,14 +205,25 @@ class ArrayTestBatches:
         """Batches in one pass."""
         return -(-len(self.images) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns batch `index`, from 0: images, labels and weights.
+
+        Raises:
+            IndexError: If there is no such batch.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
         part = share_of(self.batch_size, self.shard)
-        for first in range(0, len(self) * self.batch_size, self.batch_size):
-            rows = slice(first + part.start, first + part.stop)
-            images, labels = self.images[rows], self.labels[rows]
-            weights = np.ones(len(images), np.float32)
-            lacking = part.stop - part.start - len(images)
-            yield tuple(_padded(array, lacking) for array in (images, labels, weights))
+        first = index * self.batch_size
+        rows = slice(first + part.start, first + part.stop)
+        images, labels = self.images[rows], self.labels[rows]
+        weights = np.ones(len(images), np.float32)
+        lacking = part.stop - part.start - len(images)
+        return _padded(images, lacking), _padded(labels, lacking), _padded(weights, lacking)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for index in range(len(self)):
+            yield self.batch(index)
 
 
 def _padded(array: np.ndarray, lacking: int) -> np.ndarray:

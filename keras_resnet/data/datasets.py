@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -94,6 +95,17 @@ class Dataset:
         if kind not in ("pixel", "channel"):
             raise DataError(f"mean({kind!r}) of {self.name}: accepted are 'pixel' and 'channel'")
         return self.mean_image if kind == "pixel" else self.mean_image.mean(axis=(0, 1))
+
+    def defaults(self, size: int | None = None, test_size: int | None = None) -> dict[str, Any]:
+        """What training does where nothing else is said: the mean, and the augmentation that there is.
+
+        Raises:
+            DataError: If the images have another size than these.
+        """
+        self.image_shape(size)
+        self.image_shape(test_size)
+        row = DATASETS[self.name]
+        return {"mean": "pixel", "pad": row.pad, "flip": row.flip, "cutout": 0}
 
     def training_batches(
         self,

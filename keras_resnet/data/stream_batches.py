@@ -213,6 +213,19 @@ class StreamTestBatches:
         """Batches in one pass."""
         return -(-len(self.side) // self.batch_size)
 
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns batch `index`, from 0: images, labels and weights.
+
+        Raises:
+            IndexError: If there is no such batch.
+            DataError: If too many images are bad.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        *batch, bad = self._make(index)
+        self.bad.note(bad)
+        return tuple(batch)
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for images, labels, weights, bad in ahead(self._make, 0, len(self), workers=self.workers, threads=self.threads):
             self.bad.note(bad)

@@ -9,9 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..backend.devices import Devices
 from .folder import Progress, RunFolder
 from .interruption import StoppedError, StopRequest
 from .learning_rate import LearningRate
+
+AGREE_EVERY = 20  # steps behind which several processes ask one another whether to save or to stop
 
 
 class DivergedError(RuntimeError):
@@ -65,6 +68,7 @@ class Bookkeeper(keras.callbacks.Callback):
         progress: how far the run is; it is kept up to date.
         rate: the run's controller of the learning rate, whose state is kept.
         sound: says whether what there is may be kept.
+        devices: what the run trains on.
         epochs: of the whole run.
         save_every: minutes between checkpoints within an epoch.
         stop: whether the run has been asked to stop.
@@ -76,33 +80,37 @@ class Bookkeeper(keras.callbacks.Callback):
         progress: Progress,
         rate: LearningRate,
         sound: StopAtNaN,
+        devices: Devices,
         *,
         epochs: int,
         save_every: float,
         stop: StopRequest,
     ) -> None:
         super().__init__()
-        self.folder, self.progress, self.rate, self.sound = folder, progress, rate, sound
+        self.folder, self.progress, self.rate, self.sound, self.devices = folder, progress, rate, sound, devices
         self.epochs, self.save_every, self.stop = epochs, save_every, stop
         self.split = sound.split
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.progress.step:  # in its midst; Keras has just set the metrics to zero
-            for variable, value in zip(self.model.metrics_variables, self.progress.metrics, strict=True):
+            metrics = self.devices.own_part(self.progress.metrics)
+            for variable, value in zip(self.model.metrics_variables, metrics, strict=True):
                 variable.assign(value)
         self._first_step = self.progress.step
         self._saved = time.monotonic()
         self._begun, self._trained = time.perf_counter() - self.progress.seconds, None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        due = self.stop.asked or time.monotonic() - self._saved > 60 * self.save_every
-        if due and batch + 1 < self.params["steps"]:  # behind the last step, the epoch's own checkpoint follows
-            self.sound.check(logs, f"step {self._first_step + batch + 1} of epoch {len(self.progress.history) + 1}")
-            self.progress.step = self._first_step + batch + 1
-            self.progress.seconds = time.perf_counter() - self._begun
-            metrics = self.model.metrics_variables
-            self.progress.metrics = [keras.ops.convert_to_numpy(variable).tolist() for variable in metrics]
-            self._write()
+        step = self._first_step + batch + 1
+        at_the_end = batch + 1 == self.params["steps"]  # behind which the epoch's own checkpoint follows
+        if at_the_end or (self.devices.processes > 1 and step % AGREE_EVERY):
+            return
+        if wish := self._wish(due=time.monotonic() - self._saved > 60 * self.save_every):
+            self.sound.check(logs, f"step {step} of epoch {len(self.progress.history) + 1}")
+            self.progress.step, self.progress.seconds = step, time.perf_counter() - self._begun
+            own = [keras.ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
+            self.progress.metrics = self.devices.sum_of_parts(own)
+            self._write(stop=wish)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._trained = time.perf_counter()
@@ -121,15 +129,21 @@ class Bookkeeper(keras.callbacks.Callback):
         )
         self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
         last = epoch + 1 == self.epochs
-        self._write(last)
+        self._write(stop=None if last else self._wish(due=False))
         self.folder.write_history(self.progress.history, last=last)
 
-    def _write(self, last: bool = False) -> None:
+    def _wish(self, due: bool) -> str | None:
+        """What any of the processes wants: "a checkpoint", or a stop, by the name of its signal."""
+        wishes = self.devices.gather(self.stop.asked or ("a checkpoint" if due else ""))
+        return max(wishes, key=lambda wish: (bool(wish), wish != "a checkpoint")) or None
+
+    def _write(self, stop: str | None) -> None:
         self.progress.state = self.rate.state
-        self.folder.write_checkpoint(self.model, self.progress)
+        with self.devices.for_saving(self.model):
+            self.folder.write_checkpoint(self.model, self.progress)
         self._saved = time.monotonic()
-        if self.stop.asked and not last:
-            raise StoppedError(f"{self.stop.asked} came, and the run is saved behind {self.progress}")
+        if stop not in (None, "a checkpoint"):
+            raise StoppedError(f"{stop} came, and the run is saved behind {self.progress}")
 
 
 def percent_error(accuracy: Any) -> float:

@@ -8,7 +8,8 @@
     checkpoints/   the last two, each one file: weights, optimizer, history, state; `epoch_0003_step_000120.keras` was
                    written in the midst of the fourth epoch
 
-Every file is written whole or not at all, and one process at a time writes here.
+Every file is written whole or not at all, and one process at a time writes here: of a run of several processes the
+chief. The others read, so that all must see the same folder.
 """
 
 from __future__ import annotations
@@ -64,10 +65,12 @@ class RunFolder:
 
     Args:
         path: the folder; it is made when something is written.
+        writes: whether this process writes; what another one is told to write, it passes over.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, writes: bool = True) -> None:
         self.path = Path(path)
+        self.writes = writes
         self.recipe, self.history, self.curves, self.model, self.summary = (
             self.path / name for name in ("recipe.json", "history.csv", "curves.png", "model.keras", "summary.json")
         )
@@ -103,11 +106,14 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Makes the folder and holds it for this process; a process that is killed holds nothing.
+        """Makes the folder and holds it for this process, if it writes; a process that is killed holds nothing.
 
         Raises:
             ValueError: another process holds it.
         """
+        if not self.writes:
+            yield
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path / ".lock")
         try:
@@ -124,6 +130,8 @@ class RunFolder:
     def begin(self, recipe: Recipe) -> None:
         """Writes the recipe down."""
         self._recipe = as_json(recipe)
+        if not self.writes:
+            return
         saving.write_json(self.recipe, self._recipe)
         for folder in (self.path, self.checkpoints):
             saving.remove_partial(folder)
@@ -134,6 +142,8 @@ class RunFolder:
 
     def write_checkpoint(self, model: keras.Model, progress: Progress) -> None:
         """Keeps everything that the run needs to go on from here."""
+        if not self.writes:
+            return
         seeds = [value.tolist() for value in _seed_states(model)]
         info = {"recipe": self._recipe, "seeds": seeds, **dataclasses.asdict(progress)}
         step = f"_step_{progress.step:06d}" if progress.step else ""
@@ -189,6 +199,8 @@ class RunFolder:
 
     def write_history(self, history: list[dict[str, Any]], *, last: bool = False) -> None:
         """Writes `history.csv`, and the picture of it at the last epoch or when the old one is a minute old."""
+        if not self.writes:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
         writer.writeheader()
@@ -198,6 +210,12 @@ class RunFolder:
             title = f"{self._recipe['model']} on {self._recipe['dataset']}"
             saving.write_atomically(self.curves, lambda path: draw_curves(history, path, title))
             self._drawn = time.monotonic()
+
+    def write_result(self, model: keras.Model, info: dict[str, Any], summary: dict[str, Any]) -> None:
+        """Writes the trained network, what is known of it, and the run's result."""
+        if self.writes:
+            saving.save(model, self.model, info)
+            saving.write_json(self.summary, summary)
 
     def newest_first(self) -> list[Path]:
         """The checkpoints."""

@@ -1,4 +1,4 @@
-"""`Machine`: what a machine decides about a run whose result does not depend on it."""
+"""`Machine`: what the machine decides of a run, and the result does not depend on."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from ..options import check_types
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What may differ from one start of a run to the next: the recipe says what comes out, this how it gets there.
+    """How a run uses the machine that it is on. No part of the recipe: a run may go on on another machine.
 
     Raises:
         ValueError: a value out of its range; the message names what was received and what is accepted.
     """
 
+    devices: int | None = option(None, "devices of this process to train on (else all accelerators, or one processor)")
+    workers: int = option(0, "photographs: processes that decode them (0: threads of this one)")
     save_every: float = option(15.0, "minutes between checkpoints within an epoch; there is one behind every epoch too")
 
     def __post_init__(self) -> None:
         check_types(Machine, vars(self))
+        if self.devices is not None and self.devices < 1:
+            raise ValueError(f"`devices` must be at least 1. Received: {self.devices!r}")
+        if self.workers < 0:
+            raise ValueError(f"`workers` must be at least 0. Received: {self.workers!r}")
         if not self.save_every > 0:
             raise ValueError(f"`save_every` must be above 0. Received: {self.save_every!r}")

@@ -6,8 +6,11 @@ from typing import Any
 
 import keras
 
+from .. import backend
+
 # The class that `keras.optimizers.SGD(...)` makes: torch has one of its own that updates all variables at once.
-_BackendSGD = type(keras.optimizers.SGD())
+# None is made in full: its variables would start JAX, which cannot join other processes any more then.
+_BackendSGD = type(keras.optimizers.SGD.__new__(keras.optimizers.SGD))
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
@@ -34,8 +37,9 @@ class SGD(_BackendSGD):
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
         """Updates the variables by their gradients."""
         variables = self._trainable_variables if trainable_variables is None else trainable_variables
+        decay = self.coupled_decay / backend.gradient_shares()  # as the gradient is, where devices add theirs up
         grads = [
-            grad + self.coupled_decay * keras.ops.convert_to_tensor(variable)
+            grad + decay * keras.ops.convert_to_tensor(variable)
             if grad is not None and (self.decayed == "all" or variable.name == "kernel")
             else grad
             for grad, variable in zip(grads, variables, strict=True)

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from .. import backend, saving
-from ..data import DATASETS, Dataset, TrainingBatches, load, steps_per_epoch
-from ..models.catalog import find
+from .. import backend
+from ..backend.devices import Devices
+from ..data import Dataset, ImageStream, load, steps_per_epoch
 from ..models.complexity import count
-from ..models.taps import taps
-from ..preprocessing import subtract_mean
+from .batch_norm import reestimate
 from .callbacks import Bookkeeper, StopAtNaN, percent_error
+from .compiled import build
+from .feed import Feed
 from .folder import Progress, RunFolder
 from .interruption import StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
-from .optimizer import SGD
 from .recipe import Recipe
-
-TEST_BATCH = 500
 
 
 def train(
@@ -32,122 +32,116 @@ def train(
 ) -> dict[str, Any]:
     """Trains a network and leaves a run folder; goes on where an earlier call with the same folder stopped.
 
+    Of a run of several processes each makes this call; the chief alone writes and says something.
+
     Args:
         recipe: what to train, on what and how.
-        out: the run's folder, see `keras_resnet.training.folder`.
+        out: the run's folder, see `keras_resnet.training.folder`; the same one for all processes.
         say: what is told to the user, a line at a time; Keras's progress bar goes to the standard output.
-        machine: what this machine decides; None for the defaults.
+        machine: what this machine decides, such as the number of devices; None for the defaults.
 
     Returns:
         What `summary.json` holds: the error of the LAST epoch among it.
 
     Raises:
         ValueError: a folder that holds another run or that another process trains in, data that is not there, a
-            network that does not fit the data.
+            network that does not fit the data, devices that are not there or do not divide a batch.
         DivergedError: the loss became NaN; the last good checkpoint is kept.
         StoppedError: a signal asked the run to stop; it is saved at the step it was at.
     """
-    folder = RunFolder(out)
-    data = load(recipe.dataset, recipe.data_dir)
+    machine = machine or Machine()
+    devices = backend.devices(machine.devices)
+    folder = RunFolder(out, writes=devices.chief)
+    say = say if devices.chief else lambda line: None
+    data = devices.in_turn(lambda: load(recipe.dataset, recipe.data_dir))
     split = "test"
-    if recipe.validation:
-        data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
-    row = DATASETS[recipe.dataset]
-    steps = steps_per_epoch(len(data.x_train), recipe.batch_size)
-    recipe = recipe.resolve(steps, {"mean": "pixel", "pad": row.pad, "flip": row.flip, "cutout": 0})
-    folder.check(recipe)
-    if (summary := folder.finished()) is not None:
+    with devices.agreed():
+        if recipe.validation:
+            data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
+        steps = steps_per_epoch(data.train_count, recipe.batch_size)
+        recipe = recipe.resolve(steps, data.defaults(recipe.size, recipe.test_size))
+        _check(recipe, data, devices)
+        folder.check(recipe)
+        summary = folder.finished()
+    if summary is not None:
         say(f"This run has ended already; what it left is in {folder.path}")
         return summary
 
     with backend.quietly():
         keras.utils.set_random_seed(recipe.seed)
-    model, trained = build(recipe, data)
-    with folder.held():
-        folder.check(recipe)  # again: another process may have begun in the meantime
-        folder.begin(recipe)
-        progress = folder.restore(trained, say)
+    with devices.scope(), contextlib.ExitStack() as until_the_end:
+        model, trained = build(recipe, data)
+        with devices.agreed():
+            until_the_end.enter_context(folder.held())
+            folder.check(recipe)  # again: another process may have begun in the meantime
+            folder.begin(recipe)
+        progress = resume(trained, folder, devices, say)
         if progress.history or progress.step:
             say(f"Going on behind {progress} of {recipe.epochs}.")
+        feed = Feed(recipe, data, devices, machine)
         with stop_request() as stop:
-            fit(recipe, data, trained, folder, progress, split, machine or Machine(), stop)
-        return finish(recipe, data, model, trained, folder, progress.history, split)
+            fit(feed, trained, folder, progress, split, stop)
+        return finish(feed, model, trained, folder, progress.history, split)
 
 
-def build(recipe: Recipe, data: Dataset) -> tuple[keras.Model, keras.Model]:
-    """The network of a recipe behind the normalisation of its data.
+def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices) -> None:
+    """Finds what cannot work before the work begins.
 
-    Returns:
-        The model that takes raw images and gives probabilities, and the same model compiled for training: it ends in
-        the logits, whose cross-entropy is exact.
+    Raises:
+        ValueError: it cannot.
     """
-    image = keras.Input(data.image_shape(), name="image")
-    model = find(recipe.model)(
-        input_tensor=subtract_mean(image, data.mean_image),
-        classes=data.classes,
-        data_format="channels_last",
-        dtype=recipe.precision,
-        **recipe.network,
-    )
-    trained = keras.Model(model.input, taps(model)["logits"], name=model.name)
-    optimizer = SGD(
-        recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        coupled_decay=recipe.weight_decay,
-        decayed=recipe.decayed,
-        use_ema=recipe.ema > 0,
-        ema_momentum=recipe.ema,
-    )
-    if recipe.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    trained.compile(
-        optimizer,
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-    )
-    nothing = keras.ops.zeros((1, data.classes))
-    trained.compute_metrics(None, nothing, nothing)  # makes the metrics' variables, which a checkpoint may be read into
-    trained.reset_metrics()
-    return model, trained
+    devices.check_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
+    if recipe.accumulate > 1 and recipe.batch_size > data.train_count:
+        raise ValueError(
+            f"`accumulate` needs a whole batch of {recipe.batch_size} images. Received: {data.train_count} of them"
+        )
+    if recipe.mean == "pixel" and recipe.test_size != recipe.size:
+        raise ValueError(
+            f"A mean by pixel fits one size of images, and `test_size` is {recipe.test_size} beside `size` "
+            f"{recipe.size}. Choose --mean channel."
+        )
+    if recipe.reestimate and devices.replicas > 1:
+        raise ValueError(f"`reestimate` works on one device. Received: {devices.replicas} devices")
 
 
-def fit(
-    recipe: Recipe,
-    data: Dataset,
-    trained: keras.Model,
-    folder: RunFolder,
-    progress: Progress,
-    split: str,
-    machine: Machine,
-    stop: StopRequest,
-) -> None:
+def resume(trained: keras.Model, folder: RunFolder, devices: Devices, say: Callable[[str], None]) -> Progress:
+    """Takes the model of every process back to where the run stopped, and has them train as one.
+
+    Raises:
+        ValueError: no checkpoint fits, or not all processes see the same one.
+    """
+    with devices.agreed():
+        progress = folder.restore(trained, say)
+    seen = devices.gather(str(progress))
+    if len(set(seen)) > 1:
+        raise ValueError(
+            f"The processes see different checkpoints in {str(folder.path)!r}, behind {', '.join(seen)}. "
+            "Choose a folder with --out that all of them share."
+        )
+    devices.prepare(trained)
+    return progress
+
+
+def fit(feed: Feed, trained: keras.Model, folder: RunFolder, progress: Progress, split: str, stop: StopRequest) -> None:
     """The steps that are left, by `model.fit` and callbacks."""
-    batches = TrainingBatches(
-        images=data.x_train,
-        labels=_one_hot(data.y_train, data),
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        pad=recipe.pad,
-        flip=recipe.flip,
-        fill=data.mean_color,
-        cutout=recipe.cutout,
-    )
-    rate = LearningRate(recipe, len(batches), progress)
+    recipe, devices = feed.recipe, feed.devices
+    rate = LearningRate(recipe, feed.steps, progress)
     sound = StopAtNaN(split)
-    books = Bookkeeper(folder, progress, rate, sound, epochs=recipe.epochs, save_every=machine.save_every, stop=stop)
+    books = Bookkeeper(
+        folder, progress, rate, sound, devices, epochs=recipe.epochs, save_every=feed.machine.save_every, stop=stop
+    )
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     for first, last in _legs(progress, recipe.epochs):
         trained.fit(
-            batches.stream(first, progress.step),
-            steps_per_epoch=len(batches) - progress.step,
+            devices.feed(partial(feed.training, first, progress.step)),
+            steps_per_epoch=feed.steps - progress.step,
             initial_epoch=first,
             epochs=last,
-            validation_data=(data.x_test, _one_hot(data.y_test, data)),
-            validation_batch_size=TEST_BATCH,
+            validation_data=devices.feed_test(feed.tested),
+            validation_steps=len(feed.tested),
             callbacks=[rate, sound, books, *averages],
             shuffle=False,  # the batches come shuffled
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
         )
 
 
@@ -164,18 +158,8 @@ def _legs(progress: Progress, epochs: int) -> Iterator[tuple[int, int]]:
         yield first, epochs
 
 
-def _one_hot(labels: np.ndarray, data: Dataset) -> np.ndarray:
-    return np.eye(data.classes, dtype="float32")[labels]
-
-
-def _images_per_epoch(recipe: Recipe, data: Dataset) -> int:
-    total = len(data.x_train)
-    return min(total, steps_per_epoch(total, recipe.batch_size) * recipe.batch_size)
-
-
 def finish(
-    recipe: Recipe,
-    data: Dataset,
+    feed: Feed,
     model: keras.Model,
     trained: keras.Model,
     folder: RunFolder,
@@ -183,37 +167,53 @@ def finish(
     split: str,
 ) -> dict[str, Any]:
     """Tests the network of the last epoch and writes what is left to write."""
+    recipe, data, devices = feed.recipe, feed.data, feed.devices
     optimizer = getattr(trained.optimizer, "inner_optimizer", trained.optimizer)
     optimizer.take_averages(trained.trainable_variables)
-    result = trained.evaluate(
-        data.x_test, _one_hot(data.y_test, data), batch_size=TEST_BATCH, verbose=0, return_dict=True
-    )
-    cost = count(recipe.spec, data.classes, data.image_shape())
-    seconds = sum(row["seconds"] for row in history)
-    summary = {
-        "model": recipe.model,
-        "dataset": recipe.dataset,
-        "epochs": recipe.epochs,
-        f"{split}_error": percent_error(result["accuracy"]),
-        f"{split}_loss": float(result["loss"]),
-        f"{split}_images": len(data.x_test),
-        "train_error": history[-1]["train_error"],
-        "parameters": cost.parameters,
-        "macs": cost.macs,
-        "seconds": round(seconds, 1),
-        "images_per_second": round(recipe.epochs * _images_per_epoch(recipe, data) / seconds, 1),
-        "backend": keras.backend.backend(),
-        "device": backend.device(),
-        "versions": backend.versions(),
-        "seed": recipe.seed,
-    }
+    results = _test(feed, trained, split)
+    if recipe.reestimate:
+        results = {f"{name}_by_moving_averages": value for name, value in results.items()}
+        batches = itertools.islice(feed.training(recipe.epochs, 0), feed.steps)
+        reestimate(trained, (images for images, _ in batches), feed.steps)
+        results = {**_test(feed, trained, split), **results}
+    summary = _summary(feed, history, split, results)
     info = {
         "model": recipe.model,
         "dataset": recipe.dataset,
         "class_names": list(data.class_names),
         "input": "raw images, 0 to 255",
+        **({"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}),
         **{key: summary[key] for key in (f"{split}_error", "epochs", "versions", "seed")},
     }
-    saving.save(model, folder.model, info)
-    saving.write_json(folder.summary, summary)
+    with devices.agreed(), devices.for_saving(trained):
+        folder.write_result(model, info, summary)
     return summary
+
+
+def _test(feed: Feed, trained: keras.Model, split: str) -> dict[str, float]:
+    result = trained.evaluate(feed.devices.feed_test(feed.tested), steps=len(feed.tested), verbose=0, return_dict=True)
+    return {f"{split}_error": percent_error(result["accuracy"]), f"{split}_loss": float(result["loss"])}
+
+
+def _summary(feed: Feed, history: list[dict[str, Any]], split: str, results: dict[str, float]) -> dict[str, Any]:
+    recipe, data, devices = feed.recipe, feed.data, feed.devices
+    cost = count(recipe.spec, data.classes, data.image_shape(recipe.size))
+    seconds = sum(row["seconds"] for row in history)
+    return {
+        "model": recipe.model,
+        "dataset": recipe.dataset,
+        "epochs": recipe.epochs,
+        **results,
+        f"{split}_images": data.test_count,
+        "train_error": history[-1]["train_error"],
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "seconds": round(seconds, 1),
+        "images_per_second": round(recipe.epochs * feed.images_per_epoch / seconds, 1),
+        "backend": keras.backend.backend(),
+        "device": backend.device(),
+        "devices": devices.replicas,
+        "processes": devices.processes,
+        "versions": backend.versions(),
+        "seed": recipe.seed,
+    }

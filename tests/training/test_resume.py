@@ -149,7 +149,7 @@ def test_a_checkpoint_of_another_network_is_refused_even_if_every_shape_fits(tmp
     """These two orders have the same layers, so that Keras would load one into the other."""
     network = {**small_runs.STATEFUL["network"], "order": "relu_before_addition"}
     recipe = small_runs.small_recipe(**{**small_runs.STATEFUL, "network": network}).resolve(
-        3, {"pad": 1, "flip": False}
+        3, {"mean": "pixel", "pad": 1, "flip": False, "cutout": 0}
     )
     RunFolder(tmp_path).begin(recipe)
     shutil.copytree(small_runs.finished() / "checkpoints", tmp_path / "checkpoints")

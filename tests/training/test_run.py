@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import small_runs
-from keras_resnet.data import DATASETS
+from keras_resnet.data import DATASETS, TrainingBatches
 from keras_resnet.training import run
 from keras_resnet.training.callbacks import DivergedError, StopAtNaN
 from keras_resnet.training.run import train
@@ -112,11 +112,11 @@ def held_out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("validation")
     images, labels, *_ = small_runs.few_digits().read(None)
     row = replace(small_runs.few_digits(), read=lambda data_dir: (images, labels, Untouchable(), Untouchable()))
-    batches = Mock(wraps=run.TrainingBatches)
+    batches = Mock(wraps=TrainingBatches)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "digits", row)
-        patch.setattr(run, "TrainingBatches", batches)
-        patch.setattr(run, "TEST_BATCH", 20)  # does not divide 84
+        patch.setattr("keras_resnet.data.datasets.TrainingBatches", batches)
+        patch.setattr("keras_resnet.training.feed.TEST_BATCH", 20)  # does not divide 84
         summary = train(small_runs.small_recipe(validation=84, epochs=1), folder, say=lambda line: None)
     return HeldOut(folder, summary, images, labels, batches.call_args.kwargs["images"])
 

@@ -10,6 +10,9 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from types import ModuleType
+
+from .devices import Devices
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name: the module it needs
 
@@ -46,19 +49,23 @@ def settle(choice: str | None = None) -> str:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keeps from the terminal what TensorFlow's libraries write whatever their log level is, while it is imported.
+    """Keeps from the terminal what the engines' libraries write whatever their log level is.
 
-    Keras imports TensorFlow on every backend, to seed and to save, where it is installed.
+    TensorFlow's while it is imported, which Keras does on every backend, to seed and to save, where it is installed;
+    and those that connect JAX's processes, on stdout.
     """
+    sys.stdout.flush()
     sys.stderr.flush()
-    terminal = os.dup(2)
+    terminals = [os.dup(stream) for stream in (1, 2)]
     with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
     try:
         yield
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        for stream, terminal in zip((1, 2), terminals, strict=True):
+            os.dup2(terminal, stream)
+            os.close(terminal)
 
 
 def _installed(module: str) -> bool:
@@ -66,43 +73,57 @@ def _installed(module: str) -> bool:
 
 
 def device() -> str:
-    """The device that training runs on, in words."""
+    """The accelerators of this machine, in words, or its processor."""
+    names = _engine().accelerators()
+    return f"{len(names)} x {names[0]}" if names else f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+
+
+def devices(count: int | None = None) -> Devices:
+    """Where this process trains: on one device or many, alone or as one of the processes that a launcher has started.
+
+    Args:
+        count: devices of this process; None for every accelerator that it sees, and for one where it sees none.
+
+    Raises:
+        ValueError: fewer devices than that, or a launch that the backend cannot answer; the message names what can.
+    """
+    global _chief
+    found = _engine().devices(count)
+    _chief = found.chief
+    return found
+
+
+def chief() -> bool:
+    """Whether this process is the one of its run that writes and tells of progress and results; alone, it is."""
+    return _chief
+
+
+_chief = True
+
+
+def gradient_shares() -> int:
+    """The number of devices whose gradients the optimizer adds up after `apply`, each of them a share of the whole."""
+    return _engine().gradient_shares()
+
+
+def _engine() -> ModuleType:
+    """The module of this package that knows the backend that Keras runs on."""
     import keras
 
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        devices = tf.config.list_physical_devices("GPU")
-        names = [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
-    elif backend == "jax":
-        import jax
-
-        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
-    else:
-        import torch
-
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{len(names)} x {names[0]}" if names else f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+    return importlib.import_module(f".{keras.backend.backend()}", __name__)
 
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
     import keras
 
-    from .version import __version__
+    from ..version import __version__
 
     backend = keras.backend.backend()
     return {
         "keras_resnet": __version__,
         "keras": keras.__version__,
-        backend: importlib.metadata.version(BACKENDS[backend]) if backend != "tensorflow" else _tensorflow_version(),
+        backend: _engine().version(),
         "numpy": importlib.metadata.version("numpy"),
         "python": platform.python_version(),
     }
-
-
-def _tensorflow_version() -> str:
-    import tensorflow as tf  # its distribution has several names
-
-    return tf.__version__

@@ -1,0 +1,132 @@
+"""JAX: `keras.distribution.DataParallel` on the devices of one process or of several."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax.experimental import multihost_utils
+
+from . import quietly
+from .devices import Devices, chosen, refuse_torchrun
+
+TEXT = 1000  # bytes of what a process can say
+PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
+
+
+def accelerators() -> list[str]:
+    """The names of this machine's accelerators."""
+    return [device.device_kind for device in jax.local_devices() if device.platform != "cpu"]
+
+
+def version() -> str:
+    """The engine's version."""
+    return importlib.metadata.version("jax")
+
+
+def gradient_shares() -> int:
+    """1: a gradient is that of the global batch."""
+    return 1
+
+
+def devices(count: int | None) -> Devices:
+    """See `keras_resnet.backend.devices`."""
+    refuse_torchrun("jax")
+    if launched() and not jax.distributed.is_initialized():
+        _join()
+    everywhere: dict[int, list[Any]] = {}
+    for device in jax.devices():
+        everywhere.setdefault(device.process_index, []).append(device)
+    fewest = min(len(found) for found in everywhere.values())
+    on_cpu = jax.devices()[0].platform == "cpu"
+    count = chosen(count, 0 if on_cpu else fewest, fewest)
+    if len(everywhere) == count == 1:
+        return Devices()
+    return DataParallel([device for process in sorted(everywhere) for device in everywhere[process][:count]])
+
+
+def launched() -> bool:
+    """Whether a launcher has started this process as one of several; by the environment alone.
+
+    It is asked for what `jax.distributed.initialize` would find, since that waits for the other processes: Keras's own
+    variables, JAX's, a step of Slurm or of Open MPI with several tasks, an indexed job of Kubernetes in whose image
+    the `kubernetes` package is, a TPU.
+    """
+    here = os.environ
+    return (
+        "JAX_COORDINATOR_ADDRESS" in here
+        or int(here.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1
+        or ({"SLURM_STEP_NODELIST", "SLURM_PROCID"} <= here.keys() and int(here.get("SLURM_NTASKS", 1)) > 1)
+        or int(here.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
+        or ("JOB_COMPLETION_INDEX" in here and importlib.util.find_spec("kubernetes") is not None)
+        or (importlib.util.find_spec("libtpu") is not None and any(_tpu_chips()))
+    )
+
+
+def _tpu_chips() -> list[Path]:
+    return [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
+
+
+def _join() -> None:
+    """Joins the other processes.
+
+    Raises:
+        ValueError: JAX cannot tell who and where they are, or does not reach them.
+    """
+    here = os.environ
+    process = {
+        "coordinator_address": here.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "").split(",")[0] or None,
+        "num_processes": int(here.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 0)) or None,
+        "process_id": int(here["KERAS_DISTRIBUTION_PROCESS_ID"]) if "KERAS_DISTRIBUTION_PROCESS_ID" in here else None,
+    }
+    try:
+        jax.distributed.initialize(**process, shutdown_timeout_seconds=PATIENCE)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"JAX could not join the other processes: {error} Its launcher, or KERAS_DISTRIBUTION_JOB_ADDRESSES, "
+            "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID must name them."
+        ) from error
+
+
+class DataParallel(Devices):
+    """Several devices, of this process or of several.
+
+    Args:
+        devices: those of all processes, as many of each, process by process.
+    """
+
+    def __init__(self, devices: list[Any]) -> None:
+        super().__init__(jax.process_count(), jax.process_index(), len(devices))
+        names = [f"{device.platform}:{device.id}" for device in devices]
+        self._distribution = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+        if self.processes > 1:
+            with quietly():
+                self.gather("")
+
+    def scope(self) -> AbstractContextManager[Any]:
+        return self._distribution.scope()
+
+    @contextlib.contextmanager
+    def for_saving(self, model: Any) -> Iterator[None]:
+        """Outside of the distribution: Keras makes variables of its own to save, for which all would have to wait."""
+        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(self._distribution)
+
+    def gather(self, text: str) -> list[str]:
+        said = np.zeros(TEXT, np.uint8)
+        encoded = text.encode()[:TEXT]
+        said[: len(encoded)] = np.frombuffer(encoded, np.uint8)
+        gathered = multihost_utils.process_allgather(said)
+        return [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in gathered.reshape(-1, TEXT)]

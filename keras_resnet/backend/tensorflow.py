@@ -1,0 +1,110 @@
+"""TensorFlow: `tf.distribute.MirroredStrategy` on the devices of one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from .devices import Devices, chosen, refuse_torchrun
+
+
+def accelerators() -> list[str]:
+    """The names of this machine's accelerators."""
+    devices = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
+
+
+def version() -> str:
+    """The engine's version; its distribution has several names."""
+    return tf.__version__
+
+
+def gradient_shares() -> int:
+    """Replicas, whose gradients MirroredStrategy adds up after `apply`; 1 outside of it."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def devices(count: int | None) -> Devices:
+    """See `keras_resnet.backend.devices`."""
+    refuse_torchrun("tensorflow")
+    if (workers := _workers()) > 1:
+        raise ValueError(
+            f"TF_CONFIG names {workers} workers, and Keras's fit() fails across machines on TensorFlow "
+            "(MultiWorkerMirroredStrategy). Use --backend jax, or --backend torch under torchrun."
+        )
+    gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+    count = chosen(count, len(gpus), len(cpus))
+    return Mirrored([device.name for device in (gpus or cpus)[:count]]) if count > 1 else Devices()
+
+
+def _workers() -> int:
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    except json.JSONDecodeError as error:
+        raise ValueError(f"TF_CONFIG is no JSON: {error}") from error
+    return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
+
+
+class Mirrored(Devices):
+    """Several devices of this machine, in one process.
+
+    Dropout draws the same masks on every device.
+
+    Args:
+        names: the devices.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(replicas=len(names))
+        self._strategy = tf.distribute.MirroredStrategy(names)
+
+    def scope(self) -> AbstractContextManager[Any]:
+        return self._strategy.scope()
+
+    def prepare(self, model: Any) -> None:
+        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+            model.optimizer.apply = _with_equal_gradients(model.optimizer.apply)
+        _synchronize(model, True)
+
+    def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
+        """A data set that begins anew: Keras looks at some batches beforehand, and would lose them of an iterator."""
+        shapes = [tf.TensorSpec(array.shape, array.dtype) for array in next(batches())]
+        return tf.data.Dataset.from_generator(batches, output_signature=tuple(shapes)).prefetch(tf.data.AUTOTUNE)
+
+    def feed_test(self, batches: Sequence[Any]) -> Any:
+        return self.feed(lambda: (batches[index] for index in range(len(batches))))
+
+    @contextlib.contextmanager
+    def for_saving(self, model: Any) -> Iterator[None]:
+        _synchronize(model, False)
+        try:
+            yield
+        finally:
+            _synchronize(model, True)
+
+
+def _with_equal_gradients(apply: Callable[..., None]) -> Callable[..., None]:
+    """The `apply` of an optimizer that scales the loss, which takes the first device's gradients for everyone's.
+
+    If those are finite and another's are not, it would apply them.
+    """
+
+    def apply_equal(grads: Sequence[Any], trainable_variables: Any = None) -> None:
+        there = [grad for grad in grads if grad is not None]
+        means = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, there))
+        apply([None if grad is None else next(means) for grad in grads], trainable_variables)
+
+    return apply_equal
+
+
+def _synchronize(model: Any, synchronized: bool) -> None:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = synchronized

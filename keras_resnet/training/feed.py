@@ -1,0 +1,56 @@
+"""What a run is trained and tested on, batch by batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..backend.devices import Devices
+from ..data import Dataset, ImageStream, steps_per_epoch
+from .machine import Machine
+from .recipe import AUGMENTATION, Recipe
+from .testing import ImagesToTest, one_hot
+
+TEST_BATCH = 500  # images in memory that are tested at once
+
+
+class Feed:
+    """The batches of a run.
+
+    Args:
+        recipe: a resolved recipe.
+        data: what it is trained and tested on.
+        devices: which each get an equal part of every batch.
+        machine: what this machine decides.
+
+    Attributes:
+        steps: of an epoch; where a batch goes through the network in parts, each of them is one.
+        images_per_epoch: images that are trained on in an epoch.
+        tested: what the run is tested on.
+    """
+
+    def __init__(self, recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machine: Machine) -> None:
+        self.recipe, self.data, self.devices, self.machine = recipe, data, devices, machine
+        batches = steps_per_epoch(data.train_count, recipe.batch_size)
+        self.steps = batches * recipe.accumulate
+        self.images_per_epoch = min(data.train_count, batches * recipe.batch_size)
+        self._workers = {"workers": machine.workers} if isinstance(data, ImageStream) else {}
+        largest = TEST_BATCH if isinstance(data, Dataset) else recipe.batch_size // recipe.accumulate
+        threads = 1 if isinstance(data, Dataset) else min(os.cpu_count() or 1, 16)
+        views = {"size": recipe.test_size, "resize": recipe.test_resize}
+        self.tested = ImagesToTest(data, devices, largest, threads=threads, **views)
+
+    def training(self, epoch: int, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """This process's part of every batch from a step of an epoch on, without end: images and one-hot labels."""
+        batches = self.data.training_batches(
+            batch_size=self.recipe.batch_size // self.recipe.accumulate,
+            seed=self.recipe.seed,
+            shard=(self.devices.process, self.devices.processes),
+            **{name: value for name in AUGMENTATION if (value := getattr(self.recipe, name)) is not None},
+            **self._workers,
+        )
+        for index, (images, labels) in enumerate(batches.stream(epoch, step), step):
+            if index % len(batches) < self.steps:  # the parts of whole batches
+                yield images, one_hot(labels, self.data.classes)

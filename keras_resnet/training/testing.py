@@ -1,0 +1,65 @@
+"""What a run is tested on, in batches that every device gets an equal part of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..backend.devices import Devices
+from ..data import Dataset, ImageStream
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class ImagesToTest(keras.utils.PyDataset):
+    """Batches of images, one-hot labels and weights: every test image once, or this process's share of them.
+
+    All batches have one size, which the devices divide; so the last is filled up with images of weight zero. The
+    weights of the others are such that the mean over all is 1: Keras's loss is the sum divided by the number of all
+    images, and so is the mean over those that count.
+
+    Args:
+        data: what is tested on.
+        devices: what the run trains on.
+        largest_batch: images of all processes to be tested at once.
+        threads: that make batches ahead.
+        **views: as the data's `test_batches` takes them.
+    """
+
+    def __init__(
+        self, data: Dataset | ImageStream, devices: Devices, largest_batch: int, *, threads: int = 1, **views: Any
+    ) -> None:
+        super().__init__(workers=threads)
+        size = _up(min(data.test_count, largest_batch), devices.replicas)
+        shard = devices.process, devices.processes
+        self._batches = data.test_batches(batch_size=size, shard=shard, **views)
+        self._weight = len(self._batches) * size / data.test_count
+        self._classes = data.classes
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        images, labels, weights = self._batches.batch(index)
+        return images, one_hot(labels, self._classes), (weights * self._weight).astype("float32")
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """(n,) integers as float32 (n, classes)."""
+    return np.eye(classes, dtype="float32")[labels]
+
+
+def _up(number: int, divisor: int) -> int:
+    """The next multiple."""
+    return -(-number // divisor) * divisor
+
+
+@keras.saving.register_keras_serializable("keras_resnet")
+class Accuracy(keras.metrics.CategoricalAccuracy):
+    """The share of right answers, exactly: an image counts once or, with a weight of zero, not at all."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        counted = None if sample_weight is None else keras.ops.cast(sample_weight > 0, "float32")
+        super().update_state(y_true, y_pred, counted)

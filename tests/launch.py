@@ -1,0 +1,107 @@
+"""Runs on many devices and in many processes, as launchers start them, on one machine's processor.
+
+Each is the command line in processes of its own, since devices are settled when an engine starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+
+# What a process does before the command: forced devices, few digits, and a copy of its weights in the end.
+PROGRAM = """
+import json, os, sys
+settings = json.loads(sys.argv.pop(1))
+from keras_resnet import backend
+if backend.settle() == "tensorflow" and settings["forced"]:
+    import tensorflow as tf
+    one, each = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(one, [each] * settings["forced"])
+import numpy as np
+import small_runs
+from keras_resnet.cli import main
+small_runs.take_few_digits()
+if settings["die_in"]:
+    small_runs.signal_in(*settings["die_in"])
+from keras_resnet.training import feed, run
+feed.TEST_BATCH = 20  # several batches, the last of which is not full
+finish = run.finish
+def keep_weights(feed, model, trained, *rest):
+    np.savez(settings["weights"], *trained.get_weights())
+    return finish(feed, model, trained, *rest)
+run.finish = keep_weights
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def environments(processes: int) -> list[dict[str, str]]:
+    """What the launcher of this backend tells its processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    if processes == 1:
+        return [{}]
+    if os.environ["KERAS_BACKEND"] == "torch":
+        shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+    shared = {
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}",
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": str(processes),
+    }
+    return [{**shared, "KERAS_DISTRIBUTION_PROCESS_ID": str(rank)} for rank in range(processes)]
+
+
+@contextlib.contextmanager
+def started(
+    *arguments: str,
+    processes: int = 1,
+    forced: int = 0,
+    weights: Path = Path("weights"),
+    die_in: tuple[int, int] | None = None,
+    more: dict[str, str] | None = None,
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Starts the command; in the end, none of its processes is left.
+
+    Args:
+        arguments: those of `keras-resnet`.
+        processes: how many.
+        forced: devices that the processor is taken for; 0 for what it is.
+        weights: where each process keeps its weights, with its number behind it.
+        die_in: the epoch and step in which each is killed.
+        more: further variables of the environment.
+    """
+    running = []
+    for rank, launcher in enumerate(environments(processes)):
+        settings = {"forced": forced, "die_in": die_in, "weights": f"{weights}{rank}.npz"}
+        environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", **launcher, **(more or {})}
+        if forced:
+            environment["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={forced}"
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, json.dumps(settings), *arguments],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def ended(running: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    """What each process has come to: its status, and what it wrote to stdout and stderr."""
+    written = [process.communicate(timeout=120) for process in running]
+    return [(process.returncode, *text) for process, text in zip(running, written, strict=True)]

@@ -1,0 +1,265 @@
+"""A run on many devices, or of many processes, comes to what it comes to on one device."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import launch
+import small_runs
+from keras_resnet import backend
+from keras_resnet.backend.devices import Devices
+from keras_resnet.data import DATASETS, Dataset
+from keras_resnet.training import feed, run
+from keras_resnet.training.testing import ImagesToTest
+
+RUNNING = keras.backend.backend()
+# All that a run has but dropout, of which each device draws its own.
+RECIPE = {
+    **small_runs.STATEFUL,
+    "network": small_runs.SMALL["network"],
+    "epochs": 3,
+    "weight_decay": 1e-2,  # so large that it shows if it is added once a device
+}
+TWO_DEVICES, TWO_PROCESSES = {"forced": 2}, {"processes": 2}
+LAYOUTS = {"tensorflow": [TWO_DEVICES], "jax": [TWO_DEVICES, TWO_PROCESSES], "torch": [TWO_PROCESSES]}[RUNNING]
+TOLERANCE = 1e-4  # relative, of a loss; measured: 1e-6
+
+
+@dataclass
+class Ran:
+    """A run in two parts: two devices or two processes."""
+
+    layout: dict[str, int]
+    command: list[str]
+    out: Path
+    written: list[tuple[int, str, str]]  # status, stdout and stderr, of each process
+    weights: list[dict[str, np.ndarray]]
+
+
+def in_parts(folder, layout, **changes):
+    """Trains with half of every batch on either of two devices."""
+    recipe = folder / "given.json"
+    recipe.write_text(json.dumps(RECIPE))
+    command = ["train", "--recipe", str(recipe), "--out", str(folder / "run"), "--json"]
+    command += ["--devices", "2"] if "forced" in layout else []
+    with launch.started(*command, weights=folder / "weights", **layout, **changes) as running:
+        written = launch.ended(running)
+    weights = [dict(np.load(path)) for path in sorted(folder.glob("weights*.npz"))]
+    return Ran(layout, command, folder / "run", written, weights)
+
+
+@pytest.fixture(scope="module", params=LAYOUTS, ids=lambda layout: "two " + "".join(layout))
+def ran(request, tmp_path_factory):
+    ran = in_parts(tmp_path_factory.mktemp("parts"), request.param)
+    assert [status for status, *_ in ran.written] == [0] * request.param.get("processes", 1), ran.written
+    return ran
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of the same run on one device."""
+    out = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "digits", small_runs.few_digits())
+        patch.setattr(feed, "TEST_BATCH", 20)
+        run.train(small_runs.small_recipe(**RECIPE), out, say=lambda line: None)
+    return out
+
+
+def test_the_curves_are_those_of_one_device(ran, alone):
+    images = {"train": 96, "test": small_runs.TESTED}
+    rows = small_runs.history(ran.out)
+    assert len(rows) == 3
+    for row, expected in zip(rows, small_runs.history(alone), strict=True):
+        assert row["learning_rate"] == expected["learning_rate"]  # the warm-up ended at the same step
+        for split, count in images.items():
+            assert float(row[f"{split}_loss"]) == pytest.approx(float(expected[f"{split}_loss"]), rel=TOLERANCE)
+            one_image = 100 / count
+            assert float(row[f"{split}_error"]) == pytest.approx(
+                float(expected[f"{split}_error"]), abs=1.01 * one_image
+            )
+
+
+def test_every_image_counts_once_in_the_error(ran):
+    """53 images in batches of 20 for 2 devices: some are tested twice, and counted once."""
+    for row in small_runs.history(ran.out):
+        for split, count in {"train": 96, "test": small_runs.TESTED}.items():
+            wrong = float(row[f"{split}_error"]) / 100 * count
+            assert wrong == pytest.approx(round(wrong), abs=1e-4)
+    summary = json.loads((ran.out / "summary.json").read_text())
+    _, _, images, labels = small_runs.few_digits().read(None)
+    scores = keras.saving.load_model(ran.out / "model.keras").predict(images.astype("float32"), verbose=0)
+    assert summary["test_error"] == pytest.approx(100 * np.mean(scores.argmax(axis=1) != labels), abs=1e-3)
+    assert summary["test_images"] == small_runs.TESTED
+
+
+def test_the_network_is_that_of_one_device_in_stock_layers(ran, alone):
+    found, expected = small_runs.arrays(ran.out / "model.keras"), small_runs.arrays(alone / "model.keras")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+    last = Path("checkpoints") / "epoch_0003.keras"
+    for name in ("model.keras", last):
+        found, expected = (layers(small_runs.config(folder / name)) for folder in (ran.out, alone))
+        assert found == expected
+
+
+def layers(config):
+    """A model's layers, without the numbers by which Keras tells objects apart."""
+    return json.loads(re.sub(r', "shared_object_id": \d+', "", config))["config"]["layers"]
+
+
+def test_every_process_has_the_same_weights(ran):
+    assert len(ran.weights) == ran.layout.get("processes", 1)
+    for weights in ran.weights[1:]:
+        assert weights.keys() == ran.weights[0].keys()
+        assert all(np.array_equal(weights[name], value) for name, value in ran.weights[0].items())
+
+
+def test_one_process_alone_writes_and_speaks(ran):
+    (_, stdout, stderr), *others = ran.written
+    summary = json.loads(stdout)
+    assert summary == json.loads((ran.out / "summary.json").read_text())
+    assert (summary["devices"], summary["processes"]) == (2, ran.layout.get("processes", 1))
+    assert all(line.startswith(("Epoch ", "3/3 ")) for line in stderr.splitlines()), stderr
+    assert [text for _, *text in others] == [["", ""]] * len(others)
+    names = ["epoch_0002.keras", "epoch_0003.keras", "history.csv", "curves.png", "model.keras", "recipe.json"]
+    assert sorted(path.name for path in ran.out.rglob("*") if path.is_file()) == sorted(
+        [".lock", *names, "summary.json"]
+    )
+    assert "devices" not in json.loads((ran.out / "recipe.json").read_text())
+
+
+def test_a_run_whose_processes_were_killed_goes_on_as_if_they_had_not_been(ran, tmp_path):
+    if ran.layout is not LAYOUTS[-1]:  # one way to lose them is enough
+        return
+    killed = in_parts(tmp_path, ran.layout, die_in=(2, 2))
+    assert {status for status, *_ in killed.written} <= {-9, 1}  # or it saw the other one go
+    assert [row["epoch"] for row in small_runs.history(killed.out)] == ["1"]
+    resumed = in_parts(tmp_path, ran.layout)
+    assert [status for status, *_ in resumed.written] == [0] * len(ran.written), resumed.written
+    assert resumed.written[0][2].startswith("Going on behind epoch 1 of 3.\n")
+    assert small_runs.results(resumed.out) == small_runs.results(ran.out)
+
+
+# What cannot be done
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused_with_what_would_do():
+    Devices(replicas=4).check_batch(32)
+    with pytest.raises(ValueError, match=r"batch of 30 images cannot be divided over 4 devices.* a multiple of 4"):
+        Devices(replicas=4).check_batch(30)
+
+
+def test_more_devices_than_there_are_are_refused():
+    with pytest.raises(ValueError, match="torchrun --nproc-per-node 99" if RUNNING == "torch" else "from 1 to the 1"):
+        backend.devices(99)
+
+
+def test_a_launch_that_this_backend_cannot_answer_names_what_can(monkeypatch):
+    if RUNNING == "tensorflow":
+        cluster = {"cluster": {"worker": ["10.0.0.1:1", "10.0.0.2:1"]}, "task": {"type": "worker", "index": 0}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+        with pytest.raises(ValueError, match=r"TF_CONFIG names 2 workers.* --backend jax, or --backend torch"):
+            backend.devices()
+        monkeypatch.delenv("TF_CONFIG")
+    if RUNNING != "torch":
+        monkeypatch.setenv("RANK", "0")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match=rf"torchrun starts .* is '{RUNNING}'. Add --backend torch"):
+            backend.devices()
+        monkeypatch.setenv("WORLD_SIZE", "1")
+    assert backend.devices().replicas == 1
+
+
+LAUNCHES = [
+    {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"},
+    {"JAX_COORDINATOR_ADDRESS": "10.0.0.1:1"},
+    {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
+    {"OMPI_COMM_WORLD_SIZE": "2"},
+]
+NO_LAUNCHES = [
+    {},
+    {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},  # every pod has it
+    {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2"},  # in an allocation, but not started by srun
+    {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "n1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"},
+]
+
+
+@pytest.mark.parametrize(
+    ("environment", "several"),
+    [(each, True) for each in LAUNCHES] + [(each, False) for each in NO_LAUNCHES]
+    if RUNNING == "jax"
+    else [({}, False)],
+)
+def test_the_environment_alone_tells_whether_there_are_other_processes(monkeypatch, environment, several):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if RUNNING == "jax":
+        from keras_resnet.backend.jax import launched
+
+        assert launched() == several
+    else:
+        assert backend.devices().processes == 1
+
+
+# What every process must do alike
+
+
+class OneOfTwo(Devices):
+    """One process of two, the other of which says what it is told to."""
+
+    def __init__(self, process, *others):
+        super().__init__(processes=2, process=process, replicas=2)
+        self.others, self.said = list(others), []
+
+    def gather(self, text):
+        self.said.append(text)
+        return [text, self.others.pop(0)][:: -1 if self.process else 1]
+
+
+def test_what_goes_wrong_in_one_process_is_raised_in_the_other():
+    failing, other = OneOfTwo(0, ""), OneOfTwo(1, "no such folder")
+    with pytest.raises(OSError, match="no such folder"), failing.agreed():
+        raise OSError("no such folder")
+    assert failing.said == ["no such folder"]
+    with pytest.raises(ValueError, match="no such folder"), other.agreed():
+        pass
+
+
+def test_the_chief_works_first():
+    done = []
+    assert OneOfTwo(0, "", "").in_turn(lambda: done.append("by the chief") or 1) == 1
+    with pytest.raises(ValueError, match="no such folder"):
+        OneOfTwo(1, "no such folder").in_turn(lambda: done.append("by the other"))
+    assert done == ["by the chief"]
+
+
+def test_processes_that_see_different_checkpoints_are_told_of_the_folder(tmp_path):
+    folder = run.RunFolder(tmp_path)
+    folder.restore = lambda model, say: run.Progress([{}, {}])
+    with pytest.raises(
+        ValueError, match=r"behind epoch 2, epoch 0\. Choose a folder with --out that all of them share"
+    ):
+        run.resume(None, folder, OneOfTwo(0, "", "epoch 0"), print)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(53, 20), (1, 20), (40, 20), (7, 500)])
+def test_shares_of_the_test_images_are_all_of_them_and_weigh_as_their_mean(count, batch):
+    data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(count)[:, None], np.arange(count), range(count))
+    shares = [ImagesToTest(data, Devices(2, process, 4), batch) for process in (0, 1)]
+    shares = [[share[index] for index in range(len(share))] for share in shares]
+    assert {2 * len(images) % 4 for share in shares for images, *_ in share} == {0}
+    parts = [list(zip(*share, strict=True)) for share in shares]
+    image, label, weight = (np.concatenate([*one, *other]) for one, other in zip(*parts, strict=True))
+    assert sorted(image[weight > 0].ravel()) == list(range(count))
+    assert (label[weight > 0].argmax(axis=1) == image[weight > 0].ravel()).all()
+    np.testing.assert_allclose(weight.mean(), 1, rtol=1e-6)
+    assert len(image) < count + max(4, min(batch, count + 4))
