@@ -18,9 +18,10 @@ from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
 from .options import Parser, add_options, given, positive
 from .training.machine import Machine
-from .training.recipe import RECIPES, Recipe, recipe_for
+from .training.recipe import STREAM_RECIPES, Recipe, recipe_for
 from .version import __version__
 
+DATASET = "digits, cifar10, cifar100, folder:PATH of class folders in train/ and val/, or one of tensorflow-datasets"
 TRY_AGAIN = 75  # EX_TEMPFAIL: what schedulers take for "start it again"
 PACKAGE = Path(__file__).resolve().parent
 
@@ -102,10 +103,10 @@ def _parser() -> Parser:
         "Trains a network; run again with the same folder, goes on where it stopped.",
         "train cifar10 --model resnet56 --shortcut A --out runs/resnet56",
     )
-    train.add_argument("dataset", nargs="?", help="digits, cifar10 or cifar100 [the one in --recipe's file]")
+    train.add_argument("dataset", nargs="?", help=f"{DATASET} [the one in --recipe's file]")
     train.add_argument("--out", metavar="FOLDER", help="the run's folder [runs/DATASET-MODEL]")
     train.add_argument(
-        "--recipe", default="paper", metavar="NAME", help=f"{', '.join(RECIPES)}, or a recipe.json [paper]"
+        "--recipe", default="paper", metavar="NAME", help=f"{', '.join(STREAM_RECIPES)}, or a recipe.json [paper]"
     )
     backend_option(train)
     add_options(train.add_argument_group("the recipe"), Recipe)
@@ -119,7 +120,7 @@ def _parser() -> Parser:
         "evaluate runs/cifar10-resnet20 cifar10",
     )
     evaluate.add_argument("model", help="a .keras file or a run folder")
-    evaluate.add_argument("dataset", help="digits, cifar10 or cifar100")
+    evaluate.add_argument("dataset", help=DATASET)
     evaluate.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
     evaluate.add_argument("--split", choices=("test", "train"), default="test", help="which images [test]")
     evaluate.add_argument("--batch-size", type=positive, default=500, metavar="N", help="images at a time [500]")
@@ -153,7 +154,8 @@ def _summary(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     machine = Machine(**given(arguments, Machine))
     recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
-    out = Path(arguments.out or f"runs/{recipe.dataset}-{recipe.model}")
+    data_name = Path(recipe.dataset.removeprefix("folder:")).resolve().name
+    out = Path(arguments.out or f"runs/{data_name}-{recipe.model}")
     backend.settle(arguments.backend)
     from .training.callbacks import DivergedError
     from .training.folder import RunFolder
@@ -186,6 +188,7 @@ def _train(arguments: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=2))
         return 0
     command = _as_called()
+    plain = "plainnet56" if recipe.spec.stem == "cifar" else "plainnet34"
     data = recipe.dataset + (f" --data-dir {recipe.data_dir}" if recipe.data_dir else "")
     print(
         f"\n{recipe.model} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
@@ -195,7 +198,7 @@ def _train(arguments: argparse.Namespace) -> int:
         f"          {out}/model.keras    the network; it takes raw images\n"
         f"Try       {command} evaluate {out} {data}\n"
         f"          {command} predict {out} IMAGE\n"
-        f"          {command} train {data} --model plainnet56 --epochs {summary['epochs']}    "
+        f"          {command} train {data} --model {plain} --epochs {summary['epochs']}    "
         "why depth failed without shortcuts"
     )
     return 0
@@ -215,15 +218,15 @@ def _model_file(argument: str) -> Path:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     backend.settle(arguments.backend)
-    from .data import load
+    from .data import ImageStream, load
     from .evaluation.single_view import evaluate
     from .saving import load as load_model
 
-    model, _ = load_model(_model_file(arguments.model))
+    model, info = load_model(_model_file(arguments.model))
     data = load(arguments.dataset, arguments.data_dir)
-    images, labels = (data.x_test, data.y_test) if arguments.split == "test" else (data.x_train, data.y_train)
-    verbose = int(sys.stderr.isatty() and not arguments.json)
-    result = evaluate(model, images, labels, batch_size=arguments.batch_size, verbose=verbose)
+    view = info.get("view", {}) if isinstance(data, ImageStream) else {}
+    batches = data.test_batches(batch_size=arguments.batch_size, split=arguments.split, **view)
+    result = evaluate(model, batches, verbose=int(sys.stderr.isatty() and not arguments.json))
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:
@@ -241,7 +244,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from .saving import load as load_model
 
     model, info = load_model(_model_file(arguments.model))
-    results = predict(model, arguments.source, info.get("class_names"), arguments.top)
+    results = predict(model, arguments.source, info.get("class_names"), arguments.top, info.get("view"))
     if arguments.json:
         print(json.dumps(results, indent=2))
     for result in results:

@@ -6,6 +6,7 @@ from .errors import DataError
 from .images import list_images, read_image, resize_to
 from .stream_batches import StreamTestBatches, StreamTrainingBatches
 from .streams import ImageStream
+from .views import read_center
 
 __all__ = [
     "DATASETS",
@@ -21,6 +22,7 @@ __all__ = [
     "list_images",
     "load",
     "pad_crop_flip",
+    "read_center",
     "read_image",
     "resize_to",
     "steps_per_epoch",

@@ -126,16 +126,23 @@ class Dataset:
         )
 
     def test_batches(
-        self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, resize: int | None = None
+        self,
+        *,
+        batch_size: int,
+        shard: Shard = (0, 1),
+        size: int | None = None,
+        resize: int | None = None,
+        split: str = "test",
     ) -> ArrayTestBatches:
-        """Batches that have every test image once, as it is.
+        """Batches that have every test image once, as it is; or with the split "train" every training image.
 
         Raises:
             DataError: If the images have another size than these.
         """
         self.image_shape(size)
         self.image_shape(resize)
-        return ArrayTestBatches(images=self.x_test, labels=self.y_test, batch_size=batch_size, shard=shard)
+        images, labels = (self.x_train, self.y_train) if split == "train" else (self.x_test, self.y_test)
+        return ArrayTestBatches(images=images, labels=labels, batch_size=batch_size, shard=shard)
 
     def hold_out(self, count: int, seed: int) -> "Dataset":
         """Moves a random `count` of the training images to the test side, in place of the test images.

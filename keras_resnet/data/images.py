@@ -32,14 +32,27 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         DataError: If the file is missing, is a folder, cannot be opened or is not a whole image.
     """
+    image = decode(read_bytes(path))
+    if image is None:
+        raise not_whole(path)
+    return image
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Reads a file.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-    image = decode(data)
-    if image is None:
-        raise DataError(f"{path}: not a whole image; accepted are {', '.join(EXTENSIONS)}")
-    return image
+
+
+def not_whole(path: str | os.PathLike[str]) -> DataError:
+    """What to raise of a file that does not decode."""
+    return DataError(f"{path}: not a whole image; accepted are {', '.join(EXTENSIONS)}")
 
 
 def resize_to(image: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:

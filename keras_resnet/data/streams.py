@@ -124,11 +124,15 @@ class ImageStream:
         return StreamTrainingBatches(side=self.train, batch_size=batch_size, seed=seed, shard=shard, **augmentation)
 
     def test_batches(
-        self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, **options: Any
+        self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, split: str = "test", **options: Any
     ) -> StreamTestBatches:
-        """Batches that have every test image once; the arguments are those of `StreamTestBatches`."""
+        """Batches that have every test image once, or with the split "train" every training image.
+
+        The other arguments are those of `StreamTestBatches`.
+        """
         size = SIZE if size is None else size
-        return StreamTestBatches(side=self.test, batch_size=batch_size, shard=shard, size=size, **options)
+        side = self.train if split == "train" else self.test
+        return StreamTestBatches(side=side, batch_size=batch_size, shard=shard, size=size, **options)
 
 
 def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:

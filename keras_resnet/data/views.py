@@ -5,12 +5,15 @@ stored, so that no pixel is resized that is not shown.
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from .decoding import Window, decode_window
 from .errors import DataError
+from .images import not_whole, read_bytes
 
 ATTEMPTS = 10  # of the scale and aspect-ratio crop, before it takes the centre
 DRAWS = 2 + 2 * ATTEMPTS  # numbers a window is made of
@@ -141,6 +144,21 @@ def draw_view(
     if any(color):
         cv2.add(out, (*color, 0), dst=out)
     return True
+
+
+def read_center(path: str | os.PathLike[str], *, size: int, resize: int) -> np.ndarray:
+    """Reads an image file as a test sees it: the centre square, with the shorter side resized.
+
+    Returns:
+        uint8 (size, size, 3), RGB.
+
+    Raises:
+        DataError: If the file cannot be read or is not a whole image.
+    """
+    out = np.empty((size, size, 3), np.uint8)
+    if not draw_view(out, read_bytes(path), partial(center_window, size=size, resize=resize), average=True):
+        raise not_whole(path)
+    return out
 
 
 def default_resize(size: int) -> int:

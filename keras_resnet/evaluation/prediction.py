@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..data import DataError, list_images, read_image, resize_to
+from ..data import DataError, list_images, read_center, read_image, resize_to
 from .single_view import shapes
 
 BATCH = 64
@@ -18,7 +18,11 @@ Images = Iterator[tuple[str, np.ndarray | DataError]]  # what each is called, an
 
 
 def predict(
-    model: keras.Model, source: str | Path, class_names: list[str] | None = None, top: int = 5
+    model: keras.Model,
+    source: str | Path,
+    class_names: list[str] | None = None,
+    top: int = 5,
+    view: dict[str, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Names the most probable classes of a picture, of every picture in a folder, or of every image in an array.
 
@@ -29,6 +33,8 @@ def predict(
             Pictures of another size are resized and cropped to the network's.
         class_names: a name a class; None for the classes' numbers.
         top: how many classes to name.
+        view: "size" and "resize" of the centre square that the model was tested on, which picture files are cut to;
+            None for the largest part in the middle that has the proportions of the network's images.
 
     Returns:
         A dict an image, in order: "image" (its path, or path[index]) and "classes", the most probable first, each with
@@ -43,7 +49,7 @@ def predict(
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {len(names)} class names")
     if not top >= 1:
         raise ValueError(f"`top` must be at least 1. Received: {top}")
-    return list(_results(model, _images(Path(source), shape), names, top))
+    return list(_results(model, _images(Path(source), shape, view), names, top))
 
 
 def _results(model: keras.Model, images: Images, names: list[str], top: int) -> Iterator[dict[str, Any]]:
@@ -57,19 +63,25 @@ def _results(model: keras.Model, images: Images, names: list[str], top: int) -> 
                 yield {"image": label, "classes": _named(next(rows), names, top)}
 
 
-def _images(source: Path, shape: tuple[int | None, int | None, int]) -> Images:
+def _images(source: Path, shape: tuple[int | None, int | None, int], view: dict[str, int] | None) -> Images:
     height, width, channels = shape
+
+    def read(path: Path) -> np.ndarray:
+        if view:
+            return read_center(path, **view)
+        return resize_to(read_image(path), height or 224, width or 224, channels)
+
     if source.suffix == ".npy":
         for index, image in enumerate(_array(source)):
             yield f"{source}[{index}]", resize_to(image, height or image.shape[0], width or image.shape[1], channels)
     elif source.is_dir():
         for path in list_images(source):
             try:
-                yield str(path), resize_to(read_image(path), height or 224, width or 224, channels)
+                yield str(path), read(path)
             except DataError as error:
                 yield str(path), error
     else:
-        yield str(source), resize_to(read_image(source), height or 224, width or 224, channels)
+        yield str(source), read(source)
 
 
 def _array(path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The papers' test on CIFAR: every image once, as it is."""
+"""The test of one view: CIFAR's images as they are, the centres of photographs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from tqdm import tqdm
+
+from ..data import ArrayTestBatches, StreamTestBatches
+
+Batches = ArrayTestBatches | StreamTestBatches
 
 
 def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]:
@@ -25,17 +30,14 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
     return tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
 
 
-def evaluate(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch_size: int = 500, verbose: int = 0
-) -> dict[str, Any]:
-    """Tests a network on images of its input size.
+def evaluate(model: keras.Model, batches: Batches, *, verbose: int = 0) -> dict[str, Any]:
+    """Tests a network on one view of every image.
 
     Args:
         model: takes raw images, gives a probability a class (or logits: only their order counts).
-        images: (n, height, width, channels), 0 to 255.
-        labels: (n,) integers.
-        batch_size: images at a time; the last batch may be smaller, and every image counts once.
-        verbose: 1 for Keras's progress bar.
+        batches: a data set's `test_batches`: images (n, height, width, channels) of 0 to 255, integer labels (n,) and
+            weights (n,), of which 0 stands for an image that does not count.
+        verbose: 1 for a progress bar.
 
     Returns:
         "images", "wrong" (top-1), "error" and "top5_error" in percent, "seconds".
@@ -44,22 +46,27 @@ def evaluate(
         ValueError: images or labels that do not fit the network.
     """
     shape, classes = shapes(model)
-    if any(want not in (None, have) for want, have in zip(shape, images.shape[1:], strict=True)):
-        raise ValueError(f"{model.name!r} takes images of {shape}. Received: {images.shape[1:]}")
-    if labels.max() >= classes:
-        raise ValueError(f"{model.name!r} knows {classes} classes; the labels go up to {labels.max()}.")
+    ranks = []
     begun = time.perf_counter()
-    scores = np.asarray(model.predict(images, batch_size=batch_size, verbose=verbose))
-    seconds = time.perf_counter() - begun
-    right = scores[np.arange(len(labels)), labels][:, None]
-    better = (scores > right).sum(axis=1)  # classes placed before the right one
-    # A tie, or a NaN, is not a hit: the right class must stand alone or come first.
-    tied = (scores == right).sum(axis=1) - 1
-    rank = np.where(np.isfinite(right[:, 0]), better + tied, classes)
+    for images, labels, weights in tqdm(batches, "Testing", len(batches), leave=False, disable=not verbose):
+        if any(want not in (None, have) for want, have in zip(shape, images.shape[1:], strict=True)):
+            raise ValueError(f"{model.name!r} takes images of {shape}. Received: {images.shape[1:]}")
+        if labels.max() >= classes:
+            raise ValueError(f"{model.name!r} knows {classes} classes; the labels go up to {labels.max()}.")
+        ranks.append(_ranks(np.asarray(model.predict_on_batch(images)), labels)[weights > 0])
+    rank = np.concatenate(ranks)
     return {
-        "images": len(labels),
+        "images": len(rank),
         "wrong": int((rank >= 1).sum()),
         "error": round(100 * float((rank >= 1).mean()), 4),
         "top5_error": round(100 * float((rank >= 5).mean()), 4),
-        "seconds": round(seconds, 2),
+        "seconds": round(time.perf_counter() - begun, 2),
     }
+
+
+def _ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The place of the right class, from 0. A tie, or a NaN, is not a hit: it must stand alone or come first."""
+    right = scores[np.arange(len(labels)), labels][:, None]
+    better = (scores > right).sum(axis=1)  # classes placed before the right one
+    tied = (scores == right).sum(axis=1) - 1
+    return np.where(np.isfinite(right[:, 0]), better + tied, scores.shape[1])

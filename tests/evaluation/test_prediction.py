@@ -93,6 +93,15 @@ def test_a_folder_loses_no_result_to_a_file_that_does_not_decode(pixels, images,
             agree(result, image)
 
 
+def test_a_photograph_is_seen_as_the_test_saw_it(pixels, images, tmp_path):
+    """Shorter side 4, centre 2x2: of 8x16 pixels, those that lie about the middle, averaged by 2x2."""
+    photo = np.zeros((8, 16, 3), np.uint8)
+    photo[2:6, 6:10] = images[0].repeat(2, axis=0).repeat(2, axis=1)
+    cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
+    (result,) = predict(pixels(end="softmax"), tmp_path / "photo.png", NAMES, view={"size": 2, "resize": 4})
+    agree(result, images[0])
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
 def test_an_array_of_many_images_in_its_order(pixels, images, tmp_path, dtype):
     path = tmp_path / "images.npy"

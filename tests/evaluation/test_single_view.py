@@ -6,9 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.evaluation.single_view import evaluate
+from keras_resnet.data import ArrayTestBatches
+from keras_resnet.evaluation import single_view
 
 CLASSES = 12  # of a 2x2 image in colour
+
+
+def evaluate(model, images, labels, batch_size=500):
+    return single_view.evaluate(model, ArrayTestBatches(images=images, labels=labels, batch_size=batch_size))
 
 
 def by_hand(images, labels):
