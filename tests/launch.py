@@ -29,9 +29,10 @@ import numpy as np
 import small_runs
 from keras_resnet.cli import main
 small_runs.take_few_digits()
-if settings["die_in"]:
-    small_runs.signal_in(*settings["die_in"])
-from keras_resnet.training import feed, run
+if settings["signal"]:
+    small_runs.signal_in(*settings["signal"])
+from keras_resnet.training import callbacks, feed, run
+callbacks.AGREE_EVERY = 1
 feed.TEST_BATCH = 20  # several batches, the last of which is not full
 finish = run.finish
 def keep_weights(feed, model, trained, *rest):
@@ -65,7 +66,7 @@ def started(
     processes: int = 1,
     forced: int = 0,
     weights: Path = Path("weights"),
-    die_in: tuple[int, int] | None = None,
+    signal: tuple[int, int, int] | None = None,
     more: dict[str, str] | None = None,
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Starts the command; in the end, none of its processes is left.
@@ -75,12 +76,16 @@ def started(
         processes: how many.
         forced: devices that the processor is taken for; 0 for what it is.
         weights: where each process keeps its weights, with its number behind it.
-        die_in: the epoch and step in which each is killed.
+        signal: the epoch and step in which one comes to the last of them, and its number.
         more: further variables of the environment.
     """
     running = []
     for rank, launcher in enumerate(environments(processes)):
-        settings = {"forced": forced, "die_in": die_in, "weights": f"{weights}{rank}.npz"}
+        settings = {
+            "forced": forced,
+            "signal": signal if rank == processes - 1 else None,
+            "weights": f"{weights}{rank}.npz",
+        }
         environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", **launcher, **(more or {})}
         if forced:
             environment["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={forced}"

@@ -73,13 +73,13 @@ class Devices:
         """What each process says, in their order; it also has all of them wait for one another."""
         return [text]
 
-    def sum_of_parts(self, metrics: list[float]) -> list[float]:
-        """What the metrics of all processes have added up; where each has the whole of them, that of this one."""
-        return metrics
+    def parts_of_metrics(self, own: list[float]) -> list[list[float]]:
+        """What the metrics' variables hold, in parts that add up to the whole: here each process has it all."""
+        return [own]
 
-    def own_part(self, metrics: list[float]) -> list[float]:
-        """What this process's metrics go on from, so that `sum_of_parts` gives these again."""
-        return metrics
+    def own_metrics(self, parts: list[list[float]]) -> list[float]:
+        """What the metrics' variables of this process go on from, of `parts_of_metrics` at any number of processes."""
+        return [sum(values) for values in zip(*parts, strict=True)]
 
     @contextlib.contextmanager
     def agreed(self) -> Iterator[None]:

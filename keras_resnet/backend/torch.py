@@ -90,12 +90,14 @@ class Processes(Devices):
         dist.all_gather_object(said, text, group=self._speech)
         return said
 
-    def sum_of_parts(self, metrics: list[float]) -> list[float]:
-        parts = [json.loads(said) for said in self.gather(json.dumps(metrics))]
-        return [sum(values) for values in zip(*parts, strict=True)]
+    def parts_of_metrics(self, own: list[float]) -> list[list[float]]:
+        return [json.loads(said) for said in self.gather(json.dumps(own))]
 
-    def own_part(self, metrics: list[float]) -> list[float]:
-        return metrics if self.chief else [0.0] * len(metrics)
+    def own_metrics(self, parts: list[list[float]]) -> list[float]:
+        if len(parts) == self.processes:
+            return parts[self.process]
+        whole = super().own_metrics(parts)
+        return whole if self.chief else [0.0] * len(whole)
 
 
 def _join() -> None:

@@ -93,8 +93,8 @@ class Bookkeeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.progress.step:  # in its midst; Keras has just set the metrics to zero
-            metrics = self.devices.own_part(self.progress.metrics)
-            for variable, value in zip(self.model.metrics_variables, metrics, strict=True):
+            sums = self.devices.own_metrics(self.progress.metrics)
+            for variable, value in zip(self.model.metrics_variables, sums, strict=True):
                 variable.assign(value)
         self._first_step = self.progress.step
         self._saved = time.monotonic()
@@ -109,7 +109,7 @@ class Bookkeeper(keras.callbacks.Callback):
             self.sound.check(logs, f"step {step} of epoch {len(self.progress.history) + 1}")
             self.progress.step, self.progress.seconds = step, time.perf_counter() - self._begun
             own = [keras.ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
-            self.progress.metrics = self.devices.sum_of_parts(own)
+            self.progress.metrics = self.devices.parts_of_metrics(own)
             self._write(stop=wish)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -46,14 +46,15 @@ class Progress:
         history: a row for each whole epoch.
         step: steps done in the epoch behind these.
         seconds: spent in these steps.
-        metrics: what the metrics of that epoch have added up in these steps, in Keras's order.
+        metrics: what the metrics of that epoch have added up in these steps, in Keras's order; one list, or of several
+            processes a list each, whose sum it is.
         state: of the controller of the learning rate.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
-    metrics: list[float] = field(default_factory=list)
+    metrics: list[list[float]] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
