@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +80,8 @@ class Mirrored(Devices):
         return tf.data.Dataset.from_generator(batches, output_signature=tuple(shapes)).prefetch(tf.data.AUTOTUNE)
 
     def feed_test(self, batches: Sequence[Any]) -> Any:
-        return self.feed(lambda: (batches[index] for index in range(len(batches))))
+        """Without end, since a distributed data set that ends takes `fit` down with it; each test begins it anew."""
+        return self.feed(lambda: (batches[index % len(batches)] for index in itertools.count()))
 
     @contextlib.contextmanager
     def for_saving(self, model: Any) -> Iterator[None]:
