@@ -31,16 +31,7 @@ def build(recipe: Recipe, data: Dataset | ImageStream) -> tuple[keras.Model, ker
         **recipe.network,
     )
     trained = keras.Model(model.input, taps(model)["logits"], name=model.name)
-    optimizer = SGD(
-        recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        coupled_decay=recipe.weight_decay,
-        decayed=recipe.decayed,
-        use_ema=recipe.ema > 0,
-        ema_momentum=recipe.ema,
-        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
-    )
+    optimizer = sgd(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     trained.compile(
@@ -52,3 +43,17 @@ def build(recipe: Recipe, data: Dataset | ImageStream) -> tuple[keras.Model, ker
     trained.compute_metrics(None, nothing, nothing)  # makes the metrics' variables, which a checkpoint may be read into
     trained.reset_metrics()
     return model, trained
+
+
+def sgd(recipe: Recipe) -> SGD:
+    """The optimizer of a recipe."""
+    return SGD(
+        recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        coupled_decay=recipe.weight_decay,
+        decayed=recipe.decayed,
+        use_ema=recipe.ema > 0,
+        ema_momentum=recipe.ema ** (1 / recipe.accumulate),  # Keras averages behind every part of a batch
+        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
+    )

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_resnet.training.compiled import sgd
 from keras_resnet.training.optimizer import SGD
+from keras_resnet.training.recipe import Recipe
 
 
 def caffe(weight, gradients, rates, decay, momentum=0.9, nesterov=False):
@@ -89,3 +91,27 @@ def test_it_is_saved_with_its_decay(tmp_path):
     optimizer = keras.saving.load_model(tmp_path / "model.keras").optimizer
     assert isinstance(optimizer, SGD)
     assert (optimizer.coupled_decay, optimizer.decayed, optimizer.nesterov) == (1e-3, "kernels", True)
+
+
+def test_gradients_of_four_parts_make_the_step_of_the_whole():
+    rng = np.random.default_rng(0)
+    gradients, start = rng.standard_normal((12, 3, 2)), rng.standard_normal((3, 2))
+    variable = keras.Variable(start, dtype="float32", name="kernel")
+    optimizer = SGD(0.1, momentum=0.9, coupled_decay=0.05, gradient_accumulation_steps=4)
+    path = caffe(start, gradients.reshape(3, 4, 3, 2).mean(axis=1), [0.1] * 3, 0.05)
+    for step, gradient in enumerate(gradients):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+        expected = [start, *path][(step + 1) // 4]
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_averages_that_are_taken_behind_every_part_reach_as_far_back_as_those_of_whole_batches():
+    """A weight that leaps from 0 to 1 with the second batch: after ten more, 0.9**10 of the leap is still to come."""
+    variable = keras.Variable([0.0], dtype="float32", name="kernel")
+    recipe = Recipe(dataset="digits", model="resnet8", ema=0.9, accumulate=4, learning_rate=1.0, momentum=0.0)
+    optimizer = sgd(recipe)
+    for gradient in [*[0.0] * 4, -4.0, 0.0, 0.0, 0.0, *[0.0] * 40]:
+        optimizer.apply([keras.ops.convert_to_tensor([gradient], "float32")], [variable])
+    assert keras.ops.convert_to_numpy(variable)[0] == pytest.approx(1, abs=0.01)  # it decays a little
+    optimizer.take_averages([variable])
+    assert 1 - keras.ops.convert_to_numpy(variable)[0] == pytest.approx(0.9**10, rel=0.15)

@@ -1,0 +1,127 @@
+"""Runs on photographs that are read as they are needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+import small_runs
+from keras_resnet.cli import main
+from keras_resnet.training.learning_rate import LearningRate
+from keras_resnet.training.recipe import recipe_for
+from keras_resnet.training.run import train
+from pictures import jpeg, photograph
+
+CLASSES = ("ant", "bee", "cat")
+# Everything that decides the view of an image, and parts of a batch.
+RECIPE = {
+    "model": "resnet8",
+    "network": {"width": 0.25, "shortcut": "B"},
+    "batch_size": 16,
+    "accumulate": 2,
+    "epochs": 2,
+    "size": 32,
+    "color": "pca",
+    "schedule": "plateau",
+    "patience": 1,
+    "reestimate": True,
+}
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory):
+    """A folder of 39 training and 17 test photographs of all sizes, of which one on either side does not decode."""
+    folder = tmp_path_factory.mktemp("album")
+    for split, count in (("train", 39), ("val", 17)):
+        for number in range(count):
+            path = folder / split / CLASSES[number % 3] / f"{number:02}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(jpeg(photograph(number, 40 + 3 * (number % 7), 44 + 5 * (number % 5))))
+        path.write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(album, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("photographs") / "run"
+    train(recipe_for("paper2015", dataset=f"folder:{album}", **RECIPE), out, say=lambda line: None)
+    return out
+
+
+def test_the_error_is_that_of_the_centres_of_all_whole_test_photographs(ran, album):
+    """A shorter side of 37, and the 32x32 in its middle, by OpenCV and plain Keras: nearly the same pixels."""
+    model = keras.saving.load_model(ran / "model.keras", compile=False)
+    right = []
+    for path in sorted(album.glob("val/*/*.jpg")):
+        if path.read_bytes() == b"no image":
+            continue
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        scale = 37 / min(image.shape[:2])
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        top, left = (image.shape[0] - 32) // 2, (image.shape[1] - 32) // 2
+        scores = model.predict(image[None, top : top + 32, left : left + 32].astype("float32"), verbose=0)
+        right.append(CLASSES[int(np.argmax(scores))] == path.parent.name)
+    assert len(right) == 16
+    summary = json.loads((ran / "summary.json").read_text())
+    assert summary["test_error"] == pytest.approx(100 * (1 - np.mean(right)), abs=1.01 * 100 / 16)
+    assert summary["test_error"] * 16 / 100 == pytest.approx(round(summary["test_error"] * 16 / 100), abs=1e-3)
+    assert json.loads((ran / "recipe.json").read_text())["scales"] == [37, 69]  # [256, 480], for 32 of 224
+
+
+def test_both_errors_are_told_where_the_statistics_are_estimated_anew(ran):
+    summary = json.loads((ran / "summary.json").read_text())
+    assert summary["test_loss"] != summary["test_loss_by_moving_averages"]
+    assert summary["test_loss_by_moving_averages"] == float(small_runs.history(ran)[-1]["test_loss"])
+    kept, raw = (small_runs.arrays(path) for path in (ran / "model.keras", ran / "checkpoints" / "epoch_0002.keras"))
+    weights = [name for name in raw if name.startswith("layers/conv2d")]
+    assert weights and all(np.array_equal(kept[name], raw[name]) for name in weights)
+    assert any("batch_normalization" in name and not np.array_equal(kept[name], raw[name]) for name in kept)
+
+
+def test_a_run_stopped_within_an_epoch_and_between_the_parts_of_a_batch_ends_bit_equal(
+    ran, album, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(LearningRate, "on_train_batch_end", LearningRate.on_train_batch_end)  # put back behind the test
+    small_runs.signal_in(1, 3, signal.SIGTERM)
+    out = tmp_path / "run"
+    command = ["train", "--recipe", str(ran / "recipe.json"), "--out", str(out), "--json"]
+    assert main(command) == 75
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0000_step_000003.keras"]
+    small_runs.signal_in(0, 0)
+    assert main([*command, "--workers", "1"]) == 0
+    assert small_runs.results(out) == small_runs.results(ran)
+
+
+def test_evaluate_and_predict_see_what_the_run_saw(ran, album, capsys, caplog):
+    reported = json.loads((ran / "summary.json").read_text())
+    capsys.readouterr()
+    with caplog.at_level(logging.WARNING, "keras_resnet.data"):
+        assert main(["evaluate", str(ran), f"folder:{album}", "--batch-size", "5", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["images"], result["error"]) == (16, pytest.approx(reported["test_error"], abs=1e-3))
+    assert "an image that is not whole" in caplog.text
+
+    assert main(["predict", str(ran), str(album / "val"), "--top", "1", "--json"]) == 2  # one does not decode
+    told = json.loads(capsys.readouterr().out)
+    wrong = sum(entry["classes"][0]["name"] not in entry["image"] for entry in told if "classes" in entry)
+    assert wrong == result["wrong"]
+
+
+def test_a_mean_by_pixel_fits_one_size(album, tmp_path):
+    recipe = recipe_for("paper", dataset=f"folder:{album}", **{**RECIPE, "mean": "pixel", "test_size": 48})
+    with pytest.raises(ValueError, match=r"`test_size` is 48 beside `size` 32. Choose --mean channel"):
+        train(recipe, tmp_path / "run", say=lambda line: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_parts_need_a_whole_batch(album, tmp_path):
+    recipe = recipe_for("paper", dataset=f"folder:{album}", **{**RECIPE, "batch_size": 64})
+    with pytest.raises(ValueError, match=r"`accumulate` needs a whole batch of 64 images. Received: 39 of them"):
+        train(recipe, tmp_path / "run", say=lambda line: None)
