@@ -53,6 +53,9 @@ class Devices:
     def prepare(self, model: Any) -> None:
         """Has a compiled model train on all the devices as one; once, behind the restoring of a checkpoint."""
 
+    def prepare_metrics(self, model: Any) -> None:
+        """Has the metrics of another model, of a prepared one's layers and optimizer, be those of all processes."""
+
     def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
         """What `model.fit` is given to train on.
 

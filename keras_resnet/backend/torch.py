@@ -74,8 +74,11 @@ class Processes(Devices):
                 seed, drawn = variable.value.tolist()  # of which the second counts, and the sum seeds
                 variable.assign([(seed + self.process * 0x9E3779B9) % 2**31, drawn])
         model.optimizer.apply = _with_average_gradients(model.optimizer.apply)
-        model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
+        self.prepare_metrics(model)
         _swap(model, keras.layers.BatchNormalization, GlobalBatchNormalization)
+
+    def prepare_metrics(self, model: Any) -> None:
+        model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
 
     @contextlib.contextmanager
     def for_saving(self, model: Any) -> Iterator[None]:

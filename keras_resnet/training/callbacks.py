@@ -69,6 +69,7 @@ class Bookkeeper(keras.callbacks.Callback):
         rate: the run's controller of the learning rate, whose state is kept.
         sound: says whether what there is may be kept.
         devices: what the run trains on.
+        kept: the model that is saved; of the same variables as the one that is trained.
         epochs: of the whole run.
         save_every: minutes between checkpoints within an epoch.
         stop: whether the run has been asked to stop.
@@ -82,13 +83,14 @@ class Bookkeeper(keras.callbacks.Callback):
         sound: StopAtNaN,
         devices: Devices,
         *,
+        kept: keras.Model,
         epochs: int,
         save_every: float,
         stop: StopRequest,
     ) -> None:
         super().__init__()
         self.folder, self.progress, self.rate, self.sound, self.devices = folder, progress, rate, sound, devices
-        self.epochs, self.save_every, self.stop = epochs, save_every, stop
+        self.kept, self.epochs, self.save_every, self.stop = kept, epochs, save_every, stop
         self.split = sound.split
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -139,8 +141,9 @@ class Bookkeeper(keras.callbacks.Callback):
 
     def _write(self, stop: str | None) -> None:
         self.progress.state = self.rate.state
-        with self.devices.for_saving(self.model):
-            self.folder.write_checkpoint(self.model, self.progress)
+        self.model  # noqa: B018  on JAX, it takes the variables back from `fit`
+        with self.devices.for_saving(self.kept):
+            self.folder.write_checkpoint(self.kept, self.progress)
         self._saved = time.monotonic()
         if stop not in (None, "a checkpoint"):
             raise StoppedError(f"{stop} came, and the run is saved behind {self.progress}")

@@ -34,15 +34,20 @@ def build(recipe: Recipe, data: Dataset | ImageStream) -> tuple[keras.Model, ker
     optimizer = sgd(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    trained.compile(
+    return model, compiled(trained, optimizer, recipe)
+
+
+def compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe) -> keras.Model:
+    """Compiles a model that ends in logits for training."""
+    model.compile(
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         weighted_metrics=[Accuracy(name="accuracy")],
     )
-    nothing = keras.ops.zeros((1, data.classes))
-    trained.compute_metrics(None, nothing, nothing)  # makes the metrics' variables, which a checkpoint may be read into
-    trained.reset_metrics()
-    return model, trained
+    nothing = keras.ops.zeros((1, model.output_shape[-1]))
+    model.compute_metrics(None, nothing, nothing)  # makes the metrics' variables, which a checkpoint may be read into
+    model.reset_metrics()
+    return model
 
 
 def sgd(recipe: Recipe) -> SGD:

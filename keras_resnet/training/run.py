@@ -18,13 +18,14 @@ from ..data import Dataset, ImageStream, load, steps_per_epoch
 from ..models.complexity import count
 from .batch_norm import reestimate
 from .callbacks import Bookkeeper, StopAtNaN, percent_error
-from .compiled import build
+from .compiled import build, compiled
 from .feed import Feed
 from .folder import Progress, RunFolder
 from .interruption import StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
 from .recipe import Recipe
+from .rematerialize import rematerialized
 
 
 def train(
@@ -125,14 +126,26 @@ def resume(trained: keras.Model, folder: RunFolder, devices: Devices, say: Calla
 def fit(feed: Feed, trained: keras.Model, folder: RunFolder, progress: Progress, split: str, stop: StopRequest) -> None:
     """The steps that are left, by `model.fit` and callbacks."""
     recipe, devices = feed.recipe, feed.devices
+    fitted = trained
+    if feed.machine.rematerialize:
+        fitted = compiled(rematerialized(trained), trained.optimizer, recipe)
+        devices.prepare_metrics(fitted)
     rate = LearningRate(recipe, feed.steps, progress)
     sound = StopAtNaN(split)
     books = Bookkeeper(
-        folder, progress, rate, sound, devices, epochs=recipe.epochs, save_every=feed.machine.save_every, stop=stop
+        folder,
+        progress,
+        rate,
+        sound,
+        devices,
+        kept=trained,
+        epochs=recipe.epochs,
+        save_every=feed.machine.save_every,
+        stop=stop,
     )
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     for first, last in _legs(progress, recipe.epochs):
-        trained.fit(
+        fitted.fit(
             devices.feed(partial(feed.training, first, progress.step)),
             steps_per_epoch=feed.steps - progress.step,
             initial_epoch=first,

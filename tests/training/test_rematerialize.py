@@ -1,0 +1,69 @@
+"""A network that computes its units again for their gradients learns what it learns without."""
+
+from __future__ import annotations
+
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+import small_runs
+from keras_resnet.training.interruption import StoppedError
+from keras_resnet.training.learning_rate import LearningRate
+from keras_resnet.training.machine import Machine
+from keras_resnet.training.rematerialize import rematerialized
+from keras_resnet.training.run import train
+
+NETWORKS = {
+    "original": {},
+    "version 2": {"order": "full_preactivation"},
+    "projections": {"shortcut": "C", "order": "bn_after_addition"},
+    "max-pooling": {"shortcut": None, "downsample": "max_pool"},
+    "bottleneck": {"unit": "bottleneck", "skip": "exclusive_gating"},
+}
+
+
+@pytest.mark.parametrize("choices", NETWORKS.values(), ids=NETWORKS)
+def test_a_step_changes_every_variable_as_it_would_without(seeded, choices):
+    """Weights, and the moving averages of batch norm, which a step that ran twice would move twice."""
+    images = np.random.default_rng(0).standard_normal((8, 16, 16, 3)).astype("float32")
+    labels = np.eye(4, dtype="float32")[np.arange(8) % 4]
+    after = []
+    for wrap in (lambda model: model, rematerialized):
+        model = seeded(
+            keras_resnet.ResNet((2, 1), (4, 8), classes=4, input_shape=(16, 16, 3), **{"stem": "cifar", **choices})
+        )
+        trained = wrap(model)
+        trained.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy")
+        loss = trained.train_on_batch(images, labels)
+        after.append({"loss": loss, **{variable.path: np.array(variable) for variable in model.weights}})
+    for name, value in after[0].items():
+        np.testing.assert_allclose(after[1][name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_run_may_begin_without_and_go_on_with_it(tmp_path, monkeypatch):
+    """It is no part of the recipe; the same files come out, of stock layers."""
+    choices = {**small_runs.STATEFUL, "epochs": 2}
+    choices["network"] = {"skip": "identity", "skip_dropout": None, "stochastic_depth": 0.0}  # no masks to draw twice
+    recipe = small_runs.small_recipe(**choices)
+    train(recipe, tmp_path / "without", say=lambda line: None)
+
+    monkeypatch.setattr(LearningRate, "on_train_batch_end", LearningRate.on_train_batch_end)  # put back behind the test
+    small_runs.signal_in(1, 2, signal.SIGTERM)
+    with pytest.raises(StoppedError):
+        train(recipe, tmp_path / "with", say=lambda line: None)
+    small_runs.signal_in(0, 0)
+    train(recipe, tmp_path / "with", say=lambda line: None, machine=Machine(rematerialize=True))
+
+    found, expected = (small_runs.results(tmp_path / name) for name in ("with", "without"))
+    assert found["recipe"] == expected["recipe"]
+    for row, other in zip(found["history"], expected["history"], strict=True):
+        assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-4)
+        assert float(row["test_loss"]) == pytest.approx(float(other["test_loss"]), rel=1e-3)
+    arrays = [small_runs.arrays(tmp_path / name / "model.keras") for name in ("with", "without")]
+    assert arrays[0].keys() == arrays[1].keys()
+    for name, value in arrays[1].items():
+        np.testing.assert_allclose(arrays[0][name], value, rtol=1e-2, atol=1e-3, err_msg=name)
+    assert "Rematerialized" not in small_runs.config(tmp_path / "with" / "checkpoints" / "epoch_0002.keras")
