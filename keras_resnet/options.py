@@ -103,23 +103,24 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 def _converter(hint: Any) -> Callable[[str], Any]:
     kinds = _alternatives(hint)
     kind = kinds[0]
-    if typing.get_origin(kind) is tuple:
-        kind = _numbers
+    several = typing.get_origin(kind) is tuple
+    one = typing.get_args(kind)[0] if several else kind
 
     def convert(text: str) -> Any:
-        return None if type(None) in kinds and text.lower() == "none" else kind(text)
+        if type(None) in kinds and text.lower() == "none":
+            return None
+        return tuple(one(number) for number in text.split(",")) if several else one(text)
 
-    convert.__name__ = kind.__name__.strip("_")  # argparse's messages name it
+    convert.__name__ = "numbers" if several else kind.__name__  # argparse's messages name it
     return convert
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(number) for number in text.split(","))
 
 
 def _metavar(hint: Any) -> str:
     kind = _alternatives(hint)[0]
-    return "X,X" if typing.get_origin(kind) is tuple else {int: "N", float: "X"}.get(kind, "NAME")
+    names = {int: "N", float: "X"}
+    if typing.get_origin(kind) is tuple:
+        return ",".join(2 * [names[typing.get_args(kind)[0]]])
+    return names.get(kind, "NAME")
 
 
 def _shown(default: Any) -> str:

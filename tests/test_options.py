@@ -17,6 +17,7 @@ class Row:
     rate: float | None = option(None, "how fast, in %")
     kind: str | None = option("a", "which")
     steps: tuple[float, ...] = option((0.5, 0.75), "when")
+    range: tuple[int, ...] | None = option(None, "from where to where")
     mirror: bool | None = option(None, "whether")
 
 
@@ -40,6 +41,8 @@ def test_an_option_that_is_not_given_leaves_nothing_behind():
         ("--kind None", {"kind": None}),
         ("--kind b --size=2", {"kind": "b", "size": 2}),
         ("--steps 0.1,0.2,0.9", {"steps": (0.1, 0.2, 0.9)}),
+        ("--range 256,480", {"range": (256, 480)}),
+        ("--range none", {"range": None}),
         ("--mirror", {"mirror": True}),
         ("--no-mirror", {"mirror": False}),
     ],
@@ -53,7 +56,7 @@ def test_the_help_shows_every_line_and_the_defaults(capsys):
         parse("--help")
     out = capsys.readouterr().out
     assert caught.value.code == 0
-    for words in ("how large [5]", "how fast, in %\n", "which [a]", "when [0.5,0.75]", "--no-mirror"):
+    for words in ("how large [5]", "how fast, in %\n", "which [a]", "X,X", "when [0.5,0.75]", "N,N", "--no-mirror"):
         assert words in out
     assert "hidden" not in out
     with pytest.raises(SystemExit):
@@ -67,6 +70,7 @@ def test_the_help_shows_every_line_and_the_defaults(capsys):
         ("--size x", ("--size", "'x'")),
         ("--size 1.5", ("--size", "'1.5'")),
         ("--steps 1,b", ("--steps", "'1,b'")),
+        ("--range 1,2.5", ("--range", "'1,2.5'")),
         ("--hidden 3", ("--hidden",)),
         ("--sizes 3", ("--sizes 3", "near: --size")),
         ("--mirrors=3", ("near: --mirror",)),

@@ -29,6 +29,9 @@ class Feed:
         steps: of an epoch; where a batch goes through the network in parts, each of them is one.
         images_per_epoch: images that are trained on in an epoch.
         tested: what the run is tested on.
+
+    Raises:
+        ValueError: views that cannot be.
     """
 
     def __init__(self, recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machine: Machine) -> None:
@@ -36,21 +39,21 @@ class Feed:
         batches = steps_per_epoch(data.train_count, recipe.batch_size)
         self.steps = batches * recipe.accumulate
         self.images_per_epoch = min(data.train_count, batches * recipe.batch_size)
-        self._workers = {"workers": machine.workers} if isinstance(data, ImageStream) else {}
-        largest = TEST_BATCH if isinstance(data, Dataset) else recipe.batch_size // recipe.accumulate
-        threads = 1 if isinstance(data, Dataset) else min(os.cpu_count() or 1, 16)
+        workers = {"workers": machine.workers} if isinstance(data, ImageStream) else {}
+        part = recipe.batch_size // recipe.accumulate
+        self._batches = data.training_batches(
+            batch_size=part,
+            seed=recipe.seed,
+            shard=(devices.process, devices.processes),
+            **{name: value for name in AUGMENTATION if (value := getattr(recipe, name)) is not None},
+            **workers,
+        )
+        largest, threads = (TEST_BATCH, 1) if isinstance(data, Dataset) else (part, min(os.cpu_count() or 1, 16))
         views = {"size": recipe.test_size, "resize": recipe.test_resize}
         self.tested = ImagesToTest(data, devices, largest, threads=threads, **views)
 
     def training(self, epoch: int, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """This process's part of every batch from a step of an epoch on, without end: images and one-hot labels."""
-        batches = self.data.training_batches(
-            batch_size=self.recipe.batch_size // self.recipe.accumulate,
-            seed=self.recipe.seed,
-            shard=(self.devices.process, self.devices.processes),
-            **{name: value for name in AUGMENTATION if (value := getattr(self.recipe, name)) is not None},
-            **self._workers,
-        )
-        for index, (images, labels) in enumerate(batches.stream(epoch, step), step):
-            if index % len(batches) < self.steps:  # the parts of whole batches
+        for index, (images, labels) in enumerate(self._batches.stream(epoch, step), step):
+            if index % len(self._batches) < self.steps:  # the parts of whole batches
                 yield images, one_hot(labels, self.data.classes)

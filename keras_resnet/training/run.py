@@ -62,6 +62,7 @@ def train(
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
         recipe = recipe.resolve(steps, data.defaults(recipe.size, recipe.test_size))
         _check(recipe, data, devices)
+        feed = Feed(recipe, data, devices, machine)
         folder.check(recipe)
         summary = folder.finished()
     if summary is not None:
@@ -79,7 +80,6 @@ def train(
         progress = resume(trained, folder, devices, say)
         if progress.history or progress.step:
             say(f"Going on behind {progress} of {recipe.epochs}.")
-        feed = Feed(recipe, data, devices, machine)
         with stop_request() as stop:
             fit(feed, trained, folder, progress, split, stop)
         return finish(feed, model, trained, folder, progress.history, split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import signal
@@ -118,6 +119,23 @@ def test_a_mean_by_pixel_fits_one_size(album, tmp_path):
     recipe = recipe_for("paper", dataset=f"folder:{album}", **{**RECIPE, "mean": "pixel", "test_size": 48})
     with pytest.raises(ValueError, match=r"`test_size` is 48 beside `size` 32. Choose --mean channel"):
         train(recipe, tmp_path / "run", say=lambda line: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
+    line = f"train folder:{album} --model resnet8 --size 32 --out {tmp_path / 'run'}".split()
+    for mistake, words in (
+        ("--scales=16,64", "scales=(16, 64): accepted are a lowest and a highest shorter side, from size=32 up"),
+        ("--test-resize=16", "size=32, resize=16"),
+        ("--pad=4", "`pad` does not apply to"),
+        ("--data-dir=nowhere --scales=x", "--scales"),
+    ):
+        with contextlib.suppress(SystemExit):  # argparse's way out
+            assert main([*line, *mistake.split()]) == 2
+        err = capsys.readouterr().err
+        assert (words in err, err.count("\n")) == (True, 1), err
+    assert main(["train", f"folder:{album / 'train'}", "--model", "resnet8"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
