@@ -10,11 +10,14 @@ import keras
 import numpy as np
 
 import keras_resnet
-from keras_resnet.data import TrainingBatches, load
+from keras_resnet.backend.devices import Devices
+from keras_resnet.data import load
+from keras_resnet.training.compiled import build
+from keras_resnet.training.feed import Feed
 from keras_resnet.training.folder import Progress
 from keras_resnet.training.learning_rate import LearningRate
+from keras_resnet.training.machine import Machine
 from keras_resnet.training.recipe import recipe_for
-from keras_resnet.training.run import build
 
 STEPS = 4
 
@@ -59,24 +62,16 @@ def train() -> dict[str, np.ndarray]:
     """Trains for a few steps, across a fall of the learning rate."""
     data = load("digits")
     choices = {"epochs": 1, "iterations": STEPS, "learning_rate": 0.02, "network": {"shortcut": "B"}}
-    recipe = recipe_for(dataset="digits", model="resnet8", **choices).resolve(STEPS, {"pad": 1, "flip": False})
+    recipe = recipe_for(dataset="digits", model="resnet8", **choices).resolve(STEPS, data.defaults())
     _, model = build(recipe, data)
     for variable in model.trainable_variables:  # not those of the normalisation
         if variable.path.endswith("kernel"):
             rng = np.random.default_rng(list(variable.path.encode()))
             scale = np.sqrt(2 / np.prod(variable.shape[:-1]))
             variable.assign((scale * rng.standard_normal(variable.shape)).astype("float32"))
-    batches = TrainingBatches(
-        images=data.x_train,
-        labels=np.eye(10, dtype="float32")[data.y_train],
-        batch_size=32,
-        seed=0,
-        pad=1,
-        flip=False,
-        fill=data.mean_color,
-    )
+    batches = Feed(recipe, data, Devices(), Machine()).training(epoch=0, step=0)
     rate = LearningRate(recipe, STEPS, Progress())
-    history = model.fit(batches.stream(), steps_per_epoch=STEPS, verbose=0, callbacks=[rate])
+    history = model.fit(batches, steps_per_epoch=STEPS, verbose=0, callbacks=[rate])
     weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
     return {"loss": np.array(history.history["loss"]), **weights}
 
