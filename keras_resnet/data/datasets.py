@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from .augment import ArrayTestBatches, TrainingBatches
 from .errors import DataError
+from .hold_out import hold_out
 from .prepared import Arrays, UnknownNameError, read_prepared
 from .sharding import Shard
 from .streams import FOLDER, ImageStream, load_stream
@@ -157,14 +158,7 @@ class Dataset:
         Raises:
             DataError: If `count` is out of range.
         """
-        total = len(self.x_train)
-        if not 0 < count < total:
-            raise DataError(
-                f"hold_out(count={count}) of {self.name}: accepted are 1 to {total - 1}, "
-                f"since it has {total} training images"
-            )
-        order = np.random.default_rng(seed).permutation(total)
-        held, kept = np.sort(order[:count]), np.sort(order[count:])
+        held, kept = hold_out(count, self.train_count, seed, self.name)
         return replace(
             self,
             x_train=self.x_train[kept],

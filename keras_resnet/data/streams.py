@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
+from .hold_out import hold_out
 from .prepared_source import PreparedSource
 from .records import Source, open_folder
 from .sharding import Shard
@@ -83,14 +84,7 @@ class ImageStream:
         Raises:
             DataError: If `count` is out of range.
         """
-        total = len(self.train)
-        if not 0 < count < total:
-            raise DataError(
-                f"hold_out(count={count}) of {self.name}: accepted are 1 to {total - 1}, "
-                f"since it has {total} training images"
-            )
-        order = np.random.default_rng(seed).permutation(total)
-        held, kept = (self.train.numbers[np.sort(part)] for part in (order[:count], order[count:]))
+        held, kept = (self.train.numbers[part] for part in hold_out(count, self.train_count, seed, self.name))
         return replace(
             self, train=replace(self.train, numbers=kept), test=Side(self.train.source, held, f"{self.name}, held out")
         )

@@ -112,7 +112,8 @@ class Bookkeeper(keras.callbacks.Callback):
             self.progress.step, self.progress.seconds = step, time.perf_counter() - self._begun
             own = [keras.ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
             self.progress.metrics = self.devices.parts_of_metrics(own)
-            self._write(stop=wish)
+            self._write()
+            self._leave(wish)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._trained = time.perf_counter()
@@ -131,22 +132,26 @@ class Bookkeeper(keras.callbacks.Callback):
         )
         self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
         last = epoch + 1 == self.epochs
-        self._write(stop=None if last else self._wish(due=False))
+        self._write()
         self.folder.write_history(self.progress.history, last=last)
+        if not last:
+            self._leave(self._wish(due=False))
 
     def _wish(self, due: bool) -> str | None:
         """What any of the processes wants: "a checkpoint", or a stop, by the name of its signal."""
         wishes = self.devices.gather(self.stop.asked or ("a checkpoint" if due else ""))
         return max(wishes, key=lambda wish: (bool(wish), wish != "a checkpoint")) or None
 
-    def _write(self, stop: str | None) -> None:
+    def _leave(self, wish: str | None) -> None:
+        if wish not in (None, "a checkpoint"):
+            raise StoppedError(f"{wish} came, and the run is saved behind {self.progress}")
+
+    def _write(self) -> None:
         self.progress.state = self.rate.state
         self.model  # noqa: B018  on JAX, it takes the variables back from `fit`
         with self.devices.for_saving(self.kept):
             self.folder.write_checkpoint(self.kept, self.progress)
         self._saved = time.monotonic()
-        if stop not in (None, "a checkpoint"):
-            raise StoppedError(f"{stop} came, and the run is saved behind {self.progress}")
 
 
 def percent_error(accuracy: Any) -> float:

@@ -1,0 +1,28 @@
+"""Which training images are held out to choose by."""
+
+import numpy as np
+
+from .errors import DataError
+
+
+def hold_out(count: int, total: int, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a random `count` of `total` images.
+
+    Args:
+        count: How many to hold out; at least 1 and fewer than there are.
+        total: How many training images there are.
+        seed: The same seed holds out the same images.
+        name: What messages call the data set.
+
+    Returns:
+        The numbers of the images that are held out, and of those that are left to train on, each in order.
+
+    Raises:
+        DataError: If `count` is out of range.
+    """
+    if not 0 < count < total:
+        raise DataError(
+            f"hold_out(count={count}) of {name}: accepted are 1 to {total - 1}, since it has {total} training images"
+        )
+    order = np.random.default_rng(seed).permutation(total)
+    return np.sort(order[:count]), np.sort(order[count:])
