@@ -18,7 +18,8 @@ from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
 from .options import Parser, add_options, given, positive
 from .training.machine import Machine
-from .training.recipe import STREAM_RECIPES, Recipe, recipe_for
+from .training.recipe import Recipe
+from .training.recipes import STREAM_RECIPES, recipe_for
 from .version import __version__
 
 DATASET = "digits, cifar10, cifar100, folder:PATH of class folders in train/ and val/, or one of tensorflow-datasets"

@@ -35,9 +35,9 @@ from keras_resnet.training import callbacks, feed, run
 callbacks.AGREE_EVERY = 1
 feed.TEST_BATCH = 20  # several batches, the last of which is not full
 finish = run.finish
-def keep_weights(feed, model, trained, *rest):
-    np.savez(settings["weights"], *trained.get_weights())
-    return finish(feed, model, trained, *rest)
+def keep_weights(feed, networks, *rest):
+    np.savez(settings["weights"], *networks.kept.get_weights())
+    return finish(feed, networks, *rest)
 run.finish = keep_weights
 sys.exit(main(sys.argv[1:]))
 """

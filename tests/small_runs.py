@@ -75,7 +75,7 @@ def signal_in(epoch: int, step: int, number: int = signal.SIGKILL) -> None:
 
 def small_recipe(**changes: Any) -> Any:
     """The smallest recipe, with changes; those of the network come on top of its own."""
-    from keras_resnet.training.recipe import recipe_for
+    from keras_resnet.training.recipes import recipe_for
 
     network = {**SMALL["network"], **changes.pop("network", {})}
     return recipe_for(**{**SMALL, **changes, "network": network})

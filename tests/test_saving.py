@@ -14,7 +14,7 @@ import pytest
 
 from keras_resnet import ResNet20, saving
 from keras_resnet.training.folder import Progress, RunFolder
-from keras_resnet.training.recipe import recipe_for
+from keras_resnet.training.recipes import recipe_for
 
 INFO = {"class_names": ["cat", "żółw"], "test_error": 8.75}
 
@@ -89,11 +89,11 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_others(model, monkeypatc
     folder.begin(recipe_for(dataset="digits"))
     model.compile(keras.optimizers.SGD(), loss="mse")
     for epoch in (1, 2):
-        folder.write_checkpoint(model, Progress([{"epoch": row} for row in range(1, epoch + 1)]))
+        folder.write_checkpoint(model, [], Progress([{"epoch": row} for row in range(1, epoch + 1)]))
     before = {path: path.read_bytes() for path in folder.checkpoints.iterdir()}
     monkeypatch.setattr(os, "replace", breaks)
     with pytest.raises(OSError, match="No space left"):
-        folder.write_checkpoint(model, Progress([{"epoch": row} for row in (1, 2, 3)]))
+        folder.write_checkpoint(model, [], Progress([{"epoch": row} for row in (1, 2, 3)]))
     assert {path: path.read_bytes() for path in folder.checkpoints.iterdir()} == before
 
 
@@ -103,9 +103,9 @@ def test_the_last_two_checkpoints_are_kept(model, tmp_path):
     model.compile(keras.optimizers.SGD(), loss="mse")
     for epochs in range(1, 5):
         rows = [{"epoch": row + 1} for row in range(epochs)]
-        folder.write_checkpoint(model, Progress(rows, state={"epochs": epochs}))
+        folder.write_checkpoint(model, [], Progress(rows, state={"epochs": epochs}))
     assert names(folder.checkpoints) == ["epoch_0003.keras", "epoch_0004.keras"]
-    assert folder.restore(model).state == {"epochs": 4}
+    assert folder.restore(model, []).state == {"epochs": 4}
 
 
 def test_a_checkpoint_with_less_optimizer_than_the_run_has_is_not_taken_silently(model, tmp_path):
@@ -114,10 +114,10 @@ def test_a_checkpoint_with_less_optimizer_than_the_run_has_is_not_taken_silently
     folder.begin(recipe_for(dataset="digits"))
     model.compile(keras.optimizers.SGD(), loss="mse")
     model.optimizer.build(model.trainable_variables)
-    folder.write_checkpoint(model, Progress([{"epoch": 1}]))
+    folder.write_checkpoint(model, [], Progress([{"epoch": 1}]))
     model.compile(keras.optimizers.SGD(momentum=0.9), loss="mse")
     with pytest.raises(ValueError, match="No checkpoint"):
-        folder.restore(model)
+        folder.restore(model, [])
 
 
 def test_json_is_written_for_people(tmp_path):

@@ -106,6 +106,11 @@ def gradient_shares() -> int:
     return _engine().gradient_shares()
 
 
+def jit_compile() -> bool | str:
+    """What `keras.Model.compile` is told of compilation."""
+    return _engine().jit_compile()
+
+
 def _engine() -> ModuleType:
     """The module of this package that knows the backend that Keras runs on."""
     import keras

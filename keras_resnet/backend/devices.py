@@ -50,11 +50,13 @@ class Devices:
         """In which the model is built, compiled, restored, trained and tested."""
         return contextlib.nullcontext()
 
-    def prepare(self, model: Any) -> None:
-        """Has a compiled model train on all the devices as one; once, behind the restoring of a checkpoint."""
+    def prepare(self, kept: Any, fitted: Any) -> None:
+        """Has a compiled model train on all the devices as one; once, behind the restoring of a checkpoint.
 
-    def prepare_metrics(self, model: Any) -> None:
-        """Has the metrics of another model, of a prepared one's layers and optimizer, be those of all processes."""
+        Args:
+            kept: the model as it is tested and saved.
+            fitted: the model as it is trained: the same, or one around its layers, with its optimizer.
+        """
 
     def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
         """What `model.fit` is given to train on.
@@ -68,7 +70,7 @@ class Devices:
         """What `model.fit` and `model.evaluate` are given to test on: as often as they ask, all of these batches."""
         return batches
 
-    def for_saving(self, model: Any) -> AbstractContextManager[Any]:
+    def for_saving(self, kept: Any) -> AbstractContextManager[Any]:
         """In which a prepared model is made of the layers that it was built of, and one process alone may save it."""
         return contextlib.nullcontext()
 

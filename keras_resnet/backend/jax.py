@@ -33,6 +33,11 @@ def version() -> str:
     return importlib.metadata.version("jax")
 
 
+def jit_compile() -> bool | str:
+    """XLA compiles all that JAX has, also the layers that Keras takes out for TensorFlow's sake."""
+    return True
+
+
 def gradient_shares() -> int:
     """1: a gradient is that of the global batch."""
     return 1
@@ -116,7 +121,7 @@ class DataParallel(Devices):
         return self._distribution.scope()
 
     @contextlib.contextmanager
-    def for_saving(self, model: Any) -> Iterator[None]:
+    def for_saving(self, kept: Any) -> Iterator[None]:
         """Outside of the distribution: Keras makes variables of its own to save, for which all would have to wait."""
         keras.distribution.set_distribution(None)
         try:

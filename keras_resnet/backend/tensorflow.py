@@ -27,6 +27,11 @@ def version() -> str:
     return tf.__version__
 
 
+def jit_compile() -> bool | str:
+    """Keras's choice: it knows the layers that XLA does not compile here."""
+    return "auto"
+
+
 def gradient_shares() -> int:
     """Replicas, whose gradients MirroredStrategy adds up after `apply`; 1 outside of it."""
     return tf.distribute.get_strategy().num_replicas_in_sync
@@ -69,10 +74,10 @@ class Mirrored(Devices):
     def scope(self) -> AbstractContextManager[Any]:
         return self._strategy.scope()
 
-    def prepare(self, model: Any) -> None:
-        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-            model.optimizer.apply = _with_equal_gradients(model.optimizer.apply)
-        _synchronize(model, True)
+    def prepare(self, kept: Any, fitted: Any) -> None:
+        if isinstance(kept.optimizer, keras.optimizers.LossScaleOptimizer):
+            kept.optimizer.apply = _with_equal_gradients(kept.optimizer.apply)
+        _synchronize(kept, True)
 
     def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
         """A data set that begins anew: Keras looks at some batches beforehand, and would lose them of an iterator."""
@@ -84,12 +89,12 @@ class Mirrored(Devices):
         return self.feed(lambda: (batches[index % len(batches)] for index in itertools.count()))
 
     @contextlib.contextmanager
-    def for_saving(self, model: Any) -> Iterator[None]:
-        _synchronize(model, False)
+    def for_saving(self, kept: Any) -> Iterator[None]:
+        _synchronize(kept, False)
         try:
             yield
         finally:
-            _synchronize(model, True)
+            _synchronize(kept, True)
 
 
 def _with_equal_gradients(apply: Callable[..., None]) -> Callable[..., None]:

@@ -31,6 +31,11 @@ def version() -> str:
     return importlib.metadata.version("torch")
 
 
+def jit_compile() -> bool | str:
+    """Keras's choice, which is not to compile."""
+    return "auto"
+
+
 def gradient_shares() -> int:
     """1: gradients are averaged before `apply`."""
     return 1
@@ -60,33 +65,31 @@ class Processes(Devices):
         super().__init__(processes, dist.get_rank(), processes)
         self._speech = dist.new_group(backend="gloo", timeout=PATIENCE)
 
-    def prepare(self, model: Any) -> None:
+    def prepare(self, kept: Any, fitted: Any) -> None:
         """Has a model start alike in every process, and gradients, batch norm and metrics be those of all of them.
 
-        Dropout alone differs: each process draws masks of its own, for images of its own.
+        What is drawn at random alone differs: each process draws for images of its own.
         """
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-        for variable in (*model.variables, *model.optimizer.variables):
+        if not kept.optimizer.built:
+            kept.optimizer.build(kept.trainable_variables)
+        for variable in (*fitted.variables, *kept.optimizer.variables):
             dist.broadcast(variable.value.detach(), src=0)
-        for variable in model.non_trainable_variables:
+        for variable in fitted.non_trainable_variables:
             if "seed_generator" in variable.path and not self.chief:
                 seed, drawn = variable.value.tolist()  # of which the second counts, and the sum seeds
                 variable.assign([(seed + self.process * 0x9E3779B9) % 2**31, drawn])
-        model.optimizer.apply = _with_average_gradients(model.optimizer.apply)
-        self.prepare_metrics(model)
-        _swap(model, keras.layers.BatchNormalization, GlobalBatchNormalization)
-
-    def prepare_metrics(self, model: Any) -> None:
-        model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
+        kept.optimizer.apply = _with_average_gradients(kept.optimizer.apply)
+        for model in dict.fromkeys((kept, fitted)):
+            model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
+        _swap(kept, keras.layers.BatchNormalization, GlobalBatchNormalization)
 
     @contextlib.contextmanager
-    def for_saving(self, model: Any) -> Iterator[None]:
-        _swap(model, GlobalBatchNormalization, keras.layers.BatchNormalization)
+    def for_saving(self, kept: Any) -> Iterator[None]:
+        _swap(kept, GlobalBatchNormalization, keras.layers.BatchNormalization)
         try:
             yield
         finally:
-            _swap(model, keras.layers.BatchNormalization, GlobalBatchNormalization)
+            _swap(kept, keras.layers.BatchNormalization, GlobalBatchNormalization)
 
     def gather(self, text: str) -> list[str]:
         said: list[Any] = [None] * self.processes

@@ -1,6 +1,6 @@
 """Batches of photographs that do not fit memory, drawn from a source when they are needed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
@@ -66,9 +66,9 @@ class StreamTrainingBatches:
         batch_size: Images a global batch.
         seed: A non-negative integer.
         shard: (process, processes): each process gets its part of every global batch.
-        size: The views' side in pixels.
+        size: The views' side in pixels; or one an epoch, of which the last holds from there on.
         crop: "scale" (`scale_window`) or "aspect_ratio" (`aspect_ratio_window`).
-        scales, area: Of these two.
+        scales, area: Of these two; the scales are those for the last size, and in proportion for others.
         flip: Whether to mirror left and right, each image with probability one half.
         color: "none", or "pca" for `color_offsets`.
         workers, threads: As `ahead` takes them; of speed alone.
@@ -82,7 +82,7 @@ class StreamTrainingBatches:
     batch_size: int
     seed: int
     shard: Shard = (0, 1)
-    size: int = 224
+    size: int | Sequence[int] = 224
     crop: str = "scale"
     scales: tuple[int, int] = (256, 480)
     area: tuple[float, float] = (0.08, 1.0)
@@ -92,10 +92,14 @@ class StreamTrainingBatches:
     threads: int | None = None
     bad_share: float = BAD_SHARE
     bad: BadImages = field(init=False, repr=False)
+    _sizes: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_shard(self.batch_size, self.shard)
-        check_views(size=self.size, crop=self.crop, scales=self.scales, area=self.area, color=self.color)
+        sizes = (self.size,) if isinstance(self.size, int) else tuple(self.size)
+        object.__setattr__(self, "_sizes", sizes)
+        for size in dict.fromkeys(sizes):
+            check_views(size=size, crop=self.crop, scales=self._scales(size), area=self.area, color=self.color)
         object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
 
     def __len__(self) -> int:
@@ -147,23 +151,27 @@ class StreamTrainingBatches:
         windows, mirrored = windows[part].tolist(), (mirrored[part] & self.flip).tolist()
         colors = (color_offsets(normals[part]) * (self.color == "pca")).tolist()
         places = range(count)[part]
-        images = np.empty((len(places), self.size, self.size, 3), np.uint8)
+        size = self._sizes[min(epoch, len(self._sizes) - 1)]
+        images = np.empty((len(places), size, size, 3), np.uint8)
         labels = np.empty(len(places), np.int32)
         bad: list[str] = []
         records = self.side.records(order[first + places.start : first + places.stop])
         for row, record in enumerate(records):
             view = partial(
-                draw_view, images[row], choose=self._window(windows[row]), flip=mirrored[row], color=colors[row]
+                draw_view, images[row], choose=self._window(windows[row], size), flip=mirrored[row], color=colors[row]
             )
             if not view(record.data):
                 record = self._replacement(order, first + places[row], record, view, bad)
             labels[row] = record.label
         return images, labels, bad
 
-    def _window(self, draws: list[float]) -> partial:
+    def _window(self, draws: list[float], size: int) -> partial:
         if self.crop == "scale":
-            return partial(scale_window, draws=draws, size=self.size, scales=self.scales)
+            return partial(scale_window, draws=draws, size=size, scales=self._scales(size))
         return partial(aspect_ratio_window, draws=draws, area=self.area)
+
+    def _scales(self, size: int) -> tuple[int, ...]:
+        return tuple(round(scale * size / self._sizes[-1]) for scale in self.scales)
 
     def _replacement(self, order: np.ndarray, at: int, record: Record, view: partial, bad: list[str]) -> Record:
         """Draws the view of the next image that is whole; adds those that are not to `bad`."""

@@ -107,6 +107,7 @@ class ImageStream:
             "scales": (default_resize(size), round(size * 480 / 224)),
             "color": "none",
             "flip": True,
+            "first_size": size,
             "test_size": test_size,
             "test_resize": default_resize(test_size),
         }

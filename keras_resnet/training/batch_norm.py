@@ -2,50 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
+from .. import backend
 
-def reestimate(model: keras.Model, batches: Iterable[np.ndarray], total: int | None = None) -> None:
+
+def reestimate(model: keras.Model, batches: Any, steps: int) -> None:
     """Replaces every batch norm's moving averages by the mean and variance over many training images.
 
     As the authors did for the networks they released, whose statistics are averages, not moving averages, over a large
     training batch after the training (notes to their ImageNet models, github.com/KaimingHe/deep-residual-networks).
     The moving averages of training follow weights that still change, and forget all but the last few batches.
 
-    The batches go through the network as in training, each normalised by its own statistics; so dropout and
-    stochastic depth are at work too.
+    The batches go through the network as in training, on all its devices, each normalised by its own statistics; so
+    dropout and stochastic depth are at work too.
 
     Args:
         model: any model with batch norm; its weights stay as they are.
-        batches: images as the model takes them, in batches of one size.
-        total: how many batches these are, for the progress bar.
+        batches: pairs of images as the model takes them, and anything; of one size, as `keras.Model.evaluate` takes
+            them.
+        steps: how many batches.
 
     Raises:
         ValueError: there are no batches.
     """
+    if steps < 1:
+        raise ValueError("There are no images to estimate batch norm's statistics over.")
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
-    sums = [(np.zeros(layer.moving_mean.shape), np.zeros(layer.moving_mean.shape)) for layer in layers]
-    count = 0
+    statistics = _Statistics(layers, steps)
     try:
         for layer in layers:
             layer.momentum = 0.0  # so that the moving averages are the statistics of the last batch
-        for images in tqdm(batches, "Estimating batch norm's statistics", total, delay=1, leave=False, disable=None):
-            model(images, training=True)
-            count += 1
-            for layer, (means, squares) in zip(layers, sums, strict=True):
-                mean = keras.ops.convert_to_numpy(layer.moving_mean).astype("float64")
-                means += mean
-                squares += keras.ops.convert_to_numpy(layer.moving_variance) + mean**2
+        observed = _AsInTraining(model)
+        observed.compile(jit_compile=backend.jit_compile())
+        observed.evaluate(batches, steps=steps, verbose=0, callbacks=[statistics])
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-    if not count:
-        raise ValueError("There are no images to estimate batch norm's statistics over.")
-    for layer, (means, squares) in zip(layers, sums, strict=True):
-        layer.moving_mean.assign((means / count).astype("float32"))
-        layer.moving_variance.assign((squares / count - (means / count) ** 2).astype("float32"))
+    statistics.assign()
+
+
+class _AsInTraining(keras.Model):
+    """A network that is tested as it is trained."""
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__(name=network.name)
+        self.network = network
+        self.built = True
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        return self.network(images, training=True)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        return keras.ops.zeros(())
+
+
+class _Statistics(keras.callbacks.Callback):
+    """Adds up the means and the mean squares that batch norms have seen in each batch."""
+
+    def __init__(self, layers: list[keras.layers.BatchNormalization], steps: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.sums = [(np.zeros(layer.moving_mean.shape), np.zeros(layer.moving_mean.shape)) for layer in layers]
+        self.count = 0
+        hidden = None if backend.chief() else True  # None: where stderr is a terminal
+        self.bar = tqdm(desc="Estimating batch norm's statistics", total=steps, delay=1, leave=False, disable=hidden)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.model  # noqa: B018  on JAX, it takes the variables back from `evaluate`
+        self.count += 1
+        self.bar.update()
+        for layer, (means, squares) in zip(self.layers, self.sums, strict=True):
+            mean = keras.ops.convert_to_numpy(layer.moving_mean).astype("float64")
+            means += mean
+            squares += keras.ops.convert_to_numpy(layer.moving_variance) + mean**2
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.bar.close()
+
+    def assign(self) -> None:
+        """Gives the batch norms the statistics of all batches."""
+        for layer, (means, squares) in zip(self.layers, self.sums, strict=True):
+            mean = means / self.count
+            layer.moving_mean.assign(mean.astype("float32"))
+            layer.moving_variance.assign((squares / self.count - mean**2).astype("float32"))

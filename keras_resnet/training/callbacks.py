@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from ..backend.devices import Devices
-from .folder import Progress, RunFolder
+from .folder import Progress, RunFolder, seed_variables
 from .interruption import StoppedError, StopRequest
 from .learning_rate import LearningRate
 
@@ -148,10 +148,25 @@ class Bookkeeper(keras.callbacks.Callback):
 
     def _write(self) -> None:
         self.progress.state = self.rate.state
-        self.model  # noqa: B018  on JAX, it takes the variables back from `fit`
+        fitted = self.model  # on JAX, this takes the variables back from `fit`
         with self.devices.for_saving(self.kept):
-            self.folder.write_checkpoint(self.kept, self.progress)
+            self.folder.write_checkpoint(self.kept, seed_variables(fitted), self.progress)
         self._saved = time.monotonic()
+
+
+class EndBehind(keras.callbacks.Callback):
+    """Ends a `fit` that is a part of a run, whose progress bar counts the epochs of the whole.
+
+    Args:
+        epochs: how many are done when it ends, counted from the beginning of the run.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.model.stop_training = epoch + 1 == self.epochs
 
 
 def percent_error(accuracy: Any) -> float:

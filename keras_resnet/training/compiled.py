@@ -2,52 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import keras
 
+from .. import backend
 from ..data import Dataset, ImageStream
 from ..models.catalog import find
 from ..models.taps import taps
 from ..preprocessing import subtract_mean
+from .augmentation import augmented
+from .machine import Machine
 from .optimizer import SGD
 from .recipe import Recipe
+from .rematerialize import rematerialized
 from .testing import Accuracy
 
 
-def build(recipe: Recipe, data: Dataset | ImageStream) -> tuple[keras.Model, keras.Model]:
-    """The network of a recipe behind the normalisation of its data.
+@dataclass(frozen=True)
+class Networks:
+    """One network, of the same variables, as it is kept, tested and trained.
 
-    Returns:
-        The model that takes raw images and gives probabilities, and the same model compiled for training: it ends in
-        the logits, whose cross-entropy is exact. With a mean by channel, photographs may have any size.
+    Attributes:
+        whole: from raw images to probabilities; what a run leaves.
+        kept: from raw images to logits, whose cross-entropy is exact; what is tested and saved in checkpoints.
+        fitted: `kept` behind the recipe's augmentation, in units that may be rematerialized; what goes through `fit`.
+    """
+
+    whole: keras.Model
+    kept: keras.Model
+    fitted: keras.Model
+
+
+def build(recipe: Recipe, data: Dataset | ImageStream, machine: Machine | None = None) -> Networks:
+    """The network of a recipe behind the normalisation of its data, compiled for training.
+
+    With a mean by channel, photographs may have any size.
+
+    Raises:
+        ValueError: an augmentation that the data do not have.
     """
     shape = data.image_shape(recipe.size)
     any_size = recipe.mean == "channel" and recipe.size is not None
     image = keras.Input((None, None, shape[-1]) if any_size else shape, name="image")
-    model = find(recipe.model)(
-        input_tensor=subtract_mean(image, data.mean(recipe.mean, recipe.size)),
+    mean = data.mean(recipe.mean, recipe.size)
+    whole = find(recipe.model)(
+        input_tensor=subtract_mean(image, mean),
         classes=data.classes,
         data_format="channels_last",
         dtype=recipe.precision,
         **recipe.network,
     )
-    trained = keras.Model(model.input, taps(model)["logits"], name=model.name)
+    kept = keras.Model(whole.input, taps(whole)["logits"], name=whole.name)
     optimizer = sgd(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return model, compiled(trained, optimizer, recipe)
+    inner = rematerialized(kept) if machine and machine.rematerialize else kept
+    fitted = augmented(inner, recipe, mean.reshape(-1, shape[-1]).mean(axis=0))
+    for model in dict.fromkeys((kept, fitted)):
+        _compile(model, optimizer, recipe, data.classes)
+    return Networks(whole, kept, fitted)
 
 
-def compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe) -> keras.Model:
+def _compile(model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, classes: int) -> None:
     """Compiles a model that ends in logits for training."""
     model.compile(
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         weighted_metrics=[Accuracy(name="accuracy")],
+        jit_compile=backend.jit_compile(),
     )
-    nothing = keras.ops.zeros((1, model.output_shape[-1]))
-    model.compute_metrics(None, nothing, nothing)  # makes the metrics' variables, which a checkpoint may be read into
+    # Builds loss and metrics, whose variables a checkpoint may be read into. Otherwise Keras would look at a batch for
+    # that, which a test whose images come from several threads would then lack.
+    nothing = keras.ops.zeros((1, classes))
+    model.compute_loss(None, nothing, nothing, training=False)
+    model.compute_metrics(None, nothing, nothing)
     model.reset_metrics()
-    return model
 
 
 def sgd(recipe: Recipe) -> SGD:

@@ -41,16 +41,19 @@ class Feed:
         self.images_per_epoch = min(data.train_count, batches * recipe.batch_size)
         workers = {"workers": machine.workers} if isinstance(data, ImageStream) else {}
         part = recipe.batch_size // recipe.accumulate
+        views = {name: value for name in AUGMENTATION if (value := getattr(recipe, name)) is not None}
+        if recipe.size is not None:
+            views["size"] = tuple(recipe.size_in(epoch) for epoch in range(recipe.epochs))
         self._batches = data.training_batches(
             batch_size=part,
             seed=recipe.seed,
             shard=(devices.process, devices.processes),
-            **{name: value for name in AUGMENTATION if (value := getattr(recipe, name)) is not None},
+            **views,
             **workers,
         )
         largest, threads = (TEST_BATCH, 1) if isinstance(data, Dataset) else (part, min(os.cpu_count() or 1, 16))
-        views = {"size": recipe.test_size, "resize": recipe.test_resize}
-        self.tested = ImagesToTest(data, devices, largest, threads=threads, **views)
+        tested = {"size": recipe.test_size, "resize": recipe.test_resize}
+        self.tested = ImagesToTest(data, devices, largest, threads=threads, **tested)
 
     def training(self, epoch: int, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """This process's part of every batch from a step of an epoch on, without end: images and one-hot labels."""

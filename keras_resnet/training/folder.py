@@ -21,7 +21,7 @@ import io
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,22 +141,25 @@ class RunFolder:
         """The summary of a run that ended, or None."""
         return json.loads(self.summary.read_text(encoding="utf-8")) if self.summary.exists() else None
 
-    def write_checkpoint(self, model: keras.Model, progress: Progress) -> None:
-        """Keeps everything that the run needs to go on from here."""
+    def write_checkpoint(self, model: keras.Model, seeds: Sequence[keras.Variable], progress: Progress) -> None:
+        """Keeps everything that the run needs to go on from here; the arguments are those of `restore`."""
         if not self.writes:
             return
-        seeds = [value.tolist() for value in _seed_states(model)]
+        seeds = [keras.ops.convert_to_numpy(variable).tolist() for variable in seeds]
         info = {"recipe": self._recipe, "seeds": seeds, **dataclasses.asdict(progress)}
         step = f"_step_{progress.step:06d}" if progress.step else ""
         saving.save(model, self.checkpoints / f"epoch_{len(progress.history):04d}{step}.keras", info)
         for old in self.newest_first()[KEPT_CHECKPOINTS:]:
             old.unlink()
 
-    def restore(self, model: keras.Model, say: Callable[[str], None] = print) -> Progress:
+    def restore(
+        self, model: keras.Model, seeds: Sequence[keras.Variable], say: Callable[[str], None] = print
+    ) -> Progress:
         """Takes a compiled model back to the newest whole checkpoint.
 
         Args:
             model: the model.
+            seeds: the states of all that draws at random in training, see `seed_variables`.
             say: is told of a checkpoint that is passed over because it is damaged.
 
         Returns:
@@ -168,7 +171,7 @@ class RunFolder:
         problems = []
         for path in self.newest_first():
             try:
-                progress = self._load(model, path)
+                progress = self._load(model, seeds, path)
             except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
                 problems.append(f"{path.name}: {saving.first_line(error)}")
                 continue
@@ -182,7 +185,7 @@ class RunFolder:
             )
         return Progress()
 
-    def _load(self, model: keras.Model, path: Path) -> Progress:
+    def _load(self, model: keras.Model, seeds: Sequence[keras.Variable], path: Path) -> Progress:
         saving.verify(path)
         info = saving.read_info(path)
         if "history" not in info:
@@ -194,7 +197,7 @@ class RunFolder:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "Skipping variable loading")  # of the optimizer
             model.load_weights(path)
-        for variable, value in zip(_seed_variables(model), info["seeds"], strict=True):
+        for variable, value in zip(seeds, info["seeds"], strict=True):
             variable.assign(np.asarray(value, dtype="uint32"))
         return Progress(**{entry.name: info[entry.name] for entry in dataclasses.fields(Progress)})
 
@@ -235,10 +238,6 @@ def _changes(there: dict[str, Any], here: dict[str, Any], but: tuple[str, ...] =
     return ", ".join(filter(None, words))
 
 
-def _seed_variables(model: keras.Model) -> list[keras.Variable]:
-    """The states of the random generators of dropout, which Keras does not save with the weights."""
+def seed_variables(model: keras.Model) -> list[keras.Variable]:
+    """The states of a model's random generators, which Keras does not save with the weights."""
     return [variable for variable in model.non_trainable_variables if "seed_generator" in variable.path]
-
-
-def _seed_states(model: keras.Model) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable) for variable in _seed_variables(model)]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ..models.catalog import find
@@ -21,7 +19,10 @@ DECAYED = ("all", "kernels")
 MEANS = ("pixel", "channel")
 CROPS = ("scale", "aspect_ratio")
 COLORS = ("none", "pca")
-AUGMENTATION = ("flip", "pad", "cutout", "size", "crop", "scales", "color")  # which of them apply, the data set knows
+# Which of these apply, the data set knows.
+AUGMENTATION = ("flip", "pad", "cutout", "size", "crop", "scales", "color")
+VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")
+GROWTH = 32  # pixels by which photographs grow during a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,15 @@ class Recipe:
         None, "photographs, crop scale: range of the shorter side before the cut (else 8/7 to 15/7 of --size: 256,480)"
     )
     color: str | None = option(None, f"photographs: shift of the colours: {', '.join(COLORS)} (else none)")
+    first_size: int | None = option(
+        None, f"photographs: side at first, which grows by {GROWTH} pixels at equal intervals (else --size)"
+    )
     test_size: int | None = option(None, "photographs: side of the test images in pixels (else --size)")
     test_resize: int | None = option(None, "photographs: shorter side before the centre is cut (else 8/7: 256)")
+    randaugment: float = option(0.0, "magnitude of RandAugment, up to 30: two random operations an image (0: none)")
+    erasing: float = option(0.0, "share of the images of which a random rectangle is erased")
+    mixup: float = option(0.0, "alpha of MixUp, up to 1 (0: none); beside CutMix, a coin decides for each batch")
+    cutmix: float = option(0.0, "alpha of CutMix, up to 1 (0: none)")
     reestimate: bool = option(False, "estimate batch norm's statistics anew over the training images at the end")
     precision: str = option("float32", f"dtype policy: {', '.join(PRECISIONS)}")
     seed: int = option(0, "of the initial weights, the order of the images and their augmentation")
@@ -105,7 +113,16 @@ class Recipe:
                 raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
 
     def _check_numbers(self) -> None:
-        for name in ("epochs", "iterations", "batch_size", "accumulate", "scaled_from", "patience", "size"):
+        for name in (
+            "epochs",
+            "iterations",
+            "batch_size",
+            "accumulate",
+            "scaled_from",
+            "patience",
+            "size",
+            "first_size",
+        ):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)!r}")
         numbers = (
@@ -128,6 +145,11 @@ class Recipe:
         for name in ("momentum", "label_smoothing", "ema", "rise"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 0 and below 1. Received: {getattr(self, name)!r}")
+        for name, highest in (("randaugment", 30), ("erasing", 1), ("mixup", 1), ("cutmix", 1)):
+            if not 0 <= getattr(self, name) <= highest:
+                raise ValueError(f"`{name}` must be from 0 to {highest}. Received: {getattr(self, name)!r}")
+        if self.size and self.first_size and self.first_size > self.size:
+            raise ValueError(f"`first_size` must be at most `size`, {self.size}. Received: {self.first_size!r}")
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"`accumulate` must divide the batch size {self.batch_size}. Received: {self.accumulate!r}"
@@ -143,14 +165,14 @@ class Recipe:
 
         Args:
             steps_per_epoch: steps in one pass over the training images.
-            defaults: what the data set asks for where the recipe says nothing: its `mean`, and those of `AUGMENTATION`
+            defaults: what the data set asks for where the recipe says nothing: its `mean`, and those of `VIEWS`
                 that apply to it.
 
         Raises:
             ValueError: a choice that does not apply to the data set.
         """
         spec = self.spec
-        for name in (*AUGMENTATION, "test_size", "test_resize"):
+        for name in VIEWS:
             if getattr(self, name) is not None and name not in defaults:
                 raise ValueError(f"`{name}` does not apply to {self.dataset}. Received: {getattr(self, name)!r}")
         epochs, iterations = self.epochs, self.iterations
@@ -172,6 +194,16 @@ class Recipe:
             **{name: value for name, value in defaults.items() if getattr(self, name) is None},
         )
 
+    def size_in(self, epoch: int) -> int | None:
+        """The side of the training images in an epoch, counted from 0; None where they are taken as they are.
+
+        "Progressive resolution": small images, at first, cost less. Of a resolved recipe.
+        """
+        if self.size is None:
+            return None
+        sizes = [*range(self.first_size, self.size, GROWTH), self.size]
+        return sizes[min(epoch, self.epochs - 1) * len(sizes) // self.epochs]
+
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0, without what depends on the errors: warm-up and plateaus.
 
@@ -191,108 +223,6 @@ def scheduled_rate(recipe: Recipe, progress: float) -> float:
     left = min(1.0, (progress - recipe.rise) / (1 - recipe.rise))
     shape = (1 + math.cos(math.pi * left)) / 2 if recipe.schedule == "cosine" else 1 - left
     return recipe.learning_rate * shape
-
-
-# Named recipes for images that lie in memory: what differs from the defaults.
-RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {"iterations": 64_000},
-    "modern": {
-        "epochs": 200,
-        "schedule": "cosine",
-        "rise": 0.025,
-        "nesterov": True,
-        "weight_decay": 5e-4,
-        "decayed": "kernels",
-        "label_smoothing": 0.1,
-        "ema": 0.999,
-    },
-}
-
-# Those for photographs that are read as they are needed; "paper" is that of 2016, whose schedule is known beforehand.
-_IMAGENET = {"model": "resnet50", "batch_size": 256, "color": "pca"}
-_PAPER2016 = {**_IMAGENET, "epochs": 90, "drops": (1 / 3, 2 / 3)}
-STREAM_RECIPES: dict[str, dict[str, Any]] = {
-    "paper": _PAPER2016,
-    "paper2015": {**_IMAGENET, "iterations": 600_000, "schedule": "plateau"},
-    "paper2016": _PAPER2016,
-    "modern": {
-        **_IMAGENET,
-        "network": {"zero_init_residual": True},
-        "epochs": 90,
-        "scaled_from": 256,
-        "schedule": "cosine",
-        "rise": 1 / 18,  # five epochs
-        "nesterov": True,
-        "decayed": "kernels",
-        "label_smoothing": 0.1,
-        "ema": 0.999,
-        "crop": "aspect_ratio",
-    },
-}
-
-# What a data set changes in every named recipe.
-FOR_DATASET: dict[str, dict[str, Any]] = {
-    "digits": {"epochs": 60, "iterations": None, "batch_size": 32},
-}
-
-
-def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
-    """A recipe by name, or from a `recipe.json`, with some values changed.
-
-    Args:
-        name: a key of `RECIPES`, or of `STREAM_RECIPES` where the data set is a stream; or the path of a JSON file.
-        **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
-            `iterations` scales the schedule, and the other way round. What a file says only because of its network,
-            data set or batch size gives way where those are chosen anew.
-
-    Raises:
-        ValueError: no such recipe, a file that is none, an unknown field or value.
-    """
-    if choices.get("dataset") is None:
-        choices.pop("dataset", None)
-    check_types(Recipe, choices)
-    base = _read(Path(name)) if name.endswith(".json") else _named(name, choices.get("dataset", ""))
-    if len({"epochs", "iterations"} & choices.keys()) == 1:
-        base |= {"epochs": None, "iterations": None}
-    changed = {name for name, value in choices.items() if value != base.get(name, value)}
-    stale = {
-        *(("network", "warmup_rate") if "model" in changed else ()),
-        *(("mean", *AUGMENTATION, "test_size", "test_resize") if "dataset" in changed else ()),
-        *(("iterations",) if changed & {"dataset", "batch_size", "validation"} and base.get("epochs") else ()),
-    }
-    base = {name: value for name, value in base.items() if name not in stale}
-    choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
-    merged = {**base, **choices}
-    if "dataset" not in merged:
-        raise ValueError("Name a data set, such as digits or cifar10.")
-    return Recipe(**merged)
-
-
-def _named(name: str, dataset: str) -> dict[str, Any]:
-    from ..data import DATASETS
-
-    rows = RECIPES if dataset in DATASETS else STREAM_RECIPES
-    if name not in rows:
-        near = difflib.get_close_matches(name, rows, n=1) or list(rows)
-        raise ValueError(
-            f"Unknown recipe {name!r} for {dataset}. Accepted: {', '.join(rows)}, or a .json file; near: {near[0]}"
-        )
-    return {**rows[name], **FOR_DATASET.get(dataset, {})}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
-    try:
-        if not isinstance(value, dict):
-            raise ValueError("it is not a JSON object")
-        check_types(Recipe, value)
-        check_types(Spec, value.get("network", {}))
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
-    return value
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,15 +16,14 @@ from ..backend.devices import Devices
 from ..data import Dataset, ImageStream, load, steps_per_epoch
 from ..models.complexity import count
 from .batch_norm import reestimate
-from .callbacks import Bookkeeper, StopAtNaN, percent_error
-from .compiled import build, compiled
+from .callbacks import Bookkeeper, EndBehind, StopAtNaN, percent_error
+from .compiled import Networks, build
 from .feed import Feed
-from .folder import Progress, RunFolder
+from .folder import Progress, RunFolder, seed_variables
 from .interruption import StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
 from .recipe import Recipe
-from .rematerialize import rematerialized
 
 
 def train(
@@ -72,17 +70,17 @@ def train(
     with backend.quietly():
         keras.utils.set_random_seed(recipe.seed)
     with devices.scope(), contextlib.ExitStack() as until_the_end:
-        model, trained = build(recipe, data)
+        networks = build(recipe, data, machine)
         with devices.agreed():
             until_the_end.enter_context(folder.held())
             folder.check(recipe)  # again: another process may have begun in the meantime
             folder.begin(recipe)
-        progress = resume(trained, folder, devices, say)
+        progress = resume(networks, folder, devices, say)
         if progress.history or progress.step:
             say(f"Going on behind {progress} of {recipe.epochs}.")
         with stop_request() as stop:
-            fit(feed, trained, folder, progress, split, stop)
-        return finish(feed, model, trained, folder, progress.history, split)
+            fit(feed, networks, folder, progress, split, stop)
+        return finish(feed, networks, folder, progress.history, split)
 
 
 def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices) -> None:
@@ -96,40 +94,35 @@ def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices) -> Non
         raise ValueError(
             f"`accumulate` needs a whole batch of {recipe.batch_size} images. Received: {data.train_count} of them"
         )
-    if recipe.mean == "pixel" and recipe.test_size != recipe.size:
-        raise ValueError(
-            f"A mean by pixel fits one size of images, and `test_size` is {recipe.test_size} beside `size` "
-            f"{recipe.size}. Choose --mean channel."
-        )
-    if recipe.reestimate and devices.replicas > 1:
-        raise ValueError(f"`reestimate` works on one device. Received: {devices.replicas} devices")
+    for name in ("test_size", "first_size"):
+        if recipe.mean == "pixel" and getattr(recipe, name) != recipe.size:
+            raise ValueError(
+                f"A mean by pixel fits one size of images, and `{name}` is {getattr(recipe, name)} beside `size` "
+                f"{recipe.size}. Choose --mean channel."
+            )
 
 
-def resume(trained: keras.Model, folder: RunFolder, devices: Devices, say: Callable[[str], None]) -> Progress:
-    """Takes the model of every process back to where the run stopped, and has them train as one.
+def resume(networks: Networks, folder: RunFolder, devices: Devices, say: Callable[[str], None]) -> Progress:
+    """Takes the networks of every process back to where the run stopped, and has them train as one.
 
     Raises:
         ValueError: no checkpoint fits, or not all processes see the same one.
     """
     with devices.agreed():
-        progress = folder.restore(trained, say)
+        progress = folder.restore(networks.kept, seed_variables(networks.fitted), say)
     seen = devices.gather(str(progress))
     if len(set(seen)) > 1:
         raise ValueError(
             f"The processes see different checkpoints in {str(folder.path)!r}, behind {', '.join(seen)}. "
             "Choose a folder with --out that all of them share."
         )
-    devices.prepare(trained)
+    devices.prepare(networks.kept, networks.fitted)
     return progress
 
 
-def fit(feed: Feed, trained: keras.Model, folder: RunFolder, progress: Progress, split: str, stop: StopRequest) -> None:
+def fit(feed: Feed, networks: Networks, folder: RunFolder, progress: Progress, split: str, stop: StopRequest) -> None:
     """The steps that are left, by `model.fit` and callbacks."""
     recipe, devices = feed.recipe, feed.devices
-    fitted = trained
-    if feed.machine.rematerialize:
-        fitted = compiled(rematerialized(trained), trained.optimizer, recipe)
-        devices.prepare_metrics(fitted)
     rate = LearningRate(recipe, feed.steps, progress)
     sound = StopAtNaN(split)
     books = Bookkeeper(
@@ -138,57 +131,54 @@ def fit(feed: Feed, trained: keras.Model, folder: RunFolder, progress: Progress,
         rate,
         sound,
         devices,
-        kept=trained,
+        kept=networks.kept,
         epochs=recipe.epochs,
         save_every=feed.machine.save_every,
         stop=stop,
     )
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
-    for first, last in _legs(progress, recipe.epochs):
-        fitted.fit(
+    for number, (first, last) in enumerate(_legs(progress, recipe)):
+        if number and recipe.size_in(first) != recipe.size_in(first - 1):
+            networks.fitted.make_train_function(force=True)  # or TensorFlow traces it anew for any size
+        networks.fitted.fit(
             devices.feed(partial(feed.training, first, progress.step)),
             steps_per_epoch=feed.steps - progress.step,
             initial_epoch=first,
-            epochs=last,
+            epochs=recipe.epochs,
             validation_data=devices.feed_test(feed.tested),
             validation_steps=len(feed.tested),
-            callbacks=[rate, sound, books, *averages],
+            callbacks=[rate, sound, books, *averages, EndBehind(last)],
             shuffle=False,  # the batches come shuffled
             verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
         )
 
 
-def _legs(progress: Progress, epochs: int) -> Iterator[tuple[int, int]]:
+def _legs(progress: Progress, recipe: Recipe) -> Iterator[tuple[int, int]]:
     """The epochs of each `fit`, the first and the one behind the last.
 
-    What is left of an epoch is a `fit` of its own, for all epochs of one have as many steps.
+    What is left of an epoch is a `fit` of its own, for all epochs of one have as many steps; and so are the epochs of
+    each size of the images, for all batches of one have one shape.
     """
     first = len(progress.history)
-    if progress.step:
-        yield first, first + 1
-        first += 1
-    if first < epochs:
-        yield first, epochs
+    ends = {epoch for epoch in range(1, recipe.epochs) if recipe.size_in(epoch) != recipe.size_in(epoch - 1)}
+    ends |= {recipe.epochs, *((first + 1,) if progress.step else ())}
+    for last in sorted(end for end in ends if end > first):
+        yield first, last
+        first = last
 
 
 def finish(
-    feed: Feed,
-    model: keras.Model,
-    trained: keras.Model,
-    folder: RunFolder,
-    history: list[dict[str, Any]],
-    split: str,
+    feed: Feed, networks: Networks, folder: RunFolder, history: list[dict[str, Any]], split: str
 ) -> dict[str, Any]:
     """Tests the network of the last epoch and writes what is left to write."""
-    recipe, data, devices = feed.recipe, feed.data, feed.devices
-    optimizer = getattr(trained.optimizer, "inner_optimizer", trained.optimizer)
-    optimizer.take_averages(trained.trainable_variables)
-    results = _test(feed, trained, split)
+    recipe, data, devices, kept = feed.recipe, feed.data, feed.devices, networks.kept
+    optimizer = getattr(kept.optimizer, "inner_optimizer", kept.optimizer)
+    optimizer.take_averages(kept.trainable_variables)
+    results = _test(feed, kept, split)
     if recipe.reestimate:
         results = {f"{name}_by_moving_averages": value for name, value in results.items()}
-        batches = itertools.islice(feed.training(recipe.epochs, 0), feed.steps)
-        reestimate(trained, (images for images, _ in batches), feed.steps)
-        results = {**_test(feed, trained, split), **results}
+        reestimate(kept, devices.feed(partial(feed.training, recipe.epochs, 0)), feed.steps)
+        results = {**_test(feed, kept, split), **results}
     summary = _summary(feed, history, split, results)
     info = {
         "model": recipe.model,
@@ -198,13 +188,13 @@ def finish(
         **({"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}),
         **{key: summary[key] for key in (f"{split}_error", "epochs", "versions", "seed")},
     }
-    with devices.agreed(), devices.for_saving(trained):
-        folder.write_result(model, info, summary)
+    with devices.agreed(), devices.for_saving(kept):
+        folder.write_result(networks.whole, info, summary)
     return summary
 
 
-def _test(feed: Feed, trained: keras.Model, split: str) -> dict[str, float]:
-    result = trained.evaluate(feed.devices.feed_test(feed.tested), steps=len(feed.tested), verbose=0, return_dict=True)
+def _test(feed: Feed, kept: keras.Model, split: str) -> dict[str, float]:
+    result = kept.evaluate(feed.devices.feed_test(feed.tested), steps=len(feed.tested), verbose=0, return_dict=True)
     return {f"{split}_error": percent_error(result["accuracy"]), f"{split}_loss": float(result["loss"])}
 
 

@@ -17,7 +17,7 @@ from keras_resnet.training.feed import Feed
 from keras_resnet.training.folder import Progress
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.machine import Machine
-from keras_resnet.training.recipe import recipe_for
+from keras_resnet.training.recipes import recipe_for
 
 STEPS = 4
 
@@ -63,7 +63,7 @@ def train() -> dict[str, np.ndarray]:
     data = load("digits")
     choices = {"epochs": 1, "iterations": STEPS, "learning_rate": 0.02, "network": {"shortcut": "B"}}
     recipe = recipe_for(dataset="digits", model="resnet8", **choices).resolve(STEPS, data.defaults())
-    _, model = build(recipe, data)
+    model = build(recipe, data).kept
     for variable in model.trainable_variables:  # not those of the normalisation
         if variable.path.endswith("kernel"):
             rng = np.random.default_rng(list(variable.path.encode()))

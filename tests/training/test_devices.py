@@ -27,6 +27,7 @@ RECIPE = {
     "network": small_runs.SMALL["network"],
     "epochs": 3,
     "weight_decay": 1e-2,  # so large that it shows if it is added once a device
+    "reestimate": True,
 }
 TWO_DEVICES, TWO_PROCESSES = {"forced": 2}, {"processes": 2}
 LAYOUTS = {"tensorflow": [TWO_DEVICES], "jax": [TWO_DEVICES, TWO_PROCESSES], "torch": [TWO_PROCESSES]}[RUNNING]
@@ -251,12 +252,12 @@ def test_the_chief_works_first():
 
 
 def test_processes_that_see_different_checkpoints_are_told_of_the_folder(tmp_path):
-    folder = run.RunFolder(tmp_path)
-    folder.restore = lambda model, say: run.Progress([{}, {}])
+    folder, networks = run.RunFolder(tmp_path), run.Networks(*3 * [keras.Model(x := keras.Input((1,)), x)])
+    folder.restore = lambda model, seeds, say: run.Progress([{}, {}])
     with pytest.raises(
         ValueError, match=r"behind epoch 2, epoch 0\. Choose a folder with --out that all of them share"
     ):
-        run.resume(None, folder, OneOfTwo(0, "", "epoch 0"), print)
+        run.resume(networks, folder, OneOfTwo(0, "", "epoch 0"), print)
 
 
 @pytest.mark.parametrize(("count", "batch"), [(53, 20), (1, 20), (40, 20), (7, 500)])

@@ -15,7 +15,7 @@ import pytest
 import small_runs
 from keras_resnet.cli import main
 from keras_resnet.training.learning_rate import LearningRate
-from keras_resnet.training.recipe import recipe_for
+from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 from pictures import jpeg, photograph
 

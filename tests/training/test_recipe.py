@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from keras_resnet.training.recipe import RECIPES, Recipe, as_json, recipe_for
+from keras_resnet.training.recipe import Recipe, as_json
+from keras_resnet.training.recipes import RECIPES, recipe_for
 
 
 def written(tmp_path, **fields):

@@ -13,7 +13,8 @@ import pytest
 from keras_resnet.training.folder import Progress, RunFolder
 from keras_resnet.training.learning_rate import LearningRate, plateaus
 from keras_resnet.training.optimizer import SGD
-from keras_resnet.training.recipe import Recipe, recipe_for
+from keras_resnet.training.recipe import Recipe
+from keras_resnet.training.recipes import recipe_for
 
 CIFAR = {"pad": 4, "flip": True}
 
@@ -161,10 +162,10 @@ def test_a_resumed_run_knows_whether_the_warm_up_is_over(tmp_path, hits, first_r
     folder.begin(recipe)
     model = model_of(6)
     used_rates(model, rate, 6, epochs=(0, 1, 2), accuracies=[*hits, 0, 0, 0])
-    folder.write_checkpoint(model, Progress(history=[{"epoch": 1}], state=rate.state))
+    folder.write_checkpoint(model, [], Progress(history=[{"epoch": 1}], state=rate.state))
 
     model = model_of(6)
-    used = used_rates(model, LearningRate(recipe, 3, folder.restore(model)), 6, epochs=(1, 2, 2))
+    used = used_rates(model, LearningRate(recipe, 3, folder.restore(model, [])), 6, epochs=(1, 2, 2))
     np.testing.assert_allclose(used[3], first_rate, rtol=1e-6)
 
 

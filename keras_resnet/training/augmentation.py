@@ -1,0 +1,195 @@
+"""Augmentation that the papers did not have: Keras's own layers in front of the network, on the device that trains."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from .recipe import Recipe
+
+MAGNITUDES = 30  # RandAugment's scale: at this, an operation is as strong as it may be
+OPERATIONS = 2  # of RandAugment, one after the other
+
+_PLAIN = {"dtype": "float32", "data_format": "channels_last"}
+
+
+def augmented(network: keras.Model, recipe: Recipe, color: np.ndarray) -> keras.Model:
+    """The network as it is trained: behind what the recipe does to images and labels beyond cutting and mirroring.
+
+    Args:
+        network: from raw images (batch, height, width, channels) of 0 to 255 to logits. It stays as it is.
+        recipe: a recipe.
+        color: the images' mean, a value a channel; erased parts become as bright.
+
+    Returns:
+        A model of the network's variables, and of the states of random generators; the network itself where the recipe
+        does nothing.
+
+    Raises:
+        ValueError: an operation that images of these channels do not have.
+    """
+    layers: list[keras.layers.Layer] = []
+    if recipe.randaugment:
+        if len(color) != 3:
+            raise ValueError(f"`randaugment` takes images in RGB. Those of {recipe.dataset} have {len(color)} channel.")
+        layers.append(RandAugment(recipe.randaugment))
+    if recipe.erasing:
+        grey = float(np.mean(color))  # on JAX, Keras takes one number alone
+        layers.append(keras.layers.RandomErasing((recipe.erasing, recipe.erasing), fill_value=grey, **_PLAIN))
+    mix = Mix(recipe.mixup, recipe.cutmix) if recipe.mixup or recipe.cutmix else None
+    return Augmented(network, layers, mix) if layers or mix else network
+
+
+class Augmented(keras.Model):
+    """A network that sees other images in training than in tests. Only for running: it is never saved.
+
+    Labels are mixed as the images were when the loss is taken, so the training error counts the larger part of a mixed
+    image as its class.
+
+    Args:
+        network: from images to logits.
+        layers: what the images go through in training, one by one.
+        mix: what mixes images and labels behind that; None for nothing.
+    """
+
+    def __init__(self, network: keras.Model, layers: list[keras.layers.Layer], mix: Mix | None) -> None:
+        super().__init__(name=network.name)
+        self.network, self.augmentation, self.mix = network, layers, mix
+        for layer in (*layers, *([mix] if mix else ())):
+            layer.build(network.input_shape)
+        self.built = True
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        if not training:
+            return self.network(images, training=False)
+        images = keras.ops.cast(images, "float32")
+        for layer in self.augmentation:
+            images = layer(images, training=True)
+        if self.mix is None:
+            return self.network(images, training=True)
+        images, mixing = self.mix(images)
+        return {"logits": self.network(images, training=True), "mixing": mixing}
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        y, logits = self._mixed(y, y_pred)
+        return super().compute_loss(x, y, logits, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        y, logits = self._mixed(y, y_pred)
+        return super().compute_metrics(x, y, logits, sample_weight)
+
+    def _mixed(self, labels: Any, y_pred: Any) -> tuple[Any, Any]:
+        """The labels of the images that the network saw, and its logits."""
+        if not isinstance(y_pred, dict):
+            return labels, y_pred
+        return self.mix.labels(labels, y_pred["mixing"]), y_pred["logits"]
+
+
+class Mix(keras.layers.Layer):
+    """MixUp (Zhang et al. 2018), CutMix (Yun et al. 2019), or by a coin for each batch one of the two.
+
+    Args:
+        mixup, cutmix: the parameters of their Beta distributions, up to 1; 0 for none.
+    """
+
+    def __init__(self, mixup: float, cutmix: float) -> None:
+        super().__init__(dtype="float32")
+        self.mixers = [keras.layers.MixUp(mixup, **_PLAIN)] if mixup else []
+        if cutmix:  # Keras draws the parameter from a range, too
+            self.mixers.append(keras.layers.CutMix((cutmix, cutmix), **_PLAIN))
+        self.coin = keras.random.SeedGenerator()
+
+    def build(self, shape: Any) -> None:
+        for mixer in self.mixers:
+            mixer.build(shape)
+
+    def call(self, images: Any) -> tuple[Any, dict[str, Any]]:
+        """The mixed images; and which image each was mixed with, and how much of it was left."""
+        with _quietly():
+            drawn = [mixer.get_random_transformation(images) for mixer in self.mixers]
+        mixed = [mixer.transform_images(images, how) for mixer, how in zip(self.mixers, drawn, strict=True)]
+        heads = keras.random.uniform((), seed=self.coin) < 0.5
+        image, partner, weight = (
+            keras.ops.where(heads, *each) if len(each) == 2 else each[0]
+            for each in (
+                mixed,
+                [keras.ops.cast(how["permutation_order"], "int32") for how in drawn],
+                [keras.ops.reshape(how["mix_weight"], (-1,)) for how in drawn],
+            )
+        )
+        return image, {"permutation_order": partner, "mix_weight": weight}
+
+    def labels(self, labels: Any, mixing: dict[str, Any]) -> Any:
+        """Labels (batch, classes), mixed as the images were."""
+        return self.mixers[0].transform_labels(labels, mixing)  # both do the same with them
+
+
+class RandAugment(keras.layers.Layer):
+    """Two random operations on every image (Cubuk et al. 2020, "RandAugment"; operations and ranges as torchvision's).
+
+    `keras.layers.RandAugment` draws the same operations for all images of a batch, and from ranges of which the paper's
+    are a small part. As it does, this makes all operations of the whole batch and chooses among the results.
+
+    Args:
+        magnitude: above 0, up to 30.
+    """
+
+    def __init__(self, magnitude: float) -> None:
+        super().__init__(dtype="float32")
+        self.operations = _operations(magnitude / MAGNITUDES)
+        self.generator = keras.random.SeedGenerator()
+
+    def build(self, shape: Any) -> None:
+        for operation in self.operations:
+            operation.build(shape)
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        for _ in range(OPERATIONS):
+            count = keras.ops.shape(images)[0]
+            # One more than there are operations: that is the identity.
+            chosen = keras.random.randint((count, 1, 1, 1), 0, len(self.operations) + 1, seed=self.generator)
+            changed = images
+            for number, operation in enumerate(self.operations):
+                with _quietly():
+                    operated = operation(images, training=True)
+                changed = keras.ops.where(chosen == number, operated, changed)
+            images = keras.ops.reshape(changed, keras.ops.shape(images))  # TensorFlow forgets the shape on the way
+        return images
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keeps from the terminal what JAX and Torch say of how Keras's layers call them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Explicitly requested dtype int64|Tensor.T is deprecated", UserWarning)
+        yield
+
+
+def _operations(strength: float) -> list[keras.layers.Layer]:
+    """RandAugment's operations; each draws how far it goes, up to a share `strength` of its range, either way."""
+    layers = keras.layers
+    turn, shift, change = 30 / 360 * strength, 150 / 331 * strength, 0.9 * strength
+    about_half = (0.5 - change / 2, 0.5 + change / 2)  # where one half changes nothing
+    bits = 8 - round(4 * strength)
+    return [
+        layers.RandomRotation(turn, **_PLAIN),
+        layers.RandomShear(x_factor=0.3 * strength, **_PLAIN),
+        layers.RandomShear(y_factor=0.3 * strength, **_PLAIN),
+        layers.RandomTranslation(0.0, shift, **_PLAIN),
+        layers.RandomTranslation(shift, 0.0, **_PLAIN),
+        layers.RandomBrightness(change / 2, **_PLAIN),
+        layers.RandomContrast((change, change), **_PLAIN),
+        layers.RandomColorDegeneration(change, **_PLAIN),
+        layers.RandomSharpness(about_half, **_PLAIN),
+        layers.Solarization(threshold_factor=(1 - strength, 1.0), **_PLAIN),
+        layers.RandomPosterization((bits, bits), **_PLAIN),
+        layers.AutoContrast(**_PLAIN),
+        layers.Equalization(**_PLAIN),
+    ]

@@ -1,0 +1,119 @@
+"""The recipes by name, as rows of what differs from the defaults of `Recipe`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+from ..models.spec import Spec
+from ..options import check_types
+from .recipe import VIEWS, Recipe
+
+# Named recipes for images that lie in memory: what differs from the defaults.
+RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {"iterations": 64_000},
+    "modern": {
+        "epochs": 200,
+        "schedule": "cosine",
+        "rise": 0.025,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+        "decayed": "kernels",
+        "label_smoothing": 0.1,
+        "ema": 0.999,
+    },
+}
+
+# Those for photographs that are read as they are needed; "paper" is that of 2016, whose schedule is known beforehand.
+_IMAGENET = {"model": "resnet50", "batch_size": 256, "color": "pca"}
+_PAPER2016 = {**_IMAGENET, "epochs": 90, "drops": (1 / 3, 2 / 3)}
+STREAM_RECIPES: dict[str, dict[str, Any]] = {
+    "paper": _PAPER2016,
+    "paper2015": {**_IMAGENET, "iterations": 600_000, "schedule": "plateau"},
+    "paper2016": _PAPER2016,
+    "modern": {
+        **_IMAGENET,
+        "network": {"zero_init_residual": True},
+        "epochs": 90,
+        "scaled_from": 256,
+        "schedule": "cosine",
+        "rise": 1 / 18,  # five epochs
+        "nesterov": True,
+        "decayed": "kernels",
+        "label_smoothing": 0.1,
+        "ema": 0.999,
+        "crop": "aspect_ratio",
+        "randaugment": 6.0,
+        "mixup": 0.1,
+        "cutmix": 1.0,
+        "first_size": 128,
+        "size": 192,
+        "test_size": 256,
+    },
+}
+
+# What a data set changes in every named recipe.
+FOR_DATASET: dict[str, dict[str, Any]] = {
+    "digits": {"epochs": 60, "iterations": None, "batch_size": 32},
+}
+
+
+def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
+    """A recipe by name, or from a `recipe.json`, with some values changed.
+
+    Args:
+        name: a key of `RECIPES`, or of `STREAM_RECIPES` where the data set is a stream; or the path of a JSON file.
+        **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
+            `iterations` scales the schedule, and the other way round. What a file says only because of its network,
+            data set or batch size gives way where those are chosen anew.
+
+    Raises:
+        ValueError: no such recipe, a file that is none, an unknown field or value.
+    """
+    if choices.get("dataset") is None:
+        choices.pop("dataset", None)
+    check_types(Recipe, choices)
+    base = _read(Path(name)) if name.endswith(".json") else _named(name, choices.get("dataset", ""))
+    if len({"epochs", "iterations"} & choices.keys()) == 1:
+        base |= {"epochs": None, "iterations": None}
+    changed = {name for name, value in choices.items() if value != base.get(name, value)}
+    stale = {
+        *(("network", "warmup_rate") if "model" in changed else ()),
+        *(("mean", *VIEWS) if "dataset" in changed else ()),
+        *(("iterations",) if changed & {"dataset", "batch_size", "validation"} and base.get("epochs") else ()),
+    }
+    base = {name: value for name, value in base.items() if name not in stale}
+    choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
+    merged = {**base, **choices}
+    if "dataset" not in merged:
+        raise ValueError("Name a data set, such as digits or cifar10.")
+    return Recipe(**merged)
+
+
+def _named(name: str, dataset: str) -> dict[str, Any]:
+    from ..data import DATASETS
+
+    rows = RECIPES if dataset in DATASETS else STREAM_RECIPES
+    if name not in rows:
+        near = difflib.get_close_matches(name, rows, n=1) or list(rows)
+        raise ValueError(
+            f"Unknown recipe {name!r} for {dataset}. Accepted: {', '.join(rows)}, or a .json file; near: {near[0]}"
+        )
+    return {**rows[name], **FOR_DATASET.get(dataset, {})}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
+    try:
+        if not isinstance(value, dict):
+            raise ValueError("it is not a JSON object")
+        check_types(Recipe, value)
+        check_types(Spec, value.get("network", {}))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
+    return value

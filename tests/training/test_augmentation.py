@@ -1,0 +1,137 @@
+"""What Keras's augmentation does to images and labels in a run."""
+
+from __future__ import annotations
+
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+import small_runs
+from keras_resnet.training.augmentation import RandAugment, augmented
+from keras_resnet.training.interruption import StoppedError
+from keras_resnet.training.learning_rate import LearningRate
+from keras_resnet.training.recipe import GROWTH
+from keras_resnet.training.run import train
+
+SIDE, COLORS = 16, np.eye(3) * 255  # a class a colour
+
+
+def colored(count):
+    """Images all of the colour of their class, and their labels."""
+    labels = np.arange(count) % 3
+    images = np.broadcast_to(COLORS[labels][:, None, None], (count, SIDE, SIDE, 3))
+    return images.astype("float32"), np.eye(3, dtype="float32")[labels]
+
+
+class Seen(keras.losses.Loss):
+    """Takes the labels and what the network made of the images, and keeps both."""
+
+    def call(self, y_true, y_pred):
+        self.labels, self.colors = (np.array(keras.ops.convert_to_numpy(value)) for value in (y_true, y_pred))
+        return keras.ops.mean(y_pred)
+
+
+def behind(recipe):
+    """A "network" that says how much of each colour it sees, behind a recipe's augmentation; and what sees its loss."""
+    image = keras.Input((SIDE, SIDE, 3))
+    shares = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(image))
+    network = keras.Model(image, shares)
+    model, seen = augmented(network, recipe, np.full(3, 127.0)), Seen()
+    model.compile(keras.optimizers.SGD(0.0), seen)
+    return network, model, seen
+
+
+def shown(model, seen, images, labels):
+    """The labels and colours of a batch in training."""
+    model.compute_loss(images, keras.ops.convert_to_tensor(labels), model(images, training=True))
+    return seen.labels, seen.colors
+
+
+@pytest.mark.parametrize("choices", [{"mixup": 0.5}, {"cutmix": 1.0}, {"mixup": 1.0, "cutmix": 1.0}], ids=str)
+def test_a_label_is_mixed_of_classes_as_its_image_is_of_colours(choices):
+    keras.utils.set_random_seed(0)
+    _, model, seen = behind(small_runs.small_recipe(**choices))
+    images, labels = colored(30)
+    mixed = []
+    for _ in range(6):
+        found, colors = shown(model, seen, images, labels)
+        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+        edge = 2 * 2 / SIDE if "cutmix" in choices else 1e-5  # a pasted part begins and ends between pixels
+        np.testing.assert_allclose(found, colors, atol=edge)
+        mixed.append((found.max(axis=1) < 0.99).mean())
+    assert 0.1 < np.mean(mixed) < 0.8  # a third meets its own class
+
+
+def test_erasing_takes_a_rectangle_of_so_many_images_and_leaves_the_labels():
+    keras.utils.set_random_seed(0)
+    _, model, seen = behind(small_runs.small_recipe(erasing=0.5))
+    images, labels = colored(300)
+    found, colors = shown(model, seen, images, labels)
+    np.testing.assert_array_equal(found, labels)
+    erased = colors[labels == 1] < 0.999
+    assert 0.4 < erased.mean() < 0.6
+    others = colors[labels == 0]
+    np.testing.assert_allclose(others.max() / 0.33, 0.5, atol=0.1)  # at most a third, in middle grey
+
+
+def test_tests_see_the_images_as_they_are():
+    everything = {"randaugment": 9.0, "erasing": 1.0, "mixup": 1.0, "cutmix": 1.0}
+    network, model, _ = behind(small_runs.small_recipe(**everything))
+    images, labels = colored(6)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), network.predict(images, verbose=0))
+    model.compile(loss="mse", metrics=["categorical_accuracy"])
+    assert model.evaluate(images, labels, verbose=0, return_dict=True) == {"categorical_accuracy": 1, "loss": 0}
+    network, model, _ = behind(small_runs.small_recipe())
+    assert model is network  # nothing is nothing
+
+
+def test_randaugment_draws_for_each_image_and_more_with_its_magnitude():
+    keras.utils.set_random_seed(0)
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    images = np.broadcast_to(image.astype("float32"), (64, 64, 64, 3))
+    changes = []
+    for magnitude in (1, 9, 30):
+        changed = keras.ops.convert_to_numpy(RandAugment(magnitude)(images))
+        assert changed.shape == images.shape
+        assert changed.min() >= -1e-3 and changed.max() <= 255.001
+        change = np.abs(changed - images).mean(axis=(1, 2, 3))
+        assert len(np.unique(change.round(2))) > 20  # of 64 that were alike
+        changes.append(np.median(change))
+    assert changes[0] < changes[1] < changes[2]
+
+
+def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(tmp_path, monkeypatch):
+    choices = {**small_runs.STATEFUL, "epochs": 2, "erasing": 0.5, "mixup": 0.5, "cutmix": 1.0}
+    recipe = small_runs.small_recipe(**choices)
+    train(recipe, tmp_path / "whole", say=lambda line: None)
+    monkeypatch.setattr(LearningRate, "on_train_batch_end", LearningRate.on_train_batch_end)  # put back behind the test
+    small_runs.signal_in(1, 2, signal.SIGTERM)
+    with pytest.raises(StoppedError):
+        train(recipe, tmp_path / "stopped", say=lambda line: None)
+    small_runs.signal_in(0, 0)
+    train(recipe, tmp_path / "stopped", say=lambda line: None)
+    assert small_runs.results(tmp_path / "stopped") == small_runs.results(tmp_path / "whole")
+    config = small_runs.config(tmp_path / "whole" / "model.keras")
+    assert "MixUp" not in config and "RandomErasing" not in config  # for training alone
+
+
+def test_grey_images_have_no_colours_to_augment(tmp_path):
+    with pytest.raises(ValueError, match=r"`randaugment` takes images in RGB\. Those of digits have 1 channel"):
+        train(small_runs.small_recipe(randaugment=5.0), tmp_path, say=lambda line: None)
+
+
+@pytest.mark.parametrize("name", ["randaugment", "erasing", "mixup", "cutmix"])
+def test_a_strength_out_of_its_range_is_refused(name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be from 0 to \d+. Received: -1"):
+        small_runs.small_recipe(**{name: -1.0})
+
+
+def test_photographs_grow_by_equal_steps_at_equal_intervals():
+    recipe = small_runs.small_recipe(epochs=9, size=96, first_size=96 - 2 * GROWTH)
+    assert [recipe.size_in(epoch) for epoch in range(11)] == 3 * [32] + 3 * [64] + 5 * [96]
+    recipe = small_runs.small_recipe(epochs=2, size=100, first_size=50)  # 50, 82, 100 in two epochs
+    assert [recipe.size_in(epoch) for epoch in range(2)] == [50, 82]
+    with pytest.raises(ValueError, match=r"`first_size` must be at most `size`, 64. Received: 96"):
+        small_runs.small_recipe(size=64, first_size=96)
