@@ -30,13 +30,13 @@ def measure(name: str, batch: int, size: int, rematerialize: bool) -> dict[str, 
 
     from keras_resnet.models.catalog import find
     from keras_resnet.models.taps import taps
-    from keras_resnet.training.rematerialize import rematerialized
+    from keras_resnet.training.units import in_units
 
     network = find(name)
     model = network(input_shape=(size, size, 3))
     model = keras.Model(model.input, taps(model)["logits"])
     if rematerialize:
-        model = rematerialized(model)
+        model = in_units(model, rematerialize=True)
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype("float32")
     labels = np.zeros(batch, "int32")

@@ -2,9 +2,10 @@
 
     python tests/all_backends.py [BACKEND ...]
 
-Each backend gets a process of its own. The room `data` knows no Keras, so its tests run once, at the beginning;
-`tests/across` compares the backends, so it runs once, at the end, and only where all of them are asked for. Fails if a
-test fails, if a backend runs none, or if a test is skipped although ../shared is there.
+Each backend gets as many processes as there are cores, up to four, and a core for each. The room `data` knows no Keras,
+so its tests run once, at the beginning; `tests/across` compares the backends, so it runs once, at the end, and only
+where all of them are asked for. Fails if a test fails, if a backend runs none, or if a test is skipped although
+../shared is there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from xml.etree import ElementTree
 TESTS = Path(__file__).resolve().parent
 ONCE = ("data", "across")
 BACKENDS = ("tensorflow", "jax", "torch")
+PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
 SHARED = TESTS.parents[1] / "shared"
 
 
@@ -43,7 +45,7 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", "-rs", f"--junitxml={report}", *arguments],
+            [sys.executable, "-m", "pytest", "-rs", *PARALLEL, f"--junitxml={report}", *arguments],
             cwd=TESTS.parent,
             env={**os.environ, "KERAS_BACKEND": backend},
         ).returncode

@@ -12,12 +12,18 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# JAX compiles without optimising, and once: most tests compile the same. Here and in the processes that tests start.
-_JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_resnet-jax-")
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _JAX_CACHE.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
+if WORKER is None:
+    # JAX compiles without optimising, and once: most tests compile the same. Here and in all processes behind this one.
+    _JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_resnet-jax-")
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _JAX_CACHE.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+elif hasattr(os, "sched_setaffinity"):
+    # A core each, before an engine counts them: tests are mostly Python, and threads of all would stand in their way.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

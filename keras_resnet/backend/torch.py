@@ -70,8 +70,6 @@ class Processes(Devices):
 
         What is drawn at random alone differs: each process draws for images of its own.
         """
-        if not kept.optimizer.built:
-            kept.optimizer.build(kept.trainable_variables)
         for variable in (*fitted.variables, *kept.optimizer.variables):
             dist.broadcast(variable.value.detach(), src=0)
         for variable in fitted.non_trainable_variables:

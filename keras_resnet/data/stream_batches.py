@@ -171,7 +171,8 @@ class StreamTrainingBatches:
         return partial(aspect_ratio_window, draws=draws, area=self.area)
 
     def _scales(self, size: int) -> tuple[int, ...]:
-        return tuple(round(scale * size / self._sizes[-1]) for scale in self.scales)
+        last = max(1, self._sizes[-1])  # what is below is refused
+        return tuple(round(scale * size / last) for scale in self.scales)
 
     def _replacement(self, order: np.ndarray, at: int, record: Record, view: partial, bad: list[str]) -> Record:
         """Draws the view of the next image that is whole; adds those that are not to `bad`."""

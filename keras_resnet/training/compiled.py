@@ -15,8 +15,8 @@ from .augmentation import augmented
 from .machine import Machine
 from .optimizer import SGD
 from .recipe import Recipe
-from .rematerialize import rematerialized
 from .testing import Accuracy
+from .units import in_units
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Networks:
     Attributes:
         whole: from raw images to probabilities; what a run leaves.
         kept: from raw images to logits, whose cross-entropy is exact; what is tested and saved in checkpoints.
-        fitted: `kept` behind the recipe's augmentation, in units that may be rematerialized; what goes through `fit`.
+        fitted: `kept` behind the recipe's augmentation, perhaps cut into its units; what goes through `fit`.
     """
 
     whole: keras.Model
@@ -57,7 +57,10 @@ def build(recipe: Recipe, data: Dataset | ImageStream, machine: Machine | None =
     optimizer = sgd(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    inner = rematerialized(kept) if machine and machine.rematerialize else kept
+    optimizer.build(kept.trainable_variables)  # or TensorFlow makes its variables in the step, and traces that twice
+    machine = machine or Machine()
+    cut = machine.rematerialize or machine.loop_units
+    inner = in_units(kept, rematerialize=machine.rematerialize, loop=machine.loop_units) if cut else kept
     fitted = augmented(inner, recipe, mean.reshape(-1, shape[-1]).mean(axis=0))
     for model in dict.fromkeys((kept, fitted)):
         _compile(model, optimizer, recipe, data.classes)

@@ -18,6 +18,7 @@ class Machine:
 
     devices: int | None = option(None, "devices of this process to train on (else all accelerators, or one processor)")
     rematerialize: bool = option(False, "compute what is inside units again for gradients: less memory, more time")
+    loop_units: bool = option(False, "trace and compile units that are alike once: a very deep network begins sooner")
     workers: int = option(0, "photographs: processes that decode them (0: threads of this one)")
     save_every: float = option(15.0, "minutes between checkpoints within an epoch; there is one behind every epoch too")
 

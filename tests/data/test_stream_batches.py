@@ -54,6 +54,20 @@ def test_fewer_images_than_a_batch_are_one_batch():
     assert sorted(batches.batch(0, 0)[1]) == list(range(20))
 
 
+def test_photographs_may_have_another_size_in_each_epoch_and_show_the_same():
+    growing, grown = _training(size=(12, 18, 24)), _training(size=24)
+    for epoch, size in enumerate((12, 18, 24, 24)):
+        (images, labels), (expected, others) = growing.batch(epoch, 1), grown.batch(epoch, 1)
+        assert images.shape == (6, size, size, 3)
+        np.testing.assert_array_equal(labels, others)
+        means = [batch.mean(axis=(1, 2)) for batch in (images, expected)]
+        np.testing.assert_allclose(*means, atol=4)  # the same windows, but for rounding
+    _same(growing.batch(2, 0), grown.batch(2, 0))
+    assert [images.shape[1] for images, _ in itertools.islice(growing.stream(), 12)] == 3 * [12] + 3 * [18] + 6 * [24]
+    with pytest.raises(DataError, match="size=0"):
+        _training(size=(0, 24))
+
+
 @pytest.mark.parametrize("index", [-1, 3])
 def test_there_are_no_other_batches(index):
     with pytest.raises(IndexError, match=f"batch {index} of an epoch of 3"):

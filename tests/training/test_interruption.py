@@ -73,7 +73,7 @@ def test_a_run_is_saved_every_so_many_minutes(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
         "keras_resnet.training.folder.RunFolder.write_checkpoint",
-        lambda self, model, progress: written.append((len(progress.history), progress.step)),
+        lambda self, model, seeds, progress: written.append((len(progress.history), progress.step)),
     )
     for minutes in (1e-9, 60):
         machine = Machine(save_every=minutes)

@@ -1,7 +1,6 @@
 """A run killed at random moments, and started again each time, ends as one that was never killed, to the last bit.
 
-Twenty times on Torch; four times on TensorFlow and JAX, where a start takes many times as long. `KILLS=20` asks for
-more.
+Twenty times on Torch; twice on TensorFlow and JAX, where a start takes many times as long. `KILLS=20` asks for more.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import small_runs
 TESTS = Path(__file__).resolve().parents[1]
 
 
-KILLS = int(os.environ.get("KILLS", 20 if keras.backend.backend() == "torch" else 4))
+KILLS = int(os.environ.get("KILLS", 20 if keras.backend.backend() == "torch" else 2))
 
 
 def test_a_run_killed_at_random_moments_ends_bit_equal(tmp_path):

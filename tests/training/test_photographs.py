@@ -28,7 +28,9 @@ RECIPE = {
     "accumulate": 2,
     "epochs": 2,
     "size": 32,
+    "first_size": 16,  # in the first epoch
     "color": "pca",
+    "mixup": 0.2,
     "schedule": "plateau",
     "patience": 1,
     "reestimate": True,

@@ -40,10 +40,8 @@ def test_the_averaged_weights_are_those_that_are_kept():
     out = small_runs.finished()
     data = run.load("digits")
     recipe = run.Recipe(**json.loads((out / "recipe.json").read_text()))
-    _, trained = run.build(recipe, data)
-    checkpoint = out / "checkpoints" / "epoch_0004.keras"
-    trained.optimizer.build(trained.trainable_variables)
-    trained.load_weights(checkpoint)
+    trained = run.build(recipe, data).kept
+    trained.load_weights(out / "checkpoints" / "epoch_0004.keras")
     kept = keras.saving.load_model(out / "model.keras", compile=False)
     final, raw, averages = (
         [keras.ops.convert_to_numpy(variable) for variable in variables]
@@ -88,7 +86,7 @@ def test_the_folder_holds_what_the_design_promises():
     assert summary["parameters"] == sum(np.prod(variable.shape) for variable in model.trainable_variables)
     recipe = json.loads((out / "recipe.json").read_text())
     open_questions = {name for name, value in recipe.items() if value is None}
-    of_photographs = {"size", "crop", "scales", "color", "test_size", "test_resize"}
+    of_photographs = {"size", "crop", "scales", "color", "first_size", "test_size", "test_resize"}
     assert open_questions == {"data_dir", "scaled_from", *of_photographs}  # "fully resolved"
 
 

@@ -1,4 +1,4 @@
-"""A network that computes its units again for their gradients learns what it learns without."""
+"""A network that is cut into its units learns what it learns whole."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import small_runs
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.machine import Machine
-from keras_resnet.training.rematerialize import rematerialized
 from keras_resnet.training.run import train
+from keras_resnet.training.units import Units, in_units
 
 NETWORKS = {
     "original": {},
@@ -25,15 +25,18 @@ NETWORKS = {
 }
 
 
+@pytest.mark.parametrize(
+    "ways", [{"rematerialize": True}, {"loop": True}, {"rematerialize": True, "loop": True}], ids=str
+)
 @pytest.mark.parametrize("choices", NETWORKS.values(), ids=NETWORKS)
-def test_a_step_changes_every_variable_as_it_would_without(seeded, choices):
+def test_a_step_changes_every_variable_as_it_would_without(seeded, choices, ways):
     """Weights, and the moving averages of batch norm, which a step that ran twice would move twice."""
     images = np.random.default_rng(0).standard_normal((8, 16, 16, 3)).astype("float32")
     labels = np.eye(4, dtype="float32")[np.arange(8) % 4]
     after = []
-    for wrap in (lambda model: model, rematerialized):
+    for wrap in (lambda model: model, lambda model: in_units(model, **ways)):
         model = seeded(
-            keras_resnet.ResNet((2, 1), (4, 8), classes=4, input_shape=(16, 16, 3), **{"stem": "cifar", **choices})
+            keras_resnet.ResNet((3, 1), (4, 8), classes=4, input_shape=(16, 16, 3), **{"stem": "cifar", **choices})
         )
         trained = wrap(model)
         trained.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy")
@@ -43,8 +46,27 @@ def test_a_step_changes_every_variable_as_it_would_without(seeded, choices):
         np.testing.assert_allclose(after[1][name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_a_run_may_begin_without_and_go_on_with_it(tmp_path, monkeypatch):
-    """It is no part of the recipe; the same files come out, of stock layers."""
+@pytest.mark.parametrize(
+    ("choices", "loops"),
+    [
+        ({}, ["1_unit1 to 1_unit9", "2_unit1", "2_unit2 to 2_unit9", "3_unit1", "3_unit2 to 3_unit9"]),
+        ({"shortcut": "C", "order": "full_preactivation"}, ["1_unit1", "1_unit2 to 1_unit9", "2_unit1"]),
+        ({"stochastic_depth": 0.5}, ["1_unit1", "1_unit2", "1_unit3"]),  # each with a share of its own
+    ],
+    ids=str,
+)
+def test_units_that_are_alike_are_one_loop(choices, loops):
+    model = in_units(keras_resnet.ResNet56(**choices), loop=True)
+    found = [
+        " to ".join(dict.fromkeys(unit.name.removeprefix("stage") for unit in (layer.units[0], layer.units[-1])))
+        for layer in model.layers
+        if isinstance(layer, Units)
+    ]
+    assert found[: len(loops)] == loops
+
+
+def test_a_run_may_begin_whole_and_go_on_in_units(tmp_path, monkeypatch):
+    """That is no part of the recipe; the same files come out, of stock layers."""
     choices = {**small_runs.STATEFUL, "epochs": 2}
     choices["network"] = {"skip": "identity", "skip_dropout": None, "stochastic_depth": 0.0}  # no masks to draw twice
     recipe = small_runs.small_recipe(**choices)
@@ -55,7 +77,7 @@ def test_a_run_may_begin_without_and_go_on_with_it(tmp_path, monkeypatch):
     with pytest.raises(StoppedError):
         train(recipe, tmp_path / "with", say=lambda line: None)
     small_runs.signal_in(0, 0)
-    train(recipe, tmp_path / "with", say=lambda line: None, machine=Machine(rematerialize=True))
+    train(recipe, tmp_path / "with", say=lambda line: None, machine=Machine(rematerialize=True, loop_units=True))
 
     found, expected = (small_runs.results(tmp_path / name) for name in ("with", "without"))
     assert found["recipe"] == expected["recipe"]
@@ -66,4 +88,4 @@ def test_a_run_may_begin_without_and_go_on_with_it(tmp_path, monkeypatch):
     assert arrays[0].keys() == arrays[1].keys()
     for name, value in arrays[1].items():
         np.testing.assert_allclose(arrays[0][name], value, rtol=1e-2, atol=1e-3, err_msg=name)
-    assert "Rematerialized" not in small_runs.config(tmp_path / "with" / "checkpoints" / "epoch_0002.keras")
+    assert "Units" not in small_runs.config(tmp_path / "with" / "checkpoints" / "epoch_0002.keras")
