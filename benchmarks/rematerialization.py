@@ -1,9 +1,9 @@
 """Peak memory and time of a training step with and without `--rematerialize`, each in a process of its own.
 
-    KERAS_BACKEND=jax python benchmarks/rematerialization.py [resnet152 8 224] [--json FILE]
+    KERAS_BACKEND=jax python benchmarks/rematerialization.py [resnet152 8 224] [--loop-units] [--json FILE]
 
-The arguments are a network, the images of a batch and their side. Memory is the process's greatest resident size less
-that before the step, so on an accelerator it says nothing.
+The arguments are a network, the images of a batch and their side; with `--loop-units` both ways have that. Memory is
+the process's greatest resident size less that before the step, so on an accelerator it says nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from keras_resnet import backend
 STEPS = 3
 
 
-def measure(name: str, batch: int, size: int, rematerialize: bool) -> dict[str, float]:
+def measure(name: str, batch: int, size: int, **ways: bool) -> dict[str, float]:
     """Builds the network and takes some steps."""
     backend.settle()
     import keras
@@ -35,9 +35,11 @@ def measure(name: str, batch: int, size: int, rematerialize: bool) -> dict[str, 
     network = find(name)
     model = network(input_shape=(size, size, 3))
     model = keras.Model(model.input, taps(model)["logits"])
-    if rematerialize:
-        model = in_units(model, rematerialize=True)
-    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    if any(ways.values()):
+        model = in_units(model, **ways)
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype("float32")
     labels = np.zeros(batch, "int32")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -59,16 +61,18 @@ def main() -> None:
     parser.add_argument("network", nargs="?", default="resnet152")
     parser.add_argument("batch", nargs="?", type=int, default=8)
     parser.add_argument("size", nargs="?", type=int, default=224)
+    parser.add_argument("--loop-units", action="store_true", help="trace and compile units that are alike once")
     parser.add_argument("--json", metavar="FILE", help="where to write the result")
     parser.add_argument("--one", choices=("with", "without"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     case = arguments.network, arguments.batch, arguments.size
     if arguments.one:
-        print(json.dumps(measure(*case, rematerialize=arguments.one == "with")))
+        print(json.dumps(measure(*case, rematerialize=arguments.one == "with", loop=arguments.loop_units)))
         return
     results = {}
     for way in ("without", "with"):
         command = [sys.executable, __file__, *map(str, case), "--one", way]
+        command += ["--loop-units"] if arguments.loop_units else []
         results[way] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
     name = backend.settle()
     print(f"{case[0]}, {case[1]} images of {case[2]}x{case[2]}, {name}, {backend.device()}")
@@ -77,7 +81,8 @@ def main() -> None:
     if arguments.json:
         from keras_resnet.saving import write_json
 
-        keys = {"network": case[0], "batch": case[1], "size": case[2], "backend": name, "device": backend.device()}
+        keys = {"network": case[0], "batch": case[1], "size": case[2], "loop_units": arguments.loop_units}
+        keys |= {"backend": name, "device": backend.device()}
         write_json(Path(arguments.json), {**keys, "versions": backend.versions(), **results})
 
 
