@@ -67,6 +67,8 @@ class Mirrored(Devices):
         names: the devices.
     """
 
+    loops = False  # in which devices would have to wait for one another, for batch norm
+
     def __init__(self, names: list[str]) -> None:
         super().__init__(replicas=len(names))
         self._strategy = tf.distribute.MirroredStrategy(names)

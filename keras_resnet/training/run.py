@@ -59,7 +59,7 @@ def train(
             data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
         recipe = recipe.resolve(steps, data.defaults(recipe.size, recipe.test_size))
-        _check(recipe, data, devices)
+        _check(recipe, data, devices, machine)
         feed = Feed(recipe, data, devices, machine)
         folder.check(recipe)
         summary = folder.finished()
@@ -83,7 +83,7 @@ def train(
         return finish(feed, networks, folder, progress.history, split)
 
 
-def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices) -> None:
+def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machine: Machine) -> None:
     """Finds what cannot work before the work begins.
 
     Raises:
@@ -93,6 +93,11 @@ def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices) -> Non
     if recipe.accumulate > 1 and recipe.batch_size > data.train_count:
         raise ValueError(
             f"`accumulate` needs a whole batch of {recipe.batch_size} images. Received: {data.train_count} of them"
+        )
+    if machine.loop_units and not devices.loops:
+        raise ValueError(
+            f"`loop_units` works on one device on this backend. Received: {devices.replicas} devices. "
+            "Choose --devices 1, or --backend jax."
         )
     for name in ("test_size", "first_size"):
         if recipe.mean == "pixel" and getattr(recipe, name) != recipe.size:

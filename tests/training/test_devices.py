@@ -18,6 +18,7 @@ from keras_resnet import backend
 from keras_resnet.backend.devices import Devices
 from keras_resnet.data import DATASETS, Dataset
 from keras_resnet.training import feed, run
+from keras_resnet.training.machine import Machine
 from keras_resnet.training.testing import ImagesToTest
 
 RUNNING = keras.backend.backend()
@@ -186,6 +187,26 @@ def test_a_launch_that_this_backend_cannot_answer_names_what_can(monkeypatch):
             backend.devices()
         monkeypatch.setenv("WORLD_SIZE", "1")
     assert backend.devices().replicas == 1
+
+
+def test_units_in_a_loop_are_refused_where_devices_cannot_wait_in_one(tmp_path, monkeypatch):
+    class Loopless(Devices):
+        loops = False
+
+    monkeypatch.setattr(backend, "devices", lambda count: Loopless(replicas=2))
+    with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
+        run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_units_in_a_loop_are_refused_where_devices_cannot_wait_in_one(tmp_path, monkeypatch):
+    class Loopless(Devices):
+        loops = False
+
+    monkeypatch.setattr(backend, "devices", lambda count: Loopless(replicas=2))
+    with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
+        run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
+    assert not (tmp_path / "run").exists()
 
 
 LAUNCHES = [
