@@ -199,16 +199,6 @@ def test_units_in_a_loop_are_refused_where_devices_cannot_wait_in_one(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_units_in_a_loop_are_refused_where_devices_cannot_wait_in_one(tmp_path, monkeypatch):
-    class Loopless(Devices):
-        loops = False
-
-    monkeypatch.setattr(backend, "devices", lambda count: Loopless(replicas=2))
-    with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
-        run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
-    assert not (tmp_path / "run").exists()
-
-
 LAUNCHES = [
     {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"},
     {"JAX_COORDINATOR_ADDRESS": "10.0.0.1:1"},
