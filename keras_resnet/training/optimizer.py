@@ -22,7 +22,8 @@ class SGD(_BackendSGD):
     `keras.optimizers.SGD` is decoupled and decays about ten times less.
 
     Args:
-        learning_rate, momentum, nesterov, use_ema, ema_momentum: as in `keras.optimizers.SGD`.
+        learning_rate, momentum, nesterov, use_ema, ema_momentum: as in `keras.optimizers.SGD`; the average forgets its
+            beginning sooner.
         coupled_decay: the factor.
         decayed: "all" variables, as in Caffe, or "kernels" alone: no batch norm and no bias.
     """
@@ -33,6 +34,21 @@ class SGD(_BackendSGD):
         super().__init__(learning_rate, **arguments)
         self.coupled_decay = coupled_decay
         self.decayed = decayed
+
+    @property
+    def ema_momentum(self) -> Any:
+        """How much of an average a step leaves: as asked for, and less at first.
+
+        It is at most (1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage, or the average over a short
+        run would be for the most part the random weights that it began with.
+        """
+        step = keras.ops.cast(self.iterations, "float32")
+        at_most = ((1 + step) / (10 + step)) ** (1 / (self.gradient_accumulation_steps or 1))  # behind every part
+        return keras.ops.minimum(self._ema_momentum, at_most)
+
+    @ema_momentum.setter
+    def ema_momentum(self, value: float) -> None:
+        self._ema_momentum = value
 
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
         """Updates the variables by their gradients."""
@@ -57,4 +73,5 @@ class SGD(_BackendSGD):
         super().finalize_variable_values(variables)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "coupled_decay": self.coupled_decay, "decayed": self.decayed}
+        own = {"ema_momentum": self._ema_momentum, "coupled_decay": self.coupled_decay, "decayed": self.decayed}
+        return {**super().get_config(), **own}

@@ -72,8 +72,8 @@ class Units(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        # Copies, since Torch would see the variables changed under its hands.
         weights = [[variable.value for variable in unit.trainable_variables] for unit in self.units]
+        # Copies, since Torch would see the variables changed under its hands.
         others = [[keras.ops.copy(variable) for variable in unit.non_trainable_variables] for unit in self.units]
         count = len(weights[0])
 

@@ -106,12 +106,28 @@ def test_gradients_of_four_parts_make_the_step_of_the_whole():
 
 
 def test_averages_that_are_taken_behind_every_part_reach_as_far_back_as_those_of_whole_batches():
-    """A weight that leaps from 0 to 1 with the second batch: after ten more, 0.9**10 of the leap is still to come."""
+    """A weight that leaps from 0 to 1 with the 21st batch: after four more, 0.6**4 of the leap is still to come."""
     variable = keras.Variable([0.0], dtype="float32", name="kernel")
-    recipe = Recipe(dataset="digits", model="resnet8", ema=0.9, accumulate=4, learning_rate=1.0, momentum=0.0)
+    recipe = Recipe(dataset="digits", model="resnet8", ema=0.6, accumulate=4, learning_rate=1.0, momentum=0.0)
     optimizer = sgd(recipe)
-    for gradient in [*[0.0] * 4, -4.0, 0.0, 0.0, 0.0, *[0.0] * 40]:
+    for gradient in [*[0.0] * 80, -4.0, 0.0, 0.0, 0.0, *[0.0] * 16]:
         optimizer.apply([keras.ops.convert_to_tensor([gradient], "float32")], [variable])
     assert keras.ops.convert_to_numpy(variable)[0] == pytest.approx(1, abs=0.01)  # it decays a little
     optimizer.take_averages([variable])
-    assert 1 - keras.ops.convert_to_numpy(variable)[0] == pytest.approx(0.9**10, rel=0.15)
+    assert 1 - keras.ops.convert_to_numpy(variable)[0] == pytest.approx(0.6**4, rel=0.15)
+
+
+def test_an_average_forgets_the_random_beginning_of_a_short_run():
+    """A step leaves at most (1 + n) / (10 + n) of it, where n is the steps before."""
+    variable = keras.Variable([0.0], dtype="float32", name="kernel")
+    optimizer = SGD(1.0, use_ema=True, ema_momentum=0.999)
+    expected, weight = 0.0, 0.0
+    for step in range(40):
+        optimizer.apply([keras.ops.convert_to_tensor([-0.1])], [variable])
+        weight += 0.1
+        left = 0 if step == 0 else min(0.999, (1 + step) / (10 + step))  # Keras leaves none of it at the first
+        expected = left * expected + (1 - left) * weight
+    optimizer.take_averages([variable])
+    assert keras.ops.convert_to_numpy(variable)[0] == pytest.approx(expected, rel=1e-4)
+    assert expected > 0.8 * weight
+    assert optimizer.get_config()["ema_momentum"] == 0.999
