@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -55,8 +56,17 @@ class Feed:
         tested = {"size": recipe.test_size, "resize": recipe.test_resize}
         self.tested = ImagesToTest(data, devices, largest, threads=threads, **tested)
 
-    def training(self, epoch: int, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """This process's part of every batch from a step of an epoch on, without end: images and one-hot labels."""
+    def training(self, epoch: int, step: int, end: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """This process's part of every batch: images and one-hot labels.
+
+        Args:
+            epoch, step: the first batch, both from 0.
+            end: the epoch before which it ends; None for no end.
+        """
+        left = None if end is None else (end - epoch) * self.steps - step
+        yield from itertools.islice(self._all_from(epoch, step), left)
+
+    def _all_from(self, epoch: int, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index, (images, labels) in enumerate(self._batches.stream(epoch, step), step):
             if index % len(self._batches) < self.steps:  # the parts of whole batches
                 yield images, one_hot(labels, self.data.classes)

@@ -146,7 +146,7 @@ def fit(feed: Feed, networks: Networks, folder: RunFolder, progress: Progress, s
         if number and recipe.size_in(first) != recipe.size_in(first - 1):
             networks.fitted.make_train_function(force=True)  # or TensorFlow traces it anew for any size
         networks.fitted.fit(
-            devices.feed(partial(feed.training, first, progress.step)),
+            devices.feed(partial(feed.training, first, progress.step, last)),  # Keras looks at two, of one shape
             steps_per_epoch=feed.steps - progress.step,
             initial_epoch=first,
             epochs=recipe.epochs,
