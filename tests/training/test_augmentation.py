@@ -11,7 +11,6 @@ import pytest
 import small_runs
 from keras_resnet.training.augmentation import RandAugment, augmented
 from keras_resnet.training.interruption import StoppedError
-from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
 
@@ -102,15 +101,14 @@ def test_randaugment_draws_for_each_image_and_more_with_its_magnitude():
     assert changes[0] < changes[1]
 
 
-def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(tmp_path, monkeypatch):
+def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(tmp_path, signal_in):
     choices = {**small_runs.STATEFUL, "epochs": 2, "erasing": 0.5, "mixup": 0.5, "cutmix": 1.0}
     recipe = small_runs.small_recipe(**choices)
     train(recipe, tmp_path / "whole", say=lambda line: None)
-    monkeypatch.setattr(LearningRate, "on_train_batch_end", LearningRate.on_train_batch_end)  # put back behind the test
-    small_runs.signal_in(1, 2, signal.SIGTERM)
+    signal_in(1, 2, signal.SIGTERM)
     with pytest.raises(StoppedError):
         train(recipe, tmp_path / "stopped", say=lambda line: None)
-    small_runs.signal_in(0, 0)
+    signal_in(0, 0)
     train(recipe, tmp_path / "stopped", say=lambda line: None)
     assert small_runs.results(tmp_path / "stopped") == small_runs.results(tmp_path / "whole")
     config = small_runs.config(tmp_path / "whole" / "model.keras")

@@ -12,7 +12,6 @@ import pytest
 
 import small_runs
 from keras_resnet.cli import main
-from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.run import train
 
@@ -20,17 +19,9 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def signal_in(monkeypatch):
-    """As `small_runs.signal_in`, once, and for this test alone."""
+def signal_in(signal_in):
     small_runs.finished()  # which no signal is meant for
-    original = LearningRate.on_train_batch_end
-
-    def set_up(*arguments):
-        monkeypatch.setattr(LearningRate, "on_train_batch_end", original)
-        small_runs.signal_in(*arguments)
-
-    yield set_up
-    monkeypatch.setattr(LearningRate, "on_train_batch_end", original)
+    return signal_in
 
 
 def start(out):

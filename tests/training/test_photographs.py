@@ -14,7 +14,6 @@ import pytest
 
 import small_runs
 from keras_resnet.cli import main
-from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 from pictures import jpeg, photograph
@@ -88,16 +87,13 @@ def test_both_errors_are_told_where_the_statistics_are_estimated_anew(ran):
     assert any("batch_normalization" in name and not np.array_equal(kept[name], raw[name]) for name in kept)
 
 
-def test_a_run_stopped_within_an_epoch_and_between_the_parts_of_a_batch_ends_bit_equal(
-    ran, album, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(LearningRate, "on_train_batch_end", LearningRate.on_train_batch_end)  # put back behind the test
-    small_runs.signal_in(1, 3, signal.SIGTERM)
+def test_a_run_stopped_within_an_epoch_and_between_the_parts_of_a_batch_ends_bit_equal(ran, album, tmp_path, signal_in):
+    signal_in(1, 3, signal.SIGTERM)
     out = tmp_path / "run"
     command = ["train", "--recipe", str(ran / "recipe.json"), "--out", str(out), "--json"]
     assert main(command) == 75
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0000_step_000003.keras"]
-    small_runs.signal_in(0, 0)
+    signal_in(0, 0)
     assert main([*command, "--workers", "1"]) == 0
     assert small_runs.results(out) == small_runs.results(ran)
 

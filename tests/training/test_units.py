@@ -11,7 +11,6 @@ import pytest
 import keras_resnet
 import small_runs
 from keras_resnet.training.interruption import StoppedError
-from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.run import train
 from keras_resnet.training.units import Units, in_units
@@ -65,18 +64,17 @@ def test_units_that_are_alike_are_one_loop(choices, loops):
     assert found[: len(loops)] == loops
 
 
-def test_a_run_may_begin_whole_and_go_on_in_units(tmp_path, monkeypatch):
+def test_a_run_may_begin_whole_and_go_on_in_units(tmp_path, signal_in):
     """That is no part of the recipe; the same files come out, of stock layers."""
     choices = {**small_runs.STATEFUL, "epochs": 2}
     choices["network"] = {"skip": "identity", "skip_dropout": None, "stochastic_depth": 0.0}  # no masks to draw twice
     recipe = small_runs.small_recipe(**choices)
     train(recipe, tmp_path / "without", say=lambda line: None)
 
-    monkeypatch.setattr(LearningRate, "on_train_batch_end", LearningRate.on_train_batch_end)  # put back behind the test
-    small_runs.signal_in(1, 2, signal.SIGTERM)
+    signal_in(1, 2, signal.SIGTERM)
     with pytest.raises(StoppedError):
         train(recipe, tmp_path / "with", say=lambda line: None)
-    small_runs.signal_in(0, 0)
+    signal_in(0, 0)
     train(recipe, tmp_path / "with", say=lambda line: None, machine=Machine(rematerialize=True, loop_units=True))
 
     found, expected = (small_runs.results(tmp_path / name) for name in ("with", "without"))
