@@ -1,4 +1,4 @@
-"""`Machine`: what the machine decides of a run, and the result does not depend on."""
+"""`Machine`: what the machine decides of a run, and the result does not depend on, but for rounding."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def in_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = Fa
             `keras.RematScope` does it layer by layer, and fails on layers that change their variables, as batch norm
             does.
         loop: trace and compile units that are alike once, and run them in a loop, so that the time until the first
-            step hardly grows with the depth.
+            step grows less with the depth.
 
     Returns:
         A model to be trained, not compiled.
