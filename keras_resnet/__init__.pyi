@@ -1,3 +1,4 @@
+from .evaluation.prediction import decode_predictions as decode_predictions
 from .models.builder import ResNet as ResNet
 from .models.cifar import CifarResNet as CifarResNet
 from .models.cifar import PlainNet20 as PlainNet20
@@ -37,5 +38,5 @@ from .models.imagenet import ResNet200 as ResNet200
 from .models.imagenet import ResNet200V2 as ResNet200V2
 from .models.spec import Spec as Spec
 from .models.taps import dense_logits as dense_logits
-from .models.taps import feature_extractor as feature_extractor
+from .models.taps import features as features
 from .models.taps import taps as taps

@@ -16,7 +16,7 @@ from . import backend
 from .analysis.summary import describe, table
 from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
-from .options import Parser, add_options, given, positive
+from .options import Parser, add_options, given, per_channel, positive
 from .training.machine import Machine
 from .training.recipe import Recipe
 from .training.recipes import STREAM_RECIPES, recipe_for
@@ -137,6 +137,34 @@ def _parser() -> Parser:
     predict.add_argument("source", help="an image, a folder of images, or a .npy file")
     predict.add_argument("--top", type=positive, default=5, metavar="N", help="classes to name [5]")
     backend_option(predict)
+
+    convert = command(
+        "convert",
+        _convert,
+        "Converts weights from keras.applications, the Hugging Face hub, torchvision or timm; or to torchvision.",
+        "convert hf://timm/resnet18.a1_in1k resnet18.keras --model resnet18",
+    )
+    convert.add_argument(
+        "source",
+        help="imagenet, hf://OWNER/NAME, a run folder, or a .keras, .weights.h5, .safetensors, .pth, .th, .bin file",
+    )
+    convert.add_argument(
+        "out", metavar="OUT", help="the file to write: .keras; with --to torchvision .pth, .safetensors"
+    )
+    convert.add_argument("--model", metavar="NAME", help="the network, such as resnet50 [the one that SOURCE names]")
+    convert.add_argument("--to", choices=("keras", "torchvision"), default="keras", help="what OUT is for [keras]")
+    convert.add_argument(
+        "--labels", metavar="NAME", help="the classes: imagenet, cifar10, cifar100, or a text file with a name a line"
+    )
+    for name in ("mean", "deviation"):
+        convert.add_argument(
+            f"--{name}",
+            type=per_channel,
+            metavar="R,G,B",
+            help=f"{name} of the images trained on, from 0 to 1 [what SOURCE says, else ImageNet's for torch's files]",
+        )
+    backend_option(convert)
+    add_options(convert.add_argument_group(network), Spec, defaults=False)
     return parser
 
 
@@ -212,18 +240,13 @@ def _as_called() -> str:
     return str(called) if called.name == name and not shutil.which(name) else name
 
 
-def _model_file(argument: str) -> Path:
-    path = Path(argument)
-    return path / "model.keras" if path.is_dir() else path
-
-
 def _evaluate(arguments: argparse.Namespace) -> int:
     backend.settle(arguments.backend)
     from .data import ImageStream, load
     from .evaluation.single_view import evaluate
     from .saving import load as load_model
 
-    model, info = load_model(_model_file(arguments.model))
+    model, info = load_model(arguments.model)
     data = load(arguments.dataset, arguments.data_dir)
     view = info.get("view", {}) if isinstance(data, ImageStream) else {}
     batches = data.test_batches(batch_size=arguments.batch_size, split=arguments.split, **view)
@@ -244,7 +267,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from .evaluation.prediction import predict
     from .saving import load as load_model
 
-    model, info = load_model(_model_file(arguments.model))
+    model, info = load_model(arguments.model)
     results = predict(model, arguments.source, info.get("class_names"), arguments.top, info.get("view"))
     if arguments.json:
         print(json.dumps(results, indent=2))
@@ -255,6 +278,43 @@ def _predict(arguments: argparse.Namespace) -> int:
             classes = ", ".join(f"{row['name']} {100 * row['probability']:.1f} %" for row in result["classes"])
             print(f"{result['image']}: {classes}")
     return 2 if any("error" in result for result in results) else 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    backend.settle(arguments.backend)
+    from .weights.conversion import convert
+
+    names = arguments.labels
+    if names and Path(names).is_file():
+        names = Path(names).read_text(encoding="utf-8").splitlines()
+    with contextlib.redirect_stdout(sys.stderr):  # on which Keras tells the progress of its downloads
+        report = convert(
+            arguments.source,
+            arguments.out,
+            arguments.model,
+            to=arguments.to,
+            class_labels=names,
+            mean=arguments.mean,
+            deviation=arguments.deviation,
+            **given(arguments, Spec),
+        )
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+        return 0
+    print(
+        f"{report['model']}: {report['tensors']} tensors of {report['source']}, all used, none missing; "
+        f"{report['parameters']:,} parameters, {report['classes']:,} classes"
+        f"{'' if report['labels'] else ' without names'}"
+    )
+    known = report["normalization"]
+    if known is None:
+        takes = "images that are normalised as the weights' author did; nothing is known of that"
+    else:
+        told = f"subtract {known['mean']}" + (f", divide by {known['deviation']}" if "deviation" in known else "")
+        inside = arguments.to == "keras"
+        takes = f"raw RGB images of 0 to 255 ({told})" if inside else f"RGB images of 0 to 255, normalised: {told}"
+    print(f"{report['out']} takes {takes}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def per_channel(text: str) -> tuple[float, ...]:
+    """An argument of a number a channel."""
+    return tuple(float(number) for number in text.split(","))
+
+
 def check_types(row: type, values: Mapping[str, Any]) -> None:
     """Checks values, perhaps read from a file, against the types of a dataclass's fields.
 

@@ -8,28 +8,38 @@ import keras
 import numpy as np
 
 
-def subtract_mean(images: Any, mean: np.ndarray) -> Any:
-    """Subtracts the training set's mean: the papers' only normalisation (He et al. 2015, section 3.4 and 4.2).
+def normalize(
+    images: Any, mean: np.ndarray, deviation: np.ndarray | None = None, data_format: str = "channels_last"
+) -> Any:
+    """Subtracts the training set's mean, which is the papers' only normalisation (He et al. 2015, sections 3.4, 4.2).
 
     Args:
-        images: a Keras tensor of raw images, (batch, height, width, channels); or with the channels first, for a mean
-            by pixel.
+        images: a Keras tensor of raw images, (batch, height, width, channels); or with the channels first, as
+            `data_format` says.
         mean: one value a pixel, in the shape of one image ("per-pixel mean"), or one value a channel, which fits images
             of any size. It becomes a variable of the layer, so a saved model keeps it.
+        deviation: what the difference is divided by, as many values; None for nothing, as in the papers.
+        data_format: "channels_last" or "channels_first".
 
     Returns:
         The Keras tensor behind the layer "normalization". It is in float32 whatever the dtype policy, since half
         precision does not hold 255 values and a mean.
 
     Raises:
-        ValueError: a mean that is not of the shape of the images.
+        ValueError: a mean or a deviation that is not of the shape of the images.
     """
     shape = tuple(images.shape[1:])
-    if np.shape(mean) not in (shape, shape[-1:]):
-        raise ValueError(f"The mean must have the shape {shape} or {shape[-1:]}. Received: {np.shape(mean)}")
-    axis = (1, 2, 3) if np.ndim(mean) == 3 else -1
+    channels = -1 if data_format == "channels_last" else 1
+    for name, value in (("mean", mean), ("deviation", deviation)):
+        if value is not None and np.shape(value) not in (shape, (images.shape[channels],)):
+            raise ValueError(
+                f"The {name} must have the shape {shape} or {(images.shape[channels],)}. Received: {np.shape(value)}"
+            )
+    axis = (1, 2, 3) if np.ndim(mean) == 3 else channels
     layer = keras.layers.Normalization(axis=axis, name="normalization", dtype="float32")
     layer.build(images.shape)
-    layer.adapt_mean.assign(mean)  # its variance stays one
+    layer.adapt_mean.assign(mean)
+    if deviation is not None:  # else its variance stays one
+        layer.adapt_variance.assign(np.square(deviation))
     layer.finalize_state()
     return layer(images)

@@ -119,13 +119,22 @@ def verify(path: str | Path) -> None:
         )
 
 
+def model_file(path: str | Path) -> Path:
+    """The model file that a path means: itself, or the one of a run's folder."""
+    path = Path(path)
+    return path / "model.keras" if path.is_dir() else path
+
+
 def read_info(path: str | Path) -> dict[str, Any]:
     """What `save` was told of a model; empty for a file that another program wrote.
+
+    Args:
+        path: a `.keras` file, or the folder of a run.
 
     Raises:
         ValueError: no such file, or no `.keras` file.
     """
-    path = Path(path)
+    path = model_file(path)
     if not path.is_file():
         raise ValueError(f"There is no model file {str(path)!r}. Give a `.keras` file or the folder of a finished run.")
     try:
@@ -140,12 +149,16 @@ def read_info(path: str | Path) -> dict[str, Any]:
 def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
     """Opens a model file for inference.
 
+    Args:
+        path: a `.keras` file, or the folder of a run.
+
     Returns:
         The model, not compiled, and what is known of it.
 
     Raises:
         ValueError: no such file, no `.keras` file, a damaged one, or one that Keras cannot open.
     """
+    path = model_file(path)
     info = read_info(path)
     verify(path)
     try:

@@ -52,4 +52,11 @@ ORDERS = {
 }
 
 # keras.applications, moving statistics and convolution biases counted.
-KERAS_APPLICATIONS_TOTALS = {"ResNet50": 25636712, "ResNet101": 44707176, "ResNet152": 60419944}
+KERAS_APPLICATIONS_TOTALS = {
+    "ResNet50": 25636712,
+    "ResNet101": 44707176,
+    "ResNet152": 60419944,
+    "ResNet50V2": 25613800,
+    "ResNet101V2": 44675560,
+    "ResNet152V2": 60380648,
+}

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 
 import facts
+import keras_resnet
 import small_runs
-from keras_resnet import cli
+from keras_resnet import cli, saving
 from keras_resnet.data import DATASETS
 from keras_resnet.models.catalog import ARCHITECTURES
 from keras_resnet.training.recipe import as_json
 
-COMMANDS = ("summary", "train", "evaluate", "predict")
+COMMANDS = ("summary", "train", "evaluate", "predict", "convert")
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +104,10 @@ def mistake(command):
         ("evaluate nothing.keras digits --split all", ("'all'", "test", "train")),
         ("evaluate", ("model, dataset",)),
         ("predict nothing.keras image.png", ("'nothing.keras'",)),
+        ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
+        ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
+        ("convert imagenet out.keras --model resnet20", ("No ImageNet weights", "ResNet50V2")),
+        ("convert imagenet out.keras --model resnet50 --mean 1,x", ("--mean",)),
         ("predict nothing.keras image.png --top 0", ("--top", "at least 1", "0")),
         ("summary resnet23", ("23", "20 and 26")),
         ("summary ResNet51", ("51", "50 and 56")),
@@ -433,3 +438,25 @@ def test_what_to_try_next_can_be_typed_as_it_stands(command, monkeypatch):
 
 
 SUMMARY = {"test_error": 2.0, "epochs": 60, "seconds": 50.0, "parameters": 269434}
+
+
+def test_convert_reports_what_it_used_and_the_file_takes_raw_images(command):
+    keras_resnet.CifarResNet(8, input_shape=(8, 8, 1)).save("bare.keras")
+    known = "--labels digits --mean 0.5 --deviation 0.5"
+    status, out, err = command(f"convert bare.keras out.keras --model resnet8 {known}")
+    assert (status, err) == (0, "")
+    assert "resnet8: 37 tensors of bare.keras, all used, none missing; " in out
+    assert "out.keras takes raw RGB images of 0 to 255 (subtract [127.5], divide by [127.5])" in out
+    np.save("image.npy", np.zeros((1, 8, 8, 1), np.uint8))
+    (result,) = json.loads(command("predict out.keras image.npy --json --top 10")[1])
+    assert {row["name"] for row in result["classes"]} == set("0123456789")
+    report = json.loads(command("convert out.keras again.keras --json")[1])
+    assert (report["model"], report["labels"], report["normalization"]["mean"]) == ("resnet8", 10, [127.5])
+
+
+def test_convert_takes_labels_from_a_text_file(command):
+    keras_resnet.CifarResNet(8, classes=2).save("bare.keras")
+    Path("names.txt").write_text("cat\ndog\n")
+    status, out, _ = command("convert bare.keras out.keras --model resnet8 --labels names.txt --json")
+    assert (status, json.loads(out)["labels"]) == (0, 2)
+    assert saving.read_info("out.keras")["class_names"] == ["cat", "dog"]

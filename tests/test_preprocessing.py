@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.preprocessing import subtract_mean
+from keras_resnet.preprocessing import normalize
 
 SHAPE = (5, 4, 3)
 
 
 def normalising(mean):
     image = keras.Input(SHAPE)
-    return keras.Model(image, subtract_mean(image, mean))
+    return keras.Model(image, normalize(image, mean))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_every_pixel_has_a_mean_of_its_own(images):
 def test_a_channel_has_one_mean_whatever_the_size_and_it_travels_too(images, tmp_path):
     mean = images.mean(axis=(0, 1, 2))
     image = keras.Input((None, None, 3))
-    keras.Model(image, subtract_mean(image, mean)).save(tmp_path / "model.keras")
+    keras.Model(image, normalize(image, mean)).save(tmp_path / "model.keras")
     model = keras.saving.load_model(tmp_path / "model.keras")
     for size in (slice(None), slice(1, 3)):
         out = np.asarray(model.predict(images[:, size], verbose=0))

@@ -136,7 +136,8 @@ def refused(path):
 
 def test_what_is_no_model_is_refused_in_a_line(saved, tmp_path):
     refused(tmp_path / "nothing.keras")
-    refused(tmp_path)  # a folder
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty")
     (tmp_path / "text.keras").write_text("hello")
     refused(tmp_path / "text.keras")
     with zipfile.ZipFile(tmp_path / "zip.keras", "w") as archive:

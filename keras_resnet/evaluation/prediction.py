@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from ..data import DataError, list_images, read_center, read_image, resize_to
+from .. import saving
+from ..data import DATASETS, DataError, list_images, read_center, read_image, resize_to
+from ..data.labels import IMAGENET, class_ids, class_names
 from .single_view import shapes
 
 BATCH = 64
@@ -50,6 +52,49 @@ def predict(
     if not top >= 1:
         raise ValueError(f"`top` must be at least 1. Received: {top}")
     return list(_results(model, _images(Path(source), shape, view), names, top))
+
+
+def decode_predictions(
+    predictions: Any, top: int = 5, labels: str | Path | Sequence[str] = "imagenet"
+) -> list[list[tuple[str, str, float]]]:
+    """Names the most probable classes, as keras.applications' function of this name does.
+
+    Args:
+        predictions: (n, classes), what a network gives; an array or a tensor.
+        top: how many classes to name.
+        labels: "imagenet", "cifar10", "cifar100" or "digits"; the `.keras` file or the folder of the run that the
+            network comes from; or a name a class.
+
+    Returns:
+        A list an image, the most probable class first: its identifier (ImageNet's "n02123045"; else its number), its
+        name, and what the network gives it.
+
+    Raises:
+        ValueError: predictions or labels that do not fit one another, or labels that nobody knows.
+    """
+    predictions = keras.ops.convert_to_numpy(predictions)
+    ids, names = _labels(labels)
+    if predictions.ndim != 2 or predictions.shape[1] != len(names):
+        raise ValueError(f"{len(names)} labels need predictions (n, {len(names)}). Received: {predictions.shape}")
+    ids = ids or tuple(map(str, range(len(names))))
+    return [[(ids[number], names[number], float(row[number])) for number in _ranked(row, top)] for row in predictions]
+
+
+def _labels(labels: str | Path | Sequence[str]) -> tuple[Sequence[str] | None, Sequence[str]]:
+    """The identifiers, if there are any, and the names."""
+    if not isinstance(labels, str | Path):
+        return None, labels
+    if labels in (IMAGENET, *DATASETS):
+        return class_ids(str(labels)), class_names(str(labels))
+    if not Path(labels).exists():
+        raise ValueError(
+            f"`labels` must be {IMAGENET!r}, {', '.join(map(repr, DATASETS))}, a model file, a run folder, or a name a "
+            f"class. Received: {str(labels)!r}"
+        )
+    info = saving.read_info(labels)
+    if "class_names" not in info:
+        raise ValueError(f"{str(labels)!r} does not name its classes.")
+    return info.get("class_ids"), info["class_names"]
 
 
 def _results(model: keras.Model, images: Images, names: list[str], top: int) -> Iterator[dict[str, Any]]:
@@ -116,5 +161,10 @@ def _probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
 def _named(row: np.ndarray, names: list[str], top: int) -> list[dict[str, Any]]:
     return [
         {"class": int(number), "name": names[number], "probability": round(float(row[number]), 6)}
-        for number in np.argsort(-row, kind="stable")[:top]
+        for number in _ranked(row, top)
     ]
+
+
+def _ranked(row: np.ndarray, top: int) -> np.ndarray:
+    """The numbers of the most probable classes."""
+    return np.argsort(-row, kind="stable")[:top]

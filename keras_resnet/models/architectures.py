@@ -37,22 +37,24 @@ class Architecture(Protocol):
 
 _DOC = """{name}: {summary}
 
-The arguments up to `name` are those of keras.applications, in its order, with one difference: `weights` defaults to
-None.
+The arguments up to `name` are those of keras.applications, in its order. Two differences: `weights` defaults to None;
+and with weights whose normalisation is known, the network begins with it and takes raw RGB images of 0 to 255
+(`include_preprocessing`).
 
 Args:
     include_top: end in average pooling and a dense layer; otherwise in the last map, see `pooling`.
-    weights: None for a random start, "imagenet", or the path of a weights file or of a `.keras` file.
+    weights: None for a random start, "imagenet", "hf://OWNER/NAME" on the Hugging Face hub, or the path of a file of
+        weights or of a model.
     input_tensor: a Keras tensor to build on, instead of a new input.
     input_shape: (height, width, channels), or (channels, height, width) with "channels_first"; height and width may be
         None and must be at least {smallest}.
     pooling: without the top: None for the 4-D map, "avg" or "max" for a vector an image.
-    classes: number of classes.
+    classes: number of classes. Where the weights are for another number, the dense layer starts anew.
     classifier_activation: the activation on the logits; None to end in the logits.
     name: the model's name.
-    **choices: what `keras_resnet.ResNet` takes beyond these: `data_format`, `dtype`, and every field of
-        `keras_resnet.Spec`, such as `shortcut="{shortcut}"`, `order="{order}"`, `stride_on="{stride_on}"`, which are
-        this network's.
+    **choices: what `keras_resnet.ResNet` takes beyond these: `include_preprocessing`, `data_format`, `dtype`, and every
+        field of `keras_resnet.Spec`, such as `shortcut="{shortcut}"`, `order="{order}"`, `stride_on="{stride_on}"`,
+        which are this network's.
 
 Returns:
     A functional `keras.Model`; its output is (batch, {classes}) unless told otherwise.
@@ -81,6 +83,7 @@ def architecture(
         respec: the network's spec under other choices, where that is more than replacing fields.
     """
     respec = respec or (lambda **choices: replace(spec, **choices))
+    default_classes = classes
     of_spec = {field.name for field in fields(Spec)}
 
     def build(
@@ -94,10 +97,12 @@ def architecture(
         name: str = name.lower(),
         **choices: Any,
     ) -> keras.Model:
-        from .builder import ResNet  # imports Keras
+        from .builder import assemble  # imports Keras
 
-        chosen = respec(**{choice: choices.pop(choice) for choice in list(choices) if choice in of_spec})
-        return ResNet(
+        chosen = {choice: choices.pop(choice) for choice in list(choices) if choice in of_spec}
+        return assemble(
+            respec,
+            chosen,
             include_top=include_top,
             weights=weights,
             input_tensor=input_tensor,
@@ -106,7 +111,7 @@ def architecture(
             classes=classes,
             classifier_activation=classifier_activation,
             name=name,
-            **vars(chosen),
+            default_classes=default_classes,
             **choices,
         )
 

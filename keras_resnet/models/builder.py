@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
+from ..preprocessing import normalize
 from .keras_layers import KerasLayers
-from .network import features
+from .network import trunk
 from .rows import STEMS
 from .spec import Spec
+
+if TYPE_CHECKING:
+    from ..weights import Pretrained
 
 
 def ResNet(  # noqa: N802
     stage_units: Sequence[int],
     stage_filters: Sequence[int],
     include_top: bool = True,
-    weights: str | Path | None = None,
+    weights: str | Path | Pretrained | None = None,
     input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: str | None = None,
@@ -27,14 +33,16 @@ def ResNet(  # noqa: N802
     classifier_activation: Any = "softmax",
     name: str = "resnet",
     *,
+    include_preprocessing: bool = True,
     data_format: str | None = None,
     dtype: Any = None,
     **choices: Any,
 ) -> keras.Model:
     """Builds any residual network of He et al. 2015 and 2016, or a plain one.
 
-    The arguments up to `name` are those of keras.applications, in its order. The one difference: `weights` defaults
-    to None, since most networks here have no published weights.
+    The arguments up to `name` are those of keras.applications, in its order. Two differences: `weights` defaults to
+    None, since most networks here have no published weights; and with weights whose normalisation is known, that is
+    in the network (`include_preprocessing`).
 
     Convolutions have no bias. Their kernels start as He's untruncated normal of variance 2 / fan-out (He et al. 2015,
     section 3.4). Strided convolutions pad symmetrically, as in Caffe and torch.
@@ -43,15 +51,19 @@ def ResNet(  # noqa: N802
         stage_units: units in each stage, such as (3, 4, 6, 3). Every stage but the first halves the map.
         stage_filters: filters of each stage, such as (64, 128, 256, 512).
         include_top: end in average pooling and a dense layer; otherwise in the last map, see `pooling`.
-        weights: None for a random start, "imagenet", or the path of a weights file or of a `.keras` file.
+        weights: None for a random start, "imagenet", "hf://OWNER/NAME" on the Hugging Face hub, or the path of a file
+            of weights or of a model; `keras_resnet.weights.read` says more.
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: (height, width, channels), or (channels, height, width) with "channels_first". Height and width
             may be None and must be at least the network's total stride: 32 with the "imagenet" stem of four stages,
             4 with the "cifar" stem of three. Defaults to 224x224x3 or 32x32x3, without the top to any size.
         pooling: without the top: None for the 4-D map, "avg" or "max" for a vector an image.
-        classes: number of classes.
+        classes: number of classes. Where the weights are for another number, the dense layer starts anew.
         classifier_activation: the activation on the logits; None to end in the logits.
         name: the model's name.
+        include_preprocessing: with weights whose normalisation is known: begin with it, so that the network takes raw
+            RGB images of 0 to 255. Otherwise it takes images as they come out of your preprocessing; for "imagenet"
+            weights of keras.applications, out of its `preprocess_input`.
         data_format: "channels_last" or "channels_first"; None is Keras's global setting. Kept in the saved file.
         dtype: dtype policy, such as "mixed_bfloat16"; None is Keras's global policy. The head keeps the precision of
             the variables.
@@ -60,24 +72,72 @@ def ResNet(  # noqa: N802
 
     Returns:
         A functional `keras.Model` whose layers are named `stem_conv`, `stage2_unit1_conv1`, `logits`, `predictions`.
-        It takes images as they come out of your preprocessing; the output is (batch, classes), or the map or vector
-        that `pooling` asks for.
+        Its output is (batch, classes), or the map or vector that `pooling` asks for.
 
     Raises:
-        ValueError: a choice that does not exist or contradicts another, an input that is too small, classes that the
-            weights do not have, weights that do not fit.
+        ValueError: a choice that does not exist or contradicts another or the weights, an input that is too small,
+            weights that do not fit.
     """
-    spec = Spec(stage_units=tuple(stage_units), stage_filters=tuple(stage_filters), **choices)
-    layers = KerasLayers(data_format, dtype, spec.bn_momentum, spec.bn_epsilon)
-    _check_weights(weights, include_top, classes, classifier_activation)
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling!r}")
-    if include_top and (not isinstance(classes, int) or classes < 1):
-        raise ValueError(f"`classes` must be a positive integer. Received: {classes!r}")
+    respec = partial(Spec, stage_units=tuple(stage_units), stage_filters=tuple(stage_filters))
+    return assemble(
+        respec,
+        choices,
+        include_top=include_top,
+        weights=weights,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        dtype=dtype,
+    )
 
+
+def assemble(
+    respec: Callable[..., Spec],
+    chosen: Mapping[str, Any],
+    *,
+    include_top: bool,
+    weights: str | Path | Pretrained | None,
+    input_tensor: Any,
+    input_shape: Sequence[int | None] | None,
+    pooling: str | None,
+    classes: int,
+    classifier_activation: Any,
+    name: str,
+    include_preprocessing: bool = True,
+    data_format: str | None = None,
+    dtype: Any = None,
+    default_classes: int = 1000,
+) -> keras.Model:
+    """Builds a network; see `ResNet`.
+
+    Args:
+        respec: from choices to the network's spec.
+        chosen: what the user chose of it. What they did not, the weights may: those of torchvision's ResNet-50 need
+            `stride_on="3x3"`.
+        default_classes: how many there are if the user does not say.
+    """
+    spec = respec(**chosen)
+    _check_arguments(include_top, weights, pooling, classes, classifier_activation)
+    data_format = data_format or keras.config.image_data_format()
     allow_depth(spec.depth)
-    image = _image(input_tensor, input_shape, spec, layers.data_format, weights, include_top)
-    x = features(layers, image, spec)
+    x = image = _image(input_tensor, input_shape, spec, data_format, weights, include_top)
+    if weights is not None:
+        from ..weights import read  # weights knows the models, not the other way round
+
+        top = include_top and classes == default_classes
+        pretrained = read(weights, spec, chosen, name=name, top=top)
+        spec = respec(**{**pretrained.layout, **chosen})
+        pretrained.check(spec)
+        if include_preprocessing and pretrained.normalised:
+            pretrained = pretrained.for_rgb()
+            x = normalize(image, pretrained.mean, pretrained.deviation, data_format)
+    layers = KerasLayers(data_format, dtype, spec.bn_momentum, spec.bn_epsilon)
+    x = trunk(layers, x, spec)
     if include_top:
         x = layers.classifier(x, classes, classifier_activation)
     elif pooling:
@@ -85,10 +145,20 @@ def ResNet(  # noqa: N802
     inputs = [image] if input_tensor is None else keras.utils.get_source_inputs(image)
     model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name)
     if weights is not None:
-        from ..weights import load_into  # weights knows the models, not the other way round
-
-        load_into(model, weights, spec)
+        _fill(model, pretrained, classes if include_top else None, default_classes)
     return model
+
+
+def _fill(model: keras.Model, pretrained: Pretrained, classes: int | None, default_classes: int) -> None:
+    """Gives a network its weights, but for a dense layer of other classes. If none asked for those, says so."""
+    head = classes == (pretrained.classes or default_classes)
+    pretrained.give_to(model, head=head)
+    if not head and classes == default_classes:
+        warnings.warn(
+            f"{pretrained.source} knows {pretrained.classes} classes; the dense layer of {classes} starts anew. "
+            f"Say `classes={pretrained.classes}` to keep it.",
+            stacklevel=4,
+        )
 
 
 def allow_depth(depth: int) -> None:
@@ -102,26 +172,21 @@ def allow_depth(depth: int) -> None:
     sys.setrecursionlimit(max(sys.getrecursionlimit(), frames))
 
 
-def _check_weights(weights: Any, include_top: bool, classes: int, classifier_activation: Any) -> None:
+def _check_arguments(include_top: bool, weights: Any, pooling: Any, classes: Any, activation: Any) -> None:
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling!r}")
+    if include_top and (not isinstance(classes, int) or classes < 1):
+        raise ValueError(f"`classes` must be a positive integer. Received: {classes!r}")
     if weights is None:
         return
-    if weights != "imagenet" and not Path(weights).exists():
-        raise ValueError(
-            "`weights` must be None (random initialisation), 'imagenet', or the path of a weights file that exists. "
-            f"Received: weights={str(weights)!r}"
-        )
-    if weights == "imagenet" and include_top and classes != 1000:
-        raise ValueError(
-            "With `weights='imagenet'` and `include_top=True`, `classes` must be 1000. "
-            f"Received: classes={classes!r}. For other classes, take `include_top=False` and add a head."
-        )
-    if include_top and keras.activations.get(classifier_activation) not in (
-        keras.activations.get(None),
-        keras.activations.softmax,
-    ):
+    from ..weights import check
+
+    check(weights)
+    accepted = keras.activations.get(None), keras.activations.softmax
+    if include_top and keras.activations.get(activation) not in accepted:
         raise ValueError(
             "With pretrained weights and `include_top=True`, `classifier_activation` must be None or 'softmax'. "
-            f"Received: classifier_activation={classifier_activation!r}"
+            f"Received: classifier_activation={activation!r}"
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .network import features
+from .network import trunk
 from .rows import STEMS
 from .spec import Spec
 
@@ -67,7 +67,7 @@ def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | N
             f"Received: {image.height}x{image.width}"
         )
     counter = CountingLayers()
-    last = features(counter, image, spec)
+    last = trunk(counter, image, spec)
     if classes is not None:
         counter.weights("logits", last.channels * classes + classes, last.channels * classes)
     return Complexity(
@@ -97,16 +97,16 @@ class CountingLayers:
     def channels(self, x: Shape) -> int:
         return x.channels
 
-    def conv(self, x: Shape, name: str, filters: int, kernel: int, stride: int = 1, *, zero: bool = False) -> Shape:
+    def conv(
+        self, x: Shape, name: str, filters: int, kernel: int, stride: int = 1, *, zero: bool = False, bias: bool = False
+    ) -> Shape:
         out = Shape(*(math.ceil(side / stride) for side in x[:2]), filters)
         kernel_size = kernel * kernel * x.channels * filters
-        self.weights(name, kernel_size, kernel_size * out.height * out.width)
+        self.weights(name, kernel_size + bias * filters, kernel_size * out.height * out.width)
         return self._made(out, name)
 
     def gate(self, x: Shape, name: str, bias: float) -> Shape:
-        out = self.conv(x, name, x.channels, 1)
-        self.parameters += x.channels
-        return out
+        return self.conv(x, name, x.channels, 1, bias=True)
 
     def batch_norm(self, x: Shape, name: str, *, zero: bool = False) -> Shape:
         self.parameters += 2 * x.channels
@@ -115,6 +115,9 @@ class CountingLayers:
 
     def max_pool(self, x: Shape, name: str, size: int, stride: int, *, padding: int = 0) -> Shape:
         return Shape(*((side + 2 * padding - size) // stride + 1 for side in x[:2]), x.channels)
+
+    def subsample(self, x: Shape, name: str, stride: int) -> Shape:
+        return self.zero_padding(x, name, x.channels, stride)
 
     def zero_padding(self, x: Shape, name: str, channels: int, stride: int) -> Shape:
         return Shape(*(math.ceil(side / stride) for side in x[:2]), channels)

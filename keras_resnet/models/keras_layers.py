@@ -45,15 +45,23 @@ class KerasLayers:
     def channels(self, x: Tensor) -> int:
         return x.shape[self.channel_axis]
 
-    def conv(self, x: Tensor, name: str, filters: int, kernel: int, stride: int = 1, *, zero: bool = False) -> Tensor:
+    def conv(
+        self,
+        x: Tensor,
+        name: str,
+        filters: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        zero: bool = False,
+        bias: bool = False,
+    ) -> Tensor:
         padding = "same"
         if stride > 1 and kernel > 1:  # "same" would pad a strided convolution on one side only
             x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad", **self._spatial)(x)
             padding = "valid"
         initializer = "zeros" if zero else he_normal()
-        return self._conv(filters, kernel, stride, padding, use_bias=False, kernel_initializer=initializer, name=name)(
-            x
-        )
+        return self._conv(filters, kernel, stride, padding, use_bias=bias, kernel_initializer=initializer, name=name)(x)
 
     def gate(self, x: Tensor, name: str, bias: float) -> Tensor:
         return self._conv(
@@ -91,9 +99,12 @@ class KerasLayers:
             x = layers.ZeroPadding2D(padding, name=f"{name}_pad", **self._spatial)(x)
         return layers.MaxPooling2D(size, stride, name=name, **self._spatial)(x)
 
+    def subsample(self, x: Tensor, name: str, stride: int) -> Tensor:
+        return layers.AveragePooling2D(1, stride, name=name, **self._spatial)(x)  # over one position: itself
+
     def zero_padding(self, x: Tensor, name: str, channels: int, stride: int) -> Tensor:
-        if stride > 1:  # a window of one position is that position
-            x = layers.AveragePooling2D(1, stride, name=f"{name}_subsample", **self._spatial)(x)
+        if stride > 1:
+            x = self.subsample(x, f"{name}_subsample", stride)
         # Told the other data format, the stock padding layer takes the channels for a spatial axis.
         missing = (0, channels - self.channels(x))
         padding, swapped = {

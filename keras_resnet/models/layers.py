@@ -17,8 +17,18 @@ class LayerSet(Protocol):
     def channels(self, x: Tensor) -> int:
         """Number of channels of a tensor."""
 
-    def conv(self, x: Tensor, name: str, filters: int, kernel: int, stride: int = 1, *, zero: bool = False) -> Tensor:
-        """Convolution without bias, padded by `kernel // 2` on every side; `zero`: its kernel starts at zero."""
+    def conv(
+        self,
+        x: Tensor,
+        name: str,
+        filters: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        zero: bool = False,
+        bias: bool = False,
+    ) -> Tensor:
+        """Convolution, padded by `kernel // 2` on every side; `zero`: its kernel starts at zero."""
 
     def gate(self, x: Tensor, name: str, bias: float) -> Tensor:
         """sigmoid(W x + b): a 1x1 convolution to as many channels, whose bias starts at `bias`."""
@@ -45,7 +55,10 @@ class LayerSet(Protocol):
         """Drops whole samples and scales the others by 1 / (1 - rate)."""
 
     def max_pool(self, x: Tensor, name: str, size: int, stride: int, *, padding: int = 0) -> Tensor:
-        """Max-pooling; padded, on values that are not negative, by so many zeros on every side."""
+        """Max-pooling, padded by so many zeros on every side."""
+
+    def subsample(self, x: Tensor, name: str, stride: int) -> Tensor:
+        """Every `stride`-th position."""
 
     def zero_padding(self, x: Tensor, name: str, channels: int, stride: int) -> Tensor:
         """Every `stride`-th position, with zeros as further channels: option A's shortcut."""

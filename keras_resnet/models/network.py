@@ -8,7 +8,7 @@ from .spec import Spec
 from .units import parts, unit
 
 
-def features(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
+def trunk(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
     """The network without its head.
 
     Layers are named `stem_*`, `stage1_unit1_conv1`, ..., `head_*`; stage 1 is the papers' conv2_x.
@@ -24,9 +24,11 @@ def features(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
     x = stem(layers, x, spec)
     units, made = sum(spec.stage_units), 0
     for stage, (count, filters) in enumerate(zip(spec.stage_units, spec.stage_filters, strict=True), start=1):
-        stride = 1 if stage == 1 else 2
-        if stride == 2 and spec.downsample == "max_pool":
-            x, stride = layers.max_pool(x, f"stage{stage}_pool", 2, 2), 1
+        strided = 1 if stage > 1 else None  # the unit that halves the map
+        if strided and spec.downsample == "max_pool":
+            x, strided = layers.max_pool(x, f"stage{stage}_pool", 2, 2), None
+        if spec.downsample == "last_unit":
+            strided = count if stage < len(spec.stage_units) else None
         for number in range(1, count + 1):
             made += 1
             x = unit(
@@ -35,8 +37,8 @@ def features(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
                 spec,
                 f"stage{stage}_unit{number}",
                 filters=round(filters * spec.width),
-                stride=stride if number == 1 else 1,
-                activated=made == 1,
+                stride=2 if number == strided else 1,
+                activated=made == 1 and STEMS[spec.stem].activated,
                 drop_rate=spec.stochastic_depth * made / units,  # the linear rule of Huang et al. 2016
             )
     return last_activation(layers, x, spec)
@@ -45,8 +47,9 @@ def features(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
 def stem(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
     """The layers before the first unit. Its activation is also the first unit's pre-activation (2016, appendix)."""
     row = STEMS[spec.stem]
-    x = layers.conv(x, "stem_conv", spec.stage_filters[0], row.kernel, row.stride)
-    x = layers.relu(layers.batch_norm(x, "stem_bn"), "stem_relu")
+    x = layers.conv(x, "stem_conv", spec.stage_filters[0], row.kernel, row.stride, bias=not row.activated)
+    if row.activated:
+        x = layers.relu(layers.batch_norm(x, "stem_bn"), "stem_relu")
     return layers.max_pool(x, "stem_pool", 3, 2, padding=1) if row.pool else x
 
 

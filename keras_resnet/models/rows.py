@@ -69,15 +69,19 @@ class Stem(NamedTuple):
     stride: int
     pool: bool  # a 3x3 max-pooling of stride 2 behind it
     image_size: int  # pixels, where the user names no input shape
+    activated: bool = True  # batch norm and ReLU behind the convolution; else a bias, and the first unit activates
 
 
 STEMS = {
     "imagenet": Stem(kernel=7, stride=2, pool=True, image_size=224),
     "cifar": Stem(kernel=3, stride=1, pool=False, image_size=32),
+    "unactivated": Stem(kernel=7, stride=2, pool=True, image_size=224, activated=False),  # keras.applications' V2
 }
 
-# How a stage halves the map: in a convolution of its first unit, or in a 2x2 max-pooling before it.
-DOWNSAMPLES = ("stride", "max_pool")
+# How a stage halves the map: in a convolution of its first unit, in a 2x2 max-pooling before it, or (as in
+# keras.applications' V2) in a convolution of the last unit of the stage before, whose shortcut then is every second
+# position.
+DOWNSAMPLES = ("stride", "max_pool", "last_unit")
 
 # Which convolution of a bottleneck unit carries the stride: the paper's first 1x1, or "v1.5"'s 3x3.
 STRIDES_ON = ("1x1", "3x3")

@@ -33,6 +33,10 @@ def add_shortcut(
         drop_rate: share of samples for which stochastic depth drops the residual.
     """
     filters = layers.channels(residual)
+    if stride != 1 and spec.downsample == "last_unit":
+        positions = layers.subsample(x, f"{name}_shortcut_subsample", stride)
+        entry = positions if entry is x else layers.subsample(entry, f"{name}_shortcut_entry_subsample", stride)
+        x, stride = positions, 1
     changed = stride != 1 or layers.channels(x) != filters
     option = SHORTCUTS[spec.shortcut].changed if changed else SHORTCUTS[spec.shortcut].same
     if option == "zero_padding":

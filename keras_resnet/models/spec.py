@@ -37,7 +37,7 @@ class Spec:
     gate_bias: float | None = option(None, "exclusive_gating, shortcut_only_gating: the gate's initial bias (-6)")
     skip_dropout: float | None = option(None, "dropout: share of the shortcut's values dropped (0.5)")
     stem: str = option("imagenet", f"the first layers: {', '.join(STEMS)}")
-    downsample: str = option("stride", f"how a stage halves the map: {', '.join(DOWNSAMPLES)} (2x2, before the stage)")
+    downsample: str = option("stride", f"how a stage halves the map: {', '.join(DOWNSAMPLES)} (of the stage before)")
     stride_on: str = option("1x1", f"which convolution of a bottleneck unit strides: {', '.join(STRIDES_ON)}")
     width: float = option(1.0, "factor on the filters of every stage, not of the stem")
     zero_init_residual: bool = option(False, "start every residual at zero")
@@ -59,6 +59,11 @@ class Spec:
             _check_choice(name, getattr(self, name), accepted)
         self._check_numbers()
         self._check_skip()
+        if not STEMS[self.stem].activated and ORDERS[self.order].startswith("conv"):
+            raise ValueError(
+                f"`stem={self.stem!r}` needs an `order` whose units begin with an activation, such as "
+                f"'full_preactivation'. Received: order={self.order!r}"
+            )
         if self.zero_init_residual and self.order == "relu_before_addition":
             raise ValueError(
                 "`zero_init_residual=True` would switch every unit off for good with `order='relu_before_addition'`: "

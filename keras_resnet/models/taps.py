@@ -36,7 +36,7 @@ def taps(model: keras.Model) -> dict[str, Any]:
     return found
 
 
-def feature_extractor(model: keras.Model, names: Iterable[str] | None = None) -> keras.Model:
+def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Model:
     """A model that shares the network's weights and returns some of its taps by name.
 
     Args:

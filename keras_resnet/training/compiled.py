@@ -10,7 +10,7 @@ from .. import backend
 from ..data import Dataset, ImageStream
 from ..models.catalog import find
 from ..models.taps import taps
-from ..preprocessing import subtract_mean
+from ..preprocessing import normalize
 from .augmentation import augmented
 from .machine import Machine
 from .optimizer import SGD
@@ -47,7 +47,7 @@ def build(recipe: Recipe, data: Dataset | ImageStream, machine: Machine | None =
     image = keras.Input((None, None, shape[-1]) if any_size else shape, name="image")
     mean = data.mean(recipe.mean, recipe.size)
     whole = find(recipe.model)(
-        input_tensor=subtract_mean(image, mean),
+        input_tensor=normalize(image, mean),
         classes=data.classes,
         data_format="channels_last",
         dtype=recipe.precision,

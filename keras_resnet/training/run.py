@@ -187,6 +187,7 @@ def finish(
     summary = _summary(feed, history, split, results)
     info = {
         "model": recipe.model,
+        "network": recipe.network,
         "dataset": recipe.dataset,
         "class_names": list(data.class_names),
         "input": "raw images, 0 to 255",

@@ -1,3 +1,5 @@
-"""Weights from elsewhere: from a file, or from the networks that keras.applications publishes."""
+"""Weights from elsewhere: read in whatever layout they come, fitted to a network of this package, and written back."""
 
-from .loading import load_into as load_into
+from .pretrained import Pretrained as Pretrained
+from .reading import check as check
+from .reading import read as read

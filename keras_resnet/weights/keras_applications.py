@@ -1,81 +1,89 @@
-"""Carries the weights of keras.applications' ResNet50, 101 and 152 over.
+"""The weights of keras.applications' ResNet50, 101 and 152 and their V2, in this package's layout.
 
-Those nets are He et al. 2015's with option B, but for a bias on every convolution, which the batch norm behind it
-undoes, and another epsilon. Both are taken into the batch norm's moving statistics, so that the logits stay the same.
+Those nets are the papers' with option B, but for biases on their convolutions and another epsilon in batch norm. Both
+are taken into batch norm's moving statistics, so that the logits stay the same.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 
-from ..models.imagenet import ResNet50, ResNet101, ResNet152
 from ..models.spec import Spec
-from .assign import assign
+from .pretrained import Pretrained, tensors_of
 
-PUBLISHED = {"ResNet50": ResNet50, "ResNet101": ResNet101, "ResNet152": ResNet152}
-
-
-def load_imagenet(model: keras.Model, spec: Spec) -> None:
-    """Builds keras.applications' network with its published weights (downloading them) and carries them over.
-
-    Raises:
-        ValueError: keras.applications has no such network.
-    """
-    # Epsilon and momentum of batch norm and what works in training alone do not change what the weights mean.
-    free = {
-        name: getattr(spec, name) for name in ("bn_epsilon", "bn_momentum", "zero_init_residual", "stochastic_depth")
-    }
-    for name, architecture in PUBLISHED.items():
-        if spec == replace(architecture.spec, **free):
-            top = any(layer.name == "logits" for layer in model.layers)
-            carry_over(getattr(keras.applications, name)(include_top=top, weights="imagenet"), model)
-            return
-    raise ValueError(
-        f"No ImageNet weights are published for {model.name!r} as asked. They are for {', '.join(PUBLISHED)} with "
-        "shortcut='B', stride_on='1x1' and every other choice as it comes. Pass `weights=None` or a file."
-    )
+# How their images are normalised: `keras.applications.imagenet_utils.preprocess_input` in the modes "caffe" and "tf".
+V1 = {
+    "layout": {"stride_on": "1x1"},
+    "mean": np.array([123.68, 116.779, 103.939]),
+    "deviation": np.ones(3),
+    "reversed_channels": True,
+}
+V2 = {
+    "layout": {"stem": "unactivated", "downsample": "last_unit", "stride_on": "3x3"},
+    "mean": np.full(3, 127.5),
+    "deviation": np.full(3, 127.5),
+}
 
 
-def carry_over(source: keras.Model, target: keras.Model) -> int:
-    """Copies the weights of a keras.applications ResNet (version 1) into the network of this package.
+def carried_over(source: keras.Model, spec: Spec, **known: Any) -> Pretrained:
+    """The weights of a keras.applications ResNet.
 
     Args:
-        source: `keras.applications.ResNet50(...)`, 101 or 152.
-        target: `keras_resnet.ResNet50(...)` of the same depth and classes.
-
-    Returns:
-        The number of layers whose weights were carried over: all that have any.
-
-    Raises:
-        ValueError: a layer that only one of the two networks has; the message names it.
+        source: `keras.applications.ResNet50(...)`, 101 or 152, or their V2.
+        spec: the network that will take them; its `bn_epsilon` is reckoned with.
+        **known: further fields of `Pretrained`.
     """
-    epsilon = {
-        layer.name: layer.epsilon for layer in target.layers if isinstance(layer, keras.layers.BatchNormalization)
-    }
-    weights = {}
+    preactivated = any(layer.name == "post_bn" for layer in source.layers)
+    names = {name: name_here(name, preactivated) for name in tensors_of(source)}
+    tensors = {names[name]: value.copy() for name, value in tensors_of(source).items()}
     for layer in source.layers:
-        if not layer.weights:
-            continue
-        name = _renamed(layer.name)
-        values = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in layer.weights]
-        if isinstance(layer, keras.layers.Conv2D):
-            values = values[:1]  # the bias goes to the batch norm
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = values
-            bias = keras.ops.convert_to_numpy(source.get_layer(re.sub("bn$", "conv", layer.name)).bias)
-            values = [gamma, beta, mean - bias, variance + (layer.epsilon - epsilon.get(name, layer.epsilon))]
-        weights[name] = values
-    return assign(target, weights, f"keras.applications' {source.name!r}")
+        if isinstance(layer, keras.layers.BatchNormalization):
+            tensors[names[f"{layer.name}/moving_variance"]] += layer.epsilon - spec.bn_epsilon
+    (_fold_biases_v2 if preactivated else _fold_biases_v1)(tensors)
+    return Pretrained(f"keras.applications' {source.name!r}", tensors, **{**(V2 if preactivated else V1), **known})
 
 
-def _renamed(name: str) -> str:
-    """conv1_bn -> stem_bn, conv3_block2_0_conv -> stage2_unit2_shortcut_conv, predictions -> logits."""
-    if match := re.fullmatch(r"conv(\d)_block(\d+)_(\d)_(conv|bn)", name):
-        conv, block, number, kind = match.groups()
-        place = f"shortcut_{kind}" if number == "0" else f"{kind}{number}"
-        return f"stage{int(conv) - 1}_unit{block}_{place}"
-    return {"conv1_conv": "stem_conv", "conv1_bn": "stem_bn", "predictions": "logits"}.get(name, name)
+def name_here(name: str, preactivated: bool = False) -> str:
+    """conv1_bn/gamma -> stem_bn/gamma, conv3_block2_0_conv/kernel -> stage2_unit2_shortcut_conv/kernel.
+
+    A preactivated unit begins with "preact_bn", so that its other batch norms are numbered one higher here.
+    """
+    layer, variable = name.split("/")
+    layer = {"conv1_conv": "stem_conv", "conv1_bn": "stem_bn", "post_bn": "head_bn", "predictions": "logits"}.get(
+        layer, layer
+    )
+    if match := re.fullmatch(r"conv(\d)_block(\d+)_(\d|preact)_(conv|bn)", layer):
+        conv, block, place, kind = match.groups()
+        if place == "0":
+            part = f"shortcut_{kind}"
+        elif place == "preact":
+            part = "bn1"
+        else:
+            part = f"{kind}{int(place) + (preactivated and kind == 'bn')}"
+        layer = f"stage{int(conv) - 1}_unit{block}_{part}"
+    return f"{layer}/{variable}"
+
+
+def _fold_biases_v1(tensors: dict[str, np.ndarray]) -> None:
+    """The batch norm behind a convolution takes its bias off again, so its mean can do without."""
+    for name in [name for name in tensors if name.endswith("/bias") and not name.startswith("logits")]:
+        tensors[re.sub(r"conv(\d?)/bias", r"bn\1/moving_mean", name)] -= tensors.pop(name)
+
+
+def _fold_biases_v2(tensors: dict[str, np.ndarray]) -> None:
+    """What a unit's biases add reaches, up to the next projection, nothing but the batch norms that units begin with.
+
+    The stem keeps its bias, since the max-pooling behind it pads zeros.
+    """
+    units = sorted({tuple(map(int, found)) for found in re.findall(r"stage(\d+)_unit(\d+)_", " ".join(tensors))})
+    added: Any = np.float32(0)
+    for stage, unit in units:
+        name = f"stage{stage}_unit{unit}"
+        tensors[f"{name}_bn1/moving_mean"] -= added
+        projected = tensors.pop(f"{name}_shortcut_conv/bias", None)
+        added = tensors.pop(f"{name}_conv3/bias") + (added if projected is None else projected)
+    tensors["head_bn/moving_mean"] -= added

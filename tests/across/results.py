@@ -82,7 +82,7 @@ def main(path: str) -> None:
         model = network()
         seed(model)
         images = np.random.default_rng(1).standard_normal((2, *model.input_shape[1:])).astype("float32")
-        logits[name] = keras.ops.convert_to_numpy(keras_resnet.feature_extractor(model, ["logits"])(images)["logits"])
+        logits[name] = keras.ops.convert_to_numpy(keras_resnet.features(model, ["logits"])(images)["logits"])
     trained = {f"trained/{name}": value for name, value in train().items()}
     np.savez(path, backend=keras.backend.backend(), **logits, **trained)
 

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+import keras_resnet
+from keras_resnet import saving
 from keras_resnet.evaluation.prediction import predict
 
 NAMES = [f"class {number}" for number in range(12)]
@@ -189,3 +191,36 @@ def test_names_of_other_classes_and_an_empty_top_are_refused(pixels, images, tmp
     np.save(tmp_path / "image.npy", images[0])
     refused(tmp_path / "image.npy", "12 classes", "3", model=pixels(), class_names=["a", "b", "c"])
     refused(tmp_path / "image.npy", "at least 1", "0", model=pixels(), top=0)
+
+
+def test_predictions_decode_as_keras_applications_decodes_them():
+    """Its function reads its names from a file that it downloads; the identifiers are WordNet's."""
+    predictions = np.zeros((2, 1000), "float32")
+    predictions[0, [281, 386]] = 0.7, 0.3
+    predictions[1, 0] = 1.0
+    first, second = keras_resnet.decode_predictions(predictions, top=2)
+    assert first == [("n02123045", "tabby", pytest.approx(0.7)), ("n02504458", "African elephant", pytest.approx(0.3))]
+    assert second[0] == ("n01440764", "tench", 1.0)
+
+
+def test_predictions_decode_by_any_labels(tmp_path):
+    row = np.array([[0.1, 0.2, 0.7]])
+    assert keras_resnet.decode_predictions(row, 1, ["a", "b", "c"]) == [[("2", "c", 0.7)]]
+    assert keras_resnet.decode_predictions(np.eye(10)[:1], 1, "cifar10") == [[("0", "airplane", 1.0)]]
+    model = keras_resnet.CifarResNet(8, classes=3)
+    saving.save(model, tmp_path / "model.keras", {"class_names": ["x", "y", "z"]})
+    for labels in (tmp_path, tmp_path / "model.keras", str(tmp_path)):
+        assert keras_resnet.decode_predictions(row, 2, labels) == [[("2", "z", 0.7), ("1", "y", 0.2)]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ("imagenet", r"1000 labels need predictions \(n, 1000\). Received: \(1, 3\)"),
+        (["a"], r"1 labels need"),
+        ("imagenet22k", r"`labels` must be 'imagenet', 'digits', .* Received: 'imagenet22k'"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, words):
+    with pytest.raises(ValueError, match=words):
+        keras_resnet.decode_predictions(np.zeros((1, 3)), labels=labels)

@@ -18,9 +18,9 @@ def images(size, count=2):
     return np.random.default_rng(0).random((count, size, size, 3), "float32")
 
 
-def test_a_feature_extractor_gives_every_stage_for_a_pyramid():
+def test_a_features_gives_every_stage_for_a_pyramid():
     model = keras_resnet.ResNet18(include_top=False)
-    features = call(keras_resnet.feature_extractor(model), images(96))
+    features = call(keras_resnet.features(model), images(96))
     assert {name: value.shape[1:] for name, value in features.items()} == {
         "stage1": (24, 24, 64),
         "stage2": (12, 12, 128),
@@ -38,14 +38,14 @@ def test_taps_are_found_again_in_a_saved_model(tmp_path):
         "stem", "stage1", "stage2", "stage3", "features", "pooled", "logits",
     ]  # fmt: skip
     wanted = ["stage2", "features"]
-    one, other = (call(keras_resnet.feature_extractor(m, wanted), images(32)) for m in (model, reloaded))
+    one, other = (call(keras_resnet.features(m, wanted), images(32)) for m in (model, reloaded))
     for name in wanted:
         np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_the_softmax_of_the_logits_is_the_prediction():
     model = keras_resnet.ResNet20()
-    logits = call(keras_resnet.feature_extractor(model, ["logits"]), images(32))["logits"]
+    logits = call(keras_resnet.features(model, ["logits"]), images(32))["logits"]
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     np.testing.assert_allclose(call(model, images(32)), exponentials / exponentials.sum(-1, keepdims=True), atol=1e-6)
     without = keras_resnet.ResNet20(classifier_activation=None)
@@ -80,7 +80,7 @@ def test_a_dense_form_shares_the_weights():
 def test_a_tap_that_is_not_there_is_named():
     model = keras_resnet.ResNet20(include_top=False)
     with pytest.raises(ValueError, match=r"stage1, stage2, stage3, features. Received: logits"):
-        keras_resnet.feature_extractor(model, ["logits"])
+        keras_resnet.features(model, ["logits"])
     with pytest.raises(ValueError, match="include_top=True"):
         keras_resnet.dense_logits(model)
     image = keras.Input((4,))

@@ -8,39 +8,77 @@ import pytest
 
 import keras_resnet
 from facts import KERAS_APPLICATIONS_TOTALS
-from keras_resnet.weights.keras_applications import carry_over
+from keras_resnet.weights.keras_applications import V1, V2, carried_over
 
 
 def call(model, images):
     return keras.ops.convert_to_numpy(model(images))
 
 
+@pytest.fixture
+def published(monkeypatch, seeded):
+    """Stands in for keras.applications' download: its network with seeded weights."""
+
+    def provide(name, **arguments):
+        network = seeded(getattr(keras.applications, name)(weights=None, **arguments))
+        asked = []
+        monkeypatch.setattr(keras.applications, name, lambda **wanted: asked.append(wanted) or network)
+        return network, asked
+
+    return provide
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet50V2"])
 @pytest.mark.parametrize("include_top", [True, False])
-def test_its_resnet50_with_random_weights_gives_the_same_logits_here(seeded, include_top):
-    shape = {"input_shape": (96, 96, 3), "include_top": include_top}
-    theirs = seeded(keras.applications.ResNet50(weights=None, classifier_activation=None, **shape))
-    ours = keras_resnet.ResNet50(classifier_activation=None, **shape)
-    assert carry_over(theirs, ours) == len([layer for layer in ours.layers if layer.weights])
-    images = np.random.default_rng(0).standard_normal((2, 96, 96, 3)).astype("float32")
-    expected = call(theirs, images)
+def test_imagenet_weights_compute_there_and_here_the_same(published, name, include_top):
+    """On what `preprocess_input` makes of an image, and without it on the raw image itself."""
+    theirs, asked = published(name, include_top=include_top, classifier_activation=None)
+    top = {"include_top": include_top, "classifier_activation": None}
+    raw = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
+    module = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}[name]
+    prepared = module.preprocess_input(raw.copy())
+    expected = call(theirs, prepared)
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(call(ours, images), expected, atol=1e-4)
+    bare = getattr(keras_resnet, name)(weights="imagenet", include_preprocessing=False, **top)
+    np.testing.assert_allclose(call(bare, prepared), expected, atol=1e-4 * np.abs(expected).max())
+    whole = getattr(keras_resnet, name)(weights="imagenet", **top)
+    np.testing.assert_allclose(call(whole, raw), expected, atol=1e-4 * np.abs(expected).max())
+    assert asked == 2 * [{"include_top": include_top, "weights": "imagenet"}]
 
 
-def test_its_totals_are_ours_and_its_convolution_biases():
-    for name, total in KERAS_APPLICATIONS_TOTALS.items():
-        theirs = getattr(keras.applications, name)(weights=None)
-        assert theirs.count_params() == total
-        biases = sum(layer.filters for layer in theirs.layers if isinstance(layer, keras.layers.Conv2D))
-        assert getattr(keras_resnet, name)().count_params() == total - biases
+def test_the_layout_comes_with_the_weights(published):
+    """keras.applications' V2 strides in a stage's last unit and pads zeros before its first max-pooling."""
+    published("ResNet50V2", include_top=False)
+    model = keras_resnet.ResNet50V2(weights="imagenet", include_top=False)
+    assert model.get_layer("stage1_unit3_conv2").strides == (2, 2)
+    assert model.get_layer("stage2_unit1_conv2").strides == (1, 1)
+    assert model.get_layer("stem_conv").use_bias
+    assert "stem_bn" not in [layer.name for layer in model.layers]
+    plain = keras_resnet.ResNet50V2(include_top=False)
+    assert plain.get_layer("stage1_unit3_conv2").strides == (1, 1)
+    assert plain.get_layer("stage2_unit1_conv1").strides == (2, 2)
 
 
-def test_a_layer_that_the_other_net_does_not_have_is_named():
+@pytest.mark.parametrize(("name", "total"), KERAS_APPLICATIONS_TOTALS.items())
+def test_its_totals_are_ours_and_its_convolution_biases(name, total):
+    theirs = getattr(keras.applications, name)(weights=None)
+    assert theirs.count_params() == total
+    biases = sum(layer.filters for layer in theirs.layers if isinstance(layer, keras.layers.Conv2D) and layer.use_bias)
+    layout = (V2 if name.endswith("V2") else V1)["layout"]
+    ours = getattr(keras_resnet, name)(**layout)
+    kept = 64 if name.endswith("V2") else 0  # the stem's, behind which zeros are padded
+    assert ours.count_params() == total - biases + kept
+
+
+def test_the_tensors_of_another_network_are_named():
     theirs = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=10)
-    with pytest.raises(ValueError, match="no such layer as stage1_unit1_bn3"):
-        carry_over(theirs, keras_resnet.ResNet18(input_shape=(32, 32, 3), classes=10))
-    with pytest.raises(ValueError, match=r"'resnet152': it has no weights for stage2_unit5_bn1.* and \d+ more"):
-        carry_over(theirs, keras_resnet.ResNet152(input_shape=(32, 32, 3), classes=10))
+    found = carried_over(theirs, keras_resnet.ResNet50.spec)
+    with pytest.raises(
+        ValueError, match=r"keras.applications' 'resnet50' does not fit 'resnet18', which has no stage1"
+    ):
+        keras_resnet.ResNet18(weights=found, input_shape=(32, 32, 3), classes=10)
+    with pytest.raises(ValueError, match=r"it lacks stage2_unit5_conv1/kernel, .* and \d+ more"):
+        keras_resnet.ResNet152(weights=found, input_shape=(32, 32, 3), classes=10)
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2"])
@@ -83,7 +121,6 @@ def test_it_builds_on_a_given_tensor():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"weights": "imagenet", "classes": 10},
         {"weights": None, "input_shape": (31, 64, 3)},
         {"weights": None, "input_shape": (64, 64)},
         {"weights": "imagenet", "include_top": False, "input_shape": (64, 64, 1)},
@@ -104,23 +141,43 @@ def test_pretrained_weights_want_a_softmax_or_none(tmp_path):
         keras_resnet.CifarResNet(8, weights=tmp_path / "x.weights.h5", classifier_activation="relu")
 
 
-def test_imagenet_weights_come_from_its_network(monkeypatch, seeded):
-    """Where the published file can be downloaded, this is all that `weights="imagenet"` does."""
-    published = seeded(keras.applications.ResNet50(weights=None, include_top=False))
-    asked = []
-
-    def download(include_top, weights):
-        asked.append((include_top, weights))
-        return published
-
-    monkeypatch.setattr(keras.applications, "ResNet50", download)
-    model = keras_resnet.ResNet50(weights="imagenet", include_top=False)
-    assert asked == [(False, "imagenet")]
-    images = np.random.default_rng(0).standard_normal((1, 64, 64, 3)).astype("float32")
-    np.testing.assert_allclose(call(model, images), call(published, images), atol=1e-4)
+@pytest.mark.parametrize(
+    ("network", "choices"),
+    [("ResNet50", {"shortcut": "A"}), ("ResNet50", {"width": 2.0}), ("ResNet18V2", {})],
+)
+def test_imagenet_weights_are_refused_for_another_network(network, choices):
+    with pytest.raises(ValueError, match=f"No ImageNet weights are published for '{network.lower()}' as asked. They"):
+        getattr(keras_resnet, network)(weights="imagenet", **choices)
 
 
-@pytest.mark.parametrize("choices", [{"shortcut": "A"}, {"stride_on": "3x3"}, {"order": "full_preactivation"}])
-def test_imagenet_weights_are_refused_for_another_network(choices):
-    with pytest.raises(ValueError, match="No ImageNet weights are published for 'resnet50' as asked"):
-        keras_resnet.ResNet50(weights="imagenet", **choices)
+def test_a_layout_that_contradicts_the_weights_is_refused(published):
+    published("ResNet50V2")
+    with pytest.raises(ValueError, match="No ImageNet weights are published for 'resnet50v2' as asked"):
+        keras_resnet.ResNet50V2(weights="imagenet", downsample="stride")
+
+
+def test_classes_other_than_the_weights_get_a_new_head(published):
+    theirs, asked = published("ResNet50", include_top=False)
+    model = keras_resnet.ResNet50(weights="imagenet", classes=37)
+    assert asked == [{"include_top": False, "weights": "imagenet"}]
+    assert model.output_shape == (None, 37)
+    ours, expected = (
+        keras.ops.convert_to_numpy(network.get_layer(name).kernel)
+        for network, name in ((model, "stage4_unit3_conv3"), (theirs, "conv5_block3_3_conv"))
+    )
+    np.testing.assert_array_equal(ours, expected)
+
+
+def test_the_preactivation_order_of_a_network_is_its_v2(published):
+    published("ResNet50V2", include_top=False)
+    model = keras_resnet.ResNet50(weights="imagenet", include_top=False, order="full_preactivation")
+    assert "head_bn" in [layer.name for layer in model.layers]
+
+
+def test_a_download_that_fails_is_said_in_one_line(monkeypatch):
+    def fail(**_):
+        raise Exception("URL fetch failure on https://...: None -- [Errno -2] Name or service not known")
+
+    monkeypatch.setattr(keras.applications, "ResNet50", fail)
+    with pytest.raises(ValueError, match="weights of ResNet50 cannot be had: URL fetch failure"):
+        keras_resnet.ResNet50(weights="imagenet")

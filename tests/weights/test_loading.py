@@ -1,5 +1,7 @@
 """Weights from a file, and only from the file of the same network."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -27,17 +29,30 @@ def test_a_keras_file_of_another_network_is_refused_by_the_names_of_its_layers(t
         keras_resnet.ResNet20V2(weights=tmp_path / "v1.keras")
     with pytest.raises(ValueError, match=r"stage1_unit4_conv1"):
         keras_resnet.ResNet32(weights=tmp_path / "v1.keras")
-    with pytest.raises(ValueError, match=r"logits.*\(64, 10\).*\(64, 100\)"):
-        keras_resnet.ResNet20(weights=tmp_path / "v1.keras", classes=100)
+    with pytest.raises(
+        ValueError, match=r"stage1_unit1_conv1/kernel is \(3, 3, 16, 16\) there and \(3, 3, 16, 64\) here"
+    ):
+        keras_resnet.CifarResNet(20, width=4.0, weights=tmp_path / "v1.keras")
 
 
-def test_a_trained_model_lends_its_weights_without_its_normalisation(tmp_path):
+def test_a_trained_model_lends_its_weights_without_its_normalisation_if_asked(tmp_path):
     image = keras.Input((32, 32, 3))
     layer = keras.layers.Normalization(mean=[1.0] * 3, variance=[1.0] * 3)
     model = keras_resnet.ResNet20(input_tensor=layer(image))
     model.save(tmp_path / "trained.keras")
-    bare = keras_resnet.ResNet20(weights=tmp_path / "trained.keras")
+    bare = keras_resnet.ResNet20(weights=tmp_path / "trained.keras", include_preprocessing=False)
     assert same(bare, model)
+
+
+def test_a_trained_model_brings_its_normalisation(tmp_path):
+    image = keras.Input((32, 32, 3))
+    layer = keras.layers.Normalization(mean=[100.0, 110.0, 120.0], variance=[50.0**2] * 3)
+    model = keras_resnet.ResNet20(input_tensor=layer(image))
+    model.save(tmp_path / "trained.keras")
+    raw = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    again = keras_resnet.ResNet20(weights=tmp_path / "trained.keras")
+    expected, found = (keras.ops.convert_to_numpy(network(raw)) for network in (model, again))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
@@ -47,3 +62,19 @@ def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, ending):
     with pytest.raises(ValueError, match="broken") as error:
         keras_resnet.ResNet20(weights=path)
     assert "\n" not in str(error.value)
+
+
+def test_a_head_that_nobody_asked_to_replace_is_said(tmp_path):
+    keras_resnet.ResNet20(classes=3).save(tmp_path / "three.keras")
+    with pytest.warns(UserWarning, match="three.keras' knows 3 classes; the dense layer of 10 starts anew") as warned:
+        keras_resnet.ResNet20(weights=tmp_path / "three.keras")
+    assert [warning.filename for warning in warned if "knows 3" in str(warning.message)] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keras_resnet.ResNet20(weights=tmp_path / "three.keras", classes=5)
+
+
+def test_a_run_folder_is_as_good_as_its_model(tmp_path):
+    model = keras_resnet.CifarResNet(8)
+    model.save(tmp_path / "model.keras")
+    assert same(keras_resnet.CifarResNet(8, weights=tmp_path), model)

@@ -1,49 +1,127 @@
-"""The networks compute what torchvision's compute: its logits for seeded weights lie in ../shared."""
-
-import importlib.util
-import json
-import re
+"""The networks compute what torchvision's compute, from its files, and give its files back."""
 
 import keras
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import load_file, save_file
 
 import keras_resnet
-from keras_resnet.weights.assign import assign
+import references
+from keras_resnet.weights.conversion import convert
+
+DEPTHS = [18, 34, 50, 101, 152]
+MEAN, DEVIATION = 255 * np.array([0.485, 0.456, 0.406]), 255 * np.array([0.229, 0.224, 0.225])
 
 
-def renamed(name):
-    """layer2.0.downsample.1.weight -> (stage2_unit1_shortcut_bn, weight)"""
-    layer, kind = name.rsplit(".", 1)
-    layer = {"conv1": "stem_conv", "bn1": "stem_bn", "fc": "logits"}.get(layer, layer)
-    if match := re.fullmatch(r"layer(\d)\.(\d+)\.(.+)", layer):
-        place = {"downsample.0": "shortcut_conv", "downsample.1": "shortcut_bn"}.get(match[3], match[3])
-        layer = f"stage{match[1]}_unit{int(match[2]) + 1}_{place}"
-    return layer, kind
+def call(model, images):
+    return keras.ops.convert_to_numpy(model(images))
 
 
-def in_keras(state):
-    """A torchvision state dict as arrays a layer, in Keras's layout."""
-    weights = {}
-    for name, value in state.items():
-        layer, kind = renamed(name)
-        if kind != "num_batches_tracked":
-            axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[value.ndim]
-            weights.setdefault(layer, {})[kind] = value.transpose(axes)
-    order = ("weight", "bias", "running_mean", "running_var")
-    return {layer: [values[kind] for kind in order if kind in values] for layer, values in weights.items()}
-
-
-@pytest.mark.parametrize("depth", [18, 34, 50])
-def test_logits_for_torchvisions_seeded_weights(shared, depth):
-    references = shared / "references"
-    source = importlib.util.spec_from_file_location("seeded_state_dict", references / "seeded_state_dict.py")
-    seeded = importlib.util.module_from_spec(source)
-    source.loader.exec_module(seeded)
-    shapes = json.loads((references / "torchvision" / f"resnet{depth}.shapes.json").read_text())
-    model = getattr(keras_resnet, f"ResNet{depth}")(stride_on="3x3", classifier_activation=None)
-    assign(model, in_keras(seeded.seeded_state_dict(shapes)), "torchvision")
-    logits = keras.ops.convert_to_numpy(model(seeded.seeded_image_batch()))
-    expected = np.load(references / "torchvision" / f"resnet{depth}.logits.npy")
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_logits_for_torchvisions_seeded_weights_and_the_weights_back_again(shared, tmp_path, depth):
+    """The logits of raw images, which the network normalises itself as torchvision's user does."""
+    state = references.state(shared, depth)
+    save_file(state, tmp_path / "theirs.safetensors")
+    name = f"resnet{depth}"
+    report = convert(tmp_path / "theirs.safetensors", tmp_path / "ours.keras", name)
+    assert report["tensors"] == sum(not key.endswith("num_batches_tracked") for key in state)
+    model = keras.saving.load_model(tmp_path / "ours.keras")
+    expected = references.logits(shared, depth)
     assert np.abs(expected).max() > 0.5
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    raw = (references.images(shared) * DEVIATION + MEAN).astype("float32")
+    logits = keras_resnet.features(model, ["logits"])(raw)["logits"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(logits), expected, atol=1e-4)
+
+    convert(tmp_path / "ours.keras", tmp_path / "back.safetensors", to="torchvision")
+    back = load_file(tmp_path / "back.safetensors")
+    assert back.keys() == state.keys()
+    for key, value in state.items():
+        assert key.endswith("num_batches_tracked") or np.array_equal(back[key], value), key
+
+
+def test_without_preprocessing_it_takes_what_torchvisions_takes(shared, tmp_path):
+    save_file(references.state(shared, 18), tmp_path / "theirs.safetensors")
+    model = keras_resnet.ResNet18(
+        weights=tmp_path / "theirs.safetensors", classifier_activation=None, include_preprocessing=False
+    )
+    np.testing.assert_allclose(call(model, references.images(shared)), references.logits(shared, 18), atol=1e-4)
+
+
+@pytest.mark.parametrize("wrapped", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
+def test_a_pth_file_is_read_and_written(shared, tmp_path, wrapped):
+    state = {f"module.{name}": torch.tensor(value) for name, value in references.state(shared, 18).items()}
+    torch.save(wrapped(state), tmp_path / "theirs.pth")
+    convert(tmp_path / "theirs.pth", tmp_path / "back.pth", "resnet18", to="torchvision")
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    assert back["layer2.0.downsample.1.running_var"].equal(state["module.layer2.0.downsample.1.running_var"])
+    assert back["fc.weight"].equal(state["module.fc.weight"])
+    assert len(back) == len(state)
+
+
+class Wicked:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("code was run",)
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path, capsys):
+    torch.save({"conv1.weight": Wicked()}, tmp_path / "wicked.pth")
+    with pytest.raises(ValueError, match=r"wicked.pth' is refused: it is a pickle of more than tensors") as error:
+        keras_resnet.ResNet18(weights=tmp_path / "wicked.pth")
+    assert "\n" not in str(error.value)
+    assert "code was run" not in capsys.readouterr().out
+
+
+def without(state, name):
+    return {key: value for key, value in state.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: without(state, "layer2.0.bn1.running_var"), r"lacks stage2_unit1_bn1/moving_variance \(layer2"),
+        (lambda state: {**state, "layer2.0.se.weight": np.zeros(3, "float32")}, "holds layer2.0.se.weight, which no"),
+        (lambda state: {**state, "layer4.2.conv1.weight": state["layer4.1.conv1.weight"]}, "has no stage4_unit3_conv1"),
+        (
+            lambda state: {**state, "conv1.weight": state["conv1.weight"][:, :1].copy()},
+            r"stem_conv/kernel \(conv1.weight\) is \(7, 7, 1, 64\) there and \(7, 7, 3, 64\) here",
+        ),
+    ],
+)
+def test_a_missing_a_surplus_and_a_misshaped_tensor_are_named(shared, tmp_path, change, words):
+    save_file(change(references.state(shared, 18)), tmp_path / "changed.safetensors")
+    with pytest.raises(ValueError, match=words):
+        keras_resnet.ResNet18(weights=tmp_path / "changed.safetensors")
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not a file of tensors", b"\x00" * 64])
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, ending, content):
+    path = tmp_path / f"broken{ending}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="broken") as error:
+        keras_resnet.ResNet18(weights=path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_paper_s_stride_is_not_that_of_these_weights(shared, tmp_path):
+    """Taken over unless the user asks for another: then the weights do not fit, though every tensor does."""
+    save_file(references.state(shared, 50), tmp_path / "theirs.safetensors")
+    model = keras_resnet.ResNet50(weights=tmp_path / "theirs.safetensors")
+    assert model.get_layer("stage2_unit1_conv2").strides == (2, 2)
+    with pytest.raises(ValueError, match=r"are for `stride_on='3x3'`. Received: stride_on='1x1'"):
+        keras_resnet.ResNet50(weights=tmp_path / "theirs.safetensors", stride_on="1x1")
+
+
+def test_what_torchvision_does_not_have_is_not_written_for_it(tmp_path):
+    keras_resnet.ResNet20().save(tmp_path / "cifar.keras")
+    keras_resnet.ResNet50(classes=7, input_shape=(32, 32, 3)).save(tmp_path / "paper.keras")
+    for file, name, words in (
+        ("cifar.keras", "resnet20", "torchvision has no network like this resnet20"),
+        ("paper.keras", "resnet50", "stride of a unit in its 1x1 convolution"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            convert(tmp_path / file, tmp_path / "out.pth", name, to="torchvision")
+    assert not (tmp_path / "out.pth").exists()

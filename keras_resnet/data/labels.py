@@ -1,0 +1,38 @@
+"""The classes of the data sets that networks are published for, in the order of the networks' outputs."""
+
+from functools import cache
+from importlib.resources import files
+
+from .datasets import DATASETS
+from .errors import DataError
+
+IMAGENET = "imagenet"
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """A name a class.
+
+    Args:
+        name: "imagenet", for ILSVRC 2012's 1,000 classes, or a data set that is held in memory, such as "cifar10".
+
+    Raises:
+        DataError: If it is another.
+    """
+    if name == IMAGENET:
+        return _imagenet()[1]
+    if name not in DATASETS:
+        raise DataError(f"no labels of {name!r}: accepted are {IMAGENET!r}, {', '.join(map(repr, DATASETS))}")
+    return DATASETS[name].class_names
+
+
+def class_ids(name: str) -> tuple[str, ...] | None:
+    """An identifier a class: ImageNet's are WordNet's ("n01440764"); None for other sets, which have none."""
+    return _imagenet()[0] if name == IMAGENET else None
+
+
+@cache
+def _imagenet() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """WordNet's identifiers and, for each, a word of its synonym set, made unique as torchvision has it."""
+    lines = files(__package__).joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+    ids, names = zip(*(line.split(" ", 1) for line in lines), strict=True)
+    return ids, names

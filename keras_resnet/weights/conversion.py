@@ -1,0 +1,184 @@
+"""From weights in any layout to a file in another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import saving
+from ..data import DataError
+from ..models import imagenet
+from ..models.architectures import Architecture
+from ..models.catalog import find
+from ..models.rows import STEMS
+from ..models.spec import Spec
+from . import torch_files, torch_names
+from .pretrained import FREE, Pretrained
+from .reading import check, labels, read
+
+FORMATS = ("keras", "torchvision")
+_IN_TORCHVISION = ("ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152")
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    model: str | None = None,
+    *,
+    to: str = "keras",
+    class_labels: str | Sequence[str] | None = None,
+    mean: Sequence[float] | None = None,
+    deviation: Sequence[float] | None = None,
+    **choices: Any,
+) -> dict[str, Any]:
+    """Converts weights.
+
+    Args:
+        source: what `keras_resnet.weights.read` takes.
+        out: the file to write: a `.keras` file of the whole model, which takes raw RGB images of 0 to 255 where it is
+            known how the images were normalised; or a state dict (`.pth`, `.safetensors`) for torchvision's network.
+        model: the network's name; None for the one that a `.keras` file of this package names.
+        to: "keras" or "torchvision".
+        class_labels: "imagenet", "cifar10", "cifar100", or a name a class, where the source does not know them.
+        mean, deviation: of the images that the weights were trained on, a value a channel, from 0 to 1 as in PyTorch's
+            world; where the source does not know them.
+        **choices: fields of `Spec` that differ from the named network's.
+
+    Returns:
+        What was done: "source", "out", "model", "tensors" (how many were read, all of which were used),
+        "parameters", "classes", "labels", "normalization" and "view".
+
+    Raises:
+        ValueError: weights that do not fit the network, a network that torchvision does not have, a name of a file
+            that does not fit what is written, or classes that nobody knows.
+    """
+    out = Path(out)
+    _check_ending(out, to)
+    check(source)
+    architecture, chosen = _network(source, model, choices)
+    pretrained = read(source, architecture.respec(**chosen), chosen, name=architecture.__name__.lower())
+    pretrained = _told(pretrained, class_labels, mean, deviation)
+    spec = architecture.respec(**{**pretrained.layout, **chosen})
+    pretrained.check(spec)
+    pretrained = pretrained.for_rgb()
+    built = _build(architecture, pretrained, chosen)
+    info = {
+        "model": architecture.__name__.lower(),
+        "source": str(source),
+        **_known(pretrained),
+        "network": {name: value for name, value in vars(spec).items() if not name.startswith("stage_")},
+    }
+    if to == "keras":
+        saving.save(built, out, info)
+    else:
+        torch_files.write_state(_for_torchvision(pretrained, spec, info["model"]), out)
+    return {
+        "source": str(source),
+        "out": str(out),
+        "model": info["model"],
+        "tensors": len(pretrained.tensors) or len(built.weights),
+        "parameters": sum(int(np.prod(variable.shape)) for variable in built.trainable_variables),
+        "classes": built.output_shape[-1],
+        "labels": len(pretrained.class_names or ()),
+        "normalization": _normalization(pretrained),
+        "view": dict(pretrained.view),
+    }
+
+
+def _check_ending(out: Path, to: str) -> None:
+    if to not in FORMATS:
+        raise ValueError(f"`to` must be one of {', '.join(FORMATS)}. Received: {to!r}")
+    endings = (".keras",) if to == "keras" else torch_files.ENDINGS
+    if out.suffix not in endings:
+        raise ValueError(f"A file for {to} ends in {', '.join(endings)}. Received: {str(out)!r}")
+
+
+def _network(source: str | Path, model: str | None, choices: Mapping[str, Any]) -> tuple[Architecture, dict[str, Any]]:
+    """The network that a user named, or the source does, and what was chosen of it."""
+    info = saving.read_info(source) if saving.model_file(source).suffix == ".keras" else {}
+    name = model or info.get("model")
+    if name is None:
+        raise ValueError(f"{str(source)!r} does not name its network. Name it: --model resnet50")
+    return find(name), {**(info.get("network", {}) if model is None else {}), **choices}
+
+
+def _told(
+    pretrained: Pretrained,
+    class_labels: str | Sequence[str] | None,
+    mean: Sequence[float] | None,
+    deviation: Sequence[float] | None,
+) -> Pretrained:
+    """The weights with what their user knows of them."""
+    if isinstance(class_labels, str):
+        try:
+            pretrained = replace(pretrained, **labels(class_labels))
+        except (DataError, KeyError) as error:
+            raise ValueError(f"No such labels: {error}") from error
+    elif class_labels is not None:
+        pretrained = replace(pretrained, class_names=tuple(class_labels), class_ids=None)
+    names, classes = pretrained.class_names, pretrained.classes
+    if names and classes and len(names) != classes:
+        raise ValueError(f"{pretrained.source} has {classes} classes. Received: {len(names)} labels")
+    for field, value in (("mean", mean), ("deviation", deviation)):
+        if value is not None:
+            pretrained = replace(pretrained, **{field: 255 * np.asarray(value, "float64")})
+    return pretrained
+
+
+def _build(architecture: Architecture, pretrained: Pretrained, chosen: Mapping[str, Any]) -> Any:
+    kernel = pretrained.tensors.get("stem_conv/kernel")
+    size = None if pretrained.view else STEMS[architecture.spec.stem].image_size
+    return architecture(
+        weights=pretrained,
+        input_shape=(size, size, 3 if kernel is None else kernel.shape[2]),
+        classes=pretrained.classes or architecture.classes,
+        data_format="channels_last",
+        **chosen,
+    )
+
+
+def _known(pretrained: Pretrained) -> dict[str, Any]:
+    """What a model file says of its images and classes."""
+    known = {
+        "input": "raw images, 0 to 255" if pretrained.normalised else "images normalised as the weights' author did",
+        "normalization": _normalization(pretrained),
+        "view": dict(pretrained.view),
+        "class_names": pretrained.class_names and list(pretrained.class_names),
+        "class_ids": pretrained.class_ids and list(pretrained.class_ids),
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def _normalization(pretrained: Pretrained) -> dict[str, Any] | None:
+    if not pretrained.normalised:
+        return None
+    if np.ndim(pretrained.mean) == 3:
+        return {"mean": "by pixel"}
+    mean, deviation = (np.round(np.asarray(value, "float64"), 4) for value in (pretrained.mean, pretrained.deviation))
+    return {"mean": mean.tolist(), "deviation": deviation.tolist()}
+
+
+def _for_torchvision(pretrained: Pretrained, spec: Spec, name: str) -> dict[str, np.ndarray]:
+    """The state dict of torchvision's network, if it has this one.
+
+    Raises:
+        ValueError: it has not.
+    """
+    free = {field: getattr(spec, field) for field in (*FREE, "bn_epsilon")}
+    there = [replace(getattr(imagenet, network).spec, **free) for network in _IN_TORCHVISION]
+    if replace(spec, stride_on="3x3") not in [replace(network, stride_on="3x3") for network in there]:
+        raise ValueError(f"torchvision has no network like this {name}. It has {', '.join(_IN_TORCHVISION)}.")
+    if spec.unit == "bottleneck" and spec.stride_on != "3x3":
+        raise ValueError(
+            f"This {name} has the stride of a unit in its 1x1 convolution and torchvision's in the 3x3, so that its "
+            "network would compute something else from these weights."
+        )
+    tensors = {
+        key: value + np.float32(spec.bn_epsilon - torch_names.EPSILON) if key.endswith("moving_variance") else value
+        for key, value in pretrained.tensors.items()
+    }
+    return torch_names.to_state(tensors)

@@ -1,0 +1,154 @@
+"""`Pretrained`: weights in this package's layout, with all that must be known to use them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..models.spec import Spec
+
+HEAD = "logits/"  # what the names of the dense layer's tensors begin with
+FREE = ("bn_momentum", "zero_init_residual", "stochastic_depth", "skip_dropout")  # they matter in training alone
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network's weights, from wherever they came.
+
+    Attributes:
+        source: where from, as messages name it.
+        tensors: each by its layer and variable, "stage1_unit1_conv1/kernel", in Keras's layout.
+        layout: the choices of `Spec` that the network must have and that do not show in the tensors, such as
+            `{"stride_on": "3x3"}`.
+        mean, deviation: of the training images, of raw values 0 to 255: one a channel, or of an image's shape; None
+            where they are not known. The channels are in the order RGB.
+        reversed_channels: the first convolution takes BGR.
+        view: "size" and "resize": the centre square that the network was tested on, and the shorter side before the
+            cut; empty where that is not known.
+        class_names: a name a class.
+        class_ids: an identifier a class, such as ImageNet's "n01440764".
+        named_there: what the source calls a tensor.
+    """
+
+    source: str
+    tensors: Mapping[str, np.ndarray]
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    mean: np.ndarray | None = None
+    deviation: np.ndarray | None = None
+    reversed_channels: bool = False
+    view: Mapping[str, int] = field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
+    class_ids: tuple[str, ...] | None = None
+    named_there: Callable[[str], str] = str
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None without a dense layer."""
+        kernel = self.tensors.get(f"{HEAD}kernel")
+        return None if kernel is None else kernel.shape[-1]
+
+    @property
+    def normalised(self) -> bool:
+        """Whether it is known how images were normalised."""
+        return self.mean is not None
+
+    def for_rgb(self) -> Pretrained:
+        """The same weights for a first convolution that takes RGB."""
+        if not self.reversed_channels:
+            return self
+        first = "stem_conv/kernel"
+        tensors = {**self.tensors, first: np.ascontiguousarray(self.tensors[first][:, :, ::-1])}
+        return replace(self, tensors=tensors, reversed_channels=False)
+
+    def check(self, spec: Spec) -> None:
+        """Makes sure that a network computes what the weights were trained for.
+
+        Raises:
+            ValueError: a choice that the tensors do not show is another one; the message names it.
+        """
+        for name, value in self.layout.items():
+            if name not in FREE and getattr(spec, name) != value:
+                raise ValueError(
+                    f"The weights of {self.source} are for `{name}={value!r}`. Received: {name}={getattr(spec, name)!r}"
+                )
+
+    def give_to(self, model: keras.Model, *, head: bool = True) -> int:
+        """Sets the weights of every layer that has any, but for normalisation.
+
+        Args:
+            model: a network of this package.
+            head: whether the dense layer's are among them; otherwise that stays as it is, if the network has one.
+
+        Returns:
+            The number of tensors that were set: all.
+
+        Raises:
+            ValueError: a tensor that only one of the two has, or that has another shape; the message names it. The
+                network is left as it was.
+        """
+        own, tensors = (
+            {name: value for name, value in found.items() if head or not name.startswith(HEAD)}
+            for found in (variables_of(model), self.tensors)
+        )
+        if missing := [self._both(name) for name in own if name not in tensors]:
+            raise ValueError(f"{self.source} does not fit {model.name!r}: it lacks {_some(missing)}.")
+        if surplus := [self._both(name) for name in tensors if name not in own]:
+            raise ValueError(f"{self.source} does not fit {model.name!r}, which has no {_some(surplus)}.")
+        for name, variable in own.items():
+            if (given := tensors[name].shape) != (wanted := tuple(variable.shape)):
+                raise ValueError(
+                    f"{self.source} does not fit {model.name!r}: {self._both(name)} is {given} there and {wanted} here."
+                )
+        for name, variable in own.items():
+            variable.assign(tensors[name])
+        return len(own)
+
+    def _both(self, name: str) -> str:
+        """What a tensor is called here and, where that is something else, there."""
+        there = self.named_there(name)
+        return name if there == name else f"{name} ({there})"
+
+
+@dataclass(frozen=True)
+class Unnamed(Pretrained):
+    """The weights of a `.weights.h5` file, in which Keras keeps no names: shapes and order alone must fit.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path = field(kw_only=True)
+
+    def give_to(self, model: keras.Model, *, head: bool = True) -> int:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Keras only warns of a layer that the file does not have
+                model.load_weights(self.path)
+        except (ValueError, KeyError, OSError, UserWarning) as error:
+            raise ValueError(f"{self.source} does not fit {model.name!r}: {' '.join(str(error).split())}") from error
+        return len(variables_of(model))
+
+
+def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
+    """A network's variables by layer and name, without those of normalisation."""
+    return {
+        f"{layer.name}/{variable.name}": variable
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.Normalization)
+        for variable in layer.weights
+    }
+
+
+def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
+    """Their values."""
+    return {name: keras.ops.convert_to_numpy(variable) for name, variable in variables_of(model).items()}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,141 @@
+"""What the `weights` argument of every builder takes, read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from .. import saving
+from ..data.labels import class_ids, class_names
+from ..models.spec import Spec
+from ..saving import first_line
+from . import hub, keras_applications, published, torch_files, torch_names
+from .pretrained import Pretrained, Unnamed, tensors_of
+
+IMAGENET = "imagenet"
+# What the networks that PyTorch's world trains on photographs are given: ImageNet's mean and deviation.
+_TORCH_INPUT = {"mean": 255 * np.array([0.485, 0.456, 0.406]), "deviation": 255 * np.array([0.229, 0.224, 0.225])}
+_PHOTOGRAPHS = {"view": {"size": 224, "resize": 256}}
+_LABELS = {("imagenet", 1000): "imagenet", ("cifar", 10): "cifar10", ("cifar", 100): "cifar100"}
+
+
+def check(weights: str | Path | Pretrained) -> None:
+    """Refuses what cannot be weights, before any work.
+
+    Raises:
+        ValueError: neither "imagenet" nor an address on the hub nor a file or a finished run that is there.
+    """
+    if isinstance(weights, Pretrained) or weights == IMAGENET:
+        return
+    if not str(weights).startswith(hub.SCHEME) and not saving.model_file(weights).is_file():
+        raise ValueError(
+            "`weights` must be None (random initialisation), 'imagenet', 'hf://OWNER/NAME', or the path of a weights "
+            f"file that exists or of a finished run. Received: weights={str(weights)!r}"
+        )
+
+
+def read(
+    weights: str | Path | Pretrained,
+    spec: Spec,
+    chosen: Mapping[str, Any] | None = None,
+    *,
+    name: str = "",
+    top: bool = True,
+) -> Pretrained:
+    """Reads weights for a network.
+
+    Args:
+        weights: "imagenet"; an address on the Hugging Face hub, "hf://timm/resnet18.a1_in1k"; or a file: `.keras`,
+            `.weights.h5`, `.safetensors`, or one of torch's (`.pth`, `.pt`, `.th`, `.bin`), of which nothing but
+            tensors is read; or the folder of a run; or what this function has returned.
+        spec: the network.
+        chosen: what its user chose of it; what they did not, the layout of the weights may change. None: all of it.
+        name: what messages call it.
+        top: whether the weights of the dense layer are wanted.
+
+    Raises:
+        ValueError: no weights are published for this network, or the file or the repository is no such thing.
+    """
+    check(weights)
+    if isinstance(weights, Pretrained):
+        return weights
+    chosen = vars(spec) if chosen is None else chosen
+    if weights == IMAGENET:
+        return _published(spec, chosen, name, top)
+    if str(weights).startswith(hub.SCHEME):
+        path, config = hub.download(str(weights))
+        return _from_torch(path, spec, str(weights), config)
+    path = saving.model_file(weights)
+    if path.suffix in torch_files.ENDINGS:
+        beside = path.with_name(hub.CONFIG)
+        return _from_torch(path, spec, repr(str(path)), hub.read_config(beside) if beside.is_file() else {})
+    return _from_keras(path) if path.suffix == ".keras" else Unnamed(repr(str(path)), {}, path=path)
+
+
+def _published(spec: Spec, chosen: Mapping[str, Any], name: str, top: bool) -> Pretrained:
+    row = published.find(spec, chosen)
+    if row is None:
+        networks = dict.fromkeys(row.network for row in published.PUBLISHED)
+        raise ValueError(
+            f"No ImageNet weights are published for {name!r} as asked. They are for {', '.join(networks)} with every "
+            "choice as it comes. Pass `weights=None` or a file."
+        )
+    if row.address:
+        found = read(row.address, spec)
+    else:
+        source = _of_keras_applications(row.network, include_top=top)
+        found = keras_applications.carried_over(source, spec, **_PHOTOGRAPHS, **labels(IMAGENET))
+    return replace(found, layout=row.layout)
+
+
+def _of_keras_applications(network: str, *, include_top: bool) -> keras.Model:
+    try:
+        return getattr(keras.applications, network)(include_top=include_top, weights=IMAGENET)
+    except Exception as error:  # Keras raises no better one where its download fails
+        raise ValueError(f"keras.applications' weights of {network} cannot be had: {first_line(error)}") from error
+
+
+def _from_torch(path: Path, spec: Spec, source: str, config: Mapping[str, Any]) -> Pretrained:
+    tensors = torch_names.from_state(torch_files.read_state(path), source)
+    if spec.shortcut == "A":
+        tensors = torch_names.append_zeros(tensors, spec)
+    layout = torch_names.layout(spec)
+    known = {**_TORCH_INPUT, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.described(dict(config))}
+    found = Pretrained(source, tensors, layout, named_there=torch_names.name_there, **known)
+    usual = _LABELS.get((spec.stem, found.classes))
+    return replace(found, **labels(usual)) if usual and not found.class_names else found
+
+
+def _from_keras(path: Path) -> Pretrained:
+    model, info = saving.load(path)
+    # A trained model begins with its normalisation, which is no part of the network.
+    own = next((layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)), None)
+    mean, deviation = (None, None) if own is None else _normalisation(own)
+    names, ids = info.get("class_names"), info.get("class_ids")
+    return Pretrained(
+        repr(str(path)),
+        tensors_of(model),
+        layout=info.get("network", {}),
+        mean=mean,
+        deviation=deviation,
+        view=info.get("view", {}),
+        class_names=names and tuple(names),
+        class_ids=ids and tuple(ids),
+    )
+
+
+def _normalisation(layer: keras.layers.Normalization) -> tuple[np.ndarray, np.ndarray]:
+    mean, variance = (keras.ops.convert_to_numpy(value)[0] for value in (layer.mean, layer.variance))
+    if mean.size in mean.shape:  # one value a channel, whichever axis that is
+        mean, variance = mean.ravel(), variance.ravel()
+    return mean, np.sqrt(variance)
+
+
+def labels(name: str) -> dict[str, tuple[str, ...] | None]:
+    """A data set's classes, as fields of `Pretrained`."""
+    return {"class_names": class_names(name), "class_ids": class_ids(name)}

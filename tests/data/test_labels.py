@@ -1,0 +1,38 @@
+"""Classes have their names in the order of the networks' outputs."""
+
+from importlib.resources import files
+
+import pytest
+
+from keras_resnet.data import DataError
+from keras_resnet.data.labels import class_ids, class_names
+
+
+def test_imagenets_classes_are_those_of_tensorflow_datasets_in_its_order():
+    published = files("tensorflow_datasets").joinpath("datasets/imagenet2012/labels.txt").read_text().split()
+    assert list(class_ids("imagenet")) == published
+    assert len(class_names("imagenet")) == 1000
+
+
+@pytest.mark.parametrize(
+    ("number", "identifier", "name"),
+    [
+        (0, "n01440764", "tench"),
+        (281, "n02123045", "tabby"),
+        (386, "n02504458", "African elephant"),
+        (999, "n15075141", "toilet tissue"),
+    ],
+)
+def test_well_known_classes_of_imagenet(number, identifier, name):
+    assert (class_ids("imagenet")[number], class_names("imagenet")[number]) == (identifier, name)
+
+
+def test_sets_in_memory_have_names_alone():
+    assert class_names("cifar10")[:3] == ("airplane", "automobile", "bird")
+    assert len(class_names("cifar100")) == 100
+    assert class_ids("cifar10") is None
+
+
+def test_another_set_is_refused_by_its_name():
+    with pytest.raises(DataError, match=r"'imagenet21k'.*'imagenet', 'digits', 'cifar10'"):
+        class_names("imagenet21k")

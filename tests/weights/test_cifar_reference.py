@@ -1,0 +1,35 @@
+"""The weights of an independent PyTorch ResNet-20 whose result is known."""
+
+import keras
+import numpy as np
+
+import keras_resnet
+from keras_resnet import saving
+from keras_resnet.data import load
+from keras_resnet.weights.conversion import convert
+
+RIGHT = 9173  # of the test set's 10,000 images, as its author's network has it
+
+
+def test_its_score_is_what_its_author_says(shared, tmp_path):
+    """Option A puts its zeros about the other channels there, and behind them here."""
+    report = convert(shared / "references/akamaster_resnet20.th", tmp_path / "out.keras", "resnet20")
+    assert (report["tensors"], report["classes"], report["labels"]) == (97, 10, 10)
+    assert report["normalization"] == {"mean": [123.675, 116.28, 103.53], "deviation": [58.395, 57.12, 57.375]}
+    assert saving.read_info(tmp_path / "out.keras")["class_names"][0] == "airplane"
+    model = keras.saving.load_model(tmp_path / "out.keras")
+    data = load("cifar10", shared / "data/tfds")
+    predicted = np.argmax(model.predict(data.x_test, batch_size=500, verbose=0), axis=1)
+    assert int((predicted == data.y_test).sum()) == RIGHT
+
+
+def test_other_classes_get_a_new_head_on_the_same_features(shared):
+    path = shared / "references/akamaster_resnet20.th"
+    model, whole = keras_resnet.ResNet20(weights=path, classes=37), keras_resnet.ResNet20(weights=path)
+    assert model.output_shape == (None, 37)
+    image = np.full((1, 32, 32, 3), 99, "float32")
+    pooled, expected = (
+        keras.ops.convert_to_numpy(keras_resnet.features(network, ["pooled"])(image)["pooled"])
+        for network in (model, whole)
+    )
+    np.testing.assert_array_equal(pooled, expected)

@@ -1,0 +1,97 @@
+"""What a conversion reports, what it takes from its user, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet import saving
+from keras_resnet.weights.conversion import convert
+
+
+@pytest.fixture
+def small(seeded, tmp_path):
+    """A file of a network without a normalisation or labels, and the network."""
+    model = seeded(keras_resnet.CifarResNet(8, classes=3))
+    path = tmp_path / "small.keras"
+    model.save(path)
+    return path, model
+
+
+def test_the_report_counts_what_was_used(small, tmp_path):
+    path, model = small
+    report = convert(path, tmp_path / "out.keras", "resnet8")
+    assert report == {
+        "source": str(path),
+        "out": str(tmp_path / "out.keras"),
+        "model": "resnet8",
+        "tensors": len(model.weights),
+        "parameters": sum(int(np.prod(variable.shape)) for variable in model.trainable_variables),
+        "classes": 3,
+        "labels": 0,
+        "normalization": None,
+        "view": {},
+    }
+
+
+def test_what_its_user_knows_goes_into_the_file(small, tmp_path):
+    path, model = small
+    out = tmp_path / "out.keras"
+    known = {"class_labels": ["a", "b", "c"], "mean": [0.5, 0.4, 0.3], "deviation": [0.2, 0.2, 0.25]}
+    report = convert(path, out, "resnet8", **known)
+    assert report["normalization"] == {"mean": [127.5, 102.0, 76.5], "deviation": [51.0, 51.0, 63.75]}
+    converted, info = saving.load(out)
+    assert info["class_names"] == ["a", "b", "c"]
+    assert info["input"] == "raw images, 0 to 255"
+    raw = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    prepared = ((raw / 255 - known["mean"]) / known["deviation"]).astype("float32")
+    found, expected = (keras.ops.convert_to_numpy(value) for value in (converted(raw), model(prepared)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    # What the file knows, the next conversion knows too.
+    again = convert(out, tmp_path / "again.keras")
+    assert (again["model"], again["labels"], again["normalization"]) == ("resnet8", 3, report["normalization"])
+
+
+def test_choices_of_the_network_that_a_file_names_need_not_be_said_again(small, tmp_path, seeded):
+    model = seeded(keras_resnet.CifarResNet(8, shortcut="B", order="full_preactivation"))
+    model.save(tmp_path / "b.keras")
+    convert(tmp_path / "b.keras", tmp_path / "told.keras", "resnet8", shortcut="B", order="full_preactivation")
+    image = np.ones((1, 32, 32, 3), "float32")
+    for source, out in (("told", "once"), ("once", "twice")):
+        convert(tmp_path / f"{source}.keras", tmp_path / f"{out}.keras")
+        converted, _ = saving.load(tmp_path / f"{out}.keras")
+        np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (converted, model)))
+
+
+def test_a_weights_file_gives_its_network(small, tmp_path):
+    _, model = small
+    model = keras_resnet.CifarResNet(8)
+    model.save_weights(tmp_path / "x.weights.h5")
+    report = convert(tmp_path / "x.weights.h5", tmp_path / "out.keras", "resnet8")
+    assert report["tensors"] == len(model.weights)
+    converted, _ = saving.load(tmp_path / "out.keras")
+    assert all(map(np.array_equal, converted.get_weights(), model.get_weights()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"out": "out.h5"}, r"A file for keras ends in .keras. Received: 'out.h5'"),
+        ({"out": "out.keras", "to": "torchvision"}, r"A file for torchvision ends in .pth, .*safetensors"),
+        ({"out": "out.keras", "to": "onnx"}, r"`to` must be one of keras, torchvision. Received: 'onnx'"),
+        ({"model": None}, r"does not name its network. Name it: --model"),
+        ({"model": "resnet23"}, r"nearest: 20 and 26"),
+        ({"class_labels": "imagenet"}, r"has 3 classes. Received: 1000 labels"),
+        ({"class_labels": "imagenet22k"}, r"No such labels: .*'imagenet22k'"),
+        ({"class_labels": ["a"]}, r"has 3 classes. Received: 1 labels"),
+        ({"mean": [0.5, 0.5]}, r"The mean must have the shape .* or \(3,\). Received: \(2,\)"),
+        ({"mean": 3 * [0.5], "deviation": [0.5]}, r"The deviation must have the shape .* or \(3,\). Received: \(1,\)"),
+        ({"model": "resnet14"}, r"it lacks stage1_unit2_conv1/kernel"),
+        ({"source": "nothing.pth"}, r"file that exists. Received: weights='nothing.pth'"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_written(small, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        convert(**{"source": small[0], "out": "out.keras", "model": "resnet8", **arguments})
+    assert [path.name for path in tmp_path.iterdir()] == ["small.keras"]

@@ -1,0 +1,143 @@
+"""Weights from the Hugging Face hub, of which a server on this machine plays the part."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import keras
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.numpy import save
+
+import keras_resnet
+import references
+from keras_resnet import saving
+from keras_resnet.weights.conversion import convert
+
+COMMIT = 40 * "a"
+CONFIG = {
+    "architecture": "resnet18",
+    "num_classes": 1000,
+    "pretrained_cfg": {
+        "input_size": [3, 224, 224],
+        "crop_pct": 0.95,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    },
+}
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A dict of files by "OWNER/NAME/FILE", which a server gives as the hub does; and what it was asked for."""
+    files, asked = {}, []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            name, _, rest = self.path.lstrip("/").partition("/resolve/")
+            revision, _, file = rest.partition("/")
+            content = files.get(f"{name}/{file}")
+            if self.command == "GET":
+                asked.append((name, revision, file))
+            self.send_response(200 if content is not None else 404)
+            if content is None:
+                self.send_header("X-Error-Code", "EntryNotFound" if f"{name}/" in str(list(files)) else "RepoNotFound")
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("ETag", f'"{hash(content)}"')
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content or b"")
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    yield files, asked
+    server.shutdown()
+    server.server_close()
+
+
+def logits(model, images):
+    return keras.ops.convert_to_numpy(keras_resnet.features(model, ["logits"])(images)["logits"])
+
+
+def test_a_repository_of_timm_gives_weights_normalisation_view_and_names(hub, shared, tmp_path):
+    files, asked = hub
+    files["timm/resnet18.a1_in1k/model.safetensors"] = save(references.state(shared, 18))
+    files["timm/resnet18.a1_in1k/config.json"] = json.dumps(CONFIG).encode()
+    report = convert("hf://timm/resnet18.a1_in1k", tmp_path / "out.keras", "resnet18")
+    assert report["view"] == {"size": 224, "resize": 235}  # 224 / 0.95, rounded down as timm does
+    assert (report["tensors"], report["labels"], report["parameters"]) == (102, 1000, 11_689_512)
+    model, info = saving.load(tmp_path / "out.keras")
+    assert info["class_ids"][281] == "n02123045"
+    mean, deviation = (255 * np.array(CONFIG["pretrained_cfg"][name]) for name in ("mean", "std"))
+    raw = (references.images(shared) * deviation + mean).astype("float32")
+    np.testing.assert_allclose(logits(model, raw), references.logits(shared, 18), atol=1e-4)
+    assert {("timm/resnet18.a1_in1k", "main", file) for file in ("model.safetensors", "config.json")} <= set(asked)
+
+
+def test_the_second_time_nothing_is_fetched(hub, shared):
+    files, asked = hub
+    files["timm/resnet18.tv_in1k/model.safetensors"] = save(references.state(shared, 18))
+    files["timm/resnet18.tv_in1k/config.json"] = json.dumps(CONFIG).encode()
+    keras_resnet.ResNet18(weights="imagenet")
+    fetched = list(asked)
+    keras_resnet.ResNet18(weights="imagenet")
+    assert asked == fetched
+
+
+def test_imagenet_weights_of_the_strides_that_torchvision_has_come_from_there(hub, shared):
+    files, _ = hub
+    files["timm/resnet50.tv_in1k/model.safetensors"] = save(references.state(shared, 50))
+    model = keras_resnet.ResNet50(weights="imagenet", stride_on="3x3", include_preprocessing=False)
+    np.testing.assert_allclose(logits(model, references.images(shared)), references.logits(shared, 50), atol=1e-4)
+
+
+def test_a_revision_and_an_older_file_of_torch(hub, shared, tmp_path):
+    files, asked = hub
+    torch.save({name: torch.tensor(value) for name, value in references.state(shared, 18).items()}, tmp_path / "x.pth")
+    files["someone/cats/pytorch_model.bin"] = (tmp_path / "x.pth").read_bytes()
+    files["someone/cats/config.json"] = json.dumps(
+        {**CONFIG, "label_names": [f"cat {n}" for n in range(1000)]}
+    ).encode()
+    convert("hf://someone/cats@v2", tmp_path / "out.keras", "resnet18")
+    assert {revision for _, revision, _ in asked} <= {"v2", COMMIT}
+    assert saving.read_info(tmp_path / "out.keras")["class_names"][7] == "cat 7"
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("hf://resnet18", "is hf://OWNER/NAME"),
+        ("hf://timm/nothing", "hf://timm/nothing cannot be had"),
+        ("hf://timm/empty", "has no model.safetensors and no pytorch_model.bin"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_one_line(hub, address, words):
+    files, _ = hub
+    files["timm/empty/README.md"] = b"nothing"
+    with pytest.raises(ValueError, match=words) as error:
+        keras_resnet.ResNet18(weights=address)
+    assert "\n" not in str(error.value)
+
+
+def test_a_hub_out_of_reach_is_said_in_one_line(monkeypatch, tmp_path):
+    nowhere = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match=r"hf://timm/resnet18.tv_in1k cannot be had") as error:
+        keras_resnet.ResNet18(weights="imagenet")
+    assert "\n" not in str(error.value)
