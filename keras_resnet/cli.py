@@ -11,12 +11,13 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import backend
 from .analysis.summary import describe, table
 from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
-from .options import Parser, add_options, given, per_channel, positive
+from .options import Parser, add_options, given, per_channel, positive, whole_numbers
 from .training.machine import Machine
 from .training.recipe import Recipe
 from .training.recipes import STREAM_RECIPES, recipe_for
@@ -117,14 +118,36 @@ def _parser() -> Parser:
     evaluate = command(
         "evaluate",
         _evaluate,
-        "Tests a trained network on a data set: every image once, as it is.",
-        "evaluate runs/cifar10-resnet20 cifar10",
+        "Tests a network on a data set, or several as one ensemble: every image once, by one view or the papers' many.",
+        "evaluate runs/photos-resnet18 folder:photos --crops 10",
     )
-    evaluate.add_argument("model", help="a .keras file or a run folder")
-    evaluate.add_argument("dataset", help=DATASET)
+    evaluate.add_argument("models", nargs="+", metavar="MODEL", help="a .keras file or a run folder")
+    evaluate.add_argument("dataset", metavar="DATASET", help=DATASET)
     evaluate.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
     evaluate.add_argument("--split", choices=("test", "train"), default="test", help="which images [test]")
-    evaluate.add_argument("--batch-size", type=positive, default=500, metavar="N", help="images at a time [500]")
+    evaluate.add_argument(
+        "--crops",
+        type=int,
+        choices=(1, 10),
+        default=1,
+        help="photographs: the centre, or the four corners and the centre, mirrored too [1]",
+    )
+    evaluate.add_argument(
+        "--scales",
+        type=whole_numbers,
+        metavar="N,N",
+        help="photographs: whole, at these shorter sides, mirrored too; the papers' 224,256,384,480,640",
+    )
+    for name, what in (("size", "side of the crops"), ("resize", "shorter side of the image they are cut from")):
+        evaluate.add_argument(
+            f"--{name}", type=positive, metavar="N", help=f"photographs: {what} [what the network was trained for]"
+        )
+    evaluate.add_argument(
+        "--batch-size", type=positive, metavar="N", help="images at a time [500; 50 photographs of 224x224]"
+    )
+    evaluate.add_argument(
+        "--out", metavar="FOLDER", help="where the report and its pictures go [evaluation/ beside the first model]"
+    )
     backend_option(evaluate)
 
     predict = command(
@@ -242,24 +265,54 @@ def _as_called() -> str:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     backend.settle(arguments.backend)
-    from .data import ImageStream, load
-    from .evaluation.single_view import evaluate
-    from .saving import load as load_model
+    from .evaluation.evaluate import View, evaluate
+    from .evaluation.report import default_folder, write_report
 
-    model, info = load_model(arguments.model)
-    data = load(arguments.dataset, arguments.data_dir)
-    view = info.get("view", {}) if isinstance(data, ImageStream) else {}
-    batches = data.test_batches(batch_size=arguments.batch_size, split=arguments.split, **view)
-    result = evaluate(model, batches, verbose=int(sys.stderr.isatty() and not arguments.json))
+    view = View(crops=arguments.crops, scales=arguments.scales or (), size=arguments.size, resize=arguments.resize)
+    found = evaluate(
+        arguments.models,
+        arguments.dataset,
+        arguments.data_dir,
+        split=arguments.split,
+        view=view,
+        batch_size=arguments.batch_size,
+        verbose=int(sys.stderr.isatty() and not arguments.json),
+    )
+    result = found.result
     if arguments.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result, indent=2), flush=True)
     else:
-        speed = result["images"] / max(result["seconds"], 0.01)
-        print(
-            f"{result['images']:,} images, {result['wrong']:,} wrong: top-1 error {result['error']:.2f} %, "
-            f"top-5 error {result['top5_error']:.2f} % ({speed:,.0f} images/s)"
-        )
+        for row in (*result.get("members", ()), result):
+            print(f"{row['model']}: {_errors(row)}", flush=True)
+        print(_calibration_and_worst(result), flush=True)
+    folder = arguments.out or default_folder(arguments.models[0], result)
+    files = write_report(found, folder)  # behind the result, which stays told if the folder cannot be written
+    if not arguments.json:
+        print(f"Look at {folder}/: {', '.join(path.name for path in files)}")
     return 0
+
+
+def _errors(result: dict[str, Any]) -> str:
+    def error(name: str) -> str:
+        low, high = result[f"{name}_interval"]
+        return f"{result[name]:.2f} % ({low:.2f} to {high:.2f})"
+
+    bad = f"{result['bad']:,} not whole, " if result["bad"] else ""
+    return (
+        f"{result['images']:,} images, {bad}{result['wrong']:,} wrong: top-1 error {error('error')}, "
+        f"top-5 error {error('top5_error')}; {result['images_per_second']:,.0f} images/s"
+    )
+
+
+def _calibration_and_worst(result: dict[str, Any]) -> str:
+    worst = sorted(result["classes"], key=lambda row: row["accuracy"])[:3]
+    lines = ["Most often wrong: " + ", ".join(f"{row['name']} {100 - row['accuracy']:.1f} %" for row in worst)]
+    if calibration := result["calibration"]:
+        lines.append(
+            f"Expected calibration error {calibration['expected_calibration_error']:.2f} %, "
+            f"negative log-likelihood {calibration['negative_log_likelihood']:.3f}"
+        )
+    return "\n".join(lines)
 
 
 def _predict(arguments: argparse.Namespace) -> int:

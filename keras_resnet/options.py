@@ -68,6 +68,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """An argument of whole numbers."""
+    return tuple(int(number) for number in text.split(","))
+
+
 def per_channel(text: str) -> tuple[float, ...]:
     """An argument of a number a channel."""
     return tuple(float(number) for number in text.split(","))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -102,7 +103,12 @@ def mistake(command):
         ("evaluate nothing.keras digits", ("'nothing.keras'", "Give a `.keras` file or the folder of a finished run")),
         ("evaluate nothing.keras digits --batch-size 0", ("--batch-size", "at least 1", "0")),
         ("evaluate nothing.keras digits --split all", ("'all'", "test", "train")),
-        ("evaluate", ("model, dataset",)),
+        ("evaluate", ("MODEL, DATASET",)),
+        ("evaluate model.keras", ("DATASET",)),
+        ("evaluate nothing.keras digits --crops 5", ("--crops", "1, 10")),
+        ("evaluate nothing.keras digits --scales 224,x", ("--scales", "224,x")),
+        ("evaluate nothing.keras digits --crops 10 --scales 224", ("`scales` show whole images",)),
+        ("evaluate nothing.keras digits --size 0", ("--size", "at least 1")),
         ("predict nothing.keras image.png", ("'nothing.keras'",)),
         ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
         ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
@@ -172,7 +178,7 @@ def test_a_model_that_does_not_fit_the_data_is_told_in_a_line(mistake, monkeypat
     images, labels = np.zeros((5, 32, 32, 3), np.uint8), np.arange(5)
     cifar10 = dataclasses.replace(DATASETS["cifar10"], read=lambda data_dir: (images, labels, images, labels))
     monkeypatch.setitem(DATASETS, "cifar10", cifar10)
-    mistake(f"evaluate {small_runs.finished()} cifar10", "(8, 8, 1)", "(32, 32, 3)")
+    mistake(f"evaluate {small_runs.finished()} cifar10", "knows other classes than cifar10", "'airplane'")
     layers = keras.layers
     keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)]).save("three.keras")
     mistake("evaluate three.keras digits", "3 classes", "9")
@@ -384,13 +390,45 @@ def test_a_run_that_diverges_ends_in_a_line_with_status_1_and_its_last_good_chec
 def test_evaluate_finds_the_error_that_the_run_reported(command):
     reported = json.loads((small_runs.finished() / "summary.json").read_text())
     for line in ("", "--batch-size 7", f"--batch-size {small_runs.TESTED + 1}"):
-        status, out, err = command(f"evaluate {small_runs.finished()} digits --json {line}")
+        status, out, err = command(f"evaluate {small_runs.finished()} digits --out report --json {line}")
         result = json.loads(out)
         assert (status, err, result["images"]) == (0, "", small_runs.TESTED)
         assert result["error"] == pytest.approx(reported["test_error"], abs=1e-3)
         assert result["wrong"] == round(small_runs.TESTED * reported["test_error"] / 100)
-    status, out, _ = command(f"evaluate {small_runs.finished()}/model.keras digits --split train")
-    assert out.startswith(f"{small_runs.TRAINED} images, ")
+        assert json.loads(Path("report/result.json").read_text()) == result
+
+
+def test_evaluate_tells_errors_with_intervals_and_leaves_a_report_beside_the_model(command):
+    shutil.copytree(small_runs.finished(), "run")
+    status, out, err = command("evaluate run/model.keras digits --split train")
+    first, worst, calibration, last = out.splitlines()
+    assert (status, err) == (0, "")
+    assert first.startswith(f"run/model.keras: {small_runs.TRAINED} images, ")
+    assert re.search(r"top-1 error [\d.]+ % \([\d.]+ to [\d.]+\), top-5 error .*; [\d,]+ images/s$", first)
+    assert worst.startswith("Most often wrong: ")
+    assert calibration.startswith("Expected calibration error ")
+    files = ["result.json", "classes.csv", "confusion.png", "calibration.png"]
+    assert last == f"Look at run/evaluation/digits-train/: {', '.join(files)}"
+    assert sorted(path.name for path in Path("run/evaluation/digits-train").iterdir()) == sorted(files)
+
+
+def test_evaluate_tells_of_an_ensemble_and_of_each_of_its_members(command):
+    shutil.copytree(small_runs.finished(), "one")
+    shutil.copytree("one", "two")
+    status, out, _ = command("evaluate one two digits")
+    assert status == 0
+    assert [line.partition(":")[0] for line in out.splitlines()[:3]] == ["one", "two", "one + two"]
+    errors = {line.partition("wrong")[0].partition(":")[2] for line in out.splitlines()[:3]}
+    assert len(errors) == 1  # of two equal networks
+    assert Path("one/evaluation/digits-test-ensemble-of-2/result.json").is_file()
+
+
+def test_a_report_that_cannot_be_written_does_not_take_the_result_along(command):
+    shutil.copytree(small_runs.finished(), "run")
+    Path("run/evaluation").write_text("in the way")
+    status, out, err = command("evaluate run digits")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "run: " in out and "top-1 error" in out
 
 
 def test_predict_names_the_classes(command):

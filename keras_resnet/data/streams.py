@@ -13,6 +13,7 @@ from .records import Source, open_folder
 from .sharding import Shard
 from .stream_batches import Side, StreamTestBatches, StreamTrainingBatches
 from .views import default_resize
+from .whole_images import Cut, ManyViews
 
 FOLDER = "folder:"
 SIZE = 224
@@ -128,6 +129,13 @@ class ImageStream:
         size = SIZE if size is None else size
         side = self.train if split == "train" else self.test
         return StreamTestBatches(side=side, batch_size=batch_size, shard=shard, size=size, **options)
+
+    def many_views(self, cut: Cut, *, split: str = "test", **options: Any) -> ManyViews:
+        """Every test image once, or with the split "train" every training image, as the several views of `cut`.
+
+        The other arguments are those of `ManyViews`.
+        """
+        return ManyViews(side=self.train if split == "train" else self.test, cut=cut, **options)
 
 
 def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:

@@ -146,6 +146,14 @@ def draw_view(
     return True
 
 
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes an image as tests see it: areas are averaged where it shrinks, else it is interpolated linearly."""
+    import cv2
+
+    shrinks = min(image.shape[0] / height, image.shape[1] / width) > 1
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
 def read_center(path: str | os.PathLike[str], *, size: int, resize: int) -> np.ndarray:
     """Reads an image file as a test sees it: the centre square, with the shorter side resized.
 

@@ -13,7 +13,7 @@ import numpy as np
 from .. import saving
 from ..data import DATASETS, DataError, list_images, read_center, read_image, resize_to
 from ..data.labels import IMAGENET, class_ids, class_names
-from .single_view import shapes
+from .views import shapes
 
 BATCH = 64
 Images = Iterator[tuple[str, np.ndarray | DataError]]  # what each is called, and what it is or why it is none

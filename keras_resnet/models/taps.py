@@ -58,6 +58,30 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
     return keras.Model(model.input, {name: available[name] for name in names}, name=f"{model.name}_features")
 
 
+def any_size(model: keras.Model) -> keras.Model:
+    """The same network for images of any size.
+
+    Args:
+        model: a model of this package that takes images of one size.
+
+    Returns:
+        A `keras.Model` of the very same layers, whose input leaves height and width open.
+
+    Raises:
+        ValueError: a network whose normalisation has a value a pixel, which fits one size.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization) and len(layer.axis) > 1:
+            raise ValueError(
+                f"{model.name!r} subtracts a mean by pixel, which fits images of {model.input_shape[1:]} alone. "
+                "A network that was trained with --mean channel takes any size."
+            )
+    channels = model.input_shape[1:].index(min(model.input_shape[1:]))
+    shape = [size if axis == channels else None for axis, size in enumerate(model.input_shape[1:])]
+    image = keras.Input(shape, name="image")
+    return keras.models.clone_model(model, input_tensors=image, clone_function=lambda layer: layer)
+
+
 def dense_logits(model: keras.Model) -> keras.Model:
     """The fully convolutional form (He et al. 2015, section 3.4): the dense layer applied at every position.
 

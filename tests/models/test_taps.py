@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from keras_resnet.models.taps import any_size
+from keras_resnet.preprocessing import normalize
 
 
 def call(model, images):
@@ -86,3 +88,27 @@ def test_a_tap_that_is_not_there_is_named():
     image = keras.Input((4,))
     with pytest.raises(ValueError, match="no network of keras_resnet"):
         keras_resnet.taps(keras.Model(image, keras.layers.Dense(2)(image), name="other"))
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_network_of_one_size_becomes_one_of_any(seeded, data_format):
+    last = data_format == "channels_last"
+    shape = (64, 64, 3) if last else (3, 64, 64)
+    model = seeded(keras_resnet.ResNet18(classes=5, input_shape=shape, data_format=data_format))
+    free = any_size(model)
+    assert free.input_shape == ((None, None, None, 3) if last else (None, 3, None, None))
+    image = np.random.default_rng(0).random((1, *shape), "float32")
+    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (free, model)))
+    wide = np.concatenate([image, image], axis=2 if last else 3)
+    other = keras_resnet.ResNet18(classes=5, input_shape=free.input_shape[1:], data_format=data_format)
+    other.set_weights(model.get_weights())
+    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(wide)) for network in (free, other)))
+
+
+def test_a_mean_by_pixel_fits_one_size():
+    image = keras.Input((32, 32, 3))
+    model = keras_resnet.CifarResNet(8, input_tensor=normalize(image, np.zeros((32, 32, 3))))
+    with pytest.raises(ValueError, match=r"mean by pixel, which fits images of \(32, 32, 3\) alone"):
+        any_size(model)
+    image = keras.Input((32, 32, 3))
+    assert any_size(keras_resnet.CifarResNet(8, input_tensor=normalize(image, np.zeros(3)))).input_shape[1] is None

@@ -87,7 +87,7 @@ def test_a_weights_file_gives_its_network(small, tmp_path):
         ({"mean": [0.5, 0.5]}, r"The mean must have the shape .* or \(3,\). Received: \(2,\)"),
         ({"mean": 3 * [0.5], "deviation": [0.5]}, r"The deviation must have the shape .* or \(3,\). Received: \(1,\)"),
         ({"model": "resnet14"}, r"it lacks stage1_unit2_conv1/kernel"),
-        ({"source": "nothing.pth"}, r"file that exists. Received: weights='nothing.pth'"),
+        ({"source": "nothing.pth"}, r"finished run. Received: weights='nothing.pth'"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_written(small, tmp_path, monkeypatch, arguments, words):

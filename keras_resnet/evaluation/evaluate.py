@@ -1,0 +1,185 @@
+"""A test of one network, or of several together, on a data set: the papers' three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from .. import saving
+from ..data import Dataset, ImageStream, default_resize, load, scales_of, ten_crops_of
+from ..models.taps import any_size
+from . import scores
+from .views import Tested, many_views, one_view, shapes
+
+CROPS = (1, 10)
+IN_MEMORY, PHOTOGRAPHS = 500, 50  # images at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How images are looked at.
+
+    Attributes:
+        crops: 1 for the centre, 10 for the four corners and the centre, mirrored too (2015, table 3).
+        scales: the shorter sides of whole images, mirrored too (2015, table 4); none for crops.
+        size, resize: of the crops, and of the shorter side of the image that they are cut from; None for what the
+            network was trained for.
+    """
+
+    crops: int = 1
+    scales: tuple[int, ...] = ()
+    size: int | None = None
+    resize: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.crops not in CROPS:
+            raise ValueError(f"`crops` must be 1 or 10. Received: {self.crops}")
+        if self.scales and (self.crops != 1 or self.size or self.resize):
+            raise ValueError("`scales` show whole images, so that there is nothing to say of crops.")
+
+    def __str__(self) -> str:
+        if self.scales:
+            return f"scales {','.join(map(str, self.scales))}"
+        return "ten crops" if self.crops == 10 else "one view"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a test has found.
+
+    Attributes:
+        result: of the network, or of all together, as JSON takes it: what `scores.score` returns, and "model",
+            "dataset", "split", "view", "bad" (images that are not whole), "seconds", "images_per_second", "classes"
+            (`scores.by_class`) and, of several networks, "members" with the result of each.
+        confusion: how many images of each class (rows) were taken for each class (columns).
+        class_names: a name a class.
+    """
+
+    result: dict[str, Any]
+    confusion: np.ndarray
+    class_names: list[str]
+
+
+def evaluate(
+    models: Sequence[str | Path],
+    dataset: str,
+    data_dir: str | Path | None = None,
+    *,
+    split: str = "test",
+    view: View | None = None,
+    batch_size: int | None = None,
+    verbose: int = 0,
+) -> Evaluation:
+    """Tests networks; several are one ensemble, whose probabilities are averaged (2015, table 5).
+
+    Args:
+        models: `.keras` files or run folders; each sees images in its own size.
+        dataset: a data set's name. Its classes are found among those of the networks by name.
+        data_dir: where prepared sets of tensorflow-datasets lie.
+        split: "test" or "train".
+        view: how images are looked at; None for one view.
+        batch_size: images at a time; by default 500 of a set in memory, and 50 photographs.
+        verbose: 1 for a progress bar.
+
+    Raises:
+        ValueError: a model that cannot be opened or does not fit the data, views that the data does not have, classes
+            that a network does not know, networks of different classes.
+    """
+    view = view or View()
+    opened = [saving.load(path) for path in models]
+    data = load(dataset, data_dir)
+    if isinstance(data, Dataset) and view != View():
+        raise ValueError(f"The images of {dataset} are seen as they are; crops and scales are for photographs.")
+    batch_size = batch_size or (IN_MEMORY if isinstance(data, Dataset) else PHOTOGRAPHS)
+    for model, _ in opened:
+        shapes(model)
+    names = [_class_names(model, info, data) for model, info in opened]
+    if any(other != names[0] for other in names):
+        raise ValueError("Networks that are tested together must know the same classes in the same order.")
+    places = [_places(model, info, data) for model, info in opened]
+    tests = []
+    for (model, info), place in zip(opened, places, strict=True):
+        tested = _test(model, info.get("view", {}), data, split, view, batch_size, verbose)
+        tests.append(replace(tested, labels=place[tested.labels]))
+    together = replace(
+        tests[0],
+        probabilities=np.mean([tested.probabilities for tested in tests], axis=0),
+        seconds=sum(tested.seconds for tested in tests),
+    )
+    confusion = scores.confusion(together.probabilities, together.labels)
+    result = {
+        **_scored(" + ".join(map(str, models)), together),
+        "dataset": dataset,
+        "split": split,
+        "view": str(view),
+        "classes": scores.by_class(confusion, names[0]),
+    }
+    if len(models) > 1:
+        result["members"] = [_scored(str(path), tested) for path, tested in zip(models, tests, strict=True)]
+    return Evaluation(result, confusion, names[0])
+
+
+def _scored(model: str, tested: Tested) -> dict[str, Any]:
+    return {
+        "model": model,
+        **scores.score(tested.probabilities, tested.labels),
+        "bad": tested.bad,
+        "seconds": round(tested.seconds, 2),
+        "images_per_second": round(len(tested.labels) / max(tested.seconds, 0.01), 1),
+    }
+
+
+def _test(
+    model: keras.Model,
+    trained: Mapping[str, int],
+    data: Dataset | ImageStream,
+    split: str,
+    view: View,
+    batch_size: int,
+    verbose: int,
+) -> Tested:
+    if isinstance(data, Dataset):
+        return one_view(model, data.test_batches(batch_size=batch_size, split=split), verbose=verbose)
+    fixed = shapes(model)[0][0]
+    if view.scales:
+        whole = data.many_views(scales_of(view.scales), split=split)
+        return many_views(model if fixed is None else any_size(model), whole, batch_size, verbose=verbose)
+    size = view.size or trained.get("size") or fixed or data.image_shape()[0]
+    resize = view.resize or (trained.get("resize") if size == trained.get("size") else None) or default_resize(size)
+    model = model if fixed in (None, size) else any_size(model)
+    if view.crops == 10:
+        crops = data.many_views(ten_crops_of(size, resize), split=split)
+        return many_views(model, crops, batch_size, verbose=verbose)
+    batches = data.test_batches(batch_size=batch_size, split=split, size=size, resize=resize)
+    return one_view(model, batches, verbose=verbose)
+
+
+def _class_names(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> list[str]:
+    """A name for each of a network's classes: its own; else the data's, as far as they go."""
+    classes = shapes(model)[1]
+    numbers = [str(number) for number in range(classes)]
+    return list(info.get("class_names") or [*data.class_names[:classes], *numbers[len(data.class_names) :]])
+
+
+def _places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> np.ndarray:
+    """Which of a network's classes each of the data's is, by identifier or name; by number where it names none.
+
+    Raises:
+        ValueError: it names classes, and not these.
+    """
+    known = [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
+    for own in known:
+        if set(data.class_names) <= set(own):
+            return np.array([own.index(name) for name in data.class_names])
+    if known:
+        foreign = [name for name in data.class_names if name not in known[-1]]
+        raise ValueError(
+            f"{model.name!r} knows other classes than {data.name}: {', '.join(map(repr, foreign[:3]))} "
+            f"{'is' if len(foreign) == 1 else 'are'} not among {', '.join(map(repr, known[-1][:3]))}, ..."
+        )
+    return np.arange(data.classes)

@@ -1,0 +1,96 @@
+"""The pictures of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+WITH_NUMBERS, WITH_NAMES = 20, 60  # classes, up to which a picture has room for them
+INK, ACCENT = "#1f2933", "#c8102e"
+
+
+def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, title: str) -> None:
+    """Draws what was taken for what, a row a class that has images, in percent of its images.
+
+    Args:
+        matrix: (classes, classes), how many images of each class (rows) were taken for each class (columns).
+        names: a name a class.
+        path: the PNG file to write.
+        title: what stands above the picture.
+    """
+    rows = np.flatnonzero(matrix.sum(axis=1))
+    columns = [names[row] for row in rows]
+    shares = matrix[np.ix_(rows, rows)]
+    if len(rows) < len(names) and (others := matrix[rows].sum(axis=1) - shares.sum(axis=1)).any():
+        shares, columns = np.column_stack([shares, others]), [*columns, "another"]
+    shares = 100 * shares / matrix[rows].sum(axis=1, keepdims=True)
+    side = float(np.clip(3.2 + 0.42 * len(rows), 5.5, 11))
+    figure = Figure(figsize=(side + 1.1, side), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    # The square root of the share: errors of a few percent are what one looks for.
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest", aspect="auto")
+    figure.colorbar(image, ax=axes, shrink=0.8, format="{x:g} %", label="share of the class's images")
+    if len(rows) <= WITH_NAMES:
+        small = 9 if len(rows) <= WITH_NUMBERS else 6
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=small)
+        axes.set_yticks(range(len(rows)), [names[row] for row in rows], fontsize=small)
+    else:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
+    if len(rows) <= WITH_NUMBERS:
+        _write_shares(axes, shares)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("class")
+    axes.spines[:].set_visible(False)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)
+
+
+def _write_shares(axes: Axes, shares: np.ndarray) -> None:
+    for (row, column), share in np.ndenumerate(shares):
+        if share > 0:
+            text = f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
+            color = "white" if share > 40 else INK
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
+
+
+def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> None:
+    """Draws accuracy over confidence, and how many images there are of each confidence (Guo et al. 2017, figure 1).
+
+    Args:
+        calibration: what `scores.calibration` returns.
+        path: the PNG file to write.
+        title: what stands above the picture.
+    """
+    bins = calibration["bins"]
+    width = 1 / len(bins)
+    middles = (np.arange(len(bins)) + 0.5) * width
+    figure = Figure(figsize=(5.6, 6.4), dpi=150, layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    accuracy = [row["accuracy"] or 0 for row in bins]
+    upper.bar(middles, accuracy, width, color="#9ecae1", edgecolor="white", label="accuracy")
+    filled = [(row["confidence"], row["accuracy"]) for row in bins if row["images"]]
+    upper.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="as often right as it says")
+    upper.plot(*zip(*filled, strict=True), "o", color=ACCENT, markersize=4, label="mean of the bin")
+    error, likelihood = calibration["expected_calibration_error"], calibration["negative_log_likelihood"]
+    upper.set_title(f"expected calibration error {error:.2f} %, negative log-likelihood {likelihood:.3f}", fontsize=9)
+    upper.set_ylabel("accuracy")
+    upper.set_xlim(0, 1)
+    upper.set_ylim(0, 1)
+    upper.legend(frameon=False, loc="upper left")
+    lower.bar(middles, [row["images"] for row in bins], width, color="#9aa5b1", edgecolor="white")
+    lower.set_ylabel("images")
+    lower.set_xlabel("confidence: the probability of the most probable class")
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    for axes in (upper, lower):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)

@@ -1,0 +1,144 @@
+"""A test of networks on a data set: their views, their classes, and several as one."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet import saving
+from keras_resnet.data import DataError, load
+from keras_resnet.evaluation.evaluate import View, evaluate
+from keras_resnet.preprocessing import normalize
+from pictures import jpeg, photograph
+
+NAMES = ["ant", "bee", "cat"]
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of photographs, three of each of three classes."""
+    for seed in range(18):
+        side, name = ("train", "val")[seed % 2], NAMES[seed % 3]
+        path = tmp_path / "photographs" / side / name / f"{seed}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(photograph(seed, 90 + seed, 120), quality=95))
+    return f"folder:{tmp_path / 'photographs'}"
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Saves a network of its own weights and returns its file."""
+
+    def make(name="a", info=None, classes=3, **choices):
+        keras.utils.set_random_seed(sum(map(ord, name)))
+        choices = {"input_shape": (32, 32, 3), **choices}
+        image = keras.Input(choices["input_shape"])
+        mean, deviation = (np.full(choices["input_shape"][-1:], value) for value in (127.0, 500.0))
+        image = normalize(image, mean, deviation)
+        model = keras_resnet.CifarResNet(8, classes=classes, input_tensor=image, **choices)
+        saving.save(model, tmp_path / f"{name}.keras", {"view": {"size": 32, "resize": 37}, **(info or {})})
+        return tmp_path / f"{name}.keras"
+
+    return make
+
+
+def predict(path, images):
+    return np.asarray(saving.load(path)[0].predict(images.astype("float32"), verbose=0))
+
+
+def batch(data, **view):
+    (images, labels, _), *_ = load(data).test_batches(batch_size=9, **view)
+    return images, labels
+
+
+def test_one_view_is_the_centre_that_the_network_was_trained_for(photographs, save):
+    path = save()
+    result = evaluate([path], photographs).result
+    images, labels = batch(photographs, size=32, resize=37)
+    assert result["wrong"] == int((predict(path, images).argmax(axis=1) != labels).sum())
+    assert (result["images"], result["bad"], result["view"], result["split"]) == (9, 0, "one view", "test")
+    assert [row["name"] for row in result["classes"]] == NAMES
+    assert sum(row["images"] for row in result["classes"]) == 9
+    assert "members" not in result
+
+
+def test_another_size_than_the_network_was_built_for(photographs, save):
+    """2016, table 5, tests on crops of 320 what was trained on 224."""
+    path = save()
+    found = evaluate([path], photographs, view=View(size=48, resize=48)).result
+    images, labels = batch(photographs, size=48, resize=48)
+    model = keras_resnet.CifarResNet(8, classes=3, input_shape=(None, None, 3), weights=path)
+    probabilities = np.asarray(model.predict(images.astype("float32"), verbose=0))
+    likelihood = -np.log(probabilities[np.arange(9), labels]).mean()
+    assert found["calibration"]["negative_log_likelihood"] == pytest.approx(likelihood, abs=1e-3)
+
+
+@pytest.mark.parametrize("view", [View(crops=10), View(scales=(32, 64))])
+def test_many_views_of_every_image(photographs, save, view):
+    found = evaluate([save()], photographs, view=view)
+    assert (found.result["images"], found.confusion.sum()) == (9, 9)
+    assert found.result["view"] == ("ten crops" if view.crops == 10 else "scales 32,64")
+
+
+def test_an_ensemble_averages_the_probabilities_of_its_members(photographs, save):
+    paths = [save("a"), save("b"), save("c")]
+    result = evaluate(paths, photographs).result
+    images, labels = batch(photographs, size=32, resize=37)
+    alone = [predict(path, images) for path in paths]
+    mean = np.mean(alone, axis=0)
+    assert result["wrong"] == int((mean.argmax(axis=1) != labels).sum())
+    likelihood = -np.log(mean[np.arange(9), labels]).mean()
+    assert result["calibration"]["negative_log_likelihood"] == pytest.approx(likelihood, abs=1e-3)
+    assert [member["model"] for member in result["members"]] == list(map(str, paths))
+    for member, probabilities in zip(result["members"], alone, strict=True):
+        assert member["wrong"] == int((probabilities.argmax(axis=1) != labels).sum())
+
+
+def test_classes_are_found_by_name_or_identifier_among_those_that_the_network_knows(photographs, save):
+    """As those of a part of ImageNet are among its thousand."""
+    names, ids = ["x", "cat", "y", "ant", "bee"], ["n0", "n1", "n2", "n3", "n4"]
+    by_name = evaluate([save(info={"class_names": names}, classes=5)], photographs)
+    assert [row["class"] for row in by_name.result["classes"]] == [1, 3, 4]
+    assert by_name.class_names == names
+    info = {"class_names": ids, "class_ids": names}
+    by_id = evaluate([save(info=info, classes=5)], photographs)
+    assert [row["name"] for row in by_id.result["classes"]] == ["n1", "n3", "n4"]
+
+
+def test_classes_that_a_network_does_not_know_are_refused(photographs, save):
+    path = save(info={"class_names": ["ant", "bee", "dog"]})
+    with pytest.raises(ValueError, match=r"knows other classes than folder:.*: 'cat' is not among 'ant', 'bee', 'dog'"):
+        evaluate([path], photographs)
+
+
+def test_networks_of_different_classes_are_no_ensemble(photographs, save):
+    first, second = save("a", {"class_names": NAMES}), save("b", {"class_names": NAMES[::-1]})
+    with pytest.raises(ValueError, match="same classes in the same order"):
+        evaluate([first, second], photographs)
+
+
+@pytest.mark.parametrize("view", [{"crops": 10}, {"scales": (32,)}, {"size": 32}])
+def test_images_in_memory_are_seen_as_they_are(save, view):
+    with pytest.raises(ValueError, match="images of digits are seen as they are"):
+        evaluate([save(classes=10, input_shape=(8, 8, 1))], "digits", view=View(**view))
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        ({"crops": 5}, r"`crops` must be 1 or 10. Received: 5"),
+        ({"crops": 10, "scales": (224,)}, "`scales` show whole images"),
+        ({"size": 32, "scales": (224,)}, "`scales` show whole images"),
+    ],
+)
+def test_views_that_contradict_one_another_are_refused(view, words):
+    with pytest.raises(ValueError, match=words):
+        View(**view)
+
+
+def test_a_crop_that_does_not_fit_is_refused(photographs, save):
+    for crops in (1, 10):
+        with pytest.raises(DataError, match="size=48, resize=40"):
+            evaluate([save()], photographs, view=View(crops=crops, size=48, resize=40))

@@ -1,0 +1,91 @@
+"""Scores, against the literature and NumPy a row at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keras_resnet.evaluation import scores
+
+
+def sure(labels, classes=12):
+    """A row an image that is certain of these classes."""
+    return np.eye(classes, dtype="float32")[labels]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "images", "low", "high"),
+    [  # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_intervals_are_wilsons(wrong, images, low, high):
+    labels = np.zeros(images, int)
+    found = scores.score(sure((np.arange(images) < wrong).astype(int), 2), labels)
+    assert found["wrong"] == wrong
+    assert found["error_interval"] == pytest.approx([100 * low, 100 * high], abs=0.006)
+
+
+def test_errors_are_those_by_hand():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(12), 200).astype("float32")
+    labels = rng.integers(0, 12, 200)
+    found = scores.score(probabilities, labels)
+    places = [sorted(row, reverse=True).index(row[label]) for row, label in zip(probabilities, labels, strict=True)]
+    assert found["wrong"] == sum(place >= 1 for place in places)
+    assert found["error"] == pytest.approx(100 * found["wrong"] / 200)
+    assert found["top5_error"] == pytest.approx(100 * sum(place >= 5 for place in places) / 200)
+
+
+def test_a_network_that_is_as_often_right_as_it_says_is_calibrated():
+    """Of images with a confidence of 0.8, four in five are right; of those with 0.6, three."""
+    probabilities = np.array(10 * [[0.8, 0.2]] + 10 * [[0.6, 0.4]])
+    labels = np.array(8 * [0] + 2 * [1] + 6 * [0] + 4 * [1])
+    found = scores.calibration(probabilities, labels)
+    assert found["expected_calibration_error"] == pytest.approx(0, abs=1e-3)
+    expected = -(8 * np.log(0.8) + 2 * np.log(0.2) + 6 * np.log(0.6) + 4 * np.log(0.4)) / 20
+    assert found["negative_log_likelihood"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy():
+    probabilities = np.array(5 * [[0.9, 0.1]] + 15 * [[0.3, 0.7]])
+    labels = np.array(5 * [1] + 15 * [1])
+    found = scores.calibration(probabilities, labels)
+    assert found["expected_calibration_error"] == pytest.approx(100 * (5 * 0.9 + 15 * 0.3) / 20, abs=1e-3)
+    filled = [row for row in found["bins"] if row["images"]]
+    assert filled == [
+        {"images": 15, "confidence": 0.7, "accuracy": 1.0},
+        {"images": 5, "confidence": 0.9, "accuracy": 0.0},
+    ]
+    assert len(found["bins"]) == 15
+
+
+def test_every_confidence_has_a_bin():
+    probabilities = np.array([[1.0, 0.0], [0.5, 0.5], [0.2 + 1e-9, 0.8 - 1e-9]])
+    found = scores.calibration(probabilities, np.zeros(3, int))
+    assert sum(row["images"] for row in found["bins"]) == 3
+
+
+@pytest.mark.parametrize("row", [[3.0, 4.0], [np.nan, 0.5]])
+def test_what_is_no_probability_has_no_calibration(row):
+    assert scores.calibration(np.array([[0.5, 0.5], row]), np.zeros(2, int)) is None
+
+
+def test_what_was_taken_for_what():
+    labels = np.array([0, 0, 0, 0, 2, 2])
+    matrix = scores.confusion(sure([0, 1, 1, 2, 2, 2], 4), labels)
+    np.testing.assert_array_equal(matrix, [[1, 2, 1, 0], [0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]])
+    assert scores.by_class(matrix, ["a", "b", "c", "d"]) == [
+        {
+            "class": 0,
+            "name": "a",
+            "images": 4,
+            "right": 1,
+            "accuracy": 25.0,
+            "taken_for": {"name": "b", "images": 2},
+        },
+        {"class": 2, "name": "c", "images": 2, "right": 2, "accuracy": 100.0, "taken_for": None},
+    ]
