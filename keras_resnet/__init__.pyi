@@ -22,6 +22,8 @@ from .models.cifar import ResNet1001 as ResNet1001
 from .models.cifar import ResNet1001V2 as ResNet1001V2
 from .models.cifar import ResNet1202 as ResNet1202
 from .models.cifar import ResNet1202V2 as ResNet1202V2
+from .models.freezing import freeze as freeze
+from .models.freezing import unfreeze as unfreeze
 from .models.imagenet import PlainNet18 as PlainNet18
 from .models.imagenet import PlainNet34 as PlainNet34
 from .models.imagenet import ResNet18 as ResNet18

@@ -108,7 +108,9 @@ def _parser() -> Parser:
     train.add_argument("dataset", nargs="?", help=f"{DATASET} [the one in --recipe's file]")
     train.add_argument("--out", metavar="FOLDER", help="the run's folder [runs/DATASET-MODEL]")
     train.add_argument(
-        "--recipe", default="paper", metavar="NAME", help=f"{', '.join(STREAM_RECIPES)}, or a recipe.json [paper]"
+        "--recipe",
+        metavar="NAME",
+        help=f"{', '.join(STREAM_RECIPES)}, or a recipe.json [finetune with --weights, else paper]",
     )
     backend_option(train)
     add_options(train.add_argument_group("the recipe"), Recipe)

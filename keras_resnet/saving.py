@@ -13,11 +13,10 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-
-from .models.builder import allow_depth
+if TYPE_CHECKING:
+    import keras
 
 MEMBER = "keras_resnet.json"
 SUMS = "SHA256SUMS"
@@ -158,6 +157,10 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
     Raises:
         ValueError: no such file, no `.keras` file, a damaged one, or one that Keras cannot open.
     """
+    import keras  # here alone: what a file says of itself can be read before a backend is chosen
+
+    from .models.builder import allow_depth
+
     path = model_file(path)
     info = read_info(path)
     verify(path)

@@ -22,7 +22,7 @@ def reestimate(model: keras.Model, batches: Any, steps: int) -> None:
     dropout and stochastic depth are at work too.
 
     Args:
-        model: any model with batch norm; its weights stay as they are.
+        model: any model with batch norm; its weights stay as they are, and so do the statistics of what is frozen.
         batches: pairs of images as the model takes them, and anything; of one size, as `keras.Model.evaluate` takes
             them.
         steps: how many batches.
@@ -32,7 +32,7 @@ def reestimate(model: keras.Model, batches: Any, steps: int) -> None:
     """
     if steps < 1:
         raise ValueError("There are no images to estimate batch norm's statistics over.")
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
     momenta = [layer.momentum for layer in layers]
     statistics = _Statistics(layers, steps)
     try:

@@ -9,13 +9,16 @@ import keras
 from .. import backend
 from ..data import Dataset, ImageStream
 from ..models.catalog import find
+from ..models.freezing import freeze
 from ..models.taps import taps
 from ..preprocessing import normalize
+from ..weights import Pretrained
 from .augmentation import augmented
 from .machine import Machine
 from .optimizer import SGD
 from .recipe import Recipe
 from .testing import Accuracy
+from .transfer import knows, normalisation
 from .units import in_units
 
 
@@ -34,25 +37,37 @@ class Networks:
     fitted: keras.Model
 
 
-def build(recipe: Recipe, data: Dataset | ImageStream, machine: Machine | None = None) -> Networks:
+def build(
+    recipe: Recipe, data: Dataset | ImageStream, machine: Machine | None = None, weights: Pretrained | None = None
+) -> Networks:
     """The network of a recipe behind the normalisation of its data, compiled for training.
 
     With a mean by channel, photographs may have any size.
 
+    Args:
+        recipe: a resolved recipe.
+        data: what it is trained on.
+        machine: what this machine decides.
+        weights: what the network begins with, but for a dense layer of other classes; None for chance.
+
     Raises:
-        ValueError: an augmentation that the data do not have.
+        ValueError: an augmentation that the data do not have, or weights that do not fit.
     """
     shape = data.image_shape(recipe.size)
-    any_size = recipe.mean == "channel" and recipe.size is not None
+    mean, deviation = normalisation(recipe, data, weights)
+    any_size = mean.ndim == 1 and recipe.size is not None
     image = keras.Input((None, None, shape[-1]) if any_size else shape, name="image")
-    mean = data.mean(recipe.mean, recipe.size)
     whole = find(recipe.model)(
-        input_tensor=normalize(image, mean),
+        input_tensor=normalize(image, mean, deviation),
         classes=data.classes,
         data_format="channels_last",
         dtype=recipe.precision,
         **recipe.network,
     )
+    if weights is not None:
+        weights.give_to(whole, head=knows(weights, data))
+    if recipe.freeze_until is not None:
+        freeze(whole, recipe.freeze_until)
     kept = keras.Model(whole.input, taps(whole)["logits"], name=whole.name)
     optimizer = sgd(recipe)
     if recipe.precision == "mixed_float16":

@@ -16,7 +16,7 @@ from ..options import check_types
 SCHEDULES = ("step", "plateau", "cosine", "linear")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DECAYED = ("all", "kernels")
-MEANS = ("pixel", "channel")
+MEANS = ("pixel", "channel", "weights")
 CROPS = ("scale", "aspect_ratio")
 COLORS = ("none", "pca")
 # Which of these apply, the data set knows.
@@ -43,6 +43,19 @@ class Recipe:
     validation: int = option(0, "training images held out and tested on instead of the test set; the papers' 5000")
     model: str = option("resnet20", "the network, as `keras-resnet summary` names it")
     network: dict[str, Any] = dataclasses.field(default_factory=dict)  # the choices of `Spec` that differ
+    weights: str | None = option(
+        None,
+        "what the network begins with: imagenet, hf://OWNER/NAME, a weights file, or a run folder (else chance)",
+    )
+    freeze_until: str | None = option(
+        None,
+        "stages that keep these weights, up to this one: stem, stage1, ..., features (all but the dense layer); their "
+        "batch norm runs in inference mode",
+    )
+    probe_epochs: int | None = option(
+        None, "epochs in which they do, before all of the network learns for --epochs (else they keep them to the end)"
+    )
+    probe_rate: float | None = option(None, "the highest learning rate of these epochs (else --learning-rate)")
     epochs: int | None = option(None, "length of the run; the schedule scales with it (else as many as --iterations)")
     iterations: int | None = option(None, "length of the schedule in steps (else as many as --epochs); paper: 64000")
     batch_size: int = option(128, "images a step")
@@ -66,7 +79,7 @@ class Recipe:
     decayed: str = option("all", f"what decays: {', '.join(DECAYED)} (not batch norm, not biases)")
     label_smoothing: float = option(0.0, "share of the target spread over all classes")
     ema: float = option(0.0, "momentum of an average of the weights, which is what is tested and kept (0: none)")
-    mean: str | None = option(None, f"what is subtracted, one value a: {', '.join(MEANS)} (else the data set's)")
+    mean: str | None = option(None, f"what is subtracted: {', '.join(MEANS)} (else the weights', or the data set's)")
     flip: bool | None = option(None, "mirror half of the images (else the data set's)")
     pad: int | None = option(None, "arrays: pixels of padding before the random crop (else the data set's)")
     cutout: int | None = option(None, "arrays: side in pixels of a square erased from each image (else 0)")
@@ -97,7 +110,10 @@ class Recipe:
             object.__setattr__(self, "scales", tuple(self.scales))
         self._check_choices()
         self._check_numbers()
-        find(self.model).respec(**self.network)  # raises for a network that does not exist
+        stages = len(self.spec.stage_units)  # raises for a network that does not exist
+        parts = (None, "stem", *(f"stage{number}" for number in range(1, stages + 1)), "features")
+        if self.freeze_until not in parts:
+            raise ValueError(f"`freeze_until` must be one of {', '.join(parts[1:])}. Received: {self.freeze_until!r}")
 
     def _check_choices(self) -> None:
         for name, accepted in (
@@ -116,6 +132,7 @@ class Recipe:
         for name in (
             "epochs",
             "iterations",
+            "probe_epochs",
             "batch_size",
             "accumulate",
             "scaled_from",
@@ -127,6 +144,7 @@ class Recipe:
                 raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)!r}")
         numbers = (
             "learning_rate",
+            "probe_rate",
             "weight_decay",
             "warmup_rate",
             "warmup_error",
@@ -148,6 +166,10 @@ class Recipe:
         for name, highest in (("randaugment", 30), ("erasing", 1), ("mixup", 1), ("cutmix", 1)):
             if not 0 <= getattr(self, name) <= highest:
                 raise ValueError(f"`{name}` must be from 0 to {highest}. Received: {getattr(self, name)!r}")
+        if self.freeze_until and not self.weights:
+            raise ValueError(f"`freeze_until` needs `weights`, or chance is kept. Received: {self.freeze_until!r}")
+        if self.mean == "weights" and not self.weights:
+            raise ValueError("`mean` can be that of the weights only with `weights`. Received: mean='weights'")
         if self.size and self.first_size and self.first_size > self.size:
             raise ValueError(f"`first_size` must be at most `size`, {self.size}. Received: {self.first_size!r}")
         if self.batch_size % self.accumulate:
@@ -160,18 +182,21 @@ class Recipe:
         """The network that is trained."""
         return find(self.model).respec(**self.network)
 
-    def resolve(self, steps_per_epoch: int, defaults: Mapping[str, Any]) -> Recipe:
+    def resolve(
+        self, steps_per_epoch: int, defaults: Mapping[str, Any], layout: Mapping[str, Any] | None = None
+    ) -> Recipe:
         """The recipe with every open question answered, which repeats the run wherever it is read.
 
         Args:
             steps_per_epoch: steps in one pass over the training images.
             defaults: what the data set asks for where the recipe says nothing: its `mean`, and those of `VIEWS`
                 that apply to it.
+            layout: choices of `Spec` that the weights need, where the recipe says nothing.
 
         Raises:
             ValueError: a choice that does not apply to the data set.
         """
-        spec = self.spec
+        spec = find(self.model).respec(**{**(layout or {}), **self.network})
         for name in VIEWS:
             if getattr(self, name) is not None and name not in defaults:
                 raise ValueError(f"`{name}` does not apply to {self.dataset}. Received: {getattr(self, name)!r}")
@@ -183,13 +208,15 @@ class Recipe:
         if warmup is None:  # needed from depth 110 on, and not by the full pre-activation unit (2016, appendix)
             deep = spec.stem == "cifar" and spec.depth >= 110
             warmup = 0.01 if deep and spec.order != "full_preactivation" else 0.0
+        scale = self.batch_size / (self.scaled_from or self.batch_size)
         return replace(
             self,
             network={name: value for name, value in vars(spec).items() if not name.startswith("stage_")},
             epochs=epochs,
             iterations=iterations or epochs * steps_per_epoch,
             warmup_rate=warmup,
-            learning_rate=self.learning_rate * self.batch_size / (self.scaled_from or self.batch_size),
+            learning_rate=self.learning_rate * scale,
+            probe_rate=self.probe_rate and self.probe_rate * scale,
             scaled_from=None,
             **{name: value for name, value in defaults.items() if getattr(self, name) is None},
         )

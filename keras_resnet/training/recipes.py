@@ -9,7 +9,21 @@ from typing import Any
 
 from ..models.spec import Spec
 from ..options import check_types
+from ..saving import model_file, read_info
 from .recipe import VIEWS, Recipe
+
+# A linear probe, then all of the network at a lower rate, so that a dense layer that knows nothing yet does not spoil
+# features that are good (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
+_FINETUNE = {
+    "freeze_until": "features",
+    "probe_epochs": 5,
+    "probe_rate": 0.1,
+    "epochs": 15,
+    "learning_rate": 0.01,
+    "schedule": "cosine",
+    "nesterov": True,
+    "decayed": "kernels",
+}
 
 # Named recipes for images that lie in memory: what differs from the defaults.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -24,6 +38,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1,
         "ema": 0.999,
     },
+    "finetune": {**_FINETUNE, "batch_size": 128},
 }
 
 # Those for photographs that are read as they are needed; "paper" is that of 2016, whose schedule is known beforehand.
@@ -52,6 +67,7 @@ STREAM_RECIPES: dict[str, dict[str, Any]] = {
         "size": 192,
         "test_size": 256,
     },
+    "finetune": {**_FINETUNE, "model": "resnet50", "batch_size": 32, "crop": "aspect_ratio"},
 }
 
 # What a data set changes in every named recipe.
@@ -60,11 +76,12 @@ FOR_DATASET: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
+def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
     """A recipe by name, or from a `recipe.json`, with some values changed.
 
     Args:
         name: a key of `RECIPES`, or of `STREAM_RECIPES` where the data set is a stream; or the path of a JSON file.
+            None for "finetune" where there are `weights`, and for "paper" otherwise.
         **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
             `iterations` scales the schedule, and the other way round. What a file says only because of its network,
             data set or batch size gives way where those are chosen anew.
@@ -75,6 +92,9 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
     if choices.get("dataset") is None:
         choices.pop("dataset", None)
     check_types(Recipe, choices)
+    name = name or ("finetune" if choices.get("weights") else "paper")
+    if "model" not in choices and (named := _model_of(choices.get("weights"))):
+        choices["model"] = named
     base = _read(Path(name)) if name.endswith(".json") else _named(name, choices.get("dataset", ""))
     if len({"epochs", "iterations"} & choices.keys()) == 1:
         base |= {"epochs": None, "iterations": None}
@@ -90,6 +110,12 @@ def recipe_for(name: str = "paper", **choices: Any) -> Recipe:
     if "dataset" not in merged:
         raise ValueError("Name a data set, such as digits or cifar10.")
     return Recipe(**merged)
+
+
+def _model_of(weights: str | None) -> str | None:
+    """The network that weights name, if they are a file of this package or the folder of a run."""
+    path = model_file(weights or "")
+    return read_info(path).get("model") if path.suffix == ".keras" and path.is_file() else None
 
 
 def _named(name: str, dataset: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from .. import backend
 from ..backend.devices import Devices
 from ..data import Dataset, ImageStream, load, steps_per_epoch
 from ..models.complexity import count
+from ..models.freezing import unfreeze
 from .batch_norm import reestimate
 from .callbacks import Bookkeeper, EndBehind, StopAtNaN, percent_error
 from .compiled import Networks, build
@@ -24,6 +26,7 @@ from .interruption import StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
 from .recipe import Recipe
+from .transfer import PROBE, defaults, probe_of, read_weights
 
 
 def train(
@@ -53,12 +56,13 @@ def train(
     folder = RunFolder(out, writes=devices.chief)
     say = say if devices.chief else lambda line: None
     data = devices.in_turn(lambda: load(recipe.dataset, recipe.data_dir))
+    weights = devices.in_turn(lambda: read_weights(recipe))
     split = "test"
     with devices.agreed():
         if recipe.validation:
             data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
-        recipe = recipe.resolve(steps, data.defaults(recipe.size, recipe.test_size))
+        recipe = recipe.resolve(steps, defaults(recipe, data, weights), weights and weights.layout)
         _check(recipe, data, devices, machine)
         feed = Feed(recipe, data, devices, machine)
         folder.check(recipe)
@@ -67,20 +71,36 @@ def train(
         say(f"This run has ended already; what it left is in {folder.path}")
         return summary
 
+    probe = probe_of(recipe)
     with backend.quietly():
         keras.utils.set_random_seed(recipe.seed)
-    with devices.scope(), contextlib.ExitStack() as until_the_end:
-        networks = build(recipe, data, machine)
+    with devices.scope():
+        networks = build(replace(recipe, freeze_until=None) if probe else recipe, data, machine, weights)
+    with contextlib.ExitStack() as until_the_end:
         with devices.agreed():
             until_the_end.enter_context(folder.held())
             folder.check(recipe)  # again: another process may have begun in the meantime
             folder.begin(recipe)
+        probed = _probe(probe, folder.path / PROBE, say, machine, split) if probe else {}
+        until_the_end.enter_context(devices.scope())
+        if probe:
+            read_weights(replace(recipe, weights=str(folder.path / PROBE))).give_to(networks.whole)
         progress = resume(networks, folder, devices, say)
         if progress.history or progress.step:
             say(f"Going on behind {progress} of {recipe.epochs}.")
         with stop_request() as stop:
             fit(feed, networks, folder, progress, split, stop)
-        return finish(feed, networks, folder, progress.history, split)
+        return finish(feed, networks, folder, progress.history, split, probed)
+
+
+def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machine, split: str) -> dict[str, float]:
+    """The run before a run; returns the error that it ended with."""
+    say(f"First a probe: up to {probe.freeze_until}, the network keeps its weights for {probe.epochs} epochs.")
+    error = train(probe, out, say, machine)[f"{split}_error"]
+    with backend.quietly():
+        keras.utils.set_random_seed(probe.seed)  # the same, whether the probe was trained now or lay there
+    say(f"{error:.2f} % {split} error behind the probe. Now all of the network learns.")
+    return {f"probe_{split}_error": error}
 
 
 def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machine: Machine) -> None:
@@ -173,9 +193,14 @@ def _legs(progress: Progress, recipe: Recipe) -> Iterator[tuple[int, int]]:
 
 
 def finish(
-    feed: Feed, networks: Networks, folder: RunFolder, history: list[dict[str, Any]], split: str
+    feed: Feed,
+    networks: Networks,
+    folder: RunFolder,
+    history: list[dict[str, Any]],
+    split: str,
+    probed: dict[str, float],
 ) -> dict[str, Any]:
-    """Tests the network of the last epoch and writes what is left to write."""
+    """Tests the network of the last epoch and writes what is left to write; `probed` is told beside its error."""
     recipe, data, devices, kept = feed.recipe, feed.data, feed.devices, networks.kept
     optimizer = getattr(kept.optimizer, "inner_optimizer", kept.optimizer)
     optimizer.take_averages(kept.trainable_variables)
@@ -184,7 +209,7 @@ def finish(
         results = {f"{name}_by_moving_averages": value for name, value in results.items()}
         reestimate(kept, devices.feed(partial(feed.training, recipe.epochs, 0)), feed.steps)
         results = {**_test(feed, kept, split), **results}
-    summary = _summary(feed, history, split, results)
+    summary = _summary(feed, history, split, {**results, **probed})
     info = {
         "model": recipe.model,
         "network": recipe.network,
@@ -194,6 +219,7 @@ def finish(
         **({"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}),
         **{key: summary[key] for key in (f"{split}_error", "epochs", "versions", "seed")},
     }
+    unfreeze(networks.whole)  # a frozen network would come as a surprise to whoever trains the file
     with devices.agreed(), devices.for_saving(kept):
         folder.write_result(networks.whole, info, summary)
     return summary

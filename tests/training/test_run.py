@@ -87,7 +87,8 @@ def test_the_folder_holds_what_the_design_promises():
     recipe = json.loads((out / "recipe.json").read_text())
     open_questions = {name for name, value in recipe.items() if value is None}
     of_photographs = {"size", "crop", "scales", "color", "first_size", "test_size", "test_resize"}
-    assert open_questions == {"data_dir", "scaled_from", *of_photographs}  # "fully resolved"
+    of_transfer = {"weights", "freeze_until", "probe_epochs", "probe_rate"}
+    assert open_questions == {"data_dir", "scaled_from", *of_photographs, *of_transfer}  # "fully resolved"
 
 
 class Untouchable:

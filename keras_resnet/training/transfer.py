@@ -1,0 +1,80 @@
+"""Training that begins with the weights of another network: a linear probe, then all of it at a lower rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..data import Dataset, ImageStream
+from ..models.catalog import find
+from ..weights import Pretrained, read
+from .recipe import Recipe
+
+PROBE = "probe"  # the folder of the first run of two, within that of the second
+
+
+def read_weights(recipe: Recipe) -> Pretrained | None:
+    """The weights that a run begins with, for images in RGB.
+
+    Raises:
+        ValueError: there are none such, or they are of another network.
+    """
+    if recipe.weights is None:
+        return None
+    architecture, chosen = find(recipe.model), recipe.network
+    found = read(recipe.weights, architecture.respec(**chosen), chosen, name=recipe.model)
+    found.check(architecture.respec(**{**found.layout, **chosen}))
+    return found.for_rgb()
+
+
+def knows(weights: Pretrained, data: Dataset | ImageStream) -> bool:
+    """Whether weights are for the very classes of a data set, so that their dense layer is of use."""
+    return weights.classes == data.classes and weights.class_names in (None, tuple(data.class_names))
+
+
+def normalisation(
+    recipe: Recipe, data: Dataset | ImageStream, weights: Pretrained | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The mean that a network subtracts, and the deviation that it divides by; the papers' have none of that.
+
+    Raises:
+        ValueError: weights that do not say how their images were normalised.
+    """
+    if recipe.mean != "weights" or weights is None:
+        return data.mean(recipe.mean, recipe.size), None
+    if not weights.normalised:
+        raise ValueError(
+            f"{weights.source} does not say how its images were normalised. Choose --mean channel, or pixel."
+        )
+    return weights.mean, weights.deviation
+
+
+def defaults(recipe: Recipe, data: Dataset | ImageStream, weights: Pretrained | None) -> dict[str, Any]:
+    """What the data set asks for where the recipe says nothing; the weights, of the mean and the size of photographs.
+
+    Raises:
+        ValueError: a size that the images do not have.
+    """
+    if weights is None:
+        return data.defaults(recipe.size, recipe.test_size)
+    view = weights.view if isinstance(data, ImageStream) and recipe.size is None else {}
+    found = {**data.defaults(recipe.size or view.get("size"), recipe.test_size), "mean": "weights"}
+    if view and found["test_size"] == view["size"]:
+        found["test_resize"] = view["resize"]
+    return found
+
+
+def probe_of(recipe: Recipe) -> Recipe | None:
+    """The run before a run, which trains what is not frozen, if the resolved recipe asks for one."""
+    if recipe.freeze_until is None or not recipe.probe_epochs:
+        return None
+    return replace(
+        recipe,
+        epochs=recipe.probe_epochs,
+        iterations=None,
+        learning_rate=recipe.learning_rate if recipe.probe_rate is None else recipe.probe_rate,
+        probe_epochs=None,
+        probe_rate=None,
+    )

@@ -1,0 +1,130 @@
+"""A frozen part stays as it is, computes in training what it computes afterwards, and learns again when it is freed."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+
+
+def values(model):
+    return {
+        f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
+        for layer in model.layers
+        for variable in layer.weights
+    }
+
+
+def changed(before, after):
+    """The parts of a network of which any number has changed."""
+    names = {name for name in before if not np.array_equal(before[name], after[name])}
+    return {name.split("_")[0].partition("/")[0] for name in names}
+
+
+def fit(model, epochs=1):
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(1, 2, (24, 16, 16, 3)).astype("float32"), rng.integers(0, 3, 24)
+    model.fit(images, labels, batch_size=8, epochs=epochs, verbose=0)
+    return images, labels
+
+
+def network(**choices):
+    keras.utils.set_random_seed(0)
+    return keras_resnet.CifarResNet(8, classes=3, input_shape=(16, 16, 3), **choices)
+
+
+ALL = {"stem", "stage1", "stage2", "stage3", "logits"}
+
+
+@pytest.mark.parametrize(
+    ("until", "learns"),
+    [
+        ("stem", ALL - {"stem"}),
+        ("stage1", {"stage2", "stage3", "logits"}),
+        ("stage2", {"stage3", "logits"}),
+        ("stage3", {"logits"}),
+        ("features", {"logits"}),
+    ],
+)
+def test_neither_weights_nor_statistics_of_a_frozen_part_move_and_all_others_do(until, learns):
+    model = network()
+    before = values(model)
+    keras_resnet.freeze(model, until=until)
+    fit(model)
+    assert changed(before, values(model)) == learns
+
+
+def test_the_last_stage_of_version_2_has_the_activation_behind_it_with_it():
+    model = network(order="full_preactivation")
+    before = values(model)
+    keras_resnet.freeze(model, until="stage3")
+    fit(model)
+    assert changed(before, values(model)) == {"logits"}
+    keras_resnet.freeze(model, until="stage2")
+    fit(model)
+    assert changed(before, values(model)) == {"stage3", "head", "logits"}
+
+
+def test_a_frozen_network_computes_in_training_what_it_computes_afterwards(seeded):
+    """The difference that users stumble over is batch norm by the batch's own statistics."""
+    model = seeded(network())
+    images = np.random.default_rng(1).normal(1, 2, (8, 16, 16, 3)).astype("float32")
+
+    def difference():
+        training, testing = (keras.ops.convert_to_numpy(model(images, training=mode)) for mode in (True, False))
+        return np.abs(training - testing).max()
+
+    assert difference() > 1e-3
+    keras_resnet.freeze(model, until="stage3")
+    assert difference() == 0
+    keras_resnet.unfreeze(model)
+    assert difference() > 1e-3
+
+
+def test_the_error_in_fit_and_the_one_afterwards_agree():
+    model = network()
+    keras_resnet.freeze(model)
+    images, labels = fit(model)
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(images, labels, batch_size=24, verbose=0, validation_data=(images, labels)).history
+    loss, accuracy = model.evaluate(images, labels, verbose=0)
+    for found in (history["loss"][0], history["val_loss"][0]):
+        assert found == pytest.approx(loss, rel=1e-5)
+    assert history["accuracy"][0] == history["val_accuracy"][0] == pytest.approx(accuracy)
+
+
+def test_a_freed_network_learns_again():
+    model = network()
+    keras_resnet.freeze(model)
+    fit(model)
+    before = values(model)
+    keras_resnet.unfreeze(model)
+    fit(model)
+    assert changed(before, values(model)) == ALL
+
+
+def test_freezing_less_frees_the_rest():
+    model = network()
+    keras_resnet.freeze(model, until="stage3")
+    keras_resnet.freeze(model, until="stem")
+    before = values(model)
+    fit(model)
+    assert changed(before, values(model)) == ALL - {"stem"}
+
+
+def test_a_normalisation_is_never_trained():
+    image = keras.Input((16, 16, 3))
+    layer = keras.layers.Normalization(mean=[1.0] * 3, variance=[4.0] * 3)
+    model = keras_resnet.CifarResNet(8, input_tensor=layer(image), classes=3)
+    keras_resnet.freeze(model)
+    keras_resnet.unfreeze(model)
+    assert len(model.trainable_variables) == len(network().trainable_variables)
+
+
+@pytest.mark.parametrize("until", ["stage4", "logits", "conv1", None])
+def test_a_part_that_is_not_there_is_refused_beside_those_that_are(until):
+    with pytest.raises(ValueError, match=rf"one of stem, stage1, stage2, stage3, features of .* Received: {until!r}"):
+        keras_resnet.freeze(network(), until=until)
+    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+        keras_resnet.freeze(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))

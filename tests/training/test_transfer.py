@@ -1,0 +1,152 @@
+"""A run that begins with the weights of another: what is kept, what is replaced, and the probe before it."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+import small_runs
+from keras_resnet import saving
+from keras_resnet.cli import main
+from keras_resnet.training.recipes import recipe_for
+from keras_resnet.training.run import train
+
+
+@pytest.fixture
+def fine_tune(tmp_path):
+    """Trains on with the weights of the small run; returns what it left."""
+
+    def run(name="run", **choices):
+        choices = {"epochs": 1, "batch_size": 32, "weights": str(small_runs.finished()), **choices}
+        told = []
+        train(recipe_for("paper", dataset="digits", **choices), tmp_path / name, told.append)
+        return tmp_path / name, told
+
+    return run
+
+
+def network(folder):
+    """Its variables by layer and name."""
+    model, _ = saving.load(folder)
+    return {
+        f"{layer.name}/{variable.name}": np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
+        for layer in model.layers
+        for variable in layer.weights
+    }
+
+
+def kept(folder, before):
+    """The parts that are bit for bit what they were."""
+    one, other = network(folder), network(before)
+    moved = {name.split("_")[0].split("/")[0] for name in one if not np.array_equal(one[name], other[name])}
+    return {name.split("_")[0].split("/")[0] for name in one} - moved
+
+
+def test_a_run_begins_where_the_weights_are(fine_tune):
+    """With a rate of zero nothing is learned, and the error is that of the run before."""
+    out, _ = fine_tune(learning_rate=0.0, weight_decay=0.0, freeze_until="features")
+    before = json.loads((small_runs.finished() / "summary.json").read_text())
+    after = json.loads((out / "summary.json").read_text())
+    assert after["test_error"] == before["test_error"]
+    assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3", "logits"}
+
+
+def test_model_network_and_normalisation_come_with_a_run_s_weights(fine_tune):
+    out, _ = fine_tune()
+    recipe, before = (json.loads((folder / "recipe.json").read_text()) for folder in (out, small_runs.finished()))
+    assert (recipe["model"], recipe["mean"]) == (before["model"], "weights")
+    assert recipe["network"] == before["network"]
+    assert "normalization" in kept(out, small_runs.finished())
+
+
+def test_a_frozen_part_keeps_weights_and_statistics_to_the_end_and_is_free_in_the_file(fine_tune):
+    out, _ = fine_tune(freeze_until="stage2", reestimate=True)
+    assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
+    model, _ = saving.load(out)
+    assert all(layer.trainable for layer in model.layers if layer.weights and layer.name != "normalization")
+
+
+def test_a_probe_comes_first_and_then_all_of_the_network_learns(fine_tune):
+    rates = {"probe_rate": 0.05, "learning_rate": 0.01, "schedule": "plateau"}
+    out, told = fine_tune(freeze_until="features", probe_epochs=2, **rates)
+    probe = out / "probe"
+    assert kept(probe, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
+    assert kept(out, probe) == {"normalization"}
+    assert [len(small_runs.history(folder)) for folder in (probe, out)] == [2, 1]
+    rates = [float(small_runs.history(folder)[0]["learning_rate"]) for folder in (probe, out)]
+    assert rates == [0.05, 0.01]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["probe_test_error"] == json.loads((probe / "summary.json").read_text())["test_error"]
+    assert next(line for line in told if "probe" in line).startswith("First a probe: up to features, the network keeps")
+
+
+def test_of_other_classes_the_head_is_new(tmp_path, monkeypatch):
+    """The same network, trained on two of the ten digits, lends all but its dense layer."""
+    model, info = saving.load(small_runs.finished())
+    saving.save(model, tmp_path / "other.keras", {**info, "class_names": list("abcdefghij")})
+    recipe = recipe_for(
+        "paper",
+        dataset="digits",
+        weights=str(tmp_path / "other.keras"),
+        epochs=1,
+        freeze_until="features",
+        learning_rate=0.0,
+        weight_decay=0.0,
+    )
+    train(recipe, tmp_path / "run", lambda line: None)
+    assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(2, 2), (4, 2)])
+def test_a_run_stopped_in_its_probe_or_behind_it_ends_bit_equal(tmp_path, capsys, signal_in, epoch, step):
+    line = ["train", "digits", "--weights", str(small_runs.finished()), "--freeze-until", "stage3", "--json"]
+    line += ["--probe-epochs", "3", "--epochs", "5", "--batch-size", "32", "--out"]
+    signal_in(0, 0)
+    assert main([*line, str(tmp_path / "whole")]) == 0
+    signal_in(epoch, step, signal.SIGTERM)
+    assert main([*line, str(tmp_path / "stopped")]) == 75
+    if epoch == 4:  # which only the second of the two runs has
+        assert (tmp_path / "stopped" / "probe" / "summary.json").is_file()
+    signal_in(0, 0)
+    assert main([*line, str(tmp_path / "stopped")]) == 0
+    for part in (".", "probe"):
+        assert small_runs.results(tmp_path / "stopped" / part) == small_runs.results(tmp_path / "whole" / part)
+    assert main([*line, str(tmp_path / "stopped")]) == 0
+    assert "This run has ended already" in capsys.readouterr().err
+
+
+def test_with_weights_the_recipe_is_that_of_fine_tuning():
+    recipe = recipe_for(dataset="cifar10", weights="hf://timm/resnet18.a1_in1k", model="resnet18")
+    assert (recipe.freeze_until, recipe.probe_epochs, recipe.epochs, recipe.schedule) == ("features", 5, 15, "cosine")
+    assert recipe.probe_rate > recipe.learning_rate
+    assert recipe_for(dataset="cifar10").weights is None
+    assert recipe_for(dataset="cifar10").freeze_until is None
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"freeze_until": "stage4"}, "`freeze_until` must be one of stem, stage1, stage2, stage3, features"),
+        ({"weights": None, "freeze_until": "stage1"}, "`freeze_until` needs `weights`"),
+        ({"weights": None, "mean": "weights"}, "`mean` can be that of the weights only with `weights`"),
+        ({"weights": "nothing.keras"}, "Received: weights='nothing.keras'"),
+        ({"probe_epochs": 0}, "`probe_epochs` must be at least 1"),
+        ({"network": {"width": 1.0}}, "are for `width=0.25`. Received: width=1.0"),
+        ({"model": "resnet14"}, "it lacks stage1_unit2_conv1/kernel"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(fine_tune, tmp_path, choices, words):
+    with pytest.raises(ValueError, match=words):
+        fine_tune(**choices)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_do_not_say_how_images_were_normalised_need_a_mean(tmp_path, fine_tune):
+    model, info = saving.load(small_runs.finished())
+    model.save_weights(tmp_path / "x.weights.h5")
+    saved = {"model": info["model"], "network": info["network"], "weights": str(tmp_path / "x.weights.h5")}
+    with pytest.raises(ValueError, match=r"x.weights.h5' does not say how its images were normalised"):
+        fine_tune(**saved)
