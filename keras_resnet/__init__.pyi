@@ -1,3 +1,4 @@
+from .evaluation.explanation import grad_cam as grad_cam
 from .evaluation.prediction import decode_predictions as decode_predictions
 from .models.builder import ResNet as ResNet
 from .models.cifar import CifarResNet as CifarResNet

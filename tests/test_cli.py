@@ -21,12 +21,14 @@ import pytest
 import facts
 import keras_resnet
 import small_runs
-from keras_resnet import cli, saving
+from keras_resnet import Spec, backend, cli, saving
 from keras_resnet.data import DATASETS
 from keras_resnet.models.catalog import ARCHITECTURES
-from keras_resnet.training.recipe import as_json
+from keras_resnet.options import given
+from keras_resnet.training.recipe import Recipe, as_json
+from keras_resnet.training.recipes import recipe_for
 
-COMMANDS = ("summary", "train", "evaluate", "predict", "convert")
+COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert")
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +112,8 @@ def mistake(command):
         ("evaluate nothing.keras digits --crops 10 --scales 224", ("`scales` show whole images",)),
         ("evaluate nothing.keras digits --size 0", ("--size", "at least 1")),
         ("predict nothing.keras image.png", ("'nothing.keras'",)),
+        ("features nothing.keras image.png out.npy", ("'nothing.keras'",)),
+        ("features nothing.keras image.png", ("OUT",)),
         ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
         ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
         ("convert imagenet out.keras --model resnet20", ("No ImageNet weights", "ResNet50V2")),
@@ -223,7 +227,7 @@ def test_a_user_in_a_shell_sees_one_line_and_no_traceback():
 
 
 def test_a_backend_that_is_not_installed_is_told_with_the_way_to_it(mistake, monkeypatch):
-    monkeypatch.setattr(cli.backend, "_installed", lambda module: False)
+    monkeypatch.setattr(backend, "_installed", lambda module: False)
     mistake("train digits --backend jax", "'jax' is not installed", "pip install 'keras-resnet[jax]'")
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     mistake("train digits", "pip install 'keras-resnet[tensorflow]'")
@@ -302,9 +306,7 @@ for name in sys.argv[1:]:
         assert (program, words[0]) == ("keras-resnet", name)
         arguments = cli._parser().parse_args(words)
         if name == "train":
-            recipe = cli.recipe_for(
-                arguments.recipe, **cli.given(arguments, cli.Recipe), network=cli.given(arguments, cli.Spec)
-            )
+            recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
             assert (recipe.model, recipe.spec.shortcut) == ("resnet56", "A")
     assert "usage: keras-resnet train" in done.stdout
 
@@ -464,6 +466,27 @@ def test_predict_tells_what_it_can_of_a_folder_and_names_what_does_not_decode(co
         {"image", "error"},
         {"image", "classes"},
     )
+
+
+def test_predict_explains_itself_by_pictures(command):
+    np.save("images.npy", small_runs.few_digits().read(None)[2][:2])
+    status, out, err = command(f"predict {small_runs.finished()} images.npy --top 1 --explain why --json")
+    assert (status, err) == (0, "")
+    assert [row["explanation"] for row in json.loads(out)] == ["why/images.npy[0].png", "why/images.npy[1].png"]
+    assert cv2.imread("why/images.npy[1].png").shape[2] == 3
+
+
+def test_features_go_to_a_file(command):
+    np.save("images.npy", small_runs.few_digits().read(None)[2][:3])
+    status, out, err = command(f"features {small_runs.finished()} images.npy out.npz --taps stage2,pooled")
+    assert (status, out, err) == (0, "3 images, 8 of stage2, 16 of pooled: out.npz\n", "")
+    assert np.load("out.npz")["pooled"].shape == (3, 16)
+    Path("photos").mkdir()
+    cv2.imwrite("photos/digit.png", small_runs.few_digits().read(None)[2][0])
+    Path("photos/broken.png").write_bytes(b"no image")
+    status, out, err = command(f"features {small_runs.finished()} photos out.npy --json")
+    assert (status, json.loads(out)["images"], err.count("\n")) == (2, 1, 1)
+    assert err.startswith("keras-resnet: error: photos/broken.png: not a whole image")
 
 
 def test_what_to_try_next_can_be_typed_as_it_stands(command, monkeypatch):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
 from .. import saving
-from ..data import DATASETS, DataError, list_images, read_center, read_image, resize_to
+from ..data import DATASETS, DataError
 from ..data.labels import IMAGENET, class_ids, class_names
-from .views import shapes
-
-BATCH = 64
-Images = Iterator[tuple[str, np.ndarray | DataError]]  # what each is called, and what it is or why it is none
+from .explanation import draw_explanation, grad_cam
+from .source import Source, batches
+from .views import probabilities_of, shapes
 
 
 def predict(
@@ -25,6 +25,9 @@ def predict(
     class_names: list[str] | None = None,
     top: int = 5,
     view: dict[str, int] | None = None,
+    explain: str | Path | None = None,
+    *,
+    verbose: int = 0,
 ) -> list[dict[str, Any]]:
     """Names the most probable classes of a picture, of every picture in a folder, or of every image in an array.
 
@@ -37,10 +40,13 @@ def predict(
         top: how many classes to name.
         view: "size" and "resize" of the centre square that the model was tested on, which picture files are cut to;
             None for the largest part in the middle that has the proportions of the network's images.
+        explain: a folder for pictures of what speaks for the most probable class, one an image, see `grad_cam`.
+        verbose: 1 for a progress bar.
 
     Returns:
         A dict an image, in order: "image" (its path, or path[index]) and "classes", the most probable first, each with
-        "class", "name" and "probability". A file of a folder that does not decode has "error" instead of "classes".
+        "class", "name" and "probability"; and "explanation", the path of its picture, if asked for. A file of a folder
+        that does not decode has "error" instead.
 
     Raises:
         ValueError: a source that is not there, or a single image that does not decode; the message names it.
@@ -51,7 +57,28 @@ def predict(
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {len(names)} class names")
     if not top >= 1:
         raise ValueError(f"`top` must be at least 1. Received: {top}")
-    return list(_results(model, _images(Path(source), shape, view), names, top))
+    images = Source(source, shape, view)
+    bar = tqdm(images, "Looking", len(images), leave=False, disable=not verbose)
+
+    def look(batch: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        probabilities = probabilities_of(model, batch)
+        heats = grad_cam(model, batch, probabilities.argmax(axis=1)) if explain else [None] * len(batch)
+        return list(zip(probabilities, heats, strict=True))
+
+    results = []
+    for name, image, found in batches(images, look, bar):
+        if isinstance(image, DataError):
+            results.append({"image": name, "error": str(image)})
+            continue
+        probabilities, heat = found
+        results.append({"image": name, "classes": _named(probabilities, names, top)})
+        if explain:
+            path = Path(explain) / f"{images.short_name(name)}.png"
+            best = results[-1]["classes"][0]
+            title = f"{images.short_name(name)}: {best['name']}, {100 * best['probability']:.1f} %"
+            saving.write_atomically(path, partial(draw_explanation, image, heat, title=title))
+            results[-1]["explanation"] = str(path)
+    return results
 
 
 def decode_predictions(
@@ -95,67 +122,6 @@ def _labels(labels: str | Path | Sequence[str]) -> tuple[Sequence[str] | None, S
     if "class_names" not in info:
         raise ValueError(f"{str(labels)!r} does not name its classes.")
     return info.get("class_ids"), info["class_names"]
-
-
-def _results(model: keras.Model, images: Images, names: list[str], top: int) -> Iterator[dict[str, Any]]:
-    while batch := list(itertools.islice(images, BATCH)):
-        whole = [image for _, image in batch if not isinstance(image, DataError)]
-        rows = iter(_probabilities(model, np.stack(whole)) if whole else ())
-        for label, image in batch:
-            if isinstance(image, DataError):
-                yield {"image": label, "error": str(image)}
-            else:
-                yield {"image": label, "classes": _named(next(rows), names, top)}
-
-
-def _images(source: Path, shape: tuple[int | None, int | None, int], view: dict[str, int] | None) -> Images:
-    height, width, channels = shape
-
-    def read(path: Path) -> np.ndarray:
-        if view:
-            return read_center(path, **view)
-        return resize_to(read_image(path), height or 224, width or 224, channels)
-
-    if source.suffix == ".npy":
-        for index, image in enumerate(_array(source)):
-            yield f"{source}[{index}]", resize_to(image, height or image.shape[0], width or image.shape[1], channels)
-    elif source.is_dir():
-        for path in list_images(source):
-            try:
-                yield str(path), read(path)
-            except DataError as error:
-                yield str(path), error
-    else:
-        yield str(source), read(source)
-
-
-def _array(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} is no array of images: {error}") from error
-    if array.ndim == 3:
-        array = array[None]
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not len(array):
-        raise ValueError(
-            f"{str(path)!r} must hold images as (n, height, width, channels) with 1 or 3 channels. "
-            f"Received: {array.shape}"
-        )
-    if array.dtype != np.uint8:
-        if array.dtype.kind == "f" and array.max() <= 1 and (array % 1).any():
-            raise ValueError(f"{str(path)!r} must hold values of 0 to 255, but holds 0 to 1: multiply them by 255.")
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
-            raise ValueError(f"{str(path)!r} must hold values of 0 to 255. Received: {array.dtype}")
-        array = np.rint(array).astype("uint8")
-    return array
-
-
-def _probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    probabilities = np.asarray(model.predict(images, verbose=0), dtype="float64")
-    if getattr(model.layers[-1], "activation", None) is keras.activations.linear:
-        probabilities = np.exp(probabilities - probabilities.max(axis=1, keepdims=True))
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 def _named(row: np.ndarray, names: list[str], top: int) -> list[dict[str, Any]]:

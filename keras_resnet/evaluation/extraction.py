@@ -1,0 +1,93 @@
+"""Features of images, to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from .. import saving
+from ..data import DataError
+from ..models.taps import features
+from .source import Source, batches
+from .views import shapes
+
+ENDINGS = (".npy", ".npz", ".parquet")
+
+
+def extract(
+    model: keras.Model,
+    source: str | Path,
+    out: str | Path,
+    taps: Sequence[str] = ("pooled",),
+    view: dict[str, int] | None = None,
+    *,
+    verbose: int = 0,
+) -> dict[str, Any]:
+    """Writes what a network makes of images, a vector an image and tap.
+
+    Args:
+        model: a model of this package; takes raw images of 0 to 255.
+        source: an image, a folder or a `.npy` file, as `predict` takes it.
+        out: the file to write, whole or not at all: `.npy`, float32 (n, channels) of one tap, a row an image in order;
+            `.npz`, such an array by the name of each tap, and the images' names as "image"; `.parquet`, a row an image
+            with its name and a column a tap.
+        taps: which of `keras_resnet.taps`; a map, such as "stage2", is averaged over its positions.
+        view: as `predict` takes it.
+        verbose: 1 for a progress bar.
+
+    Returns:
+        "out", "images" (how many there are features of), "features" (the length of each tap's vector) and "errors",
+        a line for each file of a folder that does not decode, which is passed over.
+
+    Raises:
+        ValueError: a source that is not there, a tap that the network does not have, another ending, several taps for
+            one array.
+    """
+    out = Path(out)
+    if out.suffix not in ENDINGS:
+        raise ValueError(f"Features go to a file that ends in {', '.join(ENDINGS)}. Received: {str(out)!r}")
+    if out.suffix == ".npy" and len(taps) != 1:
+        raise ValueError(f"A .npy file holds one tap; .npz and .parquet hold several. Received: {', '.join(taps)}")
+    network = features(model, taps)
+    images = Source(source, shapes(model)[0], view)
+
+    def vectors(batch: np.ndarray) -> list[dict[str, np.ndarray]]:
+        found = {name: np.asarray(value, "float32") for name, value in network.predict_on_batch(batch).items()}
+        found = {name: value.mean(axis=(1, 2)) if value.ndim == 4 else value for name, value in found.items()}
+        return [{name: value[row] for name, value in found.items()} for row in range(len(batch))]
+
+    names, rows, errors = [], [], []
+    bar = tqdm(images, "Extracting", len(images), leave=False, disable=not verbose)
+    for name, image, row in batches(images, vectors, bar):
+        if isinstance(image, DataError):
+            errors.append(str(image))
+        else:
+            names.append(name)
+            rows.append(row)
+    if not rows:
+        raise ValueError(f"{str(source)!r} holds no image that decodes; the first error is: {errors[0]}")
+    columns = {name: np.stack([row[name] for row in rows]) for name in taps}
+    saving.write_atomically(out, lambda path: _write(path, names, columns))
+    lengths = {name: column.shape[1] for name, column in columns.items()}
+    return {"out": str(out), "images": len(names), "features": lengths, "errors": errors}
+
+
+def _write(path: Path, names: list[str], columns: dict[str, np.ndarray]) -> None:
+    if path.suffix == ".npy":
+        np.save(path, *columns.values())
+    elif path.suffix == ".npz":
+        np.savez(path, image=np.array(names), **columns)
+    else:
+        import pyarrow
+        from pyarrow import parquet
+
+        lists = {
+            name: pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(column.ravel()), column.shape[1])
+            for name, column in columns.items()
+        }
+        parquet.write_table(pyarrow.table({"image": names, **lists}), path)

@@ -1,0 +1,117 @@
+"""Grad-CAM without gradients is Grad-CAM by gradients."""
+
+from __future__ import annotations
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet.evaluation.explanation import draw_explanation
+from keras_resnet.evaluation.prediction import predict
+
+
+def network(**choices):
+    keras.utils.set_random_seed(0)
+    return keras_resnet.CifarResNet(8, classes=4, **choices)
+
+
+def pictures(count=3, size=32):
+    return np.random.default_rng(0).uniform(0, 255, (count, size, size, 3)).astype("float32")
+
+
+def gradients(model, images, classes):
+    """The gradients of the classes' logits with respect to the last map, by the backend's own means."""
+    maps = np.asarray(keras_resnet.features(model, ["features"]).predict_on_batch(images)["features"])
+    dense = model.get_layer("logits")
+
+    def logit(x):
+        logits = keras.ops.matmul(keras.ops.mean(x, axis=(1, 2)), dense.kernel) + dense.bias
+        return keras.ops.sum(logits * keras.ops.one_hot(classes, 4))
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        found = jax.grad(logit)(maps)
+    elif backend == "torch":
+        import torch
+
+        x = torch.tensor(maps, requires_grad=True)
+        logit(x).backward()
+        found = x.grad.numpy()
+    else:
+        import tensorflow as tf
+
+        x = tf.constant(maps)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = logit(x)
+        found = tape.gradient(value, x)
+    return maps, np.asarray(found)
+
+
+@pytest.mark.parametrize("order", ["original", "full_preactivation"])
+def test_it_is_the_map_weighted_by_the_mean_gradients_where_that_is_positive(order):
+    """Selvaraju et al. 2017, equations 1 and 2; but for the number of positions."""
+    model, images, classes = network(order=order), pictures(), np.array([2, 0, 3])
+    maps, found = gradients(model, images, classes)
+    weights = found.mean(axis=(1, 2), keepdims=True)
+    expected = np.maximum((weights * maps).sum(axis=-1), 0) * maps.shape[1] * maps.shape[2]
+    assert expected.max() > 0
+    np.testing.assert_allclose(keras_resnet.grad_cam(model, images, classes), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_of_no_class_in_particular_it_is_that_of_the_most_probable():
+    model, images = network(), pictures()
+    best = np.asarray(model.predict_on_batch(images)).argmax(axis=1)
+    np.testing.assert_array_equal(keras_resnet.grad_cam(model, images), keras_resnet.grad_cam(model, images, best))
+
+
+def test_the_channels_may_come_first():
+    if keras.backend.backend() == "tensorflow":
+        return  # whose convolutions on a processor want the channels last
+    last, first = network(), network(data_format="channels_first", input_shape=(3, 32, 32))
+    first.set_weights(last.get_weights())
+    images = pictures()
+    found = keras_resnet.grad_cam(first, images.transpose(0, 3, 1, 2), [0, 1, 2])
+    np.testing.assert_allclose(found, keras_resnet.grad_cam(last, images, [0, 1, 2]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [[0], [0, 1, 4], [0, 1, -1], [[0, 1, 2]]])
+def test_classes_that_are_not_there_are_refused(classes):
+    with pytest.raises(ValueError, match="`classes` must be a class below 4 for each of 3 images"):
+        keras_resnet.grad_cam(network(), pictures(), classes)
+
+
+def test_a_network_without_a_top_says_nothing_to_explain():
+    with pytest.raises(ValueError, match="has no logits"):
+        keras_resnet.grad_cam(network(include_top=False), pictures())
+
+
+def test_a_picture_shows_the_image_and_where_it_speaks_for_the_class(tmp_path):
+    """The map is hot in its upper left quarter, and so is the right half of the picture."""
+    heat = np.zeros((4, 4), "float32")
+    heat[0, 0] = 3.0
+    draw_explanation(np.full((32, 32, 3), 128, np.uint8), heat, tmp_path / "a.png", title="a title")
+    picture = cv2.imread(str(tmp_path / "a.png")).astype(float)
+    height, width = picture.shape[:2]
+    hot = picture[int(0.17 * height) : int(0.25 * height), int(0.53 * width) : int(0.57 * width)].mean(axis=(0, 1))
+    cold = picture[int(0.8 * height) : int(0.9 * height), int(0.85 * width) : int(0.95 * width)].mean(axis=(0, 1))
+    assert hot[2] > cold[2] + 60  # red, as OpenCV orders the colours
+
+
+def test_prediction_leaves_a_picture_of_each_image(tmp_path):
+    for name in ("one/a.png", "two/a.png", "two/b.jpg", "two/broken.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), pictures(1, 40)[0])
+    (tmp_path / "photos" / "two" / "broken.png").write_bytes(b"no image")
+    results = predict(network(), tmp_path / "photos", explain=tmp_path / "why")
+    names = ["one-a.png.png", "two-a.png.png", "two-b.jpg.png"]
+    assert sorted(path.name for path in (tmp_path / "why").iterdir()) == names
+    assert [row.get("explanation") for row in results] == [*(str(tmp_path / "why" / name) for name in names), None]
+    np.save(tmp_path / "images.npy", pictures(2).astype(np.uint8))
+    predict(network(), tmp_path / "images.npy", explain=tmp_path / "array")
+    assert sorted(path.name for path in (tmp_path / "array").iterdir()) == ["images.npy[0].png", "images.npy[1].png"]

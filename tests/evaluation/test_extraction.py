@@ -1,0 +1,99 @@
+"""Features of images in a file are those of the network, image by image."""
+
+from __future__ import annotations
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+import keras_resnet
+from keras_resnet.evaluation import source
+from keras_resnet.evaluation.extraction import extract
+
+
+@pytest.fixture
+def network():
+    keras.utils.set_random_seed(0)
+    return keras_resnet.CifarResNet(8, classes=4)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Seven images in an array, and the array."""
+    array = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", array)
+    return tmp_path / "images.npy", array
+
+
+def expected(network, array, tap):
+    """By a call of the network on one image after the other."""
+    found = [np.asarray(keras_resnet.features(network, [tap]).predict_on_batch(image[None])[tap]) for image in array]
+    found = np.concatenate(found)
+    return found.mean(axis=(1, 2)) if found.ndim == 4 else found
+
+
+@pytest.mark.parametrize("batch", [2, 64])
+def test_an_array_has_a_row_an_image(network, images, tmp_path, monkeypatch, batch):
+    monkeypatch.setattr(source, "BATCH", batch)
+    path, array = images
+    report = extract(network, path, tmp_path / "out.npy")
+    assert report == {"out": str(tmp_path / "out.npy"), "images": 7, "features": {"pooled": 64}, "errors": []}
+    found = np.load(tmp_path / "out.npy")
+    assert (found.dtype, found.shape) == (np.float32, (7, 64))
+    np.testing.assert_allclose(found, expected(network, array, "pooled"), rtol=1e-4, atol=1e-5)
+
+
+def test_an_archive_has_every_tap_by_name(network, images, tmp_path):
+    path, array = images
+    extract(network, path, tmp_path / "out.npz", ["stage2", "features", "logits"])
+    found = np.load(tmp_path / "out.npz")
+    assert list(found["image"]) == [f"{path}[{index}]" for index in range(7)]
+    for tap, length in (("stage2", 32), ("features", 64), ("logits", 4)):
+        assert found[tap].shape == (7, length)
+        np.testing.assert_allclose(found[tap], expected(network, array, tap), rtol=1e-4, atol=1e-4)
+
+
+def test_a_table_has_a_row_an_image_and_a_column_a_tap(network, images, tmp_path):
+    path, array = images
+    extract(network, path, tmp_path / "out.parquet", ["stage1", "pooled"])
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table.column_names == ["image", "stage1", "pooled"]
+    assert table["image"].to_pylist()[3] == f"{path}[3]"
+    np.testing.assert_allclose(
+        np.array(table["pooled"].to_pylist()), expected(network, array, "pooled"), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_files_that_do_not_decode_are_passed_over_and_told(network, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        cv2.imwrite(str(folder / name), np.full((40, 50, 3), 99, np.uint8))
+    (folder / "b.png").write_bytes(b"no image")
+    report = extract(network, folder, tmp_path / "out.npz")
+    assert report["images"] == 2
+    (error,) = report["errors"]
+    assert "b.png: not a whole image" in error
+    assert list(np.load(tmp_path / "out.npz")["image"]) == [str(folder / "a.png"), str(folder / "c.png")]
+
+
+@pytest.mark.parametrize(
+    ("out", "taps", "words"),
+    [
+        ("out.csv", ["pooled"], r"ends in .npy, .npz, .parquet. Received: .*out.csv"),
+        ("out.npy", ["stage1", "pooled"], r"A .npy file holds one tap.*Received: stage1, pooled"),
+        ("out.npz", ["stage9"], r"has the taps stem, stage1, .* Received: stage9"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_written(network, images, tmp_path, out, taps, words):
+    with pytest.raises(ValueError, match=words):
+        extract(network, images[0], tmp_path / out, taps)
+    assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
+
+
+def test_a_folder_in_which_nothing_decodes_is_refused(network, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"holds no image that decodes; the first error is: .*a\.png"):
+        extract(network, tmp_path, tmp_path / "out.npy")
