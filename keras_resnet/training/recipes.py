@@ -114,7 +114,9 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
 
 def _model_of(weights: str | None) -> str | None:
     """The network that weights name, if they are a file of this package or the folder of a run."""
-    path = model_file(weights or "")
+    if weights is None:
+        return None
+    path = model_file(weights)
     return read_info(path).get("model") if path.suffix == ".keras" and path.is_file() else None
 
 

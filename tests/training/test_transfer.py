@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import small_runs
 from keras_resnet import saving
 from keras_resnet.cli import main
+from keras_resnet.training.machine import Machine
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 
@@ -118,10 +120,13 @@ def test_a_run_stopped_in_its_probe_or_behind_it_ends_bit_equal(tmp_path, capsys
     assert "This run has ended already" in capsys.readouterr().err
 
 
-def test_with_weights_the_recipe_is_that_of_fine_tuning():
+def test_with_weights_the_recipe_is_that_of_fine_tuning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     recipe = recipe_for(dataset="cifar10", weights="hf://timm/resnet18.a1_in1k", model="resnet18")
     assert (recipe.freeze_until, recipe.probe_epochs, recipe.epochs, recipe.schedule) == ("features", 5, 15, "cosine")
     assert recipe.probe_rate > recipe.learning_rate
+    shutil.copy(small_runs.finished() / "model.keras", "model.keras")  # in the folder that a user happens to be in
+    assert recipe_for(dataset="cifar10").model == "resnet20"
     assert recipe_for(dataset="cifar10").weights is None
     assert recipe_for(dataset="cifar10").freeze_until is None
 
@@ -150,3 +155,21 @@ def test_weights_that_do_not_say_how_images_were_normalised_need_a_mean(tmp_path
     saved = {"model": info["model"], "network": info["network"], "weights": str(tmp_path / "x.weights.h5")}
     with pytest.raises(ValueError, match=r"x.weights.h5' does not say how its images were normalised"):
         fine_tune(**saved)
+
+
+@pytest.mark.parametrize("machine", [Machine(rematerialize=True), Machine(loop_units=True)])
+def test_what_is_frozen_stays_so_where_the_network_is_cut_into_units(tmp_path, machine):
+    recipe = recipe_for(
+        "paper",
+        dataset="digits",
+        weights=str(small_runs.finished()),
+        freeze_until="stage2",
+        epochs=1,
+        batch_size=32,
+    )
+    train(recipe, tmp_path / "run", lambda line: None, machine)
+    train(recipe, tmp_path / "plain", lambda line: None)
+    assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
+    one, other = network(tmp_path / "run"), network(tmp_path / "plain")
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], rtol=1e-3, atol=1e-4, err_msg=name)
