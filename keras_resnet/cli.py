@@ -173,6 +173,27 @@ def _parser() -> Parser:
     )
     backend_option(features)
 
+    reproduce = command(
+        "reproduce",
+        commands.reproduce,
+        "Runs a table or a figure of the papers, and holds it against what they print; goes on where it stopped.",
+        "reproduce he2015-table6 --out experiments --seeds 3 --budget depth=20,epochs=6,images=10000",
+    )
+    reproduce.add_argument("experiment", nargs="?", metavar="NAME", help="such as he2016-table2; --list has all")
+    reproduce.add_argument("--list", action="store_true", help="name the experiments and end")
+    reproduce.add_argument("--out", metavar="FOLDER", default="experiments", help="where all runs go [experiments]")
+    reproduce.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs a row; the papers' 5 [5]")
+    reproduce.add_argument("--only", action="append", metavar="ROW", help="this row; can be said several times")
+    reproduce.add_argument(
+        "--budget",
+        metavar="NAME=N,...",
+        help="smaller runs, marked as such: depth (of the deepest network), epochs, images (to train on)",
+    )
+    reproduce.add_argument("--workers", type=positive, default=1, metavar="N", help="runs side by side [1]")
+    reproduce.add_argument("--dry-run", action="store_true", help="print what would be run, and what it costs")
+    reproduce.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
+    backend_option(reproduce)
+
     convert = command(
         "convert",
         commands.convert,

@@ -15,11 +15,10 @@ from .analysis.summary import describe, table
 from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
 from .options import given
+from .training.interruption import TRY_AGAIN, StoppedError
 from .training.machine import Machine
 from .training.recipe import Recipe
 from .training.recipes import recipe_for
-
-TRY_AGAIN = 75  # EX_TEMPFAIL: what schedulers take for "start it again"
 
 
 def summary(arguments: argparse.Namespace) -> int:
@@ -38,7 +37,6 @@ def train(arguments: argparse.Namespace) -> int:
     backend.settle(arguments.backend)
     from .training.callbacks import DivergedError
     from .training.folder import RunFolder
-    from .training.interruption import StoppedError
     from .training.run import train
 
     try:
@@ -228,4 +226,65 @@ def convert(arguments: argparse.Namespace) -> int:
         inside = arguments.to == "keras"
         takes = f"raw RGB images of 0 to 255 ({told})" if inside else f"RGB images of 0 to 255, normalised: {told}"
     print(f"{report['out']} takes {takes}")
+    return 0
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    from .experiments.budget import Budget
+    from .experiments.papers import EXPERIMENTS, find_experiment
+
+    if arguments.list:
+        rows = [
+            {"name": name, "source": experiment.source, "title": experiment.title, "rows": len(experiment.rows)}
+            for name, experiment in EXPERIMENTS.items()
+        ]
+        lines = [f"{row['name']:22}{row['rows']:3} rows  {row['title']}" for row in rows]
+        print(json.dumps(rows, indent=2) if arguments.json else "\n".join(lines))
+        return 0
+    if arguments.experiment is None:
+        raise ValueError("Name an experiment, such as he2016-table2; `keras-resnet reproduce --list` has all.")
+    budget = Budget.parse(arguments.budget)
+    experiment = find_experiment(arguments.experiment)
+    experiment = budget.scale(experiment.only(arguments.only) if arguments.only else experiment)
+    backend.settle(arguments.backend)
+    from .experiments import estimate
+    from .experiments.report import write_report
+    from .experiments.runs import carry_out, plan
+
+    out = Path(arguments.out)
+    runs = plan(experiment, out, range(arguments.seeds), arguments.data_dir)
+    if arguments.dry_run:
+        speed = estimate.speed()
+        rows = [estimate.costs(run, speed) for run in runs]
+        if arguments.json:
+            print(json.dumps({"macs_per_second": speed, "scaled": str(budget), "runs": rows}, indent=2))
+            return 0
+        print(estimate.table(rows))
+        left = sum(row["hours"] for row in rows if row["state"] != "done")
+        print(
+            f"\n{left:,.1f} hours are left, one run after the other, at the {speed / 1e9:,.1f} billion multiply-adds a "
+            "second (of forward passes) at which this machine has just trained ResNet-20."
+            + (f"\nScaled: {budget}." if budget else "")
+        )
+        return 0
+    try:
+        carry_out(
+            runs,
+            workers=arguments.workers,
+            view=experiment.view,
+            backend=arguments.backend,
+            scaled=str(budget),
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except StoppedError as error:
+        print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        return TRY_AGAIN
+    finally:
+        report = write_report(experiment, runs, out, str(budget))
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+        return 0
+    name = experiment.name + ("-scaled" if budget else "")
+    print((out / f"{name}.md").read_text(encoding="utf-8"))
+    print(f"Look at {out}/{name}.html")
     return 0

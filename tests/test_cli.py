@@ -28,7 +28,7 @@ from keras_resnet.options import given
 from keras_resnet.training.recipe import Recipe, as_json
 from keras_resnet.training.recipes import recipe_for
 
-COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert")
+COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert", "reproduce")
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +114,11 @@ def mistake(command):
         ("predict nothing.keras image.png", ("'nothing.keras'",)),
         ("features nothing.keras image.png out.npy", ("'nothing.keras'",)),
         ("features nothing.keras image.png", ("OUT",)),
+        ("reproduce", ("Name an experiment", "--list")),
+        ("reproduce he2016-tabel2", ("'he2016-tabel2'", "he2016-table2")),
+        ("reproduce he2016-table2 --only nothing", ("original, 110", "nothing")),
+        ("reproduce he2016-table2 --budget small", ("depth=20,epochs=4", "'small'")),
+        ("reproduce he2016-table2 --seeds 0", ("--seeds", "at least 1")),
         ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
         ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
         ("convert imagenet out.keras --model resnet20", ("No ImageNet weights", "ResNet50V2")),
@@ -521,3 +526,27 @@ def test_convert_takes_labels_from_a_text_file(command):
     status, out, _ = command("convert bare.keras out.keras --model resnet8 --labels names.txt --json")
     assert (status, json.loads(out)["labels"]) == (0, 2)
     assert saving.read_info("out.keras")["class_names"] == ["cat", "dog"]
+
+
+def test_reproduce_lists_the_papers_tables_and_figures(command):
+    status, out, err = command("reproduce --list")
+    assert (status, err) == (0, "")
+    for name in ("he2015-table6", "he2016-table1", "he2016-figure6"):
+        assert f"\n{name} " in f"\n{out}"
+    rows = json.loads(command("reproduce --list --json")[1])
+    assert ("he2016-table2", "He et al. 2016, table 2", 10) in [
+        (row["name"], row["source"], row["rows"]) for row in rows
+    ]
+
+
+def test_reproduce_says_beforehand_what_it_costs(command):
+    budget = "--budget epochs=3,images=1000"
+    status, out, err = command(f"reproduce he2015-table6 --dry-run --seeds 2 --only ResNet-20 {budget}")
+    assert (status, err) == (0, "")
+    first, second = out.splitlines()[1:3]
+    assert first.split()[:6] == ["ResNet-20", "0", "resnet20", "20", "269,722", "40,551,040"]
+    assert (first.split()[6], second.split()[1], first.split()[-1]) == ("3,000", "1", "missing")
+    assert "Scaled: 3 epochs, 1,000 training images." in out
+    assert not Path("experiments").exists()
+    plan = json.loads(command("reproduce he2015-table6 --dry-run --seeds 1 --only ResNet-20 --json")[1])
+    assert (plan["scaled"], plan["runs"][0]["images"]) == ("", 64_000 * 128)

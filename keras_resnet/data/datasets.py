@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .augment import ArrayTestBatches, TrainingBatches
 from .errors import DataError
-from .hold_out import hold_out
+from .hold_out import hold_out, taken
 from .prepared import Arrays, UnknownNameError, read_prepared
 from .sharding import Shard
 from .streams import FOLDER, ImageStream, load_stream
@@ -144,6 +144,15 @@ class Dataset:
         self.image_shape(resize)
         images, labels = (self.x_train, self.y_train) if split == "train" else (self.x_test, self.y_test)
         return ArrayTestBatches(images=images, labels=labels, batch_size=batch_size, shard=shard)
+
+    def take(self, count: int) -> "Dataset":
+        """The same with a random `count` of the training images, always the same ones.
+
+        Raises:
+            DataError: If `count` is out of range.
+        """
+        kept = taken(count, self.train_count, self.name)
+        return replace(self, x_train=self.x_train[kept], y_train=self.y_train[kept])
 
     def hold_out(self, count: int, seed: int) -> "Dataset":
         """Moves a random `count` of the training images to the test side, in place of the test images.

@@ -1,8 +1,22 @@
-"""Which training images are held out to choose by."""
+"""Which training images are held out to choose by, or left out to save time."""
 
 import numpy as np
 
 from .errors import DataError
+
+
+def taken(count: int, total: int, name: str) -> np.ndarray:
+    """Draws a random `count` of `total` images, always the same: fewer of them are a part of more.
+
+    Returns:
+        Their numbers, in order.
+
+    Raises:
+        DataError: If `count` is out of range.
+    """
+    if not 0 < count <= total:
+        raise DataError(f"take(count={count}) of {name}: accepted are 1 to {total}, the training images there are")
+    return np.sort(np.random.default_rng(0).permutation(total)[:count])
 
 
 def hold_out(count: int, total: int, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
-from .hold_out import hold_out
+from .hold_out import hold_out, taken
 from .prepared_source import PreparedSource
 from .records import Source, open_folder
 from .sharding import Shard
@@ -74,6 +74,15 @@ class ImageStream:
         if size not in self._means:
             self._means[size] = _mean(self.train, size)
         return self._means[size] if kind == "pixel" else self._means[size].mean(axis=(0, 1))
+
+    def take(self, count: int) -> "ImageStream":
+        """The same with a random `count` of the training images, always the same ones.
+
+        Raises:
+            DataError: If `count` is out of range.
+        """
+        numbers = self.train.numbers[taken(count, self.train_count, self.name)]
+        return replace(self, train=replace(self.train, numbers=numbers))
 
     def hold_out(self, count: int, seed: int) -> "ImageStream":
         """Moves a random `count` of the training images to the test side, in place of the test images.

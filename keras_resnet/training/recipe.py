@@ -41,6 +41,7 @@ class Recipe:
     dataset: str
     data_dir: str | None = option(None, "where prepared tensorflow-datasets sets lie (else its own folder)")
     validation: int = option(0, "training images held out and tested on instead of the test set; the papers' 5000")
+    images: int | None = option(None, "training images used, drawn at random (else all)")
     model: str = option("resnet20", "the network, as `keras-resnet summary` names it")
     network: dict[str, Any] = dataclasses.field(default_factory=dict)  # the choices of `Spec` that differ
     weights: str | None = option(
@@ -133,6 +134,7 @@ class Recipe:
             "epochs",
             "iterations",
             "probe_epochs",
+            "images",
             "batch_size",
             "accumulate",
             "scaled_from",

@@ -102,7 +102,11 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
     stale = {
         *(("network", "warmup_rate") if "model" in changed else ()),
         *(("mean", *VIEWS) if "dataset" in changed else ()),
-        *(("iterations",) if changed & {"dataset", "batch_size", "validation"} and base.get("epochs") else ()),
+        *(
+            ("iterations",)
+            if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs")
+            else ()
+        ),
     }
     base = {name: value for name, value in base.items() if name not in stale}
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}

@@ -61,6 +61,8 @@ def train(
     with devices.agreed():
         if recipe.validation:
             data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
+        if recipe.images is not None:
+            data = data.take(recipe.images)
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
         recipe = recipe.resolve(steps, defaults(recipe, data, weights), weights and weights.layout)
         _check(recipe, data, devices, machine)

@@ -98,6 +98,18 @@ def test_hold_out_moves_training_images_to_the_test_side(digits):
     np.testing.assert_array_equal(_sorted_rows(*both), _sorted_rows(digits.x_train, digits.y_train))
 
 
+def test_taking_leaves_the_others_out_and_the_test_side_alone(digits):
+    few, more = digits.take(50), digits.take(200)
+    assert (few.train_count, more.train_count) == (50, 200)
+    np.testing.assert_array_equal(few.x_train, digits.take(50).x_train)
+    np.testing.assert_array_equal(few.x_test, digits.x_test)
+    assert {image.tobytes() for image in few.x_train} <= {image.tobytes() for image in more.x_train}
+    assert digits.take(1437).train_count == 1437
+    for count in (0, 1438):
+        with pytest.raises(ValueError, match=rf"count={count}.*1 to 1437"):
+            digits.take(count)
+
+
 def test_hold_out_is_a_function_of_its_seed(digits):
     first, again, other = (digits.hold_out(200, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.x_test, again.x_test)

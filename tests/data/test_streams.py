@@ -114,6 +114,12 @@ def test_the_mean_is_of_a_sample_spread_evenly_over_the_set(data, monkeypatch):
     np.testing.assert_allclose(load(data.name).mean("pixel", 16), expected)
 
 
+def test_taking_leaves_the_others_out(data):
+    few = data.take(5)
+    assert (few.train_count, few.test_count) == (5, data.test_count)
+    assert set(few.train.numbers) < set(data.train.numbers)
+
+
 def test_hold_out_moves_training_images_to_the_test_side(data):
     split, again, other = (data.hold_out(7, seed=seed) for seed in (3, 3, 4))
     assert (split.train_count, split.test_count, split.class_names) == (20, 7, data.class_names)

@@ -1,0 +1,100 @@
+"""Experiments made smaller, and said to be so: less depth, fewer epochs, fewer training images."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from ..models.catalog import find
+from .rows import Experiment, Row
+
+BASIC = 6  # layers by which a CIFAR network of basic units grows
+BOTTLENECK = 18  # the same for bottleneck units, so that basic ones could make up the depth as well
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much smaller; None for the papers' own.
+
+    Attributes:
+        depth: the deepest CIFAR network that is trained. Those of an experiment give way to shallower ones in the same
+            order, up to this depth; where there are fewer depths than they have, the deepest are left out.
+        epochs: of each run, along which the schedule scales.
+        images: training images, drawn at random.
+
+    Raises:
+        ValueError: a number below what makes a network or a run.
+    """
+
+    depth: int | None = None
+    epochs: int | None = None
+    images: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("depth", 8), ("epochs", 1), ("images", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"The budget's {name} must be at least {least}. Received: {value}")
+
+    @classmethod
+    def parse(cls, text: str | None) -> Budget:
+        """From "depth=20,epochs=4,images=10000", or a part of it.
+
+        Raises:
+            ValueError: something else.
+        """
+        try:
+            pairs = [part.split("=") for part in (text or "").split(",") if part]
+            return cls(**{name.strip(): int(value) for name, value in pairs})
+        except (TypeError, ValueError) as error:
+            if "at least" in str(error):
+                raise
+            raise ValueError(
+                f"A budget reads depth=20,epochs=4,images=10000, or a part of it. Received: {text!r}"
+            ) from None
+
+    def __bool__(self) -> bool:
+        return self != Budget()
+
+    def __str__(self) -> str:
+        """In words, for every output of a scaled run."""
+        words = {"depth": "{:,} layers at most", "epochs": "{:,} epochs", "images": "{:,} training images"}
+        return ", ".join(
+            text.format(value) for name, text in words.items() if (value := getattr(self, name)) is not None
+        )
+
+    def scale(self, experiment: Experiment) -> Experiment:
+        """The experiment within the budget.
+
+        Raises:
+            ValueError: a depth for networks that are not CIFAR's, or one that leaves none.
+        """
+        recipe = {name: value for name in ("epochs", "images") if (value := getattr(self, name)) is not None}
+        if "epochs" in recipe:
+            recipe["iterations"] = None
+        rows = self._shallower(experiment) if self.depth else experiment.rows
+        return replace(experiment, rows=tuple(replace(row, recipe={**row.recipe, **recipe}) for row in rows))
+
+    def _shallower(self, experiment: Experiment) -> tuple[Row, ...]:
+        if any(row.spec.stem != "cifar" for row in experiment.rows):
+            raise ValueError(f"A budget's depth is for CIFAR's networks; {experiment.name} is of ImageNet's.")
+        instead: dict[str, dict[int, int]] = {}
+        for unit in dict.fromkeys(row.spec.unit for row in experiment.rows):
+            depths = sorted({row.spec.depth for row in experiment.rows if row.spec.unit == unit})
+            step = BOTTLENECK if unit == "bottleneck" else BASIC
+            there = list(range(2 + step, self.depth + 1, step))
+            instead[unit] = dict(zip(depths, there[-len(depths) :], strict=False))
+        rows = [
+            _of_depth(row, depth) for row in experiment.rows if (depth := instead[row.spec.unit].get(row.spec.depth))
+        ]
+        if not rows:
+            raise ValueError(f"A depth of {self.depth} leaves no network of {experiment.name}.")
+        return tuple(rows)
+
+
+def _of_depth(row: Row, depth: int) -> Row:
+    """A row with another depth: of the same kind, units and all."""
+    model = re.sub(r"\d+", str(depth), row.model, count=1)
+    own, other = row.spec, find(model).spec
+    unit = {} if other.unit == own.unit else {"unit": own.unit}
+    return replace(row, model=model, network={**unit, **row.network})

@@ -1,0 +1,91 @@
+"""What an experiment costs before it is run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..models.complexity import count
+from ..models.rows import STEMS
+from ..training.recipe import Recipe
+from .runs import Run
+
+TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet2012": 1_281_167}
+CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
+
+
+def speed(steps: int = 3) -> float:
+    """The multiply-adds a second, of forward passes alone, at which this machine trains ResNet-20 in batches of 128."""
+    import keras
+
+    from ..models.cifar import ResNet20
+
+    model = ResNet20()
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    images, labels = np.zeros((128, 32, 32, 3), "float32"), np.zeros(128, int)
+    seconds = []
+    for _ in range(2 + steps):  # of which the first two trace and compile
+        begun = time.perf_counter()
+        model.train_on_batch(images, labels)
+        seconds.append(time.perf_counter() - begun)
+    return 128 * count(ResNet20.spec, 10).macs / statistics.median(seconds[2:])
+
+
+def costs(run: Run, macs_per_second: float | None) -> dict[str, Any]:
+    """A run before it is run: "row", "seed", "model", "layers", "parameters", "macs" (of one image), "images" (that go
+    through the network in training), "hours" (None without a speed) and "state".
+    """
+    spec, recipe = run.recipe.spec, run.recipe
+    size = recipe.size or STEMS[spec.stem].image_size
+    cost = count(spec, CLASSES.get(recipe.dataset, 10), (size, size, 3))
+    images = _images(recipe)
+    hours = None if macs_per_second is None else cost.macs * images / macs_per_second / 3600
+    return {
+        "row": run.row.name,
+        "seed": recipe.seed,
+        "model": recipe.model,
+        "layers": cost.layers,
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "images": images,
+        "hours": hours if hours is None else round(hours, 2),
+        "state": "done" if run.result() else "begun" if run.folder.exists() else "missing",
+    }
+
+
+def _images(recipe: Recipe) -> int:
+    if recipe.epochs is None:
+        return (recipe.iterations or 64_000) * recipe.batch_size
+    return recipe.epochs * (recipe.images or TRAINING_IMAGES.get(recipe.dataset, 0))
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """A plan as text."""
+    head = ("row", "seed", "network", "layers", "parameters", "MACs", "images", "hours", "state")
+    body = [
+        (
+            row["row"],
+            str(row["seed"]),
+            row["model"],
+            f"{row['layers']:,}",
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            f"{row['images']:,}",
+            "" if row["hours"] is None else f"{row['hours']:,.2f}",
+            row["state"],
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    left = {0, 2, 8}
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in (head, *body)
+    )

@@ -1,0 +1,52 @@
+"""The papers' figures, redrawn from runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+Curves = Mapping[str, Sequence[float]]
+
+
+def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) -> None:
+    """Draws errors over the epochs as the papers do: training dashed, test bold, a colour a row.
+
+    Args:
+        rows: by name, the curves of each run: "epoch", "train_error" and "test_error", a value an epoch. Of several
+            runs the median of each epoch is drawn.
+        path: the PNG file to write.
+        title: what stands above the picture.
+    """
+    rows = {name: runs for name, runs in rows.items() if runs}
+    figure = Figure(figsize=(9.6, 5.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    colors = colormaps["tab10" if len(rows) <= 10 else "tab20"].colors
+    highest = []
+    for (name, runs), color in zip(rows.items(), colors, strict=False):
+        epochs = min((run["epoch"] for run in runs), key=len)
+        train, test = (
+            np.median([run[kind][: len(epochs)] for run in runs], axis=0) for kind in ("train_error", "test_error")
+        )
+        marker = "o" if len(epochs) < 3 else None
+        axes.plot(epochs, train, color=color, linewidth=1, linestyle="--", alpha=0.8, marker=marker)
+        axes.plot(epochs, test, color=color, linewidth=1.8, marker=marker, label=f"{name}: {test[-1]:.2f} %")
+        highest += [*test[len(test) // 4 :], *train[len(train) // 4 :]]
+    axes.set_ylim(0, min(100, 1.1 * max(highest)))  # the first quarter of a run may be off the top, as in the papers
+    axes.yaxis.set_major_formatter("{x:g} %")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("top-1 error")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    styles = [
+        Line2D([], [], color="#1f2933", linewidth=1.8),
+        Line2D([], [], color="#1f2933", linewidth=1, linestyle="--"),
+    ]
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend([*handles, *styles], [*labels, "test", "training"], frameon=False, fontsize=8, loc="upper right")
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)

@@ -1,0 +1,167 @@
+"""The report of an experiment: a table beside the paper's, the curves, and a verdict a row.
+
+    he2016-table2.json, .md, .html, -curves.png     in the folder of all runs
+
+The HTML file holds its picture and opens without a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import saving
+from .pictures import draw_curves
+from .rows import Experiment
+from .runs import Run
+from .verdict import order, summarize
+
+HEADINGS = ("row", "network", "paper, %", "here: median, %", "mean ± deviation", "runs", "training error, %", "verdict")
+
+
+def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled: str = "") -> dict[str, Any]:
+    """Writes the report of what has been run so far.
+
+    Args:
+        experiment: perhaps within a budget.
+        runs: its runs, with or without a result yet.
+        out: the folder of all.
+        scaled: in what the runs are smaller than the paper's; empty if they are not.
+
+    Returns:
+        What the JSON file holds: "name", "source", "title", "scaled", "order" and "rows".
+    """
+    by_row = {row.name: [run.result() for run in runs if run.row.name == row.name] for row in experiment.rows}
+    by_row = {name: [result for result in results if result] for name, results in by_row.items()}
+    lines = [summarize(row, by_row[row.name], scaled) for row in experiment.rows]
+    same, clear = order(lines, experiment.rows)
+    report = {
+        "name": experiment.name,
+        "source": experiment.source,
+        "title": experiment.title,
+        "scaled": scaled,
+        "order": {"same": same, "clear": clear},
+        "rows": lines,
+        "machines": sorted(
+            {_machine(result) for results in by_row.values() for result in results if result["summary"]}
+        ),
+    }
+    name = experiment.name + ("-scaled" if scaled else "")
+    picture = out / f"{name}-curves.png"
+    curves = {name: [result["curves"] for result in results if result["curves"]] for name, results in by_row.items()}
+    if any(curves.values()):
+        title = f"{experiment.source}: {experiment.title}" + (f"\nscaled: {scaled}" if scaled else "")
+        saving.write_atomically(picture, lambda path: draw_curves(curves, path, title))
+    saving.write_json(out / f"{name}.json", report)
+    saving.write_text(out / f"{name}.md", markdown(report, picture.name if picture.is_file() else None))
+    saving.write_text(out / f"{name}.html", page(report, picture if picture.is_file() else None))
+    return report
+
+
+def _machine(result: dict[str, Any]) -> str:
+    summary = result["summary"]
+    versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    return f"{summary['device']}; {versions}"
+
+
+def cells(line: dict[str, Any]) -> list[str]:
+    """A row's cells, under `HEADINGS`."""
+
+    def number(value: float | None) -> str:
+        return "" if value is None else "diverged" if value == 100 else f"{value:.2f}"
+
+    spread = "" if line["deviation"] is None else f"{line['mean']:.2f} ± {line['deviation']:.2f}"
+    return [
+        line["row"],
+        line["model"],
+        line["published"],
+        number(line["median"]),
+        spread,
+        str(line["runs"]),
+        number(line["train_error"]),
+        line["verdict"],
+    ]
+
+
+def _sentences(report: dict[str, Any]) -> list[str]:
+    same, clear = report["order"]["same"], report["order"]["clear"]
+    told = [f"In {same} of {clear} pairs of rows that differ clearly in the paper, the same row is better here."]
+    if report["scaled"]:
+        told.insert(
+            0,
+            f"Scaled: {report['scaled']}. These runs are smaller than the paper's, and their errors are no "
+            "reproduction of its numbers, which stand beside them for their order alone.",
+        )
+    return told if clear else told[:-1]
+
+
+def markdown(report: dict[str, Any], picture: str | None) -> str:
+    """The report in Markdown."""
+    lines = [f"# {report['source']}: {report['title']}", "", *_sentences(report), ""]
+    lines += [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * len(HEADINGS)}"]
+    lines += [f"| {' | '.join(cells(line))} |" for line in report["rows"]]
+    lines += ["", *([f"![curves]({picture})", ""] if picture else []), *(f"- {name}" for name in report["machines"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.5rem; margin-bottom: 0; }}
+.scaled {{ background: #fff4d6; border-left: 4px solid #e0a100; padding: .6rem 1rem; }}
+table {{ border-collapse: collapse; margin: 1.5rem 0; width: 100%; font-size: .9rem; }}
+th, td {{ padding: .4rem .6rem; border-bottom: 1px solid #d9dee4; text-align: left; vertical-align: top; }}
+th {{ font-weight: 600; border-bottom: 2px solid #9aa5b1; }}
+td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.good {{ color: #1a7f37; }} .bad {{ color: #c8102e; }} .plain {{ color: #6b7681; }}
+img {{ max-width: 100%; }}
+footer {{ color: #6b7681; font-size: .85rem; }}
+</style>
+<h1>{source}</h1>
+<p>{subtitle}</p>
+{sentences}
+<table>
+<tr>{headings}</tr>
+{rows}
+</table>
+{picture}
+<footer>{machines}</footer>
+</html>
+"""
+
+
+def page(report: dict[str, Any], picture: Path | None) -> str:
+    """The report as one HTML file."""
+    image = ""
+    if picture is not None:
+        data = base64.b64encode(picture.read_bytes()).decode()
+        image = f'<img alt="training and test curves" src="data:image/png;base64,{data}">'
+    return _PAGE.format(
+        title=html.escape(f"{report['name']}{' (scaled)' if report['scaled'] else ''}"),
+        source=html.escape(report["source"]),
+        subtitle=html.escape(report["title"]),
+        sentences="\n".join(
+            f'<p class="{"scaled" if sentence.startswith("Scaled") else ""}">{html.escape(sentence)}</p>'
+            for sentence in _sentences(report)
+        ),
+        headings="".join(f"<th>{html.escape(heading)}</th>" for heading in HEADINGS),
+        rows="\n".join(f"<tr>{_cells_in_html(line)}</tr>" for line in report["rows"]),
+        picture=image,
+        machines="<br>".join(map(html.escape, report["machines"])),
+    )
+
+
+def _cells_in_html(line: dict[str, Any]) -> str:
+    *others, verdict = cells(line)
+    kind = {"reproduced": "good", "not reproduced": "bad"}.get(verdict.partition(":")[0], "plain")
+    numbers = "".join(
+        f"<td{' class=number' if place >= 2 else ''}>{html.escape(cell)}</td>" for place, cell in enumerate(others)
+    )
+    return f'{numbers}<td class="{kind}">{html.escape(verdict)}</td>'

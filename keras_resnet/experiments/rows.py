@@ -1,0 +1,107 @@
+"""What an experiment is: rows of a network, a recipe and what the paper prints of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from ..models.catalog import find
+from ..models.spec import Spec
+from ..training.recipe import Recipe
+from ..training.recipes import recipe_for
+
+FAIL = 20.0  # percent of error above which He et al. 2016 print "fail"
+
+
+class Published(NamedTuple):
+    """What a paper prints of a row, in percent of top-1 error unless said.
+
+    Attributes:
+        error: of one run, or the median of several; None where nothing, or no number, is printed.
+        mean, deviation: of several runs.
+        top5: top-5 error.
+        fail: whether "fail" is printed, for an error above 20 %.
+    """
+
+    error: float | None = None
+    mean: float | None = None
+    deviation: float | None = None
+    top5: float | None = None
+    fail: bool = False
+
+    def __str__(self) -> str:
+        """As the paper prints it."""
+        if self.fail:
+            return "fail"
+        if self.error is None:
+            return ""
+        spread = "" if self.mean is None else f" ({self.mean:.2f} ± {self.deviation:.2f})"
+        return f"{self.error:.2f}{spread}" + ("" if self.top5 is None else f" / {self.top5:.2f}")
+
+
+NOTHING = Published()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        name: what it is called, unique in its experiment.
+        model: the network, by its name.
+        published: what the paper prints of it.
+        network: choices of `Spec` that differ from the named network's.
+        recipe: fields of `Recipe` that differ from the experiment's.
+    """
+
+    name: str
+    model: str
+    published: Published = NOTHING
+    network: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> Spec:
+        """The network."""
+        return find(self.model).respec(**self.network)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or a figure of a paper.
+
+    Attributes:
+        name: what it is called here, such as "he2016-table2".
+        source: where it stands, such as "He et al. 2016, table 2".
+        title: what it shows.
+        rows: its rows; those of a figure are its curves.
+        dataset: what is trained and tested on.
+        recipe: the named recipe.
+        view: how the test images are looked at, as `keras-resnet evaluate` takes it; empty for one view.
+        curves: whether the paper draws curves; they are drawn of every experiment.
+    """
+
+    name: str
+    source: str
+    title: str
+    rows: tuple[Row, ...]
+    dataset: str = "cifar10"
+    recipe: str = "paper"
+    view: dict[str, Any] = field(default_factory=dict)
+    curves: bool = False
+
+    def recipe_of(self, row: Row, seed: int = 0, data_dir: str | None = None) -> Recipe:
+        """What a row trains."""
+        choices = {"dataset": self.dataset, "model": row.model, "network": row.network, "seed": seed, **row.recipe}
+        return recipe_for(self.recipe, **{**choices, **({"data_dir": data_dir} if data_dir else {})})
+
+    def only(self, names: list[str]) -> Experiment:
+        """The same with some of its rows.
+
+        Raises:
+            ValueError: a row that it does not have; the message names those that it has.
+        """
+        known = [row.name for row in self.rows]
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"{self.name} has the rows {', '.join(known)}. Received: {', '.join(unknown)}")
+        return replace(self, rows=tuple(row for row in self.rows if row.name in names))

@@ -1,0 +1,222 @@
+"""The runs of an experiment: what is missing is trained, each in a process of its own, and nothing twice.
+
+    runs/cifar10-resnet20-1a2b3c4d/seed0/     a run folder, as `keras-resnet train` leaves it
+    results/cifar10-resnet20-1a2b3c4d-seed0.json
+
+A run is named after all that decides it but its seed, so that experiments with a row in common share its runs.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .. import saving
+from ..training.interruption import TRY_AGAIN, StoppedError, stop_request
+from ..training.recipe import Recipe, as_json
+from .rows import Experiment, Row
+
+DIVERGED = "diverged.json"  # what is left of a run whose loss was lost: it is no less a result
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a row.
+
+    Attributes:
+        row: of the experiment.
+        recipe: what is trained, its seed among it.
+        out: the folder of all.
+    """
+
+    row: Row
+    recipe: Recipe
+    out: Path
+
+    @property
+    def key(self) -> str:
+        """The name of all that decides it but its seed and where its data lie."""
+        decides = {name: value for name, value in as_json(self.recipe).items() if name not in ("seed", "data_dir")}
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.recipe.dataset.partition(':')[0]}-{self.recipe.model}-{digest}"
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder."""
+        return self.out / "runs" / self.key / f"seed{self.recipe.seed}"
+
+    @property
+    def result_file(self) -> Path:
+        """Where its result is put down."""
+        return self.out / "results" / f"{self.key}-seed{self.recipe.seed}.json"
+
+    def result(self) -> dict[str, Any] | None:
+        """What it came to; None if it has not ended."""
+        return json.loads(self.result_file.read_text(encoding="utf-8")) if self.result_file.is_file() else None
+
+
+def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str | None = None) -> list[Run]:
+    """The runs of an experiment: all rows with the first seed, then all with the next."""
+    return [Run(row, experiment.recipe_of(row, seed, data_dir), out) for seed in seeds for row in experiment.rows]
+
+
+def carry_out(
+    runs: Sequence[Run],
+    *,
+    workers: int = 1,
+    view: dict[str, Any] | None = None,
+    backend: str | None = None,
+    scaled: str = "",
+    say: Callable[[str], None] = print,
+) -> None:
+    """Trains the runs that have no result yet; goes on where one was stopped.
+
+    Args:
+        runs: the runs.
+        workers: how many are trained side by side; on several GPUs each has one of its own.
+        view: how the trained network is tested, if not by one view.
+        backend: Keras's backend; None for the one of this process' environment.
+        scaled: in what they are smaller than the paper's, if they are; put down with each result.
+        say: is told of every run.
+
+    Raises:
+        ValueError: a run came to nothing; the message is what it said last.
+        StoppedError: this process or a run was asked to stop; the same call goes on from there.
+    """
+    missing = list({run.result_file: run for run in runs if run.result() is None}.values())
+    processes = _Processes()
+    with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
+        waiting = [
+            pool.submit(_carry_out, run, number % workers, processes, view or {}, backend, scaled)
+            for number, run in enumerate(missing)
+        ]
+        # disable=None: silent where stderr is not a terminal.
+        total = sum(run.recipe.epochs or 0 for run in missing)
+        with tqdm(total=total or None, desc="Epochs", unit="", disable=None) as bar:
+            while wait(waiting, timeout=1, return_when=FIRST_EXCEPTION).not_done:
+                bar.n = sum(map(_epochs, missing))
+                bar.refresh()
+                if stop.asked:
+                    raise StoppedError(f"{stop.asked} came, and the runs are saved where they were")
+                if any(future.done() and future.exception() for future in waiting):
+                    break
+        for run, future in zip(missing, waiting, strict=True):
+            future.result()
+            error = run.result()["error"]
+            say(f"{run.row.name}, seed {run.recipe.seed}: {'diverged' if error is None else f'{error:.2f} %'}")
+
+
+def _carry_out(
+    run: Run, worker: int, processes: _Processes, view: dict[str, Any], backend: str | None, scaled: str
+) -> None:
+    recipe = run.folder.parent / f"seed{run.recipe.seed}-recipe.json"
+    saving.write_json(recipe, as_json(run.recipe))
+    engine = ["--backend", backend] if backend else []
+    status, _, told = processes.run(
+        ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine], worker
+    )
+    if status == 1:
+        saving.write_json(run.folder / DIVERGED, {"told": told})
+    elif status:
+        _raise(run, status, told)
+    tested: dict[str, Any] = {}
+    if view and not status:
+        data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
+        options = [word for name, value in view.items() for word in (f"--{name}", _typed(value))]
+        status, printed, told = processes.run(["evaluate", str(run.folder), *data, *options, "--json", *engine], worker)
+        if status:
+            _raise(run, status, told)
+        tested = {name: json.loads(printed)[name] for name in ("error", "top5_error", "view")}
+    saving.write_json(run.result_file, {**_result(run), **tested, "scaled": scaled})
+
+
+def _raise(run: Run, status: int, told: str) -> None:
+    said = f"{run.row.name}, seed {run.recipe.seed}: {told.removeprefix('keras-resnet: ').removeprefix('error: ')}"
+    raise StoppedError(said) if status == TRY_AGAIN else ValueError(said)
+
+
+def _typed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _epochs(run: Run) -> int:
+    """How many epochs of a run are done."""
+    history = run.folder / "history.csv"
+    return max(0, len(history.read_text(encoding="utf-8").splitlines()) - 1) if history.is_file() else 0
+
+
+def _result(run: Run) -> dict[str, Any]:
+    summary_file = run.folder / "summary.json"
+    summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.is_file() else {}
+    history_file = run.folder / "history.csv"
+    rows = list(csv.DictReader(history_file.open(encoding="utf-8"))) if history_file.is_file() else []
+    curves = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    return {
+        "model": run.recipe.model,
+        "recipe": json.loads((run.folder / "recipe.json").read_text(encoding="utf-8")),
+        "seed": run.recipe.seed,
+        "diverged": (run.folder / DIVERGED).is_file(),
+        "error": summary.get("test_error"),
+        "summary": summary,
+        "curves": curves,
+    }
+
+
+class _Processes:
+    """Runs the command in processes, and has all of them stop when this one is interrupted."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen] = set()
+        self._lock, self._stopped = threading.Lock(), False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, *_: Any) -> None:
+        if kind is not None:
+            self.stop()
+
+    def stop(self) -> None:
+        """Asks every run to save what it has and to end; no further one begins."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.send_signal(signal.SIGTERM)
+
+    def run(self, words: list[str], worker: int) -> tuple[int, str, str]:
+        """Runs `keras-resnet` with these words; returns its status, what it printed, and the last that it said."""
+        with self._lock:
+            if self._stopped:
+                return TRY_AGAIN, "", "not begun"
+            process = subprocess.Popen(
+                [sys.executable, "-m", "keras_resnet.cli", *words],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **_device(worker)},
+                start_new_session=True,  # an interrupt from the keyboard is for this process, which asks them to stop
+            )
+            self._running.add(process)
+        printed, told = process.communicate()
+        with self._lock:
+            self._running.discard(process)
+        return process.returncode, printed, next(iter(told.strip().splitlines()[-1:]), "")
+
+
+def _device(worker: int) -> dict[str, str]:
+    """The environment in which a worker has a GPU of its own, where there are several."""
+    there = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    return {"CUDA_VISIBLE_DEVICES": there[worker % len(there)]} if len(there) > 1 else {}

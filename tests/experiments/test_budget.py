@@ -1,0 +1,75 @@
+"""A budget makes an experiment smaller in its own proportions, and says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from keras_resnet.experiments.budget import Budget
+from keras_resnet.experiments.papers import EXPERIMENTS, find_experiment
+
+
+def scaled(name, **budget):
+    experiment = Budget(**budget).scale(find_experiment(name))
+    return experiment, [row.spec.depth for row in experiment.rows]
+
+
+def test_networks_of_six_depths_give_way_to_shallower_ones_in_the_same_order():
+    experiment, depths = scaled("he2015-table6", depth=38)
+    assert depths == [8, 14, 20, 26, 32, 38]
+    assert [row.name for row in experiment.rows] == [row.name for row in find_experiment("he2015-table6").rows]
+
+
+def test_where_there_are_fewer_depths_the_deepest_networks_are_left_out():
+    experiment, depths = scaled("he2015-figure6", depth=20)
+    plain = [depth for row, depth in zip(experiment.rows, depths, strict=True) if row.name.startswith("plain")]
+    residual = [depth for row, depth in zip(experiment.rows, depths, strict=True) if row.name.startswith("ResNet")]
+    assert plain == residual == [8, 14, 20]
+    assert all(row.spec.shortcut is None for row in experiment.rows[:3])
+
+
+def test_an_experiment_of_one_depth_takes_the_deepest_there_is():
+    assert set(scaled("he2016-table1", depth=20)[1]) == {20}
+    assert set(scaled("he2016-table1", depth=25)[1]) == {20}
+
+
+@pytest.mark.parametrize("name", [name for name, one in EXPERIMENTS.items() if one.dataset != "imagenet2012"])
+def test_everything_but_the_depth_of_a_network_stays(name):
+    before = {row.name: row.spec for row in find_experiment(name).rows}
+    for row in scaled(name, depth=20, epochs=3, images=1000)[0].rows:
+        own = before[row.name]
+        for choice in ("unit", "order", "shortcut", "skip", "gate_bias", "shortcut_scale", "skip_dropout", "stem"):
+            assert getattr(row.spec, choice) == getattr(own, choice), (row.name, choice)
+        assert row.spec.depth < own.depth
+
+
+def test_epochs_and_images_go_into_every_recipe():
+    experiment, depths = scaled("he2016-table4", epochs=3, images=1000)
+    assert depths == [1001, 1001]
+    for row in experiment.rows:
+        recipe = experiment.recipe_of(row)
+        assert (recipe.epochs, recipe.iterations, recipe.images) == (3, None, 1000)
+        assert recipe.resolve(8, {"mean": "pixel"}).iterations == 24
+    assert experiment.recipe_of(experiment.rows[1]).batch_size == 64
+
+
+def test_it_reads_and_says_what_it_is():
+    budget = Budget.parse("depth=20, epochs=6,images=10000")
+    assert budget == Budget(20, 6, 10_000)
+    assert str(budget) == "20 layers at most, 6 epochs, 10,000 training images"
+    assert not Budget.parse(None) and str(Budget()) == ""
+    assert str(Budget.parse("epochs=2")) == "2 epochs"
+
+
+@pytest.mark.parametrize("text", ["depth", "depth=x", "layers=20", "depth=20;epochs=3"])
+def test_what_does_not_read_as_one_is_refused(text):
+    with pytest.raises(ValueError, match=r"A budget reads depth=20,epochs=4,images=10000"):
+        Budget.parse(text)
+
+
+def test_a_budget_that_leaves_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"depth must be at least 8. Received: 7"):
+        Budget.parse("depth=7")
+    with pytest.raises(ValueError, match="leaves no network of he2016-table3-cifar100"):
+        scaled("he2016-table3-cifar100", depth=14)
+    with pytest.raises(ValueError, match="he2015-table3 is of ImageNet's"):
+        scaled("he2015-table3", depth=20)

@@ -1,0 +1,135 @@
+"""Runs that are missing are trained, and nothing twice; what is left is a report."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import keras
+import pytest
+
+from keras_resnet.experiments.report import write_report
+from keras_resnet.experiments.rows import Experiment, Published, Row
+from keras_resnet.experiments.runs import carry_out, plan
+
+TINY = {"images": 64, "epochs": 2, "iterations": None, "batch_size": 32}
+EXPERIMENT = Experiment(
+    "tiny",
+    "Nobody 2015, table 0",
+    "two <small> networks",
+    (
+        Row("narrow", "resnet8", Published(8.75), {"width": 0.25, "shortcut": "B"}, TINY),
+        Row(
+            "diverges",
+            "resnet8",
+            Published(fail=True),
+            {"width": 0.25, "shortcut": "B"},
+            {**TINY, "learning_rate": 1e30},
+        ),
+    ),
+    dataset="digits",
+)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """The folder of both runs, and what was said."""
+    folder, told = tmp_path_factory.mktemp("experiments"), []
+    carry_out(plan(EXPERIMENT, folder, [0]), workers=2, backend=keras.backend.backend(), scaled="tiny", say=told.append)
+    return folder, told
+
+
+def test_each_run_leaves_a_folder_and_a_result(out):
+    folder, told = out
+    narrow, diverges = plan(EXPERIMENT, folder, [0])
+    result = narrow.result()
+    assert {"model", "recipe", "seed", "error", "summary", "curves", "scaled", "diverged"} <= result.keys()
+    assert result["error"] == json.loads((narrow.folder / "summary.json").read_text())["test_error"]
+    assert [len(result["curves"][name]) for name in ("epoch", "train_error", "test_error")] == [2, 2, 2]
+    assert (result["recipe"]["images"], result["diverged"], result["scaled"]) == (64, False, "tiny")
+    assert (diverges.result()["diverged"], diverges.result()["error"]) == (True, None)
+    assert told == [f"narrow, seed 0: {result['error']:.2f} %", "diverges, seed 0: diverged"]
+
+
+def test_nothing_is_trained_twice(out, monkeypatch):
+    folder, _ = out
+    monkeypatch.setattr("keras_resnet.experiments.runs._Processes.run", lambda *_: pytest.fail("a run began"))
+    carry_out(plan(EXPERIMENT, folder, [0]), say=print)
+
+
+def test_experiments_with_a_row_in_common_share_its_runs(tmp_path):
+    other = Experiment(
+        "other",
+        "",
+        "",
+        (Row("another name", *[EXPERIMENT.rows[0].model], Published(), EXPERIMENT.rows[0].network, TINY),),
+        dataset="digits",
+    )
+    (one, _), (same,) = plan(EXPERIMENT, tmp_path, [0]), plan(other, tmp_path, [0])
+    assert one.folder == same.folder
+    keys = {run.key for run in plan(EXPERIMENT, tmp_path, [0, 1])}
+    assert len(keys) == 2  # a key a row: seeds lie side by side
+    assert len({run.folder for run in plan(EXPERIMENT, tmp_path, [0, 1])}) == 4
+
+
+def test_the_report_stands_beside_the_paper_in_three_forms(out):
+    folder, _ = out
+    report = write_report(EXPERIMENT, plan(EXPERIMENT, folder, [0]), folder)
+    narrow, diverges = report["rows"]
+    assert (narrow["published"], narrow["runs"]) == ("8.75", 1)
+    assert diverges["verdict"] == "reproduced: it fails here too"
+    text = (folder / "tiny.md").read_text()
+    assert f"| narrow | resnet8 | 8.75 | {narrow['median']:.2f} |" in text
+    assert json.loads((folder / "tiny.json").read_text()) == report
+    page = (folder / "tiny.html").read_text()
+    assert "two &lt;small&gt; networks" in page
+    assert "data:image/png;base64," in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing to be fetched
+    assert cv2.imread(str(folder / "tiny-curves.png")).std() > 10
+
+
+def test_a_scaled_report_says_so_in_every_form(out):
+    folder, _ = out
+    write_report(EXPERIMENT, plan(EXPERIMENT, folder, [0]), folder, "2 epochs")
+    assert json.loads((folder / "tiny-scaled.json").read_text())["scaled"] == "2 epochs"
+    for name in ("tiny-scaled.md", "tiny-scaled.html"):
+        text = (folder / name).read_text()
+        assert "Scaled: 2 epochs." in text
+        assert text.count("not comparable: 2 epochs") == 2
+    assert "reproduced:" not in (folder / "tiny-scaled.md").read_text()
+
+
+LONG = """
+from keras_resnet.experiments.runs import carry_out, plan
+from keras_resnet.training.interruption import StoppedError
+import dataclasses, sys
+sys.path.insert(0, {tests!r})
+from test_runs import EXPERIMENT
+row = dataclasses.replace(EXPERIMENT.rows[0], recipe={{**EXPERIMENT.rows[0].recipe, "epochs": {epochs}}})
+try:
+    carry_out(plan(dataclasses.replace(EXPERIMENT, rows=(row,)), __import__("pathlib").Path({out!r}), [0]), say=print)
+except StoppedError as error:
+    sys.exit(75)
+"""
+
+
+def test_asked_to_stop_it_has_its_runs_save_what_they_have_and_goes_on_from_there(tmp_path):
+    program = LONG.format(tests=str(Path(__file__).parent), epochs=400, out=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/seed0/history.csv")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 75, told
+    (history,) = tmp_path.glob("runs/*/seed0/history.csv")
+    done = len(history.read_text().splitlines()) - 1
+    assert 0 < done < 400
+    assert list(history.parent.glob("checkpoints/*.keras"))
+    assert not list(tmp_path.glob("results/*.json"))

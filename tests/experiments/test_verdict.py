@@ -1,0 +1,68 @@
+"""What results come to beside the paper's, in plain words."""
+
+from __future__ import annotations
+
+import pytest
+
+from keras_resnet.experiments.rows import Published, Row
+from keras_resnet.experiments.verdict import order, summarize
+
+
+def results(*errors):
+    return [{"error": error, "summary": {"train_error": 1.0} if error is not None else {}} for error in errors]
+
+
+def line(published, *errors, scaled=""):
+    return summarize(Row("a row", "resnet20", published), results(*errors), scaled)
+
+
+def test_a_line_has_the_median_and_the_mean_of_its_runs():
+    found = line(Published(6.43, 6.61, 0.16), 6.5, 6.4, 6.9, 6.6, 6.7)
+    assert (found["median"], found["runs"], found["published"]) == (6.6, 5, "6.43 (6.61 ± 0.16)")
+    assert (found["mean"], found["deviation"]) == (pytest.approx(6.62), pytest.approx(0.1924, abs=1e-4))
+    assert line(Published(6.43), 6.5)["deviation"] is None
+
+
+@pytest.mark.parametrize(
+    ("published", "error", "verdict"),
+    [
+        (Published(8.75), 8.80, "reproduced: within 0.40 of the paper's"),
+        (Published(8.75), 8.34, "not reproduced: 0.41 below the paper's"),
+        (Published(4.92, 4.89, 0.14), 5.25, "not reproduced: 0.33 above the paper's"),
+        (Published(4.92, 4.89, 0.14), 5.15, "reproduced: within 0.28 of the paper's"),
+        (Published(fail=True), 34.0, "reproduced: it fails here too"),
+        (Published(fail=True), None, "reproduced: it fails here too"),  # it diverged
+        (Published(fail=True), 9.1, "not reproduced: 9.10 %, where the paper's is above 20 %"),
+        (Published(8.75), None, "not reproduced: 91.25 above the paper's"),
+        (Published(), 8.0, "the paper prints no number"),
+    ],
+)
+def test_the_verdict(published, error, verdict):
+    assert line(published, error)["verdict"] == verdict
+
+
+def test_a_scaled_run_is_never_held_against_the_paper():
+    for published, error in ((Published(8.75), 8.75), (Published(fail=True), 40.0)):
+        assert line(published, error, scaled="8 epochs")["verdict"] == "not comparable: 8 epochs"
+
+
+def test_without_runs_there_is_no_number():
+    found = line(Published(8.75))
+    assert (found["median"], found["runs"], found["verdict"]) == (None, 0, "not run")
+
+
+def test_the_order_counts_pairs_that_differ_clearly():
+    rows = [
+        Row(name, "resnet20", published)
+        for name, published in (
+            ("a", Published(6.0)),
+            ("b", Published(6.2)),
+            ("c", Published(8.0)),
+            ("d", Published(fail=True)),
+        )
+    ]
+    lines = [summarize(row, results(error), "") for row, error in zip(rows, (20.0, 19.0, 25.0, 24.0), strict=True)]
+    # a-c and b-c as in the paper; a-d and b-d too; c-d the other way round; a-b is too close to count
+    assert order(lines, rows) == (4, 5)
+    lines[2] = summarize(rows[2], [], "")
+    assert order(lines, rows) == (2, 2)
