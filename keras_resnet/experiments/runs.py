@@ -12,6 +12,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def carry_out(
 
     Args:
         runs: the runs.
-        workers: how many are trained side by side; on several GPUs each has one of its own.
+        workers: how many are trained side by side. Each has a GPU, of its own if there are enough; one worker has all.
         view: how the trained network is tested, if not by one view.
         backend: Keras's backend; None for the one of this process' environment.
         scaled: in what they are smaller than the paper's, if they are; put down with each result.
@@ -97,7 +98,7 @@ def carry_out(
         StoppedError: this process or a run was asked to stop; the same call goes on from there.
     """
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
-    processes = _Processes()
+    processes = _Processes(workers)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
         waiting = [
             pool.submit(_carry_out, run, number % workers, processes, view or {}, backend, scaled)
@@ -176,9 +177,14 @@ def _result(run: Run) -> dict[str, Any]:
 
 
 class _Processes:
-    """Runs the command in processes, and has all of them stop when this one is interrupted."""
+    """Runs the command in processes, and has all of them stop when this one is interrupted.
 
-    def __init__(self) -> None:
+    Args:
+        workers: how many run side by side.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.gpus = _gpus() if workers > 1 else ()  # one run after the other takes all that there are
         self._running: set[subprocess.Popen] = set()
         self._lock, self._stopped = threading.Lock(), False
 
@@ -206,7 +212,7 @@ class _Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **_device(worker)},
+                env={**os.environ, **_device(worker, self.gpus)},
                 start_new_session=True,  # an interrupt from the keyboard is for this process, which asks them to stop
             )
             self._running.add(process)
@@ -216,7 +222,19 @@ class _Processes:
         return process.returncode, printed, next(iter(told.strip().splitlines()[-1:]), "")
 
 
-def _device(worker: int) -> dict[str, str]:
-    """The environment in which a worker has a GPU of its own, where there are several."""
-    there = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
-    return {"CUDA_VISIBLE_DEVICES": there[worker % len(there)]} if len(there) > 1 else {}
+def _device(worker: int, gpus: Sequence[str]) -> dict[str, str]:
+    """The environment in which a worker has a GPU of its own, or shares one: none then takes all of its memory."""
+    if not gpus:
+        return {}
+    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    return {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)], **shared}
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, without an engine."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
+    return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]

@@ -14,6 +14,7 @@ import cv2
 import keras
 import pytest
 
+from keras_resnet.experiments import runs
 from keras_resnet.experiments.report import write_report
 from keras_resnet.experiments.rows import Experiment, Published, Row
 from keras_resnet.experiments.runs import carry_out, plan
@@ -103,6 +104,31 @@ def test_a_scaled_report_says_so_in_every_form(out):
         assert "Scaled: 2 epochs." in text
         assert text.count("not comparable: 2 epochs") == 2
     assert "reproduced:" not in (folder / "tiny-scaled.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("visible", "workers", "expected"),
+    [("", 2, [None, None]), ("0,2", 2, ["0", "2"]), ("0,2", 3, ["0", "2", "0"]), ("0,2", 1, ["0,2"])],
+)
+def test_each_worker_has_a_gpu(monkeypatch, visible, workers, expected):
+    """By the variable that every engine heeds; None where there is no GPU to name."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    started = []
+
+    class Process:
+        returncode = 0
+
+        def __init__(self, words, *, env, **_):
+            started.append(env["CUDA_VISIBLE_DEVICES"] or None)
+
+        def communicate(self):
+            return "", ""
+
+    monkeypatch.setattr("subprocess.Popen", Process)
+    processes = runs._Processes(workers)
+    for worker in range(workers):
+        processes.run(["train"], worker)
+    assert started == expected
 
 
 LONG = """
