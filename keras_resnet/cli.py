@@ -173,6 +173,22 @@ def _parser() -> Parser:
     )
     backend_option(features)
 
+    analyze = command(
+        "analyze",
+        commands.analyze,
+        "Looks into networks, beside one another. responses: how strongly each layer responds (2015, figure 7).",
+        "analyze responses runs/cifar10-plainnet56 runs/cifar10-resnet56 cifar10",
+    )
+    analyze.add_argument("what", choices=("responses",), help="what is looked at")
+    analyze.add_argument("models", nargs="+", metavar="MODEL", help="a .keras file or a run folder")
+    analyze.add_argument("dataset", metavar="DATASET", help=DATASET)
+    analyze.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
+    analyze.add_argument("--images", type=positive, default=1000, metavar="N", help="test images to look with [1000]")
+    analyze.add_argument(
+        "--out", metavar="FOLDER", help="where numbers and picture go [analysis/ beside the first model]"
+    )
+    backend_option(analyze)
+
     reproduce = command(
         "reproduce",
         commands.reproduce,

@@ -229,6 +229,36 @@ def convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def analyze(arguments: argparse.Namespace) -> int:
+    backend.settle(arguments.backend)
+    from . import saving
+    from .analysis.looking import batches_for
+    from .analysis.pictures import draw_responses
+    from .analysis.responses import responses
+    from .data import load
+
+    data = load(arguments.dataset, arguments.data_dir)
+    found = {}
+    for path in arguments.models:
+        model, info = saving.load(path)
+        batches = batches_for(model, info, data, arguments.images, verbose=_verbose(arguments))
+        found[path] = responses(model, batches)
+    folder = Path(arguments.out) if arguments.out else saving.model_file(arguments.models[0]).parent / "analysis"
+    if arguments.json:
+        print(json.dumps(found, indent=2), flush=True)
+    else:
+        for path, layers in found.items():
+            mean = sum(layer["deviation"] for layer in layers) / len(layers)
+            print(f"{path}: {len(layers)} layers, standard deviation {mean:.3f} on the average", flush=True)
+    saving.write_json(folder / "responses.json", found)
+    title = f"standard deviation of layer responses on {arguments.dataset} (He et al. 2015, figure 7)"
+    deviations = {path: [layer["deviation"] for layer in layers] for path, layers in found.items()}
+    saving.write_atomically(folder / "responses.png", lambda path: draw_responses(deviations, path, title))
+    if not arguments.json:
+        print(f"Look at {folder}/: responses.json, responses.png")
+    return 0
+
+
 def reproduce(arguments: argparse.Namespace) -> int:
     from .experiments.budget import Budget
     from .experiments.papers import EXPERIMENTS, find_experiment

@@ -28,7 +28,7 @@ from keras_resnet.options import given
 from keras_resnet.training.recipe import Recipe, as_json
 from keras_resnet.training.recipes import recipe_for
 
-COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert", "reproduce")
+COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert", "analyze", "reproduce")
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +119,8 @@ def mistake(command):
         ("reproduce he2016-table2 --only nothing", ("original, 110", "nothing")),
         ("reproduce he2016-table2 --budget small", ("depth=20,epochs=4", "'small'")),
         ("reproduce he2016-table2 --seeds 0", ("--seeds", "at least 1")),
+        ("analyze responses nothing.keras digits", ("'nothing.keras'",)),
+        ("analyze souls nothing.keras digits", ("'souls'", "responses")),
         ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
         ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
         ("convert imagenet out.keras --model resnet20", ("No ImageNet weights", "ResNet50V2")),
@@ -550,3 +552,13 @@ def test_reproduce_says_beforehand_what_it_costs(command):
     assert not Path("experiments").exists()
     plan = json.loads(command("reproduce he2015-table6 --dry-run --seeds 1 --only ResNet-20 --json")[1])
     assert (plan["scaled"], plan["runs"][0]["images"]) == ("", 64_000 * 128)
+
+
+def test_analyze_puts_networks_beside_one_another(command):
+    status, out, err = command(f"analyze responses {small_runs.finished()} {small_runs.finished()} digits --out seen")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0].startswith(f"{small_runs.finished()}: 7 layers, standard deviation ")
+    (layers,) = json.loads(Path("seen/responses.json").read_text()).values()  # of one network, given twice
+    assert [row["layer"] for row in layers][:2] == ["stem_bn", "stage1_unit1_bn1"]
+    assert cv2.imread("seen/responses.png").std() > 10
+    assert out.splitlines()[-1] == "Look at seen/: responses.json, responses.png"

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import saving
 from ..data import Dataset, ImageStream, default_resize, load, scales_of, ten_crops_of
+from ..models.rows import STEMS
 from ..models.taps import any_size
 from . import scores
 from .views import Tested, many_views, one_view, shapes
@@ -145,18 +146,33 @@ def _test(
 ) -> Tested:
     if isinstance(data, Dataset):
         return one_view(model, data.test_batches(batch_size=batch_size, split=split), verbose=verbose)
-    fixed = shapes(model)[0][0]
     if view.scales:
         whole = data.many_views(scales_of(view.scales), split=split)
-        return many_views(model if fixed is None else any_size(model), whole, batch_size, verbose=verbose)
-    size = view.size or trained.get("size") or fixed or data.image_shape()[0]
-    resize = view.resize or (trained.get("resize") if size == trained.get("size") else None) or default_resize(size)
-    model = model if fixed in (None, size) else any_size(model)
+        return many_views(_for_size(model, None), whole, batch_size, verbose=verbose)
+    size, resize = crop_of(model, trained, view)
+    model = _for_size(model, size)
     if view.crops == 10:
         crops = data.many_views(ten_crops_of(size, resize), split=split)
         return many_views(model, crops, batch_size, verbose=verbose)
     batches = data.test_batches(batch_size=batch_size, split=split, size=size, resize=resize)
     return one_view(model, batches, verbose=verbose)
+
+
+def crop_of(model: keras.Model, trained: Mapping[str, int], view: View) -> tuple[int, int]:
+    """The side of the crops that a network is shown, and the shorter side of the image that they are cut from.
+
+    Args:
+        model: the network.
+        trained: its "view", if its file has one.
+        view: what its user wants.
+    """
+    size = view.size or trained.get("size") or shapes(model)[0][0] or STEMS["imagenet"].image_size
+    return size, view.resize or (trained.get("resize") if size == trained.get("size") else None) or default_resize(size)
+
+
+def _for_size(model: keras.Model, size: int | None) -> keras.Model:
+    """The network, for images of any size if its own is another than this."""
+    return model if shapes(model)[0][0] in (None, size) else any_size(model)
 
 
 def _class_names(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> list[str]:

@@ -1,0 +1,48 @@
+"""How strongly layers respond: figure 7 of He et al. 2015."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def responses(model: keras.Model, batches: Iterable[tuple[np.ndarray, ...]]) -> list[dict[str, Any]]:
+    """The standard deviation of each layer's output, behind batch norm and before the nonlinearity or the addition.
+
+    He et al. 2015, section 4.2 and figure 7: residual functions are generally closer to zero than the functions of
+    plain networks, and the deeper a residual network, the less a single layer changes the signal.
+
+    Args:
+        model: a model of this package; takes raw images.
+        batches: images (n, height, width, channels) of 0 to 255 first in each; a third member, weights (n,), leaves out
+            those of weight 0.
+
+    Returns:
+        A dict a layer, in order: "layer" (its batch norm), "mean" and "deviation", over all images, positions and
+        channels. Projections on shortcuts are left out, as in the paper.
+
+    Raises:
+        ValueError: a model without batch norm behind its convolutions, or no images.
+    """
+    layers = [layer for layer in model.layers if re.fullmatch(r"(stem|head|stage\d+_unit\d+)_bn\d*", layer.name)]
+    if not layers:
+        raise ValueError(f"{model.name!r} has no layers named stage1_unit1_bn1, so it is no network of keras_resnet.")
+    observed = keras.Model(model.input, {layer.name: layer.output for layer in layers})
+    sums = {layer.name: np.zeros(3) for layer in layers}  # how many numbers, their sum, the sum of their squares
+    for images, *others in batches:
+        whole = others[1] > 0 if len(others) > 1 else slice(None)
+        for name, values in observed.predict_on_batch(images).items():
+            values = np.asarray(values, "float32")[whole]
+            sums[name] += values.size, values.sum(dtype="float64"), np.square(values, dtype="float64").sum()
+    if not next(iter(sums.values()))[0]:
+        raise ValueError("There are no images to see responses to.")
+    found = []
+    for name, (count, total, squares) in sums.items():
+        mean = total / count
+        deviation = np.sqrt(max(0.0, squares / count - mean**2))
+        found.append({"layer": name, "mean": round(float(mean), 5), "deviation": round(float(deviation), 5)})
+    return found

@@ -1,0 +1,53 @@
+"""Responses are those that NumPy sees in the outputs of single layers."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet.analysis.looking import batches_for
+from keras_resnet.analysis.responses import responses
+from keras_resnet.data import load
+
+
+def pictures(count=10):
+    return np.random.default_rng(0).uniform(0, 255, (count, 32, 32, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("choices", [{}, {"shortcut": None}, {"shortcut": "B"}, {"order": "full_preactivation"}])
+def test_they_are_deviations_behind_batch_norm_of_all_images_at_once(seeded, choices):
+    model, images = seeded(keras_resnet.CifarResNet(8, **choices)), pictures()
+    found = responses(model, [(images[:6],), (images[6:],)])
+    names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert [row["layer"] for row in found] == [name for name in names if "shortcut" not in name]
+    for row in found:
+        output = keras.Model(model.input, model.get_layer(row["layer"]).output)
+        values = np.asarray(output.predict(images, verbose=0))
+        assert row["deviation"] == pytest.approx(float(values.std()), rel=1e-3)
+        assert row["mean"] == pytest.approx(float(values.mean()), abs=1e-3 * float(values.std()))
+
+
+def test_images_of_weight_zero_do_not_count(seeded):
+    model, images = seeded(keras_resnet.CifarResNet(8)), pictures()
+    weights = np.array([1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
+    assert responses(model, [(images, None, weights)]) == responses(model, [(images[:6],)])
+
+
+def test_a_network_of_someone_else_and_no_images_are_refused():
+    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+        responses(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), [])
+    with pytest.raises(ValueError, match="no images"):
+        responses(keras_resnet.CifarResNet(8), [])
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 150, 360, 5000])
+def test_as_many_test_images_are_looked_with_as_are_asked_for(count):
+    model = keras_resnet.CifarResNet(8, input_shape=(8, 8, 1))
+    data = load("digits")
+    batches = list(batches_for(model, {}, data, count))
+    seen = np.concatenate([images[weights > 0] for images, _, weights in batches])
+    np.testing.assert_array_equal(seen, data.x_test[:count])
+    with pytest.raises(ValueError, match=r"takes images of \(32, 32, 3\). Received: \(8, 8, 1\)"):
+        list(batches_for(keras_resnet.CifarResNet(8), {}, data, count))
