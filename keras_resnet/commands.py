@@ -126,9 +126,10 @@ def _errors(result: dict[str, Any]) -> str:
         return f"{result[name]:.2f} % ({low:.2f} to {high:.2f})"
 
     bad = f"{result['bad']:,} not whole, " if result["bad"] else ""
+    speed = result["images_per_second"]
     return (
         f"{result['images']:,} images, {bad}{result['wrong']:,} wrong: top-1 error {error('error')}, "
-        f"top-5 error {error('top5_error')}; {result['images_per_second']:,.0f} images/s"
+        f"top-5 error {error('top5_error')}; {speed:,.{0 if speed >= 10 else 1}f} images/s"
     )
 
 

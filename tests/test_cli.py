@@ -413,7 +413,7 @@ def test_evaluate_tells_errors_with_intervals_and_leaves_a_report_beside_the_mod
     first, worst, calibration, last = out.splitlines()
     assert (status, err) == (0, "")
     assert first.startswith(f"run/model.keras: {small_runs.TRAINED} images, ")
-    assert re.search(r"top-1 error [\d.]+ % \([\d.]+ to [\d.]+\), top-5 error .*; [\d,]+ images/s$", first)
+    assert re.search(r"top-1 error [\d.]+ % \([\d.]+ to [\d.]+\), top-5 error .*; [\d,.]+ images/s$", first)
     assert worst.startswith("Most often wrong: ")
     assert calibration.startswith("Expected calibration error ")
     files = ["result.json", "classes.csv", "confusion.png", "calibration.png"]

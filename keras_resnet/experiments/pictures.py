@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 Curves = Mapping[str, Sequence[float]]
 
@@ -38,6 +39,7 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
         highest += [*test[len(test) // 4 :], *train[len(train) // 4 :]]
     axes.set_ylim(0, min(100, 1.1 * max(highest)))  # the first quarter of a run may be off the top, as in the papers
     axes.yaxis.set_major_formatter("{x:g} %")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("top-1 error")
     axes.grid(alpha=0.25)
@@ -47,6 +49,8 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
         Line2D([], [], color="#1f2933", linewidth=1, linestyle="--"),
     ]
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend([*handles, *styles], [*labels, "test", "training"], frameon=False, fontsize=8, loc="upper right")
+    axes.legend(
+        [*handles, *styles], [*labels, "test", "training"], fontsize=8, loc="best", framealpha=0.8, edgecolor="none"
+    )
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)

@@ -119,6 +119,7 @@ h1 {{ font-size: 1.5rem; margin-bottom: 0; }}
 table {{ border-collapse: collapse; margin: 1.5rem 0; width: 100%; font-size: .9rem; }}
 th, td {{ padding: .4rem .6rem; border-bottom: 1px solid #d9dee4; text-align: left; vertical-align: top; }}
 th {{ font-weight: 600; border-bottom: 2px solid #9aa5b1; }}
+td.name {{ white-space: nowrap; }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
 .good {{ color: #1a7f37; }} .bad {{ color: #c8102e; }} .plain {{ color: #6b7681; }}
 img {{ max-width: 100%; }}
@@ -160,8 +161,7 @@ def page(report: dict[str, Any], picture: Path | None) -> str:
 
 def _cells_in_html(line: dict[str, Any]) -> str:
     *others, verdict = cells(line)
+    kinds = ["name", "name", *["number"] * (len(others) - 2)]
+    told = "".join(f'<td class="{kind}">{html.escape(cell)}</td>' for kind, cell in zip(kinds, others, strict=True))
     kind = {"reproduced": "good", "not reproduced": "bad"}.get(verdict.partition(":")[0], "plain")
-    numbers = "".join(
-        f"<td{' class=number' if place >= 2 else ''}>{html.escape(cell)}</td>" for place, cell in enumerate(others)
-    )
-    return f'{numbers}<td class="{kind}">{html.escape(verdict)}</td>'
+    return f'{told}<td class="{kind}">{html.escape(verdict)}</td>'

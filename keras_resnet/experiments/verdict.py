@@ -45,7 +45,7 @@ def _verdict(published: Published, median: float | None, scaled: str) -> str:
     if median is None:
         return "not run"
     if scaled:
-        return f"not comparable: {scaled}"
+        return "not comparable: scaled"
     if published.fail:
         told = f"{median:.2f} %, where the paper's is above {FAIL:.0f} %"
         return "reproduced: it fails here too" if median > FAIL else f"not reproduced: {told}"
