@@ -176,10 +176,11 @@ def _parser() -> Parser:
     analyze = command(
         "analyze",
         commands.analyze,
-        "Looks into networks, beside one another. responses: how strongly each layer responds (2015, figure 7).",
+        "Looks into networks, beside one another. responses: how strongly each layer responds (2015, figure 7); "
+        "lesions: what becomes of a network when units are left out or swapped (Veit et al. 2016).",
         "analyze responses runs/cifar10-plainnet56 runs/cifar10-resnet56 cifar10",
     )
-    analyze.add_argument("what", choices=("responses",), help="what is looked at")
+    analyze.add_argument("what", choices=("responses", "lesions"), help="what is looked at")
     analyze.add_argument("models", nargs="+", metavar="MODEL", help="a .keras file or a run folder")
     analyze.add_argument("dataset", metavar="DATASET", help=DATASET)
     analyze.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))

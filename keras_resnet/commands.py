@@ -7,6 +7,7 @@ import contextlib
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,31 +234,58 @@ def convert(arguments: argparse.Namespace) -> int:
 def analyze(arguments: argparse.Namespace) -> int:
     backend.settle(arguments.backend)
     from . import saving
+    from .analysis import pictures
+    from .analysis.lesions import lesions
     from .analysis.looking import batches_for
-    from .analysis.pictures import draw_responses
     from .analysis.responses import responses
     from .data import load
 
     data = load(arguments.dataset, arguments.data_dir)
+    verbose = _verbose(arguments)
     found = {}
     for path in arguments.models:
         model, info = saving.load(path)
-        batches = batches_for(model, info, data, arguments.images, verbose=_verbose(arguments))
-        found[path] = responses(model, batches)
-    folder = Path(arguments.out) if arguments.out else saving.model_file(arguments.models[0]).parent / "analysis"
+        batches = batches_for(model, info, data, arguments.images, verbose=verbose)
+        if arguments.what == "responses":
+            found[path] = responses(model, batches)
+        else:
+            found[path] = lesions(model, batches, verbose=verbose)
     if arguments.json:
         print(json.dumps(found, indent=2), flush=True)
     else:
-        for path, layers in found.items():
-            mean = sum(layer["deviation"] for layer in layers) / len(layers)
-            print(f"{path}: {len(layers)} layers, standard deviation {mean:.3f} on the average", flush=True)
-    saving.write_json(folder / "responses.json", found)
-    title = f"standard deviation of layer responses on {arguments.dataset} (He et al. 2015, figure 7)"
-    deviations = {path: [layer["deviation"] for layer in layers] for path, layers in found.items()}
-    saving.write_atomically(folder / "responses.png", lambda path: draw_responses(deviations, path, title))
+        for path, result in found.items():
+            told = _responses_in_words if arguments.what == "responses" else _lesions_in_words
+            print(f"{path}: {told(result)}", flush=True)
+    folder = Path(arguments.out) if arguments.out else saving.model_file(arguments.models[0]).parent / "analysis"
+    saving.write_json(folder / f"{arguments.what}.json", found)
+    if arguments.what == "responses":
+        title = f"standard deviation of layer responses on {arguments.dataset} (He et al. 2015, figure 7)"
+        deviations = {path: [layer["deviation"] for layer in layers] for path, layers in found.items()}
+        draw = partial(pictures.draw_responses, deviations, title=title)
+    else:
+        title = f"networks with lesions on {arguments.dataset} (Veit et al. 2016)"
+        draw = partial(pictures.draw_lesions, found, title=title)
+    saving.write_atomically(folder / f"{arguments.what}.png", draw)
     if not arguments.json:
-        print(f"Look at {folder}/: responses.json, responses.png")
+        print(f"Look at {folder}/: {arguments.what}.json, {arguments.what}.png")
     return 0
+
+
+def _responses_in_words(layers: list[dict[str, Any]]) -> str:
+    mean = sum(layer["deviation"] for layer in layers) / len(layers)
+    return f"{len(layers)} layers, standard deviation {mean:.3f} on the average"
+
+
+def _lesions_in_words(found: dict[str, Any]) -> str:
+    deleted = found["deleted"]
+    if not deleted:
+        return f"{found['error']:.2f} % error; it has no unit that can be left out"
+    worst = max(deleted, key=deleted.get)
+    mean = sum(deleted.values()) / len(deleted)
+    return (
+        f"{found['error']:.2f} % error; without any one of {len(deleted)} units {mean:.2f} % on the average, "
+        f"{deleted[worst]:.2f} % without {worst}"
+    )
 
 
 def reproduce(arguments: argparse.Namespace) -> int:

@@ -562,3 +562,8 @@ def test_analyze_puts_networks_beside_one_another(command):
     assert [row["layer"] for row in layers][:2] == ["stem_bn", "stage1_unit1_bn1"]
     assert cv2.imread("seen/responses.png").std() > 10
     assert out.splitlines()[-1] == "Look at seen/: responses.json, responses.png"
+    status, out, err = command(f"analyze lesions {small_runs.finished()} digits --out seen --images 20")
+    assert (status, err) == (0, "")
+    assert "it has no unit that can be left out" in out
+    assert list(json.loads(Path("seen/lesions.json").read_text())) == [str(small_runs.finished())]
+    assert cv2.imread("seen/lesions.png").std() > 10

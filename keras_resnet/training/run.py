@@ -97,7 +97,7 @@ def train(
 
 def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machine, split: str) -> dict[str, float]:
     """The run before a run; returns the error that it ended with."""
-    say(f"First a probe: up to {probe.freeze_until}, the network keeps its weights for {probe.epochs} epochs.")
+    say(f"First a probe: up to {probe.freeze_until}, the network keeps its weights, epochs: {probe.epochs}.")
     error = train(probe, out, say, machine)[f"{split}_error"]
     with backend.quietly():
         keras.utils.set_random_seed(probe.seed)  # the same, whether the probe was trained now or lay there

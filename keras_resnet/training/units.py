@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import keras
+
+from ..models.chain import chain
 
 
 def in_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = False) -> keras.Model:
@@ -26,16 +27,11 @@ def in_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = Fa
     Returns:
         A model to be trained, not compiled.
     """
-    outputs: dict[str, Any] = {}
-    for layer in model.layers:
-        if match := re.match(r"(stem|stage\d+_unit\d+)_", layer.name):
-            outputs[match[1]] = layer.output
-    units = [keras.Model(begin, end, name=name) for (_, begin), (name, end) in itertools.pairwise(outputs.items())]
-    x = outputs["stem"]
+    parts = chain(model)
+    units, x = list(parts.units.values()), parts.stem.output
     for alike in _neighbours_alike(units) if loop else ([unit] for unit in units):
         x = Units(alike, rematerialize, name=f"{alike[0].name}_to_{alike[-1].name}")(x)
-    head = keras.Model(outputs[units[-1].name], model.output, name="head")
-    trained = keras.Model(model.input, head(x), name=model.name)
+    trained = keras.Model(model.input, parts.head(x), name=model.name)
     orders = ([variable.path for variable in each.trainable_variables] for each in (model, trained))
     if next(orders) != next(orders):  # the optimizer knows its variables by their order
         raise RuntimeError(f"The variables of {model.name!r} come in another order when it is cut into units.")
