@@ -49,12 +49,14 @@ def draw_lesions(networks: Mapping[str, dict[str, Any]], path: Path, title: str)
     grid = figure.add_gridspec(2, 2)
     one, several, swapped = (figure.add_subplot(grid[place]) for place in ((0, slice(None)), (1, 0), (1, 1)))
     for name, found in networks.items():
-        (line,) = one.plot(list(found["deleted"].values()), "o-", markersize=3, linewidth=1, label=name)
+        errors = list(found["deleted"].values())
+        (line,) = one.plot(range(1, len(errors) + 1), errors, "o-", markersize=3, linewidth=1, label=name)
         one.axhline(found["error"], color=line.get_color(), linewidth=0.8, linestyle=":")
         units = [0, *(row["units"] for row in found["several"])]
         several.plot(units, [found["error"], *(row["error"] for row in found["several"])], "o-", markersize=3)
-        order = [1, *(row["correlation"] for row in found["swapped"])]
-        swapped.plot(order, [found["error"], *(row["error"] for row in found["swapped"])], "o-", markersize=3)
+        ordered = sorted(found["swapped"], key=lambda row: row["correlation"], reverse=True)
+        order = [1, *(row["correlation"] for row in ordered)]
+        swapped.plot(order, [found["error"], *(row["error"] for row in ordered)], "o-", markersize=3)
     one.set_xlabel("the unit that is left out, from input to output (dotted: none)")
     several.set_xlabel("units left out at random")
     swapped.set_xlabel("Kendall's tau of the units' order, after random swaps")
