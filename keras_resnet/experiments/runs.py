@@ -8,10 +8,12 @@ A run is named after all that decides it but its seed, so that experiments with 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -87,7 +89,8 @@ def carry_out(
 
     Args:
         runs: the runs.
-        workers: how many are trained side by side. Each has a GPU, of its own if there are enough; one worker has all.
+        workers: how many are trained side by side. Each has a GPU, of its own if there are enough, and its share of the
+            processor's cores; one worker has all.
         view: how the trained network is tested, if not by one view.
         backend: Keras's backend; None for the one of this process' environment.
         scaled: in what they are smaller than the paper's, if they are; put down with each result.
@@ -100,10 +103,7 @@ def carry_out(
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
     processes = _Processes(workers)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
-        waiting = [
-            pool.submit(_carry_out, run, number % workers, processes, view or {}, backend, scaled)
-            for number, run in enumerate(missing)
-        ]
+        waiting = [pool.submit(_carry_out, run, processes, view or {}, backend, scaled) for run in missing]
         # disable=None: silent where stderr is not a terminal.
         total = sum(run.recipe.epochs or 0 for run in missing)
         with tqdm(total=total or None, desc="Epochs", unit="", disable=None) as bar:
@@ -120,15 +120,11 @@ def carry_out(
             say(f"{run.row.name}, seed {run.recipe.seed}: {'diverged' if error is None else f'{error:.2f} %'}")
 
 
-def _carry_out(
-    run: Run, worker: int, processes: _Processes, view: dict[str, Any], backend: str | None, scaled: str
-) -> None:
+def _carry_out(run: Run, processes: _Processes, view: dict[str, Any], backend: str | None, scaled: str) -> None:
     recipe = run.folder.parent / f"seed{run.recipe.seed}-recipe.json"
     saving.write_json(recipe, as_json(run.recipe))
     engine = ["--backend", backend] if backend else []
-    status, _, told = processes.run(
-        ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine], worker
-    )
+    status, _, told = processes.run(["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine])
     if status == 1:
         saving.write_json(run.folder / DIVERGED, {"told": told})
     elif status:
@@ -137,7 +133,7 @@ def _carry_out(
     if view and not status:
         data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
         options = [word for name, value in view.items() for word in (f"--{name}", _typed(value))]
-        status, printed, told = processes.run(["evaluate", str(run.folder), *data, *options, "--json", *engine], worker)
+        status, printed, told = processes.run(["evaluate", str(run.folder), *data, *options, "--json", *engine])
         if status:
             _raise(run, status, told)
         tested = {name: json.loads(printed)[name] for name in ("error", "top5_error", "view")}
@@ -184,7 +180,12 @@ class _Processes:
     """
 
     def __init__(self, workers: int) -> None:
-        self.gpus = _gpus() if workers > 1 else ()  # one run after the other takes all that there are
+        # One run after the other takes all that there are.
+        self.gpus = _gpus() if workers > 1 else ()
+        self.cores = _shares(workers) if workers > 1 else ()
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # workers that have nothing to do
+        for worker in range(workers):
+            self._free.put(worker)
         self._running: set[subprocess.Popen] = set()
         self._lock, self._stopped = threading.Lock(), False
 
@@ -202,8 +203,18 @@ class _Processes:
             for process in self._running:
                 process.send_signal(signal.SIGTERM)
 
-    def run(self, words: list[str], worker: int) -> tuple[int, str, str]:
-        """Runs `keras-resnet` with these words; returns its status, what it printed, and the last that it said."""
+    def run(self, words: list[str]) -> tuple[int, str, str]:
+        """Runs `keras-resnet` with these words; returns its status, what it printed, and the last that it said.
+
+        Waits for a worker that has nothing to do.
+        """
+        worker = self._free.get()
+        try:
+            return self._run(words, worker)
+        finally:
+            self._free.put(worker)
+
+    def _run(self, words: list[str], worker: int) -> tuple[int, str, str]:
         with self._lock:
             if self._stopped:
                 return TRY_AGAIN, "", "not begun"
@@ -216,6 +227,9 @@ class _Processes:
                 start_new_session=True,  # an interrupt from the keyboard is for this process, which asks them to stop
             )
             self._running.add(process)
+        if self.cores:
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                os.sched_setaffinity(process.pid, self.cores[worker])  # before it has asked how many there are
         printed, told = process.communicate()
         with self._lock:
             self._running.discard(process)
@@ -228,6 +242,19 @@ def _device(worker: int, gpus: Sequence[str]) -> dict[str, str]:
         return {}
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     return {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)], **shared}
+
+
+def _shares(workers: int) -> list[set[int]]:
+    """The cores of each worker; none where they cannot be shared out.
+
+    Small networks on two cores: two runs side by side train a quarter faster than one after the other, each on both.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # Linux alone has it
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < workers:
+        return []
+    return [set(cores[worker::workers]) for worker in range(workers)]
 
 
 def _gpus() -> list[str]:

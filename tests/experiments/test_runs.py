@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -125,10 +126,47 @@ def test_each_worker_has_a_gpu(monkeypatch, visible, workers, expected):
             return "", ""
 
     monkeypatch.setattr("subprocess.Popen", Process)
+    monkeypatch.setattr(runs, "_shares", lambda _: [])
     processes = runs._Processes(workers)
-    for worker in range(workers):
-        processes.run(["train"], worker)
+    for _ in range(workers):
+        processes.run(["train"])
     assert started == expected
+
+
+@pytest.mark.parametrize(("cores", "workers", "each"), [(2, 2, [1, 1]), (7, 2, [4, 3]), (8, 1, [8]), (1, 2, [1, 1])])
+def test_each_worker_has_its_share_of_the_cores(monkeypatch, cores, workers, each):
+    """What a run sees for itself; where there are too few, all share all."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    given = []
+    monkeypatch.setattr("os.sched_setaffinity", lambda _, some: given.append(some))
+    monkeypatch.setattr(sys, "executable", "true")
+    processes = runs._Processes(workers)
+    for _ in range(workers):
+        processes.run([])
+    assert [len(some) for some in given] == (each if 1 < workers <= cores else [])
+    assert len(set().union(*given)) == sum(map(len, given))  # no core twice
+
+
+def test_who_has_nothing_to_do_takes_the_next_run():
+    """And not who is named by turns, who may still be busy while another has none."""
+    processes, at_once, seen = runs._Processes(2), threading.Barrier(2, timeout=20), []
+
+    def run(words, worker):
+        if words[0] in ("slow", "first"):
+            at_once.wait()
+        if words[0] == "slow":
+            done.wait(20)
+        seen.append((words[0], worker))
+
+    processes._run, done = run, threading.Event()
+    slow = threading.Thread(target=processes.run, args=(["slow"],))
+    slow.start()
+    for name in ("first", "second", "third"):
+        processes.run([name])
+    done.set()
+    slow.join()
+    assert len({worker for name, worker in seen if name != "slow"}) == 1
+    assert len({worker for _, worker in seen}) == 2
 
 
 LONG = """
