@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import commands
+from .analysis.kinds import KINDS
 from .models.spec import Spec
 from .options import Parser, add_options, per_channel, positive, whole_numbers
 from .training.machine import Machine
@@ -176,19 +177,33 @@ def _parser() -> Parser:
     analyze = command(
         "analyze",
         commands.analyze,
-        "Looks into networks, beside one another. responses: how strongly each layer responds (2015, figure 7); "
-        "lesions: what becomes of a network when units are left out or swapped (Veit et al. 2016).",
-        "analyze responses runs/cifar10-plainnet56 runs/cifar10-resnet56 cifar10",
+        "Looks into networks, beside one another.",
+        "analyze responses runs/cifar10-plainnet56 runs/cifar10-resnet56 cifar10\n\n"
+        + "\n".join(f"{name:13}{kind.what} ({kind.source})" for name, kind in KINDS.items()),
     )
-    analyze.add_argument("what", choices=("responses", "lesions"), help="what is looked at")
-    analyze.add_argument("models", nargs="+", metavar="MODEL", help="a .keras file or a run folder")
+    analyze.add_argument("what", choices=KINDS, metavar="WHAT", help=", ".join(KINDS))
+    analyze.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a .keras file, a run folder, or the name of a network, to look at it as it begins",
+    )
     analyze.add_argument("dataset", metavar="DATASET", help=DATASET)
     analyze.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
-    analyze.add_argument("--images", type=positive, default=1000, metavar="N", help="test images to look with [1000]")
+    analyze.add_argument(
+        "--images",
+        type=positive,
+        metavar="N",
+        help=f"test images to look with [{', '.join(f'{name} {kind.images}' for name, kind in KINDS.items())}]",
+    )
+    analyze.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of what is drawn at random, named networks among it [0]"
+    )
     analyze.add_argument(
         "--out", metavar="FOLDER", help="where numbers and picture go [analysis/ beside the first model]"
     )
     backend_option(analyze)
+    add_options(analyze.add_argument_group("what differs from networks that are named"), Spec, defaults=False)
 
     reproduce = command(
         "reproduce",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import backend
+from .analysis.kinds import KINDS, tool
 from .analysis.summary import describe, table
 from .models.catalog import ARCHITECTURES, find
 from .models.spec import Spec
@@ -234,58 +235,27 @@ def convert(arguments: argparse.Namespace) -> int:
 def analyze(arguments: argparse.Namespace) -> int:
     backend.settle(arguments.backend)
     from . import saving
-    from .analysis import pictures
-    from .analysis.lesions import lesions
-    from .analysis.looking import batches_for
-    from .analysis.responses import responses
+    from .analysis.looking import batches_for, network
     from .data import load
 
-    data = load(arguments.dataset, arguments.data_dir)
-    verbose = _verbose(arguments)
-    found = {}
+    name, kind, found = arguments.what, KINDS[arguments.what], {}
+    look, data, verbose = tool(name), load(arguments.dataset, arguments.data_dir), _verbose(arguments)
     for path in arguments.models:
-        model, info = saving.load(path)
-        batches = batches_for(model, info, data, arguments.images, verbose=verbose)
-        if arguments.what == "responses":
-            found[path] = responses(model, batches)
-        else:
-            found[path] = lesions(model, batches, verbose=verbose)
+        model, info = network(path, data, given(arguments, Spec), arguments.seed)
+        batches = batches_for(model, info, data, arguments.images or kind.images)
+        seed = {"seed": arguments.seed} if kind.random else {}
+        found[path] = getattr(look, name)(model, batches, verbose=verbose, **seed)
     if arguments.json:
         print(json.dumps(found, indent=2), flush=True)
     else:
-        for path, result in found.items():
-            told = _responses_in_words if arguments.what == "responses" else _lesions_in_words
-            print(f"{path}: {told(result)}", flush=True)
+        print("\n".join(f"{path}: {look.in_words(result)}" for path, result in found.items()), flush=True)
     folder = Path(arguments.out) if arguments.out else saving.model_file(arguments.models[0]).parent / "analysis"
-    saving.write_json(folder / f"{arguments.what}.json", found)
-    if arguments.what == "responses":
-        title = f"standard deviation of layer responses on {arguments.dataset} (He et al. 2015, figure 7)"
-        deviations = {path: [layer["deviation"] for layer in layers] for path, layers in found.items()}
-        draw = partial(pictures.draw_responses, deviations, title=title)
-    else:
-        title = f"networks with lesions on {arguments.dataset} (Veit et al. 2016)"
-        draw = partial(pictures.draw_lesions, found, title=title)
-    saving.write_atomically(folder / f"{arguments.what}.png", draw)
+    saving.write_json(folder / f"{name}.json", found)
+    title = f"{kind.what}, on {arguments.dataset} ({kind.source})"
+    saving.write_atomically(folder / f"{name}.png", partial(look.draw, found, title=title))
     if not arguments.json:
-        print(f"Look at {folder}/: {arguments.what}.json, {arguments.what}.png")
+        print(f"Look at {folder}/: {name}.json, {name}.png")
     return 0
-
-
-def _responses_in_words(layers: list[dict[str, Any]]) -> str:
-    mean = sum(layer["deviation"] for layer in layers) / len(layers)
-    return f"{len(layers)} layers, standard deviation {mean:.3f} on the average"
-
-
-def _lesions_in_words(found: dict[str, Any]) -> str:
-    deleted = found["deleted"]
-    if not deleted:
-        return f"{found['error']:.2f} % error; it has no unit that can be left out"
-    worst = max(deleted, key=deleted.get)
-    mean = sum(deleted.values()) / len(deleted)
-    return (
-        f"{found['error']:.2f} % error; without any one of {len(deleted)} units {mean:.2f} % on the average, "
-        f"{deleted[worst]:.2f} % without {worst}"
-    )
 
 
 def reproduce(arguments: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ import facts
 import keras_resnet
 import small_runs
 from keras_resnet import Spec, backend, cli, saving
+from keras_resnet.analysis.kinds import KINDS
 from keras_resnet.data import DATASETS
 from keras_resnet.models.catalog import ARCHITECTURES
 from keras_resnet.options import given
@@ -121,6 +122,10 @@ def mistake(command):
         ("reproduce he2016-table2 --seeds 0", ("--seeds", "at least 1")),
         ("analyze responses nothing.keras digits", ("'nothing.keras'",)),
         ("analyze souls nothing.keras digits", ("'souls'", "responses")),
+        ("analyze paths resnet23 digits", ("23", "20 and 26")),
+        ("analyze paths resnet20 plainnet8 nothing", ("nothing",)),
+        ("analyze paths nothing.keras digits --shortcut A", ("shortcut", "'nothing.keras'")),
+        ("analyze paths plainnet8 digits --images 0", ("--images", "at least 1")),
         ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
         ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
         ("convert imagenet out.keras --model resnet20", ("No ImageNet weights", "ResNet50V2")),
@@ -554,16 +559,29 @@ def test_reproduce_says_beforehand_what_it_costs(command):
     assert (plan["scaled"], plan["runs"][0]["images"]) == ("", 64_000 * 128)
 
 
-def test_analyze_puts_networks_beside_one_another(command):
-    status, out, err = command(f"analyze responses {small_runs.finished()} {small_runs.finished()} digits --out seen")
+@pytest.mark.parametrize("name", list(KINDS))
+def test_analyze_puts_networks_beside_one_another(command, name):
+    """One that was trained, and one by its name, as it begins."""
+    finished = str(small_runs.finished())
+    status, out, err = command(f"analyze {name} {finished} resnet14 digits --out seen --images 6")
     assert (status, err) == (0, "")
-    assert out.splitlines()[0].startswith(f"{small_runs.finished()}: 7 layers, standard deviation ")
-    (layers,) = json.loads(Path("seen/responses.json").read_text()).values()  # of one network, given twice
-    assert [row["layer"] for row in layers][:2] == ["stem_bn", "stage1_unit1_bn1"]
-    assert cv2.imread("seen/responses.png").std() > 10
-    assert out.splitlines()[-1] == "Look at seen/: responses.json, responses.png"
-    status, out, err = command(f"analyze lesions {small_runs.finished()} digits --out seen --images 20")
-    assert (status, err) == (0, "")
-    assert "it has no unit that can be left out" in out
-    assert list(json.loads(Path("seen/lesions.json").read_text())) == [str(small_runs.finished())]
-    assert cv2.imread("seen/lesions.png").std() > 10
+    told = out.splitlines()
+    assert [line.partition(":")[0] for line in told[:2]] == [finished, "resnet14"]
+    assert told[2:] == [f"Look at seen/: {name}.json, {name}.png"]
+    found = json.loads(Path(f"seen/{name}.json").read_text())
+    assert list(found) == [finished, "resnet14"]
+    assert cv2.imread(f"seen/{name}.png").std() > 10
+    assert f"{name} " in command("analyze --help")[1]
+
+
+def test_a_network_that_is_named_is_looked_at_as_it_begins_and_always_the_same(command):
+    line = "analyze propagation resnet8 plainnet8 digits --images 6 --json"
+    first, again, other = (json.loads(command(text)[1]) for text in (line, line, f"{line} --seed 1"))
+    assert first == again != other
+    assert [unit["factor"] for unit in first["plainnet8"]["units"]] == [None, 0, None, None]
+    assert [unit["factor"] for unit in first["resnet8"]["units"]] == [None, 1, None, None]
+    assert Path("analysis/propagation.json").is_file()
+    halved = json.loads(
+        command(f"{line.replace(' plainnet8', '')} --skip constant_scaling --shortcut-scale 0.5 --shortcut A")[1]
+    )
+    assert halved["resnet8"]["units"][0]["product"] == 0.5

@@ -7,16 +7,20 @@ error grows smoothly with the number of units that are missing or out of place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
 from ..evaluation.scores import ranks
 from ..models.chain import chain
+from .pictures import literal, plain, save
 
 
 class Lesions:
@@ -129,3 +133,49 @@ def _swapped(network: Lesions, swaps: int, rng: np.random.Generator) -> list[str
         i, j = order.index(one), order.index(other)
         order[i], order[j] = order[j], order[i]
     return order
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """What was found, in a line."""
+    deleted = found["deleted"]
+    if not deleted:
+        return f"{found['error']:.2f} % error; it has no unit that can be left out"
+    worst = max(deleted, key=deleted.get)
+    mean = sum(deleted.values()) / len(deleted)
+    return (
+        f"{found['error']:.2f} % error; without any one of {len(deleted)} units {mean:.2f} % on the average, "
+        f"{deleted[worst]:.2f} % without {worst}"
+    )
+
+
+def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None:
+    """Draws errors of networks with lesions, as figures 3 and 5 of Veit et al. 2016 do.
+
+    Args:
+        networks: by name, what `lesions` returns.
+        path: the PNG file to write.
+        title: what stands above the picture.
+    """
+    figure = Figure(figsize=(9.6, 6.8), dpi=150, layout="constrained")
+    grid = figure.add_gridspec(2, 2)
+    one, several, swapped = (figure.add_subplot(grid[place]) for place in ((0, slice(None)), (1, 0), (1, 1)))
+    for name, found in networks.items():
+        errors = list(found["deleted"].values())
+        (line,) = one.plot(range(1, len(errors) + 1), errors, "o-", markersize=3, linewidth=1, label=literal(name))
+        one.axhline(found["error"], color=line.get_color(), linewidth=0.8, linestyle=":")
+        units = [0, *(row["units"] for row in found["several"])]
+        several.plot(units, [found["error"], *(row["error"] for row in found["several"])], "o-", markersize=3)
+        ordered = sorted(found["swapped"], key=lambda row: row["correlation"], reverse=True)
+        order = [1, *(row["correlation"] for row in ordered)]
+        swapped.plot(order, [found["error"], *(row["error"] for row in ordered)], "o-", markersize=3)
+    one.set_xlabel("the unit that is left out, from input to output (dotted: none)")
+    several.set_xlabel("units left out at random")
+    swapped.set_xlabel("Kendall's tau of the units' order, after random swaps")
+    swapped.invert_xaxis()
+    for axes in (one, several, swapped):
+        plain(axes).set_ylabel("top-1 error")
+        axes.set_ylim(0, 100)
+        axes.yaxis.set_major_formatter("{x:g} %")
+    for axes in (one, several):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    save(figure, path, title, one)

@@ -1,20 +1,67 @@
-"""The images that networks are looked into with."""
+"""What is looked into, and with what: networks, as they were trained or as they begin, and images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from ..data import Dataset, ImageStream
+from .. import backend, saving
+from ..backend.devices import Devices
+from ..data import Dataset, ImageStream, steps_per_epoch
 from ..evaluation.evaluate import View, crop_of
 from ..evaluation.views import shapes
+from ..models.taps import taps
+from ..training.batch_norm import reestimate
+from ..training.compiled import build
+from ..training.feed import Feed
+from ..training.machine import Machine
+from ..training.recipes import recipe_for
+from ..training.transfer import defaults
 
 BATCH = 100
+NORMALISED = 10  # batches of training images over which batch norm's statistics are taken before a training
+
+
+def network(
+    name: str, data: Dataset | ImageStream, choices: Mapping[str, Any], seed: int
+) -> tuple[keras.Model, dict[str, Any]]:
+    """A network by what its user calls it.
+
+    Args:
+        name: a `.keras` file, a run folder, or the name of a network such as "resnet110", which then is as a run on the
+            data set begins: by chance, and with batch norm's statistics over a few batches of its training images, so
+            that at inference it normalises as in training.
+        data: the data set.
+        choices: fields of `Spec` that differ from the named network's.
+        seed: of the chance.
+
+    Returns:
+        A model that takes raw images, and what its file says of it.
+
+    Raises:
+        ValueError: neither a file nor a network; choices for one that is in a file; or images that it does not take.
+    """
+    if Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1:
+        if choices:
+            raise ValueError(f"{', '.join(choices)} can be chosen for a network that is named. Received: {name!r}")
+        return saving.load(name)
+    recipe = recipe_for(dataset=data.name, model=name, network=dict(choices), seed=seed)
+    steps = steps_per_epoch(data.train_count, recipe.batch_size)
+    recipe = recipe.resolve(steps, defaults(recipe, data, None))
+    with backend.quietly():
+        keras.utils.set_random_seed(seed)
+    networks = build(recipe, data)
+    feed = Feed(recipe, data, Devices(), Machine())
+    steps = min(steps, NORMALISED)
+    reestimate(networks.kept, feed.training(0, 0), steps)
+    view = {"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}
+    return networks.whole, view
 
 
 def batches_for(
@@ -52,3 +99,38 @@ def batches_for(
         weights = weights.copy()
         weights[left:] = 0
         yield seen, labels, weights
+
+
+def to_logits(model: keras.Model) -> keras.Model:
+    """The network up to its logits, whose cross-entropy is exact.
+
+    Raises:
+        ValueError: a model without a top, or none of this package.
+    """
+    if "logits" not in (found := taps(model)):
+        raise ValueError(f"{model.name!r} has no logits. Build it with `include_top=True`.")
+    return keras.Model(model.input, found["logits"], name=model.name)
+
+
+def counted(
+    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images, as float32, and labels of batches, without those of weight 0.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    found = 0
+    for images, labels, weights in batches:
+        there = weights > 0
+        if there.any():
+            found += 1
+            yield np.asarray(images[there], "float32"), labels[there]
+    if not found:
+        raise ValueError("There are no images to look with.")
+
+
+def summed_loss(logits: Any, labels: Any) -> Any:
+    """The cross-entropy of images, added up, so that the gradient at each of them is that of its own."""
+    losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    return keras.ops.sum(losses)

@@ -9,10 +9,14 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .devices import Devices
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name: the module it needs
 
@@ -104,6 +108,28 @@ _chief = True
 def gradient_shares() -> int:
     """The number of devices whose gradients the optimizer adds up after `apply`, each of them a share of the whole."""
     return _engine().gradient_shares()
+
+
+def gradient(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
+    """A function that returns another's gradient.
+
+    Args:
+        function: from a list of arrays, and perhaps further arrays, to a scalar; written with `keras.ops` and with
+            Keras layers as they are at inference.
+
+    Returns:
+        A function of the same arguments; returns the gradients with respect to the arrays of the list.
+    """
+    import keras
+
+    compiled = _engine().gradient(function)
+
+    def run(leaves: Sequence[Any], *others: Any) -> list[np.ndarray]:
+        tensors = [keras.ops.convert_to_tensor(leaf) for leaf in leaves]
+        found = compiled(tensors, *(keras.ops.convert_to_tensor(other) for other in others))
+        return [keras.ops.convert_to_numpy(leaf) for leaf in found]
+
+    return run
 
 
 def jit_compile() -> bool | str:

@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,11 @@ def version() -> str:
 def jit_compile() -> bool | str:
     """XLA compiles all that JAX has, also the layers that Keras takes out for TensorFlow's sake."""
     return True
+
+
+def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """See `keras_resnet.backend.gradient`."""
+    return jax.jit(jax.grad(function))
 
 
 def gradient_shares() -> int:

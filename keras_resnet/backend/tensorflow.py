@@ -32,6 +32,19 @@ def jit_compile() -> bool | str:
     return "auto"
 
 
+def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """See `keras_resnet.backend.gradient`."""
+
+    @tf.function(reduce_retracing=True)
+    def run(leaves: list[Any], *others: Any) -> list[Any]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(leaves)
+            value = function(leaves, *others)
+        return tape.gradient(value, leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    return run
+
+
 def gradient_shares() -> int:
     """Replicas, whose gradients MirroredStrategy adds up after `apply`; 1 outside of it."""
     return tf.distribute.get_strategy().num_replicas_in_sync

@@ -36,6 +36,17 @@ def jit_compile() -> bool | str:
     return "auto"
 
 
+def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """See `keras_resnet.backend.gradient`."""
+
+    def run(leaves: list[Any], *others: Any) -> list[Any]:
+        leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+        with torch.enable_grad():
+            return list(torch.autograd.grad(function(leaves, *others), leaves, materialize_grads=True))
+
+    return run
+
+
 def gradient_shares() -> int:
     """1: gradients are averaged before `apply`."""
     return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -23,6 +24,30 @@ class Chain(NamedTuple):
     head: keras.Model
 
 
+class Branches:
+    """A residual unit taken apart at its addition.
+
+    Args:
+        begin: the tensor that the unit takes.
+        addition: the layer that adds its shortcut and its residual.
+        end: the tensor that it puts out.
+    """
+
+    def __init__(self, begin: Any, addition: keras.Layer, end: Any) -> None:
+        # Keras makes no model from a tensor to itself.
+        self._identity = addition.input[0] is begin
+        self._before = keras.Model(begin, addition.input[1] if self._identity else list(addition.input))
+        self._after = None if addition.output is end else keras.Model(addition.output, end)
+
+    def split(self, x: Any) -> tuple[Any, Any]:
+        """From what the unit takes to what its shortcut carries and to its residual, of one shape."""
+        return (x, self._before(x)) if self._identity else tuple(self._before(x))
+
+    def after(self, x: Any) -> Any:
+        """From the sum of both to what the unit puts out."""
+        return x if self._after is None else self._after(x)
+
+
 def chain(model: keras.Model) -> Chain:
     """Takes a network apart; one whose stages begin with a max-pooling has that in the unit behind it.
 
@@ -32,14 +57,46 @@ def chain(model: keras.Model) -> Chain:
     Raises:
         ValueError: none of this package.
     """
+    ends = _ends(model)
+    units = {name: keras.Model(begin, end, name=name) for begin, name, end in _between(ends)}
+    last = list(ends.values())[-1]
+    return Chain(
+        keras.Model(model.input, ends["stem"], name="stem"), units, keras.Model(last, model.output, name="head")
+    )
+
+
+def branches(model: keras.Model) -> dict[str, Branches]:
+    """Takes the residual units of a network apart.
+
+    Args:
+        model: a model of this package.
+
+    Returns:
+        The parts of each unit, by its name; none of a plain network, whose units have no shortcut.
+
+    Raises:
+        ValueError: none of this package.
+    """
+    found = {}
+    layers = {layer.name: layer for layer in model.layers}
+    for begin, name, end in _between(_ends(model)):
+        if addition := layers.get(f"{name}_add"):
+            found[name] = Branches(begin, addition, end)
+    return found
+
+
+def _ends(model: keras.Model) -> dict[str, Any]:
+    """What the stem and each unit put out."""
     ends: dict[str, Any] = {}
     for layer in model.layers:
         if match := re.match(r"(stem|stage\d+_unit\d+)_", layer.name):
             ends[match[1]] = layer.output
     if "stem" not in ends or len(ends) < 2:
         raise ValueError(f"{model.name!r} has no layers named stage1_unit1_..., so it is no network of keras_resnet.")
-    units = {name: keras.Model(begin, end, name=name) for (_, begin), (name, end) in itertools.pairwise(ends.items())}
-    last = list(ends.values())[-1]
-    return Chain(
-        keras.Model(model.input, ends["stem"], name="stem"), units, keras.Model(last, model.output, name="head")
-    )
+    return ends
+
+
+def _between(ends: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:
+    """Of each unit what it takes, its name, and what it puts out."""
+    for (_, begin), (name, end) in itertools.pairwise(ends.items()):
+        yield begin, name, end

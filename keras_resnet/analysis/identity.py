@@ -1,0 +1,168 @@
+"""How near each unit is to the identity, and how much a small change of the input changes.
+
+A unit whose optimum is near the identity need only learn the difference (He et al. 2015, section 3.1): where a residual
+is small beside what the shortcut carries, the network makes itself shallower than it was built, unit by unit. The ratio
+of their norms is what Jastrzebski et al. 2018 measure ("Residual Connections Encourage Iterative Inference").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from tqdm import tqdm
+
+from ..models.chain import branches, chain
+from .looking import counted, to_logits
+from .pictures import literal, plain, save
+
+NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, of a scale of 0 to 255
+
+
+def identity(
+    model: keras.Model,
+    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    seed: int = 0,
+    verbose: int = 0,
+) -> dict[str, Any]:
+    """How much units change, and what becomes of a small change.
+
+    Args:
+        model: a model of this package with a top; takes raw images of 0 to 255.
+        batches: images (n, height, width, channels), labels and weights (n,), of which 0 leaves an image out.
+        seed: of the noise.
+        verbose: 1 for a progress bar.
+
+    Returns:
+        "units", a dict a unit, each number the mean over images: "unit"; "ratio", the norm of the residual over that of
+        what the shortcut carries (None for a plain unit, or where nothing is carried); "change", the norm of output
+        minus input over that of the input, and "cosine" of both (None where the shape changes); "gain", the relative
+        change of the output over that of the image, for noise of standard deviation 1. "depth_used", (sum r)^2 /
+        sum r^2 of the ratios: as many as there are units if all change as much, 1 if one does all (None of a plain
+        network). "noise", a dict a standard deviation: "noise", "logits" (their relative change) and "decisions" (how
+        many change, in percent).
+
+    Raises:
+        ValueError: a model without a top, or of someone else's; or no images.
+    """
+    parts, split = chain(to_logits(model)), branches(model)
+    sums: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in parts.units}
+    noisy: dict[float, list[np.ndarray]] = {noise: [] for noise in NOISE}
+    rng = np.random.default_rng(seed)
+    for images, _ in tqdm(counted(batches), "Batches", leave=False, disable=not verbose):
+        direction = rng.standard_normal(images.shape).astype("float32")
+        x, y = parts.stem(images), parts.stem(images + direction)
+        moved = _norm(direction) / _norm(images)
+        for name, unit in parts.units.items():
+            before, found = x, {}
+            if name in split:
+                shortcut, residual = split[name].split(x)
+                found["ratio"] = _norm(residual) / _nonzero(_norm(shortcut))
+            x, y = unit(x), unit(y)
+            if before.shape == x.shape:
+                found["change"] = _norm(x - before) / _nonzero(_norm(before))
+                found["cosine"] = _dot(before, x) / _nonzero(_norm(before) * _norm(x))
+            found["gain"] = _norm(y - x) / _nonzero(_norm(x)) / moved
+            for key, values in found.items():
+                sums[name].setdefault(key, []).append(values)
+        clean = keras.ops.convert_to_numpy(parts.head(x))
+        for noise, rows in noisy.items():
+            seen = keras.ops.convert_to_numpy(_logits(parts, images + noise * direction))
+            change = np.linalg.norm(seen - clean, axis=1) / _nonzero(np.linalg.norm(clean, axis=1))
+            rows.append(np.stack([change, 100.0 * (seen.argmax(axis=1) != clean.argmax(axis=1))]))
+    units = [
+        {"unit": name, **{key: _mean(found.get(key)) for key in ("ratio", "change", "cosine", "gain")}}
+        for name, found in sums.items()
+    ]
+    ratios = np.array([unit["ratio"] for unit in units if unit["ratio"] is not None])
+    means = {noise: np.concatenate(rows, axis=1).mean(axis=1) for noise, rows in noisy.items()}
+    return {
+        "units": units,
+        "depth_used": round(float(ratios.sum() ** 2 / np.square(ratios).sum()), 2) if ratios.any() else None,
+        "noise": [
+            {"noise": noise, "logits": round(float(logits), 5), "decisions": round(float(decisions), 2)}
+            for noise, (logits, decisions) in means.items()
+        ],
+    }
+
+
+def _logits(parts: Any, x: Any) -> Any:
+    x = parts.stem(x)
+    for unit in parts.units.values():
+        x = unit(x)
+    return parts.head(x)
+
+
+def _norm(x: Any) -> np.ndarray:
+    """Of each image."""
+    return np.sqrt(_dot(x, x))
+
+
+def _dot(x: Any, y: Any) -> np.ndarray:
+    """Of each image."""
+    x, y = (keras.ops.convert_to_numpy(value).reshape(len(value), -1) for value in (x, y))
+    return np.einsum("ij,ij->i", x, y, dtype="float64")
+
+
+def _nonzero(norm: np.ndarray) -> np.ndarray:
+    """NaN instead of 0, by which nothing can be divided; such images are left out of a mean."""
+    return np.where(norm > 0, norm, np.nan)
+
+
+def _mean(values: list[np.ndarray] | None) -> float | None:
+    there = np.concatenate(values or [np.zeros(0)])
+    there = there[np.isfinite(there)]
+    return round(float(there.mean()), 5) if len(there) else None
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """What was found, in a line."""
+    units, noise = found["units"], found["noise"][2]
+    told = f"noise of {noise['noise']:g} in 255 changes {noise['decisions']:.1f} % of the decisions"
+    if found["depth_used"] is None:
+        return told
+    ratios = [unit["ratio"] for unit in units if unit["ratio"] is not None]
+    return (
+        f"residuals {np.mean(ratios):.2f} of the shortcut on the average, {found['depth_used']:.1f} of {len(units)} "
+        f"units used; {told}"
+    )
+
+
+def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None:
+    """Draws what units change, and what becomes of a small change of the image.
+
+    Args:
+        networks: by name, what `identity` returns.
+        path: the PNG file to write.
+        title: what stands above the picture.
+    """
+    figure = Figure(figsize=(9.6, 6.8), dpi=150, layout="constrained")
+    panels = [plain(axes) for axes in figure.subplots(2, 2).flat]
+    labels = {
+        "ratio": "residual / shortcut",
+        "change": "|output - input| / |input|",
+        "gain": "relative change / that of the image",
+    }
+    for name, found in networks.items():
+        numbers = range(1, len(found["units"]) + 1)
+        for axes, key in zip(panels, labels, strict=False):
+            values = [np.nan if unit[key] is None else unit[key] for unit in found["units"]]
+            axes.plot(numbers, values, "o-", markersize=3, linewidth=1.2, label=literal(name))
+        noise = [0, *(row["noise"] for row in found["noise"])]
+        panels[3].plot(noise, [0, *(row["decisions"] for row in found["noise"])], "o-", markersize=3, linewidth=1.2)
+    for axes, label in zip(panels, labels.values(), strict=False):
+        axes.set_xlabel("unit, from input to output")
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[3].set_xlabel("standard deviation of noise on the image, of 255")
+    panels[3].set_ylabel("decisions that change")
+    panels[3].set_ylim(0, max(1, panels[3].get_ylim()[1]))
+    panels[3].yaxis.set_major_formatter("{x:g} %")
+    save(figure, path, title, panels[1])

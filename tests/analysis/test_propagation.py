@@ -1,0 +1,78 @@
+"""Signals and gradients are those of He et al. 2016, equations 3 to 8."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from to_look_at import batches, output, stranger
+
+import keras_resnet
+from keras_resnet.analysis.propagation import propagation
+
+SAME = 7  # of the nine units of ResNet-20, those that keep the shape
+
+
+def units(model, **choices):
+    return propagation(model, batches(4, **choices))["units"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "factor"),
+    [
+        ({}, 1.0),
+        ({"order": "full_preactivation"}, 1.0),
+        ({"shortcut": None}, 0.0),
+        ({"skip": "constant_scaling", "shortcut_scale": 0.5}, 0.5),
+        ({"skip": "constant_scaling", "shortcut_scale": 0.0, "residual_scale": 1.0}, 0.0),
+        ({"skip": "dropout"}, 1.0),
+    ],
+)
+def test_the_product_of_the_factors_is_that_of_equation_8(seeded, choices, factor):
+    found = units(seeded(keras_resnet.CifarResNet(20, **choices)))
+    assert [unit["unit"] for unit in found][:2] == ["stem", "stage1_unit1"]
+    assert [unit["factor"] for unit in found].count(None) == 3  # the stem, and where the shape changes
+    assert all(unit["factor"] == pytest.approx(factor) for unit in found if unit["factor"] is not None)
+    assert found[0]["product"] == pytest.approx(factor**SAME)
+    assert found[-1]["product"] == 1
+
+
+@pytest.mark.parametrize("skip", ["exclusive_gating", "shortcut_only_gating"])
+def test_a_gate_that_sees_nothing_is_its_bias(seeded, skip):
+    model = seeded(keras_resnet.CifarResNet(20, skip=skip))
+    for layer in model.layers:
+        if layer.name.endswith("_gate"):
+            layer.set_weights([0 * layer.get_weights()[0], np.full_like(layer.get_weights()[1], -2.0)])
+    found = units(model)
+    assert found[1]["factor"] == pytest.approx(1 - 1 / (1 + np.exp(2)), rel=1e-4)
+
+
+def test_the_gradient_goes_back_through_identities_as_it_is():
+    """Equation 5 with residuals that are zero: within a stage, every unit's gradient is that of the last."""
+    found = units(keras_resnet.CifarResNet(20, order="full_preactivation", zero_init_residual=True))
+    for stage in (found[0:4], found[4:7], found[7:10]):
+        assert [unit["gradient"] for unit in stage] == pytest.approx([stage[0]["gradient"]] * len(stage), rel=1e-4)
+        assert [unit["signal"] for unit in stage] == pytest.approx([stage[0]["signal"]] * len(stage), rel=1e-4)
+
+
+def test_signal_and_gradient_are_what_numpy_and_small_steps_say(seeded):
+    model = seeded(keras_resnet.CifarResNet(8))
+    ((images, labels, _),) = batches(4)
+    found = units(model, size=3)
+    for unit, layer in zip(found, ["stem_relu", *(f"stage{s}_unit1_relu2" for s in (1, 2, 3))], strict=True):
+        x = output(model, layer, images).reshape(4, -1)
+        assert unit["signal"] == pytest.approx(np.sqrt((x**2).mean(axis=1)).mean(), rel=1e-3)
+    # The last unit's output is averaged by channel: d loss / d x = W (p - onehot) / positions.
+    pooled = output(model, "avg_pool", images)
+    kernel, bias = (np.asarray(value, "float64") for value in model.get_layer("logits").get_weights())
+    logits = pooled @ kernel + bias
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p = p / p.sum(axis=1, keepdims=True) - np.eye(10)[labels]
+    by_channel = p @ kernel.T / 64
+    assert found[-1]["gradient"] == pytest.approx((8 * np.linalg.norm(by_channel, axis=1)).mean(), rel=1e-3)
+
+
+def test_what_cannot_be_looked_at_is_refused():
+    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+        units(stranger())
+    with pytest.raises(ValueError, match="no images"):
+        propagation(keras_resnet.CifarResNet(8), [])
