@@ -161,9 +161,10 @@ def _result(run: Run) -> dict[str, Any]:
     history_file = run.folder / "history.csv"
     rows = list(csv.DictReader(history_file.open(encoding="utf-8"))) if history_file.is_file() else []
     curves = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    recipe = json.loads((run.folder / "recipe.json").read_text(encoding="utf-8"))
     return {
         "model": run.recipe.model,
-        "recipe": json.loads((run.folder / "recipe.json").read_text(encoding="utf-8")),
+        "recipe": {name: value for name, value in recipe.items() if name != "data_dir"},  # a place on this machine
         "seed": run.recipe.seed,
         "diverged": (run.folder / DIVERGED).is_file(),
         "error": summary.get("test_error"),

@@ -55,6 +55,7 @@ def test_each_run_leaves_a_folder_and_a_result(out):
     assert result["error"] == json.loads((narrow.folder / "summary.json").read_text())["test_error"]
     assert [len(result["curves"][name]) for name in ("epoch", "train_error", "test_error")] == [2, 2, 2]
     assert (result["recipe"]["images"], result["diverged"], result["scaled"]) == (64, False, "tiny")
+    assert "data_dir" not in result["recipe"]  # it may be given to others
     assert (diverges.result()["diverged"], diverges.result()["error"]) == (True, None)
     assert told == [f"narrow, seed 0: {result['error']:.2f} %", "diverges, seed 0: diverged"]
 
