@@ -300,7 +300,6 @@ def reproduce(arguments: argparse.Namespace) -> int:
         carry_out(
             runs,
             workers=arguments.workers,
-            view=experiment.view,
             backend=arguments.backend,
             scaled=str(budget),
             say=lambda line: print(line, file=sys.stderr, flush=True),

@@ -171,6 +171,13 @@ _ALL = (
         (*_PLAIN, _PLAIN110, *_TABLE6),
         curves=True,
     ),
+    Experiment(
+        "he2015-figure7",
+        "He et al. 2015, figure 7",
+        "layer responses: weaker in residual networks than in plain ones, and the weaker the deeper they are",
+        (_PLAIN[0], _PLAIN[3], _TABLE6[0], _TABLE6[3], _TABLE6[4]),
+        analysis="responses",
+    ),
     Experiment("he2016-table1", "He et al. 2016, table 1", "what multiplies the shortcut of ResNet-110", _TABLE1),
     Experiment(
         "he2016-table2", "He et al. 2016, table 2", "orders of activation in ResNet-110 and ResNet-164", _TABLE2

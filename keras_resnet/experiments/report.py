@@ -2,18 +2,19 @@
 
     he2016-table2.json, .md, .html, -curves.png     in the folder of all runs
 
-The HTML file holds its picture and opens without a network.
+The HTML file holds its pictures and opens without a network.
 """
 
 from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import saving
+from ..analysis.kinds import KINDS, tool
 from .pictures import draw_curves
 from .rows import Experiment
 from .runs import Run
@@ -32,7 +33,8 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         scaled: in what the runs are smaller than the paper's; empty if they are not.
 
     Returns:
-        What the JSON file holds: "name", "source", "title", "scaled", "order" and "rows".
+        What the JSON file holds: "name", "source", "title", "scaled", "order", "rows", "looked" (what was seen in the
+        networks of the first seed, a line a row) and "machines".
     """
     by_row = {row.name: [run.result() for run in runs if run.row.name == row.name] for row in experiment.rows}
     by_row = {name: [result for result in results if result] for name, results in by_row.items()}
@@ -45,19 +47,29 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         "scaled": scaled,
         "order": {"same": same, "clear": clear},
         "rows": lines,
+        "looked": {},
         "machines": sorted(
             {_machine(result) for results in by_row.values() for result in results if result["summary"]}
         ),
     }
     name = experiment.name + ("-scaled" if scaled else "")
-    picture = out / f"{name}-curves.png"
+    title = f"{experiment.source}: {experiment.title}" + (f"\nscaled: {scaled}" if scaled else "")
+    pictures = {}
     curves = {name: [result["curves"] for result in results if result["curves"]] for name, results in by_row.items()}
     if any(curves.values()):
-        title = f"{experiment.source}: {experiment.title}" + (f"\nscaled: {scaled}" if scaled else "")
-        saving.write_atomically(picture, lambda path: draw_curves(curves, path, title))
+        pictures["training and test curves"] = out / f"{name}-curves.png"
+        saving.write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title))
+    analysis = experiment.analysis
+    firsts = {row: results[0]["analyses"] for row, results in by_row.items() if results}
+    looked = {row: found[analysis] for row, found in firsts.items() if analysis in found}
+    if looked:
+        look = tool(analysis)
+        report["looked"] = {row: look.in_words(found) for row, found in looked.items()}
+        pictures[KINDS[analysis].what] = out / f"{name}-{analysis}.png"
+        saving.write_atomically(out / f"{name}-{analysis}.png", lambda path: look.draw(looked, path, title))
     saving.write_json(out / f"{name}.json", report)
-    saving.write_text(out / f"{name}.md", markdown(report, picture.name if picture.is_file() else None))
-    saving.write_text(out / f"{name}.html", page(report, picture if picture.is_file() else None))
+    saving.write_text(out / f"{name}.md", markdown(report, pictures))
+    saving.write_text(out / f"{name}.html", page(report, pictures))
     return report
 
 
@@ -98,12 +110,14 @@ def _sentences(report: dict[str, Any]) -> list[str]:
     return told if clear else told[:-1]
 
 
-def markdown(report: dict[str, Any], picture: str | None) -> str:
-    """The report in Markdown."""
+def markdown(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:
+    """The report in Markdown, with its pictures by what they show."""
     lines = [f"# {report['source']}: {report['title']}", "", *_sentences(report), ""]
     lines += [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * len(HEADINGS)}"]
     lines += [f"| {' | '.join(cells(line))} |" for line in report["rows"]]
-    lines += ["", *([f"![curves]({picture})", ""] if picture else []), *(f"- {name}" for name in report["machines"])]
+    lines += ["", *(f"- {row}: {told}" for row, told in report["looked"].items()), ""] if report["looked"] else [""]
+    lines += [line for what, path in pictures.items() for line in (f"![{what}]({path.name})", "")]
+    lines += [f"- {name}" for name in report["machines"]]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -132,18 +146,16 @@ footer {{ color: #6b7681; font-size: .85rem; }}
 <tr>{headings}</tr>
 {rows}
 </table>
-{picture}
+{looked}
+{pictures}
 <footer>{machines}</footer>
 </html>
 """
 
 
-def page(report: dict[str, Any], picture: Path | None) -> str:
-    """The report as one HTML file."""
-    image = ""
-    if picture is not None:
-        data = base64.b64encode(picture.read_bytes()).decode()
-        image = f'<img alt="training and test curves" src="data:image/png;base64,{data}">'
+def page(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:
+    """The report as one HTML file, with its pictures by what they show."""
+    images = {what: base64.b64encode(path.read_bytes()).decode() for what, path in pictures.items()}
     return _PAGE.format(
         title=html.escape(f"{report['name']}{' (scaled)' if report['scaled'] else ''}"),
         source=html.escape(report["source"]),
@@ -154,7 +166,10 @@ def page(report: dict[str, Any], picture: Path | None) -> str:
         ),
         headings="".join(f"<th>{html.escape(heading)}</th>" for heading in HEADINGS),
         rows="\n".join(f"<tr>{_cells_in_html(line)}</tr>" for line in report["rows"]),
-        picture=image,
+        looked="".join(f"<p>{html.escape(f'{row}: {told}')}</p>\n" for row, told in report["looked"].items()),
+        pictures="\n".join(
+            f'<img alt="{html.escape(what)}" src="data:image/png;base64,{data}">' for what, data in images.items()
+        ),
         machines="<br>".join(map(html.escape, report["machines"])),
     )
 

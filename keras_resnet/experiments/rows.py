@@ -78,6 +78,7 @@ class Experiment:
         dataset: what is trained and tested on.
         recipe: the named recipe.
         view: how the test images are looked at, as `keras-resnet evaluate` takes it; empty for one view.
+        analysis: how the trained networks are looked into, as `keras-resnet analyze` takes it; empty for not at all.
         curves: whether the paper draws curves; they are drawn of every experiment.
     """
 
@@ -88,6 +89,7 @@ class Experiment:
     dataset: str = "cifar10"
     recipe: str = "paper"
     view: dict[str, Any] = field(default_factory=dict)
+    analysis: str = ""
     curves: bool = False
 
     def recipe_of(self, row: Row, seed: int = 0, data_dir: str | None = None) -> Recipe:

@@ -3,7 +3,8 @@
     runs/cifar10-resnet20-1a2b3c4d/seed0/     a run folder, as `keras-resnet train` leaves it
     results/cifar10-resnet20-1a2b3c4d-seed0.json
 
-A run is named after all that decides it but its seed, so that experiments with a row in common share its runs.
+A run is named after all that decides it but its seed, so that experiments with a row in common share its runs, however
+each of them tests the network.
 """
 
 from __future__ import annotations
@@ -43,11 +44,15 @@ class Run:
         row: of the experiment.
         recipe: what is trained, its seed among it.
         out: the folder of all.
+        view: how the trained network is tested, as `keras-resnet evaluate` takes it, if not by one view.
+        analysis: how it is looked into, as `keras-resnet analyze` takes it, if it is.
     """
 
     row: Row
     recipe: Recipe
     out: Path
+    view: str = ""
+    analysis: str = ""
 
     @property
     def key(self) -> str:
@@ -67,20 +72,39 @@ class Run:
         return self.out / "results" / f"{self.key}-seed{self.recipe.seed}.json"
 
     def result(self) -> dict[str, Any] | None:
-        """What it came to; None if it has not ended."""
+        """What it came to, tested and looked into; None if it has not ended."""
+        found = self.trained()
+        if found is None or found["diverged"]:
+            return found
+        if (self.view and self.view not in found["views"]) or (
+            self.analysis and self.analysis not in found["analyses"]
+        ):
+            return None
+        return {**found, **found["views"].get(self.view, {})}
+
+    def trained(self) -> dict[str, Any] | None:
+        """What its result file holds so far."""
         return json.loads(self.result_file.read_text(encoding="utf-8")) if self.result_file.is_file() else None
 
 
 def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str | None = None) -> list[Run]:
     """The runs of an experiment: all rows with the first seed, then all with the next."""
-    return [Run(row, experiment.recipe_of(row, seed, data_dir), out) for seed in seeds for row in experiment.rows]
+    view = " ".join(f"--{name} {_typed(value)}" for name, value in experiment.view.items())
+    return [
+        Run(row, experiment.recipe_of(row, seed, data_dir), out, view, experiment.analysis)
+        for seed in seeds
+        for row in experiment.rows
+    ]
+
+
+def _typed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def carry_out(
     runs: Sequence[Run],
     *,
     workers: int = 1,
-    view: dict[str, Any] | None = None,
     backend: str | None = None,
     scaled: str = "",
     say: Callable[[str], None] = print,
@@ -91,7 +115,6 @@ def carry_out(
         runs: the runs.
         workers: how many are trained side by side. Each has a GPU, of its own if there are enough, and its share of the
             processor's cores; one worker has all.
-        view: how the trained network is tested, if not by one view.
         backend: Keras's backend; None for the one of this process' environment.
         scaled: in what they are smaller than the paper's, if they are; put down with each result.
         say: is told of every run.
@@ -103,7 +126,7 @@ def carry_out(
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
     processes = _Processes(workers)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
-        waiting = [pool.submit(_carry_out, run, processes, view or {}, backend, scaled) for run in missing]
+        waiting = [pool.submit(_carry_out, run, processes, backend, scaled) for run in missing]
         # disable=None: silent where stderr is not a terminal.
         total = sum(run.recipe.epochs or 0 for run in missing)
         with tqdm(total=total or None, desc="Epochs", unit="", disable=None) as bar:
@@ -120,33 +143,48 @@ def carry_out(
             say(f"{run.row.name}, seed {run.recipe.seed}: {'diverged' if error is None else f'{error:.2f} %'}")
 
 
-def _carry_out(run: Run, processes: _Processes, view: dict[str, Any], backend: str | None, scaled: str) -> None:
+def _carry_out(run: Run, processes: _Processes, backend: str | None, scaled: str) -> None:
+    engine = ["--backend", backend] if backend else []
+    data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
+
+    def command(*words: str) -> str:
+        """What a command prints."""
+        status, printed, told = processes.run([*words, "--json", *engine])
+        if status:
+            _raise(run, status, told)
+        return printed
+
+    found = run.trained() or _train(run, processes, engine, scaled)
+    if found["diverged"]:
+        return
+    if run.view and run.view not in found["views"]:
+        tested = json.loads(command("evaluate", str(run.folder), *data, *run.view.split()))
+        found["views"][run.view] = {name: tested[name] for name in ("error", "top5_error", "view")}
+        saving.write_json(run.result_file, found)
+    if run.analysis and run.analysis not in found["analyses"]:
+        (looked,) = json.loads(command("analyze", run.analysis, str(run.folder), *data)).values()
+        found["analyses"][run.analysis] = looked
+        saving.write_json(run.result_file, found)
+
+
+def _train(run: Run, processes: _Processes, engine: list[str], scaled: str) -> dict[str, Any]:
+    """Trains the network, or goes on where its training stopped; returns the result, which is written."""
     recipe = run.folder.parent / f"seed{run.recipe.seed}-recipe.json"
     saving.write_json(recipe, as_json(run.recipe))
-    engine = ["--backend", backend] if backend else []
-    status, _, told = processes.run(["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine])
+    words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine]
+    status, _, told = processes.run(words)
     if status == 1:
         saving.write_json(run.folder / DIVERGED, {"told": told})
     elif status:
         _raise(run, status, told)
-    tested: dict[str, Any] = {}
-    if view and not status:
-        data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
-        options = [word for name, value in view.items() for word in (f"--{name}", _typed(value))]
-        status, printed, told = processes.run(["evaluate", str(run.folder), *data, *options, "--json", *engine])
-        if status:
-            _raise(run, status, told)
-        tested = {name: json.loads(printed)[name] for name in ("error", "top5_error", "view")}
-    saving.write_json(run.result_file, {**_result(run), **tested, "scaled": scaled})
+    found = {**_result(run), "scaled": scaled}
+    saving.write_json(run.result_file, found)
+    return found
 
 
 def _raise(run: Run, status: int, told: str) -> None:
     said = f"{run.row.name}, seed {run.recipe.seed}: {told.removeprefix('keras-resnet: ').removeprefix('error: ')}"
     raise StoppedError(said) if status == TRY_AGAIN else ValueError(said)
-
-
-def _typed(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _epochs(run: Run) -> int:
@@ -170,6 +208,8 @@ def _result(run: Run) -> dict[str, Any]:
         "error": summary.get("test_error"),
         "summary": summary,
         "curves": curves,
+        "views": {},
+        "analyses": {},
     }
 
 

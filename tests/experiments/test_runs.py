@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +108,47 @@ def test_a_scaled_report_says_so_in_every_form(out):
         assert "Scaled: 2 epochs." in text
         assert text.count("not comparable: scaled") == 2
     assert "reproduced:" not in (folder / "tiny-scaled.md").read_text()
+
+
+def test_a_trained_network_is_looked_into_without_a_further_training(out):
+    folder, _ = out
+    again = dataclasses.replace(EXPERIMENT, name="looked", analysis="responses")
+    wanted = plan(again, folder, [0])
+    assert [bool(run.result()) for run in wanted] == [False, True]  # one that diverged has nothing to look into
+    history = (wanted[0].folder / "history.csv").stat().st_mtime_ns
+    carry_out(wanted, backend=keras.backend.backend(), say=print)
+    assert (wanted[0].folder / "history.csv").stat().st_mtime_ns == history
+    layers = wanted[0].result()["analyses"]["responses"]
+    assert [layer["layer"] for layer in layers][:2] == ["stem_bn", "stage1_unit1_bn1"]
+    assert plan(EXPERIMENT, folder, [0])[0].result()["error"] == wanted[0].result()["error"]
+    report = write_report(again, wanted, folder)
+    assert list(report["looked"]) == ["narrow"]
+    assert "7 layers, standard deviation" in (folder / "looked.md").read_text()
+    assert cv2.imread(str(folder / "looked-responses.png")).std() > 10
+    assert (folder / "looked.html").read_text().count("data:image/png;base64,") == 2
+
+
+def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_path):
+    """One of ten crops and one of one view have a row in common: its error is that of each view."""
+    shutil.copytree(out[0], tmp_path, dirs_exist_ok=True)
+    rows = EXPERIMENT.rows[:1]
+    crops = dataclasses.replace(EXPERIMENT, rows=rows, view={"crops": 10})
+    scales = dataclasses.replace(EXPERIMENT, rows=rows, view={"scales": (224, 256)})
+    asked = []
+
+    def run(_, words):
+        asked.append(words)
+        return 0, json.dumps({"error": 10.0 + len(asked), "top5_error": 1.0, "view": "as asked"}), ""
+
+    monkeypatch.setattr(runs._Processes, "run", run)
+    for experiment in (crops, scales, crops):
+        carry_out(plan(experiment, tmp_path, [0]), say=print)
+    assert [words[0] for words in asked] == ["evaluate", "evaluate"]
+    assert asked[0][3:5] == ["--crops", "10"]
+    assert asked[1][3:5] == ["--scales", "224,256"]
+    error = plan(EXPERIMENT, out[0], [0])[0].result()["error"]
+    found = [plan(experiment, tmp_path, [0])[0].result()["error"] for experiment in (EXPERIMENT, crops, scales)]
+    assert found == [error, 11.0, 12.0]
 
 
 @pytest.mark.parametrize(
