@@ -17,9 +17,9 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from .. import backend
+from ..drawing import legend, literal, plain, save
 from ..models.chain import chain
 from .looking import counted
-from .pictures import literal, plain, save
 
 POINTS = 32  # of each grid
 DEPTHS = 8  # units whose outputs are looked at
@@ -158,4 +158,5 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         axes.set_xticks([])
         axes.set_yticks([])
     lower.colorbar(image, ax=panels, shrink=0.8, label="correlation of all points of a line")
-    save(figure, path, title, by_depth)
+    legend(by_depth)
+    save(figure, path, title)

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
+from ..drawing import legend, literal, plain, save
 from ..models.chain import branches, chain
 from .looking import counted, to_logits
-from .pictures import literal, plain, save
 
 NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, of a scale of 0 to 255
 
@@ -165,4 +165,5 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     panels[3].set_ylabel("decisions that change")
     panels[3].set_ylim(0, max(1, panels[3].get_ylim()[1]))
     panels[3].yaxis.set_major_formatter("{x:g} %")
-    save(figure, path, title, panels[1])
+    legend(panels[1])
+    save(figure, path, title)

@@ -18,9 +18,9 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
+from ..drawing import legend, literal, plain, save
 from ..evaluation.scores import ranks
 from ..models.chain import chain
-from .pictures import literal, plain, save
 
 
 class Lesions:
@@ -178,4 +178,5 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         axes.yaxis.set_major_formatter("{x:g} %")
     for axes in (one, several):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    save(figure, path, title, one)
+    legend(one)
+    save(figure, path, title)

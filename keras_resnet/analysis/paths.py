@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from .. import backend
+from ..drawing import legend, literal, plain, save
 from ..models.chain import branches, chain
 from .looking import counted, summed_loss, to_logits
-from .pictures import literal, plain, save
 
 LENGTHS = 24  # lengths that are measured; the magnitudes of others are interpolated
 
@@ -165,4 +165,5 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     ):
         axes.set_xlabel("units whose residual the path goes through")
         axes.set_ylabel(label)
-    save(figure, path, title, panels[2])
+    legend(panels[2])
+    save(figure, path, title)

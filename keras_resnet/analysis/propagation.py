@@ -18,9 +18,9 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from .. import backend
+from ..drawing import legend, literal, plain, save
 from ..models.chain import branches, chain
 from .looking import counted, summed_loss, to_logits
-from .pictures import literal, plain, save
 
 
 def propagation(
@@ -138,4 +138,5 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         axes.set_ylabel(label)
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    save(figure, path, title, panels[0])
+    legend(panels[0])
+    save(figure, path, title)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from .pictures import literal, plain, save
+from ..drawing import legend, literal, plain, save
 
 
 def responses(
@@ -83,4 +83,5 @@ def draw(networks: Mapping[str, list[dict[str, Any]]], path: Path, title: str) -
         plain(axes).set_ylabel("standard deviation")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    save(figure, path, title, upper)
+    legend(upper)
+    save(figure, path, title)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..drawing import save
 from ..models.taps import dense_logits
 
 
@@ -72,5 +73,4 @@ def draw_explanation(image: np.ndarray, heat: np.ndarray, path: Path, *, title: 
         interpolation="bicubic",
         extent=(-0.5, width - 0.5, height - 0.5, -0.5),
     )
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path)
+    save(figure, path, title)

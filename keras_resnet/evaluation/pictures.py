@@ -12,6 +12,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..drawing import literal, plain, save
+
 WITH_NUMBERS, WITH_NAMES = 20, 60  # classes, up to which a picture has room for them
 INK, ACCENT = "#1f2933", "#c8102e"
 
@@ -26,6 +28,7 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, title: 
         title: what stands above the picture.
     """
     rows = np.flatnonzero(matrix.sum(axis=1))
+    names = [literal(name) for name in names]
     columns = [names[row] for row in rows]
     shares = matrix[np.ix_(rows, rows)]
     if len(rows) < len(names) and (others := matrix[rows].sum(axis=1) - shares.sum(axis=1)).any():
@@ -49,8 +52,7 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, title: 
     axes.set_xlabel("taken for")
     axes.set_ylabel("class")
     axes.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path)
+    save(figure, path, title)
 
 
 def _write_shares(axes: Axes, shares: np.ndarray) -> None:
@@ -90,7 +92,5 @@ def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> Non
     lower.set_xlabel("confidence: the probability of the most probable class")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     for axes in (upper, lower):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path)
+        plain(axes)
+    save(figure, path, title)

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..drawing import literal, plain, save
+
 Curves = Mapping[str, Sequence[float]]
 
 
@@ -35,15 +37,14 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
         )
         marker = "o" if len(epochs) < 3 else None
         axes.plot(epochs, train, color=color, linewidth=1, linestyle="--", alpha=0.8, marker=marker)
-        axes.plot(epochs, test, color=color, linewidth=1.8, marker=marker, label=f"{name}: {test[-1]:.2f} %")
+        axes.plot(epochs, test, color=color, linewidth=1.8, marker=marker, label=f"{literal(name)}: {test[-1]:.2f} %")
         highest += [*test[len(test) // 4 :], *train[len(train) // 4 :]]
     axes.set_ylim(0, min(100, 1.1 * max(highest)))  # the first quarter of a run may be off the top, as in the papers
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("top-1 error")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     styles = [
         Line2D([], [], color="#1f2933", linewidth=1.8),
         Line2D([], [], color="#1f2933", linewidth=1, linestyle="--"),
@@ -52,5 +53,4 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
     axes.legend(
         [*handles, *styles], [*labels, "test", "training"], fontsize=8, loc="best", framealpha=0.8, edgecolor="none"
     )
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path)
+    save(figure, path, title)

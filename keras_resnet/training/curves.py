@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..drawing import plain, save
+
 TRAIN, TEST = "#9aa5b1", "#c8102e"
 
 
@@ -46,10 +48,8 @@ def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
     rate.set_xlabel("epoch")
     for axes in (*panels.values(), rate):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=11)
-    figure.savefig(path)
+        plain(axes)
+    save(figure, path, title)
 
 
 def _upper(values: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""What the pictures of analyses have in common."""
+"""What all pictures have in common."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ def plain(axes: Axes) -> Axes:
     return axes
 
 
-def save(figure: Figure, path: Path, title: str, legend: Axes) -> None:
-    """Writes a picture.
-
-    Args:
-        figure: the picture.
-        path: the PNG file.
-        title: what stands above it.
-        legend: the panel that names the networks.
-    """
-    legend.legend(loc="best", fontsize=8, framealpha=0.8, edgecolor="none")
-    figure.suptitle(literal(title), fontsize=10)
-    figure.savefig(path)
+def legend(axes: Axes) -> None:
+    """Names what is drawn, where it hides the least of it."""
+    axes.legend(loc="best", fontsize=8, framealpha=0.8, edgecolor="none")
 
 
 def literal(text: str) -> str:
     """Text as matplotlib shows it as it is, and does not take the part between two dollar signs for a formula."""
     return text.replace("$", r"\$")
+
+
+def save(figure: Figure, path: Path, title: str) -> None:
+    """Writes a picture as a PNG file, with a title above it."""
+    figure.suptitle(literal(title), fontsize=10)
+    figure.savefig(path)

@@ -1,0 +1,18 @@
+"""Pictures show names as they are."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.testing.compare import compare_images
+
+from keras_resnet.drawing import save
+
+
+def test_dollar_signs_are_no_formula(tmp_path):
+    """Two around what is no formula would end in an error, and around one that is, in italics."""
+    for name, title in (("odd", r"runs/$\frac$-net"), ("even", "cash $x$")):
+        save(Figure(figsize=(3, 1)), tmp_path / f"{name}.png", title)
+    figure = Figure(figsize=(3, 1))
+    figure.suptitle("cash $x$", fontsize=10, parse_math=False)
+    figure.savefig(tmp_path / "expected.png")
+    assert compare_images(str(tmp_path / "expected.png"), str(tmp_path / "even.png"), tol=0) is None
