@@ -5,11 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from to_look_at import batches, stranger
 
 import keras_resnet
 from keras_resnet import backend
 from keras_resnet.analysis.gradients import POINTS, gradients
+from to_look_at import batches, stranger
 
 
 def test_the_deeper_a_plain_network_the_less_do_gradients_have_in_common_and_shortcuts_keep_them_alike(seeded):

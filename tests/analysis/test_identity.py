@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from to_look_at import batches, output, stranger
 
 import keras_resnet
 from keras_resnet.analysis.identity import NOISE, identity
+from to_look_at import batches, output, stranger
 
 
 def norm(x):

@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 from scipy.stats import binom
-from to_look_at import batches, stranger
 
 import keras_resnet
 from keras_resnet import backend
 from keras_resnet.analysis.looking import summed_loss, to_logits
 from keras_resnet.analysis.paths import draw, in_words, path_gradient, paths, shares
+from to_look_at import batches, stranger
 
 
 @pytest.mark.parametrize(

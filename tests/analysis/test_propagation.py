@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from to_look_at import batches, output, stranger
 
 import keras_resnet
 from keras_resnet.analysis.propagation import propagation
+from to_look_at import batches, output, stranger
 
 SAME = 7  # of the nine units of ResNet-20, those that keep the shape
 
