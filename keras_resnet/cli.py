@@ -16,6 +16,8 @@ from .options import Parser, add_options, per_channel, positive, whole_numbers
 from .training.machine import Machine
 from .training.recipe import Recipe
 from .training.recipes import STREAM_RECIPES
+from .tuning.space import SPACES
+from .tuning.study import FIDELITIES, TUNERS
 from .version import __version__
 
 DATASET = "digits, cifar10, cifar100, folder:PATH of class folders in train/ and val/, or one of tensorflow-datasets"
@@ -52,6 +54,13 @@ def _on_purpose(error: BaseException) -> bool:
     """Whether this package or the file system raised the error; any other is a bug, whose traceback is wanted."""
     raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
     return isinstance(error, OSError) or Path(raised_in).is_relative_to(PACKAGE)
+
+
+def _named_values(text: str) -> tuple[str, str]:
+    name, equals, values = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"reads NAME=VALUES. Received: {text}")
+    return name.strip().replace("-", "_"), values
 
 
 def _parser() -> Parser:
@@ -225,6 +234,50 @@ def _parser() -> Parser:
     reproduce.add_argument("--dry-run", action="store_true", help="print what would be run, and what it costs")
     reproduce.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
     backend_option(reproduce)
+
+    tune = command(
+        "tune",
+        commands.tune,
+        "Searches depth, width, shortcut and recipe with keras-tuner; run again with the same folder, goes on.",
+        "tune digits --tuner hyperband --space shape --set learning_rate=0.01..0.3 --epochs 9",
+    )
+    tune.add_argument("dataset", help=DATASET)
+    tune.add_argument("--out", metavar="FOLDER", help="the search's folder [searches/DATASET]")
+    tune.add_argument("--tuner", choices=TUNERS, default="hyperband", help="how trials are chosen [hyperband]")
+    tune.add_argument("--max-trials", type=positive, default=20, metavar="N", help="how many at most [20]")
+    tune.add_argument("--epochs", type=positive, default=10, metavar="N", help="of a whole trial [10]")
+    tune.add_argument("--space", metavar="NAME", default="all", help=f"{', '.join(SPACES)}, or a .toml or .yaml [all]")
+    tune.add_argument(
+        "--set",
+        action="append",
+        type=_named_values,
+        default=[],
+        metavar="NAME=VALUES",
+        help="a dimension: NAME=3 fixes it, NAME=1,3,5 is a choice, NAME=0.01..0.4 a range; can be said several times",
+    )
+    tune.add_argument(
+        "--without", action="append", default=[], metavar="NAME", help="a dimension that is left to the recipe"
+    )
+    tune.add_argument("--recipe", metavar="NAME", help="what trials have in common: a recipe or a recipe.json [paper]")
+    tune.add_argument("--max-params", type=positive, metavar="N", help="parameters beyond which nothing is tried")
+    tune.add_argument("--max-macs", type=positive, metavar="N", help="multiply-adds beyond which nothing is tried")
+    tune.add_argument("--target-macs", type=positive, metavar="N", help="beyond which the error counts for more")
+    tune.add_argument(
+        "--fidelity", choices=FIDELITIES, default="epochs", help="of what short trials of hyperband have less [epochs]"
+    )
+    tune.add_argument("--images", type=positive, metavar="N", help=_help_of("images"))
+    tune.add_argument(
+        "--validation", type=int, metavar="N", help="training images held out, by which trials are judged [a tenth]"
+    )
+    tune.add_argument(
+        "--stop-early",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="stop a trial that is worse than half of the others were [yes]",
+    )
+    tune.add_argument("--seed", type=int, default=0, metavar="N", help="of the search [0]")
+    tune.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
+    backend_option(tune)
 
     convert = command(
         "convert",

@@ -232,6 +232,47 @@ def convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def tune(arguments: argparse.Namespace) -> int:
+    engine = backend.settle(arguments.backend)
+    from .tuning.report import write_report
+    from .tuning.search import Search
+    from .tuning.study import study_of
+
+    study = study_of(
+        arguments.dataset,
+        recipe=arguments.recipe,
+        space_name=arguments.space,
+        without=arguments.without,
+        changes=dict(arguments.set),
+        epochs=arguments.epochs,
+        validation=arguments.validation,
+        images=arguments.images,
+        data_dir=arguments.data_dir,
+        max_parameters=arguments.max_params,
+        max_macs=arguments.max_macs,
+        tuner=arguments.tuner,
+        max_trials=arguments.max_trials,
+        seed=arguments.seed,
+        fidelity=arguments.fidelity,
+        target_macs=arguments.target_macs,
+        stop_early=arguments.stop_early,
+    )
+    out = Path(arguments.out or f"searches/{Path(study.base.dataset.removeprefix('folder:')).resolve().name}")
+    try:
+        Search(study, out, engine, lambda line: print(line, file=sys.stderr, flush=True)).search()
+    except StoppedError as error:
+        print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        return TRY_AGAIN
+    best = write_report(out)
+    if arguments.json:
+        print(json.dumps(best, indent=2))
+        return 0
+    split = "validation" if study.base.validation else "test"
+    print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.")
+    print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and four pictures")
+    return 0
+
+
 def analyze(arguments: argparse.Namespace) -> int:
     backend.settle(arguments.backend)
     from . import saving

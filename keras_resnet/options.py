@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 import numbers
 import types
 import typing
@@ -38,7 +39,7 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
         row: the dataclass.
         defaults: whether the help shows the fields' defaults.
     """
-    hints = typing.get_type_hints(row)
+    hints = _hints(row)
     for field in fields(row):
         if "help" not in field.metadata:
             continue
@@ -84,13 +85,19 @@ def check_types(row: type, values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a name that is no field, or a value that is not of its field's type.
     """
-    hints = typing.get_type_hints(row)
+    hints = _hints(row)
     for name, value in values.items():
         if name not in hints:
             near = [f"; near: {close}" for close in difflib.get_close_matches(str(name), hints, n=1)]
             raise ValueError(f"Unknown field {name!r} of a {row.__name__.lower()}{''.join(near)}")
         if not any(_is_a(value, kind) for kind in _alternatives(hints[name])):
             raise ValueError(f"`{name}` must be {_described(hints[name])}. Received: {value!r}")
+
+
+@functools.cache
+def _hints(row: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; they are text there, and to read it takes a millisecond."""
+    return typing.get_type_hints(row)
 
 
 def _is_a(value: Any, kind: Any) -> bool:

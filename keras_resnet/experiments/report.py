@@ -7,13 +7,11 @@ The HTML file holds its pictures and opens without a network.
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import saving
+from .. import pages, saving
 from ..analysis.kinds import KINDS, tool
 from .pictures import draw_curves
 from .rows import Experiment
@@ -121,62 +119,23 @@ def markdown(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.5rem; margin-bottom: 0; }}
-.scaled {{ background: #fff4d6; border-left: 4px solid #e0a100; padding: .6rem 1rem; }}
-table {{ border-collapse: collapse; margin: 1.5rem 0; width: 100%; font-size: .9rem; }}
-th, td {{ padding: .4rem .6rem; border-bottom: 1px solid #d9dee4; text-align: left; vertical-align: top; }}
-th {{ font-weight: 600; border-bottom: 2px solid #9aa5b1; }}
-td.name {{ white-space: nowrap; }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-.good {{ color: #1a7f37; }} .bad {{ color: #c8102e; }} .plain {{ color: #6b7681; }}
-img {{ max-width: 100%; }}
-footer {{ color: #6b7681; font-size: .85rem; }}
-</style>
-<h1>{source}</h1>
-<p>{subtitle}</p>
-{sentences}
-<table>
-<tr>{headings}</tr>
-{rows}
-</table>
-{looked}
-{pictures}
-<footer>{machines}</footer>
-</html>
-"""
-
-
 def page(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     """The report as one HTML file, with its pictures by what they show."""
-    images = {what: base64.b64encode(path.read_bytes()).decode() for what, path in pictures.items()}
-    return _PAGE.format(
-        title=html.escape(f"{report['name']}{' (scaled)' if report['scaled'] else ''}"),
-        source=html.escape(report["source"]),
-        subtitle=html.escape(report["title"]),
-        sentences="\n".join(
-            f'<p class="{"scaled" if sentence.startswith("Scaled") else ""}">{html.escape(sentence)}</p>'
-            for sentence in _sentences(report)
-        ),
-        headings="".join(f"<th>{html.escape(heading)}</th>" for heading in HEADINGS),
-        rows="\n".join(f"<tr>{_cells_in_html(line)}</tr>" for line in report["rows"]),
-        looked="".join(f"<p>{html.escape(f'{row}: {told}')}</p>\n" for row, told in report["looked"].items()),
-        pictures="\n".join(
-            f'<img alt="{html.escape(what)}" src="data:image/png;base64,{data}">' for what, data in images.items()
-        ),
-        machines="<br>".join(map(html.escape, report["machines"])),
-    )
+    body = [pages.element("h1", report["source"]), pages.element("p", report["title"])]
+    body += [
+        pages.element("p", sentence, "warning" if sentence.startswith("Scaled") else "")
+        for sentence in _sentences(report)
+    ]
+    body += [pages.table(HEADINGS, map(_row, report["rows"]))]
+    body += [pages.element("p", f"{row}: {told}") for row, told in report["looked"].items()]
+    body += [pages.image(path, what) for what, path in pictures.items()]
+    body += ["<footer>", *(pages.element("div", machine) for machine in report["machines"]), "</footer>"]
+    return pages.page(f"{report['name']}{' (scaled)' if report['scaled'] else ''}", body)
 
 
-def _cells_in_html(line: dict[str, Any]) -> str:
+def _row(line: dict[str, Any]) -> str:
     *others, verdict = cells(line)
     kinds = ["name", "name", *["number"] * (len(others) - 2)]
-    told = "".join(f'<td class="{kind}">{html.escape(cell)}</td>' for kind, cell in zip(kinds, others, strict=True))
     kind = {"reproduced": "good", "not reproduced": "bad"}.get(verdict.partition(":")[0], "plain")
-    return f'{told}<td class="{kind}">{html.escape(verdict)}</td>'
+    told = [*zip(others, kinds, strict=True), (verdict, kind)]
+    return pages.row(pages.element("td", cell, kind) for cell, kind in told)

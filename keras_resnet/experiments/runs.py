@@ -9,17 +9,9 @@ each of them tests the network.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import json
-import os
-import queue
-import shutil
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -30,6 +22,7 @@ from tqdm import tqdm
 
 from .. import saving
 from ..training.interruption import TRY_AGAIN, StoppedError, stop_request
+from ..training.processes import Processes, last_line
 from ..training.recipe import Recipe, as_json
 from .rows import Experiment, Row
 
@@ -124,7 +117,7 @@ def carry_out(
         StoppedError: this process or a run was asked to stop; the same call goes on from there.
     """
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
-    processes = _Processes(workers)
+    processes = Processes(workers)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
         waiting = [pool.submit(_carry_out, run, processes, backend, scaled) for run in missing]
         # disable=None: silent where stderr is not a terminal.
@@ -143,7 +136,7 @@ def carry_out(
             say(f"{run.row.name}, seed {run.recipe.seed}: {'diverged' if error is None else f'{error:.2f} %'}")
 
 
-def _carry_out(run: Run, processes: _Processes, backend: str | None, scaled: str) -> None:
+def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str) -> None:
     engine = ["--backend", backend] if backend else []
     data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
 
@@ -167,14 +160,14 @@ def _carry_out(run: Run, processes: _Processes, backend: str | None, scaled: str
         saving.write_json(run.result_file, found)
 
 
-def _train(run: Run, processes: _Processes, engine: list[str], scaled: str) -> dict[str, Any]:
+def _train(run: Run, processes: Processes, engine: list[str], scaled: str) -> dict[str, Any]:
     """Trains the network, or goes on where its training stopped; returns the result, which is written."""
     recipe = run.folder.parent / f"seed{run.recipe.seed}-recipe.json"
     saving.write_json(recipe, as_json(run.recipe))
     words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine]
     status, _, told = processes.run(words)
     if status == 1:
-        saving.write_json(run.folder / DIVERGED, {"told": told})
+        saving.write_json(run.folder / DIVERGED, {"told": last_line(told)})
     elif status:
         _raise(run, status, told)
     found = {**_result(run), "scaled": scaled}
@@ -183,7 +176,7 @@ def _train(run: Run, processes: _Processes, engine: list[str], scaled: str) -> d
 
 
 def _raise(run: Run, status: int, told: str) -> None:
-    said = f"{run.row.name}, seed {run.recipe.seed}: {told.removeprefix('keras-resnet: ').removeprefix('error: ')}"
+    said = f"{run.row.name}, seed {run.recipe.seed}: {last_line(told)}"
     raise StoppedError(said) if status == TRY_AGAIN else ValueError(said)
 
 
@@ -211,98 +204,3 @@ def _result(run: Run) -> dict[str, Any]:
         "views": {},
         "analyses": {},
     }
-
-
-class _Processes:
-    """Runs the command in processes, and has all of them stop when this one is interrupted.
-
-    Args:
-        workers: how many run side by side.
-    """
-
-    def __init__(self, workers: int) -> None:
-        # One run after the other takes all that there are.
-        self.gpus = _gpus() if workers > 1 else ()
-        self.cores = _shares(workers) if workers > 1 else ()
-        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # workers that have nothing to do
-        for worker in range(workers):
-            self._free.put(worker)
-        self._running: set[subprocess.Popen] = set()
-        self._lock, self._stopped = threading.Lock(), False
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, *_: Any) -> None:
-        if kind is not None:
-            self.stop()
-
-    def stop(self) -> None:
-        """Asks every run to save what it has and to end; no further one begins."""
-        with self._lock:
-            self._stopped = True
-            for process in self._running:
-                process.send_signal(signal.SIGTERM)
-
-    def run(self, words: list[str]) -> tuple[int, str, str]:
-        """Runs `keras-resnet` with these words; returns its status, what it printed, and the last that it said.
-
-        Waits for a worker that has nothing to do.
-        """
-        worker = self._free.get()
-        try:
-            return self._run(words, worker)
-        finally:
-            self._free.put(worker)
-
-    def _run(self, words: list[str], worker: int) -> tuple[int, str, str]:
-        with self._lock:
-            if self._stopped:
-                return TRY_AGAIN, "", "not begun"
-            process = subprocess.Popen(
-                [sys.executable, "-m", "keras_resnet.cli", *words],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**os.environ, **_device(worker, self.gpus)},
-                start_new_session=True,  # an interrupt from the keyboard is for this process, which asks them to stop
-            )
-            self._running.add(process)
-        if self.cores:
-            with contextlib.suppress(ProcessLookupError):  # it has ended already
-                os.sched_setaffinity(process.pid, self.cores[worker])  # before it has asked how many there are
-        printed, told = process.communicate()
-        with self._lock:
-            self._running.discard(process)
-        return process.returncode, printed, next(iter(told.strip().splitlines()[-1:]), "")
-
-
-def _device(worker: int, gpus: Sequence[str]) -> dict[str, str]:
-    """The environment in which a worker has a GPU of its own, or shares one: none then takes all of its memory."""
-    if not gpus:
-        return {}
-    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    return {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)], **shared}
-
-
-def _shares(workers: int) -> list[set[int]]:
-    """The cores of each worker; none where they cannot be shared out.
-
-    Small networks on two cores: two runs side by side train a quarter faster than one after the other, each on both.
-    """
-    if not hasattr(os, "sched_setaffinity"):  # Linux alone has it
-        return []
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < workers:
-        return []
-    return [set(cores[worker::workers]) for worker in range(workers)]
-
-
-def _gpus() -> list[str]:
-    """The GPUs that this process may use, without an engine."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
-    if not shutil.which("nvidia-smi"):
-        return []
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
-    return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]

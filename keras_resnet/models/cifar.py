@@ -34,8 +34,8 @@ def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
         raise ValueError(
             f"A CIFAR network of {unit} units has {layers}n+2 layers. Received: depth={depth!r}; nearest: {valid}"
         )
-    choices.setdefault("shortcut", "B" if unit == "bottleneck" else "A")
-    return Spec(stage_units=(n, n, n), stage_filters=(16, 32, 64), stem="cifar", unit=unit, **choices)
+    defaults = {"shortcut": "B" if unit == "bottleneck" else "A", "stem": "cifar"}
+    return Spec(stage_units=(n, n, n), stage_filters=(16, 32, 64), unit=unit, **{**defaults, **choices})
 
 
 def cifar_net(

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -17,10 +16,10 @@ import cv2
 import keras
 import pytest
 
-from keras_resnet.experiments import runs
 from keras_resnet.experiments.report import write_report
 from keras_resnet.experiments.rows import Experiment, Published, Row
 from keras_resnet.experiments.runs import carry_out, plan
+from keras_resnet.training.processes import Processes
 
 TINY = {"images": 64, "epochs": 2, "iterations": None, "batch_size": 32}
 EXPERIMENT = Experiment(
@@ -64,7 +63,7 @@ def test_each_run_leaves_a_folder_and_a_result(out):
 
 def test_nothing_is_trained_twice(out, monkeypatch):
     folder, _ = out
-    monkeypatch.setattr("keras_resnet.experiments.runs._Processes.run", lambda *_: pytest.fail("a run began"))
+    monkeypatch.setattr("keras_resnet.experiments.Processes.run", lambda *_: pytest.fail("a run began"))
     carry_out(plan(EXPERIMENT, folder, [0]), say=print)
 
 
@@ -140,7 +139,7 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
         asked.append(words)
         return 0, json.dumps({"error": 10.0 + len(asked), "top5_error": 1.0, "view": "as asked"}), ""
 
-    monkeypatch.setattr(runs._Processes, "run", run)
+    monkeypatch.setattr(Processes, "run", run)
     for experiment in (crops, scales, crops):
         carry_out(plan(experiment, tmp_path, [0]), say=print)
     assert [words[0] for words in asked] == ["evaluate", "evaluate"]
@@ -151,70 +150,9 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
     assert found == [error, 11.0, 12.0]
 
 
-@pytest.mark.parametrize(
-    ("visible", "workers", "expected"),
-    [("", 2, [None, None]), ("0,2", 2, ["0", "2"]), ("0,2", 3, ["0", "2", "0"]), ("0,2", 1, ["0,2"])],
-)
-def test_each_worker_has_a_gpu(monkeypatch, visible, workers, expected):
-    """By the variable that every engine heeds; None where there is no GPU to name."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    started = []
-
-    class Process:
-        returncode = 0
-
-        def __init__(self, words, *, env, **_):
-            started.append(env["CUDA_VISIBLE_DEVICES"] or None)
-
-        def communicate(self):
-            return "", ""
-
-    monkeypatch.setattr("subprocess.Popen", Process)
-    monkeypatch.setattr(runs, "_shares", lambda _: [])
-    processes = runs._Processes(workers)
-    for _ in range(workers):
-        processes.run(["train"])
-    assert started == expected
-
-
-@pytest.mark.parametrize(("cores", "workers", "each"), [(2, 2, [1, 1]), (7, 2, [4, 3]), (8, 1, [8]), (1, 2, [1, 1])])
-def test_each_worker_has_its_share_of_the_cores(monkeypatch, cores, workers, each):
-    """What a run sees for itself; where there are too few, all share all."""
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
-    given = []
-    monkeypatch.setattr("os.sched_setaffinity", lambda _, some: given.append(some))
-    monkeypatch.setattr(sys, "executable", "true")
-    processes = runs._Processes(workers)
-    for _ in range(workers):
-        processes.run([])
-    assert [len(some) for some in given] == (each if 1 < workers <= cores else [])
-    assert len(set().union(*given)) == sum(map(len, given))  # no core twice
-
-
-def test_who_has_nothing_to_do_takes_the_next_run():
-    """And not who is named by turns, who may still be busy while another has none."""
-    processes, at_once, seen = runs._Processes(2), threading.Barrier(2, timeout=20), []
-
-    def run(words, worker):
-        if words[0] in ("slow", "first"):
-            at_once.wait()
-        if words[0] == "slow":
-            done.wait(20)
-        seen.append((words[0], worker))
-
-    processes._run, done = run, threading.Event()
-    slow = threading.Thread(target=processes.run, args=(["slow"],))
-    slow.start()
-    for name in ("first", "second", "third"):
-        processes.run([name])
-    done.set()
-    slow.join()
-    assert len({worker for name, worker in seen if name != "slow"}) == 1
-    assert len({worker for _, worker in seen}) == 2
-
-
 LONG = """
 from keras_resnet.experiments.runs import carry_out, plan
+from keras_resnet.training.processes import Processes
 from keras_resnet.training.interruption import StoppedError
 import dataclasses, sys
 sys.path.insert(0, {tests!r})

@@ -1,0 +1,1 @@
+"""Searching depth, width, shortcut and recipe with keras-tuner."""

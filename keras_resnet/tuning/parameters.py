@@ -1,0 +1,58 @@
+"""A space as keras-tuner's hyperparameters, and back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras_tuner
+
+from .space import Space
+
+# What keras-tuner's choices cannot hold, as text.
+_AS_TEXT = {None: "none", True: "true", False: "false"}
+_FROM_TEXT = {text: value for value, text in _AS_TEXT.items()}
+
+
+def encoded(value: Any) -> Any:
+    """A value of a dimension as keras-tuner can hold it."""
+    return _AS_TEXT[value] if value is None or isinstance(value, bool) else value
+
+
+def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a trial as the dimensions of its space have them."""
+    return {name: _FROM_TEXT.get(value, value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def declare(space: Space, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
+    """Declares the dimensions of a space.
+
+    Args:
+        space: what is searched.
+        hp: what keras-tuner hands a hypermodel.
+
+    Returns:
+        The values that `hp` has for those that mean something.
+    """
+    for row in space.dimensions:
+        parents = [] if row.when is None else [hp.conditional_scope(row.when[0], [encoded(v) for v in row.when[1]])]
+        with contextlib.ExitStack() as stack:
+            for parent in parents:
+                stack.enter_context(parent)
+            if row.low is not None:
+                sampling = "log" if row.logarithmic else "linear"
+                hp.Float(row.name, row.low, row.high, sampling=sampling, default=row.default)
+            elif row.fixed:
+                hp.Fixed(row.name, encoded(row.values[0]))
+            else:
+                values = [encoded(value) for value in row.values]
+                hp.Choice(row.name, values, default=encoded(row.default))
+    return space.active(decoded({row.name: hp.values[row.name] for row in space.dimensions if row.name in hp.values}))
+
+
+def hyperparameters(space: Space) -> keras_tuner.HyperParameters:
+    """A space as keras-tuner's oracles take it: all of it, without any network having been built."""
+    hp = keras_tuner.HyperParameters()
+    declare(space, hp)
+    return hp

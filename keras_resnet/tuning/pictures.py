@@ -1,0 +1,159 @@
+"""The pictures of a search."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from ..drawing import plain, save
+from .space import Dimension, Space
+
+INK, ACCENT, FAINT = "#1f2933", "#c8102e", "#9aa5b1"
+Results = Sequence[Mapping[str, Any]]
+
+
+def front(results: Results) -> list[Mapping[str, Any]]:
+    """The trials that no other beats in both error and multiply-adds, the cheapest first."""
+    best: list[Mapping[str, Any]] = []
+    for result in sorted(results, key=lambda result: (result["macs"], result["error"])):
+        if not best or result["error"] < best[-1]["error"]:
+            best.append(result)
+    return best
+
+
+def draw_front(results: Results, path: Path, title: str) -> None:
+    """Draws error against multiply-adds, and the front of those that are best at their cost."""
+    figure = Figure(figsize=(7.6, 5), dpi=150, layout="constrained")
+    axes = plain(figure.add_subplot())
+    for status, marker, color in (("done", "o", "#3b82c4"), ("other", "x", FAINT)):
+        some = [result for result in results if (result["status"] == "done") == (status == "done")]
+        label = "trial" if status == "done" else "stopped early, or came to nothing"
+        if some:
+            costs, errors = [row["macs"] / 1e6 for row in some], [row["error"] for row in some]
+            axes.scatter(costs, errors, marker=marker, color=color, s=28, label=label)
+    best = front([result for result in results if result["status"] == "done"])
+    if best:
+        costs, errors = [row["macs"] / 1e6 for row in best], [row["error"] for row in best]
+        axes.step(costs, errors, where="post", color=ACCENT, linewidth=1.4, label="Pareto front")
+        axes.plot(costs, errors, "o", color=ACCENT, markersize=4)
+    axes.set_xscale("log")
+    axes.set_xlabel("multiply-adds of an image, in millions")
+    axes.set_ylabel("error")
+    axes.yaxis.set_major_formatter("{x:g} %")
+    axes.legend(fontsize=8, frameon=False)
+    save(figure, path, title)
+
+
+def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> None:
+    """Draws the error against each dimension, a panel each; of a choice, the median of each value too."""
+    rows = [row for row in space.dimensions if not row.fixed]
+    columns = min(4, len(rows))
+    lines = -(-len(rows) // columns)
+    figure = Figure(figsize=(3 * columns, 0.4 + 2.5 * lines), dpi=150, layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
+    for axes, row in zip(panels, rows, strict=False):
+        _draw_dimension(plain(axes), row, [result for result in results if row.name in result["values"]])
+    for axes in list(panels)[len(rows) :]:
+        axes.set_visible(False)
+    for axes in figure.axes:
+        axes.yaxis.set_major_formatter("{x:g} %")
+    save(figure, path, title)
+
+
+def _draw_dimension(axes: Any, row: Dimension, results: Results) -> None:
+    errors = np.array([result["error"] for result in results])
+    values = [result["values"][row.name] for result in results]
+    if row.low is not None:
+        axes.plot(values, errors, ".", color="#3b82c4")
+        axes.set_xlim(row.low, row.high)
+        axes.set_xscale("log" if row.logarithmic else "linear")
+    else:
+        places = np.array([row.values.index(value) for value in values], int)
+        jitter = 0.12 * np.sin(np.arange(len(places)) * 2.4)
+        axes.plot(places + jitter, errors, ".", color="#3b82c4")
+        for place in sorted(set(places.tolist())):
+            axes.hlines(np.median(errors[places == place]), place - 0.3, place + 0.3, color=ACCENT)
+        texts = [str(value) for value in row.values]
+        turned = sum(map(len, texts)) > 24
+        axes.set_xticks(range(len(texts)), texts, rotation=30 if turned else 0, ha="right" if turned else "center")
+        axes.set_xlim(-0.5, len(texts) - 0.5)
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel(row.name, fontsize=9)
+
+
+def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
+    """Draws the error of every trial over its epochs, the better the darker."""
+    figure = Figure(figsize=(7.6, 5), dpi=150, layout="constrained")
+    axes = plain(figure.add_subplot())
+    ranked = sorted(results, key=lambda result: -result["error"])
+    for place, result in enumerate(ranked):
+        history = folder / "tuner" / f"trial_{result['trial']}" / "run" / "history.csv"
+        if not history.is_file():
+            continue
+        with history.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        column = next((name for name in ("validation_error", "test_error") if rows and name in rows[0]), None)
+        if column is None:
+            continue
+        best = place == len(ranked) - 1
+        color = ACCENT if best else colormaps["Greys"](0.25 + 0.5 * place / len(ranked))
+        label = f"trial {int(result['trial']) + 1}: {result['error']:.2f} %" if best else None
+        epochs, errors = [int(row["epoch"]) for row in rows], [float(row[column]) for row in rows]
+        axes.plot(
+            epochs,
+            errors,
+            color=color,
+            linewidth=1.8 if best else 1,
+            marker="." if len(rows) < 4 else None,
+            label=label,
+        )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("error")
+    axes.yaxis.set_major_formatter("{x:g} %")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+    save(figure, path, title)
+
+
+def draw_parallel(results: Results, space: Space, path: Path, title: str) -> None:
+    """Draws every trial as a line through its values, the better the darker (parallel coordinates)."""
+    rows = [row for row in space.dimensions if not row.fixed]
+    figure = Figure(figsize=(max(6.4, 1.25 * len(rows)), 5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    errors = [result["error"] for result in results]
+    scale, colors = Normalize(min(errors), max(errors) + 1e-9), colormaps["viridis_r"]
+    for result in sorted(results, key=lambda result: -result["error"]):
+        heights = [_height(row, result["values"].get(row.name, row.default)) for row in rows]
+        color = colors(1 - scale(result["error"]))
+        axes.plot(range(len(rows)), heights, color=color, linewidth=1.2, alpha=0.8)
+    for place, row in enumerate(rows):
+        axes.axvline(place, color=FAINT, linewidth=0.8, zorder=0)
+        for value, height in _ticks(row):
+            axes.annotate(value, (place, height), xytext=(3, 0), textcoords="offset points", fontsize=6, va="center")
+    axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=30, ha="right", fontsize=8)
+    axes.set_yticks([])
+    axes.set_ylim(-0.05, 1.05)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(ScalarMappable(scale, colors.reversed()), ax=axes, shrink=0.8, label="error")
+    bar.ax.yaxis.set_major_formatter("{x:g} %")
+    save(figure, path, title)
+
+
+def _height(row: Dimension, value: Any) -> float:
+    if row.low is None:
+        return row.values.index(value) / max(1, len(row.values) - 1)
+    low, high, value = (np.log(x) if row.logarithmic else x for x in (row.low, row.high, value))
+    return float((value - low) / (high - low))
+
+
+def _ticks(row: Dimension) -> list[tuple[str, float]]:
+    values = row.values if row.low is None else (row.low, row.high)
+    return [(f"{value:g}" if isinstance(value, float) else str(value), _height(row, value)) for value in values]

@@ -1,0 +1,101 @@
+"""What a search has found: a leaderboard, pictures, and the best recipe.
+
+    leaderboard.csv, leaderboard.html     every trial, the best first
+    front.png, dimensions.png, curves.png, parallel.png
+    best_recipe.json                      what `keras-resnet train --recipe` takes
+
+The HTML file holds its pictures and opens without a network.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import pages, saving
+from .pictures import draw_curves, draw_dimensions, draw_front, draw_parallel
+from .search import results
+from .space import Space, read_dimension
+
+COLUMNS = ("place", "trial", "score", "error", "status", "epochs", "parameters", "macs", "seconds")
+
+
+def write_report(folder: str | Path) -> dict[str, Any]:
+    """Writes the report of what has been tried so far.
+
+    Args:
+        folder: of a search.
+
+    Returns:
+        The best trial, as its `result.json` has it.
+
+    Raises:
+        ValueError: no search, or one without a trial that ended.
+    """
+    folder = Path(folder)
+    if not (folder / "search.json").is_file():
+        raise ValueError(f"{str(folder)!r} holds no search; it has no search.json.")
+    study = json.loads((folder / "search.json").read_text(encoding="utf-8"))
+    ranked = sorted(results(folder), key=_rank)
+    if not ranked:
+        raise ValueError(f"No trial of {str(folder)!r} has ended yet.")
+    space = Space(tuple(read_dimension(name, text) for name, text in study["space"].items()))
+    title = f"{study['tuner']} search on {study['base']['dataset']}, {len(ranked)} trials"
+    pictures = {
+        "front": lambda path: draw_front(ranked, path, title),
+        "dimensions": lambda path: draw_dimensions(ranked, space, path, title),
+        "curves": lambda path: draw_curves(ranked, folder, path, title),
+        "parallel": lambda path: draw_parallel(ranked, space, path, title),
+    }
+    for name, draw in pictures.items():
+        saving.write_atomically(folder / f"{name}.png", draw)
+    saving.write_text(folder / "leaderboard.csv", table(ranked, space))
+    files = [folder / f"{name}.png" for name in pictures]
+    saving.write_text(folder / "leaderboard.html", _page(ranked, space, title, files))
+    best = ranked[0]
+    recipe = folder / "tuner" / f"trial_{best['trial']}" / "recipe.json"
+    saving.write_text(folder / "best_recipe.json", recipe.read_text(encoding="utf-8"))
+    return best
+
+
+def _rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Whole trials before short ones, which stand for them alone; then by score."""
+    return result["status"] != "done", -result["epochs"], result["score"]
+
+
+def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, Any]]:
+    names = [row.name for row in space.dimensions]
+    return [
+        {
+            **{column: result.get(column) for column in COLUMNS},
+            "place": place,
+            **{name: result["values"].get(name) for name in names},
+        }
+        for place, result in enumerate(ranked, start=1)
+    ]
+
+
+def table(ranked: Sequence[Mapping[str, Any]], space: Space) -> str:
+    """The leaderboard as CSV; a dimension that meant nothing in a trial is empty."""
+    rows, text = _rows(ranked, space), io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _page(ranked: Sequence[Mapping[str, Any]], space: Space, title: str, pictures: Sequence[Path]) -> str:
+    rows = _rows(ranked, space)
+    body = [pages.element("h1", title), *(pages.image(path, path.stem) for path in pictures)]
+    lines = [pages.row(map(_cell, row.values())) for row in rows]
+    return pages.page(title, [*body, pages.table(rows[0], lines)])
+
+
+def _cell(value: Any) -> str:
+    if value is None or isinstance(value, bool | str):
+        return pages.element("td", "" if value is None else value)
+    return pages.element("td", f"{value:,}" if isinstance(value, int) else f"{value:.4g}", "number")

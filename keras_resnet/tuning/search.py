@@ -1,0 +1,198 @@
+"""The search: keras-tuner chooses, and each trial is a run of this package in a process of its own.
+
+search.json                 what the search is
+tuner/oracle.json           keras-tuner's state
+tuner/trial_03/run/         a run folder, as `keras-resnet train` leaves it
+tuner/trial_03/result.json  what the trial came to
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.base_tuner import BaseTuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from .. import saving
+from ..training.interruption import StoppedError, StopRequest, stop_request
+from ..training.processes import Processes, last_line
+from ..training.recipe import as_json
+from .oracles import ORACLES
+from .parameters import decoded, hyperparameters
+from .study import Study, hopeless
+
+MEMORY = re.compile(r"[Oo]ut of memory|RESOURCE_EXHAUSTED|ResourceExhausted|MemoryError|bad_alloc|\bOOM\b")
+KILLED = (-9, 137)  # what the system does to a process when memory runs out
+
+
+class _Ended(keras_tuner.errors.FatalError):
+    """Ends a search from within a trial, which keras-tuner would otherwise take for one that failed."""
+
+
+class Search(BaseTuner):
+    """keras-tuner's loop over trials.
+
+    Args:
+        study: what is searched.
+        folder: of the search.
+        backend: Keras's backend in the trials.
+        say: is told a line a trial.
+
+    Raises:
+        ValueError: a folder of another search, or bounds that no candidate keeps.
+    """
+
+    def __init__(
+        self, study: Study, folder: str | Path, backend: str | None = None, say: Callable[[str], None] = print
+    ) -> None:
+        self.study, self.folder, self.engine, self.say = study, Path(folder), backend, say
+        study.check(self.folder)
+        super().__init__(_oracle(study), directory=str(self.folder), project_name="tuner")
+        self._processes, self._stop = Processes(1), StopRequest()
+
+    def search(self) -> None:
+        """Runs the trials that are left.
+
+        Raises:
+            StoppedError: the search was asked to stop; the same call goes on from there.
+            ValueError: what no trial can get over, such as data that are not there.
+        """
+        try:
+            with self._processes, stop_request() as self._stop:
+                super().search()
+        except _Ended as ended:
+            raise ended.__cause__ from None
+
+    def pre_create_trial(self) -> None:
+        """Ends the search between two trials if somebody asked."""
+        self._end_if_asked()
+
+    def run_trial(self, trial: Trial) -> dict[str, float]:
+        """Trains one candidate, and tells keras-tuner what it is worth."""
+        values = decoded(trial.hyperparameters.values)
+        recipe = self.study.recipe(values, values.get("tuner/epochs"))
+        folder = Path(self.get_trial_dir(trial.trial_id))
+        saving.write_json(folder / "recipe.json", as_json(recipe))
+        words = ["train", "--recipe", str(folder / "recipe.json"), "--out", str(folder / "run"), "--json"]
+        column = f"{'validation' if recipe.validation else 'test'}_error"
+        same = [
+            Path(self.get_trial_dir(other["trial"])) / "run" / "history.csv"
+            for other in results(self.folder)
+            if other["epochs"] == recipe.epochs
+        ]
+        stopped_early = False
+
+        def stop() -> bool:
+            """Whether the run is to be stopped, asked every second."""
+            nonlocal stopped_early
+            history = folder / "run" / "history.csv"
+            stopped_early = self.study.stop_early and hopeless(history, same, column, recipe.epochs)
+            return stopped_early or self._stop.asked is not None
+
+        engine = ["--backend", self.engine] if self.engine else []
+        status, printed, told = self._processes.run([*words, *engine], stop)
+        self._end_if_asked()
+        cost = self.study.bounds.cost(values)
+        found: dict[str, Any] = {
+            "trial": trial.trial_id,
+            "values": self.study.space.active(values),
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+            "epochs": recipe.epochs,
+            "seconds": None,
+            "error": self._worst,
+        }
+        if status == 0:
+            summary = json.loads(printed)
+            found |= {"status": "done", "error": summary[column], "seconds": summary["seconds"]}
+        elif stopped_early:
+            rows = (folder / "run" / "history.csv").read_text(encoding="utf-8").splitlines()
+            last = dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))
+            found |= {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column])}
+        elif status == 1:
+            found["status"] = "diverged"
+        elif status in KILLED or MEMORY.search(told):
+            found["status"] = "out of memory"
+        else:
+            self._end(ValueError(f"Trial {trial.trial_id}: {last_line(told) or f'the run ended with status {status}'}"))
+        found["score"] = self.study.score(found["error"], cost)
+        saving.write_json(folder / "result.json", found)
+        return {"score": found["score"]}
+
+    @property
+    def _worst(self) -> float:
+        """The error of chance, for a trial that came to nothing: three that failed would end keras-tuner's search."""
+        return 100.0 * (1 - 1 / self.study.bounds.classes)
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Tells of a trial in a line."""
+        super().on_trial_end(trial)
+        if trial.status != TrialStatus.COMPLETED:
+            self.say(f"trial {trial.trial_id}: {last_line(trial.message or '')}")
+            return
+        found = json.loads((Path(self.get_trial_dir(trial.trial_id)) / "result.json").read_text(encoding="utf-8"))
+        best = min(result["score"] for result in results(self.folder))
+        self.say(_line(found, best, self.study.max_trials))
+
+    def _end_if_asked(self) -> None:
+        if self._stop.asked:
+            self._end(StoppedError(f"{self._stop.asked} came, and the search is saved where it was"))
+
+    @staticmethod
+    def _end(error: Exception) -> None:
+        raise _Ended from error
+
+    def save(self) -> None:
+        """Writes the state whole or not at all."""
+        if not self._is_worker():
+            self.oracle.save()
+        saving.write_json(Path(self._get_tuner_fname()), self.get_state())
+
+
+def _oracle(study: Study) -> Any:
+    """The oracle of a study.
+
+    Raises:
+        ValueError: bounds that no candidate keeps.
+    """
+    own = {
+        "hyperband": {"max_epochs": study.units},
+        "bayesian": {"num_initial_points": max(3, (study.max_trials or 60) // 4)},
+    }.get(study.tuner, {})
+    oracle = ORACLES[study.tuner](
+        objective=keras_tuner.Objective("score", "min"),
+        hyperparameters=hyperparameters(study.space),
+        seed=study.seed + 1,  # keras-tuner takes 0 for none
+        allow_new_entries=False,
+        tune_new_entries=False,
+        **own,
+    )
+    oracle.attach(study.space, study.bounds, study.max_trials)
+    if oracle._random_values() is None:
+        raise ValueError(f"No candidate of the space keeps the bounds: {study.bounds}.")
+    oracle._seed_state = oracle.seed
+    return oracle
+
+
+def results(folder: str | Path) -> list[dict[str, Any]]:
+    """What the trials of a search came to so far, in their order."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("tuner/trial_*/result.json")]
+    return sorted(found, key=lambda result: int(result["trial"]))
+
+
+def _line(found: dict[str, Any], best: float, of: int | None) -> str:
+    told = [f"{found['error']:.2f} %" if found["status"] == "done" else f"{found['status']}, {found['error']:.2f} %"]
+    told += [", ".join(f"{name} {_shown(value)}" for name, value in found["values"].items())]
+    told += [f"{found['parameters']:,} parameters", f"{found['macs'] / 1e6:,.1f}M multiply-adds"]
+    told += [f"epochs {found['epochs']}"] + ([] if found["seconds"] is None else [f"{found['seconds']:.0f} s"])
+    number = int(found["trial"]) + 1
+    return f"trial {number}{f'/{of}' if of else ''}: {'; '.join(told)} (best {best:.2f})"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,306 @@
+"""What is searched: dimensions as rows of data, each a field of `Recipe` or of `Spec`, around the papers' values.
+
+Nothing here needs Keras or keras-tuner: a space can be read, narrowed and printed before a backend is chosen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..models.rows import ORDERS, SHORTCUTS, SKIPS, UNITS
+from ..models.spec import Spec
+from ..training.recipe import SCHEDULES, Recipe
+
+UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; stands for a `model`, whose depth it makes
+OF_SPEC = frozenset(field.name for field in fields(Spec) if "help" in field.metadata)
+OF_RECIPE = frozenset(field.name for field in fields(Recipe) if "help" in field.metadata)
+NOT_SEARCHED = frozenset({"dataset", "data_dir", "validation", "seed", "epochs", "iterations"})  # of the search itself
+
+
+def _check_name(name: str) -> None:
+    known = ({UNITS_PER_STAGE} | OF_SPEC | OF_RECIPE) - NOT_SEARCHED
+    if name not in known:
+        near = difflib.get_close_matches(name, sorted(known), n=2)
+        raise ValueError(
+            f"There is no dimension {name!r}. It is a field of the recipe or of the network"
+            + (f"; near: {', '.join(near)}" if near else "")
+        )
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One thing that is searched, or fixed.
+
+    Attributes:
+        name: a field of `Recipe` or of `Spec`, or "units_per_stage".
+        values: what it may be, if it is a choice; one value if it is fixed.
+        low, high: its ends, if it is a range of numbers, which both belong to it.
+        default: the papers' value; the first that a search tries.
+        when: another dimension and the values of it for which this one means something.
+    """
+
+    name: str
+    values: tuple[Any, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    default: Any = None
+    when: tuple[str, tuple[Any, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if self.low is None:
+            if not self.values:
+                raise ValueError(f"The dimension {self.name!r} has no values.")
+            if self.default not in self.values:
+                object.__setattr__(self, "default", self.values[0])
+        elif not self.low < self.high:
+            raise ValueError(f"The range of {self.name!r} must rise. Received: {self.low!r} to {self.high!r}")
+        elif self.default is None or not self.low <= self.default <= self.high:
+            middle = math.sqrt(self.low * self.high) if self.logarithmic else (self.low + self.high) / 2
+            object.__setattr__(self, "default", float(f"{middle:.3g}"))
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is one value."""
+        return len(self.values) == 1
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether its range is searched by its logarithm: where both ends are positive, and ten times apart."""
+        return self.low is not None and self.low > 0 and self.high >= 10 * self.low
+
+    def grid(self, points: int) -> list[Any]:
+        """The values that a grid search tries, the default first; of a range, so many."""
+        if self.low is None:
+            return [self.default, *(value for value in self.values if value != self.default)]
+        spread = np.geomspace if self.logarithmic else np.linspace
+        others = [float(f"{value:.4g}") for value in spread(self.low, self.high, points)]
+        return [self.default, *(value for value in others if value != self.default)]
+
+    def __str__(self) -> str:
+        """As it is written on the command line."""
+        if self.low is not None:
+            return f"{self.low:g}..{self.high:g}"
+        return ",".join("none" if value is None else str(value) for value in self.values)
+
+
+def _choice(name: str, values: Iterable[Any], default: Any = None, when: Any = None) -> Dimension:
+    return Dimension(name, tuple(values), default=default, when=when)
+
+
+def _range(name: str, low: float, high: float, default: float, when: Any = None) -> Dimension:
+    return Dimension(name, low=low, high=high, default=default, when=when)
+
+
+# What a search looks at unless it is told otherwise. The default of each is the papers'.
+_SHAPE = (
+    _choice(UNITS_PER_STAGE, (1, 2, 3, 5, 7, 9), 3),  # ResNet-8 to ResNet-56
+    _choice("width", (0.5, 1.0, 2.0), 1.0),
+    _choice("shortcut", (name for name in SHORTCUTS if name), "A"),
+)
+_NETWORK = (
+    *_SHAPE,
+    _choice("unit", (name for name in UNITS if name != "one_layer"), "basic"),
+    _choice("order", ORDERS, "original"),
+    _choice("skip", SKIPS, "identity"),
+    _choice("shortcut_scale", (0.5, 0.7, 0.9), 0.5, when=("skip", ("constant_scaling",))),
+    _choice("residual_scale", (0.5, 1.0), 0.5, when=("skip", ("constant_scaling",))),
+    _range("gate_bias", -8.0, 0.0, -6.0, when=("skip", ("exclusive_gating", "shortcut_only_gating"))),
+    _range("skip_dropout", 0.05, 0.5, 0.5, when=("skip", ("dropout",))),
+    _choice("stem", ("cifar", "imagenet"), "cifar"),
+    _choice("stochastic_depth", (0.0, 0.1, 0.2), 0.0),
+    _choice("zero_init_residual", (False, True), False),
+)
+_RECIPE = (
+    _range("learning_rate", 0.01, 0.4, 0.1),
+    _choice("momentum", (0.8, 0.9, 0.95), 0.9),
+    _range("weight_decay", 1e-5, 1e-3, 1e-4),
+    _choice("batch_size", (64, 128, 256), 128),
+    _choice("schedule", (name for name in SCHEDULES if name != "plateau"), "step"),
+    _choice("label_smoothing", (0.0, 0.1), 0.0),
+    _choice("randaugment", (0.0, 5.0), 0.0),
+    _choice("mixup", (0.0, 0.2), 0.0),
+)
+# For photographs, whose networks have names. Option A is 2015's for 18 and 34; B is the papers' for all others.
+_PHOTOGRAPHS = {
+    UNITS_PER_STAGE: _choice("model", ("resnet18", "resnet34", "resnet50", "resnet101"), "resnet50"),
+    "shortcut": _choice("shortcut", (name for name in SHORTCUTS if name), "B"),
+    "batch_size": _choice("batch_size", (128, 256, 512), 256),
+    "stem": None,
+    "unit": None,
+}
+SPACES = {"shape": _SHAPE, "network": _NETWORK, "recipe": _RECIPE, "all": (*_NETWORK, *_RECIPE)}
+
+
+@dataclass(frozen=True)
+class Space:
+    """All that is searched."""
+
+    dimensions: tuple[Dimension, ...]
+
+    def __post_init__(self) -> None:
+        names = [dimension.name for dimension in self.dimensions]
+        if {UNITS_PER_STAGE, "model"} <= set(names):
+            raise ValueError(f"`{UNITS_PER_STAGE}` makes the `model`; leave one of the two out.")
+        if all(dimension.fixed for dimension in self.dimensions):
+            raise ValueError(
+                "The space is empty: nothing is left to search. "
+                f"Fixed: {', '.join(names) or 'nothing'}; left out: everything else."
+            )
+        object.__setattr__(self, "dimensions", tuple(_parents_first(self.dimensions)))
+
+    def __getitem__(self, name: str) -> Dimension:
+        return next(dimension for dimension in self.dimensions if dimension.name == name)
+
+    def __contains__(self, name: str) -> bool:
+        return any(dimension.name == name for dimension in self.dimensions)
+
+    def as_json(self) -> dict[str, str]:
+        """As `space` reads it again."""
+        return {dimension.name: str(dimension) for dimension in self.dimensions}
+
+    def default(self) -> dict[str, Any]:
+        """The papers' values, as far as the space holds them."""
+        return self.active({dimension.name: dimension.default for dimension in self.dimensions})
+
+    def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values that mean something beside the others."""
+        kept: dict[str, Any] = {}
+        for dimension in self.dimensions:
+            there = dimension.when is None or kept.get(dimension.when[0]) in dimension.when[1]
+            if there and dimension.name in values:
+                kept[dimension.name] = values[dimension.name]
+        return kept
+
+
+def space(
+    name: str = "all",
+    *,
+    photographs: bool = False,
+    without: Iterable[str] = (),
+    changes: Mapping[str, str | Dimension] | None = None,
+) -> Space:
+    """A space by name or from a file, with some of its dimensions fixed, narrowed, added or left out.
+
+    Args:
+        name: a key of `SPACES`, or the path of a YAML, TOML or JSON file of dimensions: a number or a text for one that
+            is fixed, a list for a choice, "0.01..0.4" for a range.
+        photographs: whether the data are photographs, whose networks have other sizes.
+        without: dimensions that are left out, so that the recipe decides.
+        changes: by name, "3" to fix a dimension, "1,3,5" for a choice, "0.01..0.4" for a range.
+
+    Raises:
+        ValueError: no such space, dimension or value; nothing left to search.
+    """
+    rows = {row.name: row for row in _named(name, photographs)}
+    for left_out in without:
+        if left_out not in rows:
+            raise ValueError(f"The space has no dimension {left_out!r} to leave out. It has: {', '.join(rows)}")
+        del rows[left_out]
+    for changed, text in (changes or {}).items():
+        row = text if isinstance(text, Dimension) else read_dimension(changed, text, rows.get(changed))
+        # Who names it wants it, also where the dimension that it depends on is not searched.
+        rows[changed] = replace(row, when=None) if row.when and row.when[0] not in rows else row
+        if changed == "model":
+            rows.pop(UNITS_PER_STAGE, None)
+    return Space(tuple(_without_orphans(rows.values())))
+
+
+def _named(name: str, photographs: bool) -> list[Dimension]:
+    if name in SPACES:
+        rows = SPACES[name]
+        if photographs:
+            rows = tuple(row for old in rows if (row := _PHOTOGRAPHS.get(old.name, old)) is not None)
+        return list(rows)
+    path = Path(name)
+    readers: dict[str, Callable[[str], Any]] = {
+        ".toml": tomllib.loads,
+        ".json": json.loads,
+        ".yaml": yaml.safe_load,
+        ".yml": yaml.safe_load,
+    }
+    if path.suffix not in readers:
+        raise ValueError(f"A space is one of {', '.join(SPACES)}, or a .toml, .yaml or .json file. Received: {name!r}")
+    try:
+        found = readers[path.suffix](path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"There is no space {name!r}.") from None
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name!r} is no space: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{name!r} is no space: it holds no names and values. Received: {found!r}")
+    return [read_dimension(key, _as_text(value)) for key, value in found.items()]
+
+
+def _as_text(value: Any) -> str:
+    return ",".join(map(_as_text, value)) if isinstance(value, list) else "none" if value is None else str(value)
+
+
+def read_dimension(name: str, text: str, known: Dimension | None = None) -> Dimension:
+    """A dimension from how it is written: "3", "1,3,5" or "0.01..0.4".
+
+    Args:
+        name: its name.
+        text: how it is written.
+        known: the one that it replaces; its default and condition stay.
+
+    Raises:
+        ValueError: a name or a text that means nothing.
+    """
+    _check_name(name)
+    known = known or next((row for row in SPACES["all"] if row.name == name), None)
+    kept = {"default": known.default, "when": known.when} if known else {}
+    low, dots, high = text.partition("..")
+    try:
+        if dots:
+            return Dimension(name, low=float(low), high=float(high), **kept)
+        return Dimension(name, tuple(_value(name, part.strip()) for part in text.split(",") if part.strip()), **kept)
+    except ValueError as error:
+        if str(error).startswith(("The dimension", "The range")):
+            raise
+        raise ValueError(
+            f"{name} reads 3 to be fixed, 1,3,5 for a choice, 0.01..0.4 for a range. Received: {text!r}"
+        ) from None
+
+
+def _value(name: str, text: str) -> Any:
+    if text.lower() in ("none", "true", "false"):
+        return {"none": None, "true": True, "false": False}[text.lower()]
+    kind = "int" if name == UNITS_PER_STAGE else _type_of(name)
+    if "str" in kind:
+        return text
+    return int(text) if "int" in kind else float(text)
+
+
+def _type_of(name: str) -> str:
+    return next(str(field.type) for row in (Recipe, Spec) for field in fields(row) if field.name == name)
+
+
+def _without_orphans(rows: Iterable[Dimension]) -> list[Dimension]:
+    """Leaves out what depends on a dimension, or on values of it, that the space does not have."""
+    rows = list(rows)
+    there = {row.name: row for row in rows}
+    kept = []
+    for row in rows:
+        if row.when is not None:
+            parent = there.get(row.when[0])
+            values = tuple(value for value in row.when[1] if parent and value in parent.values)
+            if not values:
+                continue
+            row = replace(row, when=(row.when[0], values))
+        kept.append(row)
+    return kept
+
+
+def _parents_first(rows: Iterable[Dimension]) -> list[Dimension]:
+    return sorted(rows, key=lambda row: row.when is not None)

@@ -1,0 +1,186 @@
+"""What a search is: all that decides it, written down beside it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import saving
+from ..data import ImageStream, load
+from ..models.complexity import Complexity
+from ..training.recipe import Recipe, as_json
+from ..training.recipes import recipe_for
+from .candidates import Bounds, recipe_of
+from .space import Space, space
+
+TUNERS = ("random", "grid", "hyperband", "bayesian")
+FIDELITIES = ("epochs", "images", "size")
+UNITS = 9  # of images or size that Hyperband deals out, if it does not deal out epochs
+EXPONENT = 0.07  # of MnasNet (Tan et al. 2019, equation 2)
+SETTLED = 0.25  # share of a trial behind which it can be hopeless
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that decides a search.
+
+    Attributes:
+        base: the recipe that all trials have in common; `epochs` are those of a whole trial.
+        space: what is searched.
+        bounds: what a candidate may cost.
+        tuner: one of `TUNERS`.
+        max_trials: how many trials at most; None for as many as the tuner wants.
+        seed: of the search.
+        fidelity: what Hyperband makes smaller: one of `FIDELITIES`.
+        target_macs: multiply-adds beyond which a network is judged as worse than its error.
+        stop_early: whether hopeless trials are stopped.
+    """
+
+    base: Recipe
+    space: Space
+    bounds: Bounds
+    tuner: str = "hyperband"
+    max_trials: int | None = 20
+    seed: int = 0
+    fidelity: str = "epochs"
+    target_macs: float | None = None
+    stop_early: bool = True
+
+    def __post_init__(self) -> None:
+        for name, accepted in (("tuner", TUNERS), ("fidelity", FIDELITIES)):
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
+        if self.fidelity == "size" and self.base.size is None:
+            raise ValueError(f"Images of {self.base.dataset} have one size. Choose --fidelity epochs, or images.")
+        if self.tuner == "random" and self.max_trials is None:
+            raise ValueError("A random search needs --max-trials; it would never end.")
+
+    @property
+    def units(self) -> int:
+        """Of what Hyperband deals out, in a whole trial."""
+        return self.base.epochs if self.fidelity == "epochs" else UNITS
+
+    def recipe(self, values: Mapping[str, Any], units: int | None = None) -> Recipe:
+        """What a trial trains.
+
+        Args:
+            values: of the dimensions.
+            units: of what Hyperband deals out; None for a whole trial. The schedule is that of the shorter run, and
+                every trial begins anew: a network that was trained on a falling rate is not gone on with on a high one.
+        """
+        recipe = recipe_of(self.base, values)
+        if units is None or units >= self.units:
+            return recipe
+        share = units / self.units
+        if self.fidelity == "epochs":
+            return replace(recipe, epochs=units)
+        if self.fidelity == "images":
+            return replace(recipe, images=max(recipe.batch_size, round(share * self.base.images)))
+        return replace(recipe, size=max(64, 32 * round(math.sqrt(share) * self.base.size / 32)))
+
+    def score(self, error: float, cost: Complexity) -> float:
+        """What is made smallest: the error, and beyond the target more of it, by MnasNet's rule (Tan et al. 2019)."""
+        if self.target_macs is None or cost.macs <= self.target_macs:
+            return error
+        return error * (cost.macs / self.target_macs) ** EXPONENT
+
+    def as_json(self) -> dict[str, Any]:
+        """What two calls must have in common to be one search; the number of trials may grow."""
+        told = {
+            name: value for name, value in vars(self).items() if name not in ("base", "space", "bounds", "max_trials")
+        }
+        bounds = {name: value for name, value in asdict(self.bounds).items() if name in ("parameters", "macs")}
+        recipe = {name: value for name, value in as_json(self.base).items() if name != "data_dir"}
+        return {**told, "space": self.space.as_json(), "bounds": bounds, "base": recipe}
+
+    def check(self, folder: Path) -> None:
+        """Refuses a folder of another search, and writes down what this one is.
+
+        Raises:
+            ValueError: it holds another search, or something else.
+        """
+        told, file = json.loads(json.dumps(self.as_json())), folder / "search.json"
+        if not file.is_file():
+            if folder.is_dir() and any(folder.iterdir()):
+                raise ValueError(f"{str(folder)!r} holds something else than a search. Choose another --out.")
+            saving.write_json(file, told)
+            return
+        there = json.loads(file.read_text(encoding="utf-8"))
+        if changed := [name for name in {**told, **there} if told.get(name) != there.get(name)]:
+            raise ValueError(
+                f"{str(folder)!r} holds another search: its {', '.join(changed)} differ. Choose another --out, or "
+                "say what it was begun with."
+            )
+
+
+def study_of(
+    dataset: str,
+    *,
+    recipe: str | None = None,
+    space_name: str = "all",
+    without: Iterable[str] = (),
+    changes: Mapping[str, str] | None = None,
+    epochs: int = 10,
+    validation: int | None = None,
+    images: int | None = None,
+    data_dir: str | None = None,
+    max_parameters: int | None = None,
+    max_macs: int | None = None,
+    **choices: Any,
+) -> Study:
+    """A search on a data set.
+
+    Args:
+        dataset: as `keras_resnet.data.load` takes it.
+        recipe: what trials have in common: the name of a recipe, or a file.
+        space_name, without, changes: as `space` takes them.
+        epochs: of a whole trial.
+        validation: training images that are held out, and by which trials are judged; None for a tenth.
+        images: training images, drawn at random; None for all.
+        data_dir: where prepared data sets lie.
+        max_parameters, max_macs: what a candidate may cost.
+        **choices: of `Study`.
+
+    Raises:
+        ValueError: a choice that does not exist, or data that are not there.
+    """
+    data = load(dataset, data_dir)
+    photographs = isinstance(data, ImageStream)
+    validation = data.train_count // 10 if validation is None else validation
+    images = min(images or data.train_count, data.train_count - validation)
+    where = {"data_dir": data_dir} if data_dir else {}
+    base = recipe_for(recipe, dataset=dataset, epochs=epochs, validation=validation, images=images, **where)
+    if photographs and base.size is None:
+        base = replace(base, size=data.defaults()["size"])
+    bounds = Bounds(base, data.classes, tuple(data.image_shape(base.size)), max_parameters, max_macs)
+    return Study(base, space(space_name, photographs=photographs, without=without, changes=changes), bounds, **choices)
+
+
+def hopeless(own: Path, others: Sequence[Path], column: str, epochs: int) -> bool:
+    """Whether a trial is worse than most were at this time: the median rule (Golovin et al. 2017, section 3.2.2).
+
+    Args:
+        own: its `history.csv`.
+        others: those of trials that are as long.
+        column: of the error.
+        epochs: of the whole trial.
+    """
+    errors = _errors(own, column)
+    done = len(errors)
+    if done < max(1, SETTLED * epochs) or done >= epochs:
+        return False
+    averages = [statistics.mean(seen[:done]) for path in others if len(seen := _errors(path, column)) >= done]
+    return len(averages) >= 3 and min(errors) > statistics.median(averages)
+
+
+def _errors(history: Path, column: str) -> list[float]:
+    if not history.is_file():
+        return []
+    with history.open(encoding="utf-8", newline="") as file:
+        return [float(row[column]) for row in csv.DictReader(file)]

@@ -1,0 +1,56 @@
+"""A candidate is a recipe, whose cost is known before it is built."""
+
+from __future__ import annotations
+
+import pytest
+
+import facts
+from keras_resnet.training.recipe import Recipe
+from keras_resnet.tuning.candidates import Bounds, recipe_of
+
+BASE = Recipe(dataset="cifar10", epochs=3)
+
+
+def bounds(**most):
+    return Bounds(BASE, 10, (32, 32, 3), **most)
+
+
+@pytest.mark.parametrize(
+    ("values", "model", "depth"),
+    [
+        ({"units_per_stage": 3}, "resnet20", 20),
+        ({"units_per_stage": 18}, "resnet110", 110),
+        ({"units_per_stage": 18, "unit": "bottleneck"}, "resnet164", 164),
+        ({"units_per_stage": 2, "unit": "bottleneck", "stem": "imagenet"}, "resnet20", 20),
+        ({"units_per_stage": 2, "unit": "one_layer"}, "resnet8", 8),
+        ({"model": "resnet56"}, "resnet56", 56),
+    ],
+)
+def test_units_per_stage_make_the_depth(values, model, depth):
+    recipe = recipe_of(BASE, {**values, "learning_rate": 0.2, "tuner/epochs": 7})
+    assert (recipe.model, recipe.spec.depth) == (model, depth)
+    assert recipe.spec.unit == values.get("unit", "basic")
+    assert (recipe.learning_rate, recipe.epochs) == (0.2, 3)
+
+
+@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
+def test_the_cost_is_the_papers(depth):
+    """`facts.json`, option A."""
+    cost = bounds().cost({"units_per_stage": (depth - 2) // 6, "shortcut": "A"})
+    assert cost.parameters == facts.CIFAR_PARAMETERS[depth]["v1_A"]
+
+
+def test_what_costs_more_than_the_bounds_is_not_admitted():
+    parameters, macs = 269_722, 40_551_040  # ResNet-20
+    assert bounds(parameters=parameters).admits({"units_per_stage": 3})
+    assert not bounds(parameters=parameters - 1).admits({"units_per_stage": 3})
+    assert bounds(macs=macs).admits({"units_per_stage": 3})
+    assert not bounds(macs=macs - 1).admits({"units_per_stage": 3})
+    assert str(bounds(parameters=300_000, macs=5)) == "300,000 parameters and 5 multiply-adds"
+
+
+def test_what_cannot_be_is_not_admitted():
+    """Option A where channels would be dropped, behind a stem of 16 filters."""
+    assert not bounds().admits({"width": 0.5, "shortcut": "A"})
+    assert bounds().admits({"width": 0.5, "shortcut": "B"})
+    assert bounds().cost({"width": 0.5, "shortcut": "A"}) is None
