@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 
 def plain(axes: Axes) -> Axes:
@@ -13,6 +14,15 @@ def plain(axes: Axes) -> Axes:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def logarithmic(axes: Axes) -> None:
+    """Has the horizontal axis show numbers of a few decades as one reads them: 0.1, 0.2, 0.5, 1."""
+    axes.set_xscale("log")
+    axis = axes.xaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend(axes: Axes) -> None:

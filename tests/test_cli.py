@@ -29,7 +29,7 @@ from keras_resnet.options import given
 from keras_resnet.training.recipe import Recipe, as_json
 from keras_resnet.training.recipes import recipe_for
 
-COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert", "analyze", "reproduce")
+COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert", "analyze", "reproduce", "tune")
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +126,15 @@ def mistake(command):
         ("analyze paths resnet20 plainnet8 nothing", ("nothing",)),
         ("analyze paths nothing.keras digits --shortcut A", ("shortcut", "'nothing.keras'")),
         ("analyze paths plainnet8 digits --images 0", ("--images", "at least 1")),
+        ("tune nothing", ("nothing",)),
+        ("tune digits --space everything", ("'everything'", "shape, network, recipe, all")),
+        ("tune digits --set width", ("--set", "NAME=VALUES")),
+        ("tune digits --set widht=1,2", ("'widht'", "near: width")),
+        ("tune digits --without depth", ("'depth'", "units_per_stage")),
+        ("tune digits --space shape --set units_per_stage=1 --set width=1 --set shortcut=B", ("The space is empty",)),
+        ("tune digits --max-trials 0", ("--max-trials", "at least 1")),
+        ("tune digits --validation 2000", ("`validation`", "2000")),
+        ("tune digits --fidelity size", ("have one size", "epochs")),
         ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
         ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
         ("convert imagenet out.keras --model resnet20", ("No ImageNet weights", "ResNet50V2")),
@@ -585,3 +594,20 @@ def test_a_network_that_is_named_is_looked_at_as_it_begins_and_always_the_same(c
         command(f"{line.replace(' plainnet8', '')} --skip constant_scaling --shortcut-scale 0.5 --shortcut A")[1]
     )
     assert halved["resnet8"]["units"][0]["product"] == 0.5
+
+
+def test_tune_searches_and_goes_on(command):
+    line = "tune digits --space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B --epochs 1 --out s"
+    line = f"{line} --tuner random --images 32 --validation 20 --backend {keras.backend.backend()} --max-trials"
+    status, out, err = command(f"{line} 1")
+    assert status == 0, err
+    assert err.startswith("trial 1/1: ")
+    best = json.loads(Path("s/tuner/trial_0/result.json").read_text())
+    assert out.splitlines() == [
+        f"Best: {best['error']:.2f} % validation error, trial 1.",
+        "Look at s/: leaderboard.html, leaderboard.csv, best_recipe.json, and four pictures",
+    ]
+    status, out, err = command(f"{line} 1 --json")  # nothing is left to do
+    assert (status, err, json.loads(out)) == (0, "", best)
+    status, _, err = command(f"{line} 1 --seed 1")
+    assert (status, "holds another search: its seed differ" in err) == (2, True)

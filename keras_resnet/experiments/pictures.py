@@ -13,6 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from ..drawing import literal, plain, save
 
+FAR = 25  # percent
+BESIDE = 6  # rows, beyond which their names stand beside the picture
+
 Curves = Mapping[str, Sequence[float]]
 
 
@@ -39,7 +42,8 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
         axes.plot(epochs, train, color=color, linewidth=1, linestyle="--", alpha=0.8, marker=marker)
         axes.plot(epochs, test, color=color, linewidth=1.8, marker=marker, label=f"{literal(name)}: {test[-1]:.2f} %")
         highest += [*test[len(test) // 4 :], *train[len(train) // 4 :]]
-    axes.set_ylim(0, min(100, 1.1 * max(highest)))  # the first quarter of a run may be off the top, as in the papers
+    # The first quarter of a run may be off the top, as in the papers. Runs that are far from zero are seen from nearby.
+    axes.set_ylim(max(0, 0.9 * min(highest) - 2) if min(highest) > FAR else 0, min(100, 1.1 * max(highest)))
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
@@ -50,7 +54,7 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
         Line2D([], [], color="#1f2933", linewidth=1, linestyle="--"),
     ]
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        [*handles, *styles], [*labels, "test", "training"], fontsize=8, loc="best", framealpha=0.8, edgecolor="none"
-    )
+    beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(rows) > BESIDE else {"loc": "best"}
+    named = [*handles, *styles], [*labels, "test", "training"]
+    axes.legend(*named, fontsize=8, framealpha=0.8, edgecolor="none", **beside)
     save(figure, path, title)

@@ -12,8 +12,9 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from ..drawing import plain, save
+from ..drawing import logarithmic, plain, save
 from .space import Dimension, Space
 
 INK, ACCENT, FAINT = "#1f2933", "#c8102e", "#9aa5b1"
@@ -44,7 +45,7 @@ def draw_front(results: Results, path: Path, title: str) -> None:
         costs, errors = [row["macs"] / 1e6 for row in best], [row["error"] for row in best]
         axes.step(costs, errors, where="post", color=ACCENT, linewidth=1.4, label="Pareto front")
         axes.plot(costs, errors, "o", color=ACCENT, markersize=4)
-    axes.set_xscale("log")
+    logarithmic(axes)
     axes.set_xlabel("multiply-adds of an image, in millions")
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter("{x:g} %")
@@ -73,8 +74,9 @@ def _draw_dimension(axes: Any, row: Dimension, results: Results) -> None:
     values = [result["values"][row.name] for result in results]
     if row.low is not None:
         axes.plot(values, errors, ".", color="#3b82c4")
+        if row.logarithmic:
+            logarithmic(axes)
         axes.set_xlim(row.low, row.high)
-        axes.set_xscale("log" if row.logarithmic else "linear")
     else:
         places = np.array([row.values.index(value) for value in values], int)
         jitter = 0.12 * np.sin(np.arange(len(places)) * 2.4)
@@ -85,7 +87,7 @@ def _draw_dimension(axes: Any, row: Dimension, results: Results) -> None:
         turned = sum(map(len, texts)) > 24
         axes.set_xticks(range(len(texts)), texts, rotation=30 if turned else 0, ha="right" if turned else "center")
         axes.set_xlim(-0.5, len(texts) - 0.5)
-    axes.tick_params(labelsize=7)
+    axes.tick_params(labelsize=7, which="both")
     axes.set_xlabel(row.name, fontsize=9)
 
 
@@ -115,7 +117,9 @@ def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
             marker="." if len(rows) < 4 else None,
             label=label,
         )
+    axes.set_xlim(0.5, max(result["epochs"] for result in results) + 0.5)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter("{x:g} %")
     if axes.get_legend_handles_labels()[0]:

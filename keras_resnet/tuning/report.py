@@ -90,9 +90,9 @@ def table(ranked: Sequence[Mapping[str, Any]], space: Space) -> str:
 
 def _page(ranked: Sequence[Mapping[str, Any]], space: Space, title: str, pictures: Sequence[Path]) -> str:
     rows = _rows(ranked, space)
-    body = [pages.element("h1", title), *(pages.image(path, path.stem) for path in pictures)]
-    lines = [pages.row(map(_cell, row.values())) for row in rows]
-    return pages.page(title, [*body, pages.table(rows[0], lines)])
+    board = pages.table(rows[0], (pages.row(map(_cell, row.values())) for row in rows))
+    images = (pages.image(path, path.stem) for path in pictures)
+    return pages.page(title, [pages.element("h1", title), board, *images])
 
 
 def _cell(value: Any) -> str:

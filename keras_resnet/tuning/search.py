@@ -161,7 +161,8 @@ def _oracle(study: Study) -> Any:
         ValueError: bounds that no candidate keeps.
     """
     own = {
-        "hyperband": {"max_epochs": study.units},
+        # Over and over, until there were as many trials as were asked for.
+        "hyperband": {"max_epochs": study.units, "hyperband_iterations": 1 if study.max_trials is None else 1000},
         "bayesian": {"num_initial_points": max(3, (study.max_trials or 60) // 4)},
     }.get(study.tuner, {})
     oracle = ORACLES[study.tuner](

@@ -153,6 +153,11 @@ def study_of(
     data = load(dataset, data_dir)
     photographs = isinstance(data, ImageStream)
     validation = data.train_count // 10 if validation is None else validation
+    if not 0 <= validation < data.train_count:
+        raise ValueError(
+            f"`validation` must leave some of the {data.train_count} training images of {dataset}. "
+            f"Received: {validation}"
+        )
     images = min(images or data.train_count, data.train_count - validation)
     where = {"data_dir": data_dir} if data_dir else {}
     base = recipe_for(recipe, dataset=dataset, epochs=epochs, validation=validation, images=images, **where)

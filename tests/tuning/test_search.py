@@ -1,0 +1,218 @@
+"""A search ends with the best it has seen, whatever its trials come to, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from keras_resnet.training.interruption import StoppedError
+from keras_resnet.training.processes import Processes
+from keras_resnet.training.recipe import Recipe
+from keras_resnet.training.recipes import recipe_for
+from keras_resnet.training.run import train
+from keras_resnet.tuning.report import write_report
+from keras_resnet.tuning.search import Search, results
+from keras_resnet.tuning.study import TUNERS, Study, hopeless, study_of
+
+SMALL = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
+
+
+def small(tuner="random", **choices):
+    """A study of networks of eight layers on a few digits."""
+    given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
+    return study_of("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_every_tuner_ends_with_a_model_that_opens_in_a_fresh_process(tmp_path, tuner):
+    """Also where this package is not imported. And the recipe that it leaves repeats the trial."""
+    told = []
+    study = small(tuner, epochs=3 if tuner == "hyperband" else 1)  # of which it deals out one
+    Search(study, tmp_path, keras.backend.backend(), told.append).search()
+    best = write_report(tmp_path)
+    assert [line.partition(":")[0] for line in told] == ["trial 1/2", "trial 2/2"]
+    assert [result["status"] for result in results(tmp_path)] == ["done", "done"]
+    assert [result["epochs"] for result in results(tmp_path)] == [1, 1]
+    assert best["score"] == min(result["score"] for result in results(tmp_path))
+    model = tmp_path / "tuner" / f"trial_{best['trial']}" / "run" / "model.keras"
+    program = f"import keras; print(keras.saving.load_model({str(model)!r}, compile=False).output_shape)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "(None, 10)\n"
+    if tuner == "random":
+        again = train(recipe_for(str(tmp_path / "best_recipe.json")), tmp_path / "again", say=print)
+        assert again["validation_error"] == pytest.approx(best["error"], abs=1.0)  # one image of a hundred
+
+
+class Trials:
+    """Stands for the processes of trials: what each of them does."""
+
+    def __init__(self, monkeypatch, *outcomes):
+        self.outcomes, self.recipes = list(outcomes), []
+        monkeypatch.setattr(Processes, "run", lambda _, words, stop: self.run(words, stop))
+
+    def run(self, words, stop):
+        with open(words[words.index("--recipe") + 1], encoding="utf-8") as file:
+            self.recipes.append(json.load(file))
+        outcome = self.outcomes.pop(0)
+        if callable(outcome):
+            return outcome(words, stop)
+        if isinstance(outcome, float):
+            return 0, json.dumps({"validation_error": outcome, "seconds": 1.0}), ""
+        return outcome
+
+
+def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypatch, tmp_path):
+    """In keras-tuner three failed ones in a row end it."""
+    Trials(
+        monkeypatch,
+        (1, "", "keras-resnet: training diverged"),
+        (2, "", "jaxlib.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 17 bytes"),
+        (-9, "", ""),
+        (1, "", "diverged"),
+        20.0,
+    )
+    told = []
+    Search(small(max_trials=5), tmp_path, say=told.append).search()
+    found = results(tmp_path)
+    assert [result["status"] for result in found] == ["diverged", "out of memory", "out of memory", "diverged", "done"]
+    assert [result["error"] for result in found] == [90.0, 90.0, 90.0, 90.0, 20.0]  # chance, of ten classes
+    assert "diverged, 90.00 %" in told[0]
+    assert write_report(tmp_path)["error"] == 20.0
+    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].startswith("1,4,20.0,20.0,done,1,")
+
+
+def test_what_no_trial_can_get_over_ends_it_in_a_line(monkeypatch, tmp_path):
+    Trials(monkeypatch, (2, "", "bars\nkeras-resnet: error: There is no data set here"))
+    with pytest.raises(ValueError, match=r"^Trial 0: There is no data set here$"):
+        Search(small(), tmp_path, say=print).search()
+
+
+def test_stopped_it_goes_on_within_the_same_trial(monkeypatch, tmp_path):
+    study = small(max_trials=3)
+    search = Search(study, tmp_path, say=print)
+
+    def asked(words, stop):
+        search._stop.asked = "SIGTERM"
+        assert stop()
+        return 75, "", "saved"
+
+    trials = Trials(monkeypatch, 30.0, asked)
+    with pytest.raises(StoppedError, match="SIGTERM came"):
+        search.search()
+    assert [result["error"] for result in results(tmp_path)] == [30.0]
+    went_on = Trials(monkeypatch, 25.0, 20.0)
+    Search(study, tmp_path, say=print).search()
+    assert went_on.recipes[0] == trials.recipes[1]  # the very trial, whose run folder has a checkpoint
+    assert [result["error"] for result in results(tmp_path)] == [30.0, 25.0, 20.0]
+    Search(dataclasses.replace(study, max_trials=4), tmp_path, say=Trials(monkeypatch, 10.0).recipes.append).search()
+    assert len(results(tmp_path)) == 4  # a search may grow
+
+
+def test_a_seed_repeats_a_search(monkeypatch, tmp_path):
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        trials = Trials(monkeypatch, 30.0, 20.0)
+        Search(small(seed=seed), tmp_path / str(number), say=print).search()
+        found.append([(recipe["network"], recipe["learning_rate"]) for recipe in trials.recipes])
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_hopeless_trial_is_stopped_and_keeps_the_error_it_had(monkeypatch, tmp_path):
+    def trained(*errors):
+        def run(words, stop):
+            history = f"{words[words.index('--out') + 1]}/history.csv"
+            rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
+            subprocess.run(["mkdir", "-p", history.removesuffix("/history.csv")], check=True)
+            with open(history, "w", encoding="utf-8") as file:
+                file.write(f"epoch,validation_error\n{rows}")
+            if stop():
+                return 75, "", "saved"
+            return 0, json.dumps({"validation_error": errors[-1], "seconds": 1.0}), ""
+
+        return run
+
+    good = trained(60.0, 40.0, 30.0, 20.0)
+    Trials(monkeypatch, good, good, good, trained(90.0, 80.0), trained(60.0, 45.0))
+    Search(small(max_trials=5, epochs=4), tmp_path, say=print).search()
+    assert [result["status"] for result in results(tmp_path)] == ["done"] * 3 + ["stopped behind epoch 2", "done"]
+    assert results(tmp_path)[3]["error"] == 80.0
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "expected"),
+    [
+        ([50], 3 * [[50, 40, 30, 20]], False),  # as good as they were
+        ([51], 3 * [[50, 40, 30, 20]], True),
+        ([90, 44], 3 * [[50, 40, 30, 20]], False),  # better than their average of 45
+        ([90, 46], 3 * [[50, 40, 30, 20]], True),
+        ([90, 46], 2 * [[50, 40, 30, 20]], False),  # two are too few
+        ([90, 46], [[50, 40], [50], [50], [50]], False),  # so is one that came as far
+        ([90, 80, 70, 60], 3 * [[50, 40, 30, 20]], False),  # it has ended
+    ],
+)
+def test_the_median_rule(tmp_path, own, others, expected):
+    """Golovin et al. 2017: stopped if its best is worse than the median of the others' averages up to here."""
+    paths = []
+    for number, errors in enumerate([own, *others]):
+        paths.append(tmp_path / f"{number}.csv")
+        rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
+        paths[-1].write_text(f"epoch,test_error\n{rows}")
+    assert hopeless(paths[0], paths[1:], "test_error", epochs=4) == expected
+
+
+def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
+    Trials(monkeypatch, 30.0, 20.0)
+    Search(small(), tmp_path / "search", say=print).search()
+    with pytest.raises(ValueError, match="holds another search: its tuner differ"):
+        Search(small("grid"), tmp_path / "search")
+    with pytest.raises(ValueError, match="holds another search: its base differ"):
+        Search(small(epochs=2), tmp_path / "search")
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "photo.jpg").touch()
+    with pytest.raises(ValueError, match="something else than a search"):
+        Search(small(), tmp_path / "else")
+
+
+def test_bounds_that_no_candidate_keeps_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"No candidate of the space keeps the bounds: 10 parameters\."):
+        Search(small(max_parameters=10), tmp_path)
+
+
+def test_hyperband_makes_short_trials_of_what_it_is_told(monkeypatch, tmp_path):
+    study = small("hyperband", epochs=9, max_trials=1)
+    assert [study.recipe(study.space.default(), units).epochs for units in (1, 3, 9, None)] == [1, 3, 9, 9]
+    study = small("hyperband", epochs=2, images=900, fidelity="images", max_trials=1)
+    recipes = [study.recipe(study.space.default(), units) for units in (1, 3, 9)]
+    assert [(recipe.images, recipe.epochs) for recipe in recipes] == [(100, 2), (300, 2), (900, 2)]
+    trials = Trials(monkeypatch, 30.0)
+    Search(study, tmp_path, say=print).search()
+    assert trials.recipes[0]["images"] == 100
+    with pytest.raises(ValueError, match="have one size"):
+        small("hyperband", fidelity="size")
+
+
+def test_beyond_its_target_a_networks_error_counts_for_more():
+    """MnasNet's rule: twice the multiply-adds cost 5 % of the error, by 2^0.07."""
+    study = small(target_macs=1_000_000)
+    cost = study.bounds.cost(study.space.default())
+    assert study.score(10.0, dataclasses.replace(cost, macs=1_000_000)) == 10.0
+    assert study.score(10.0, dataclasses.replace(cost, macs=2_000_000)) == pytest.approx(10.497, abs=1e-3)
+
+
+def test_the_search_never_looks_at_the_test_set():
+    study = study_of("digits", epochs=1)
+    assert study.base.validation == 143  # a tenth of 1,437
+    assert study.base.images == 1437 - 143
+
+
+def test_a_study_that_makes_no_sense_is_refused():
+    base = Recipe(dataset="digits", epochs=1)
+    one = small()
+    with pytest.raises(ValueError, match="`tuner` must be one of"):
+        Study(base, one.space, one.bounds, tuner="genetic")
+    with pytest.raises(ValueError, match="never end"):
+        Study(base, one.space, one.bounds, tuner="random", max_trials=None)

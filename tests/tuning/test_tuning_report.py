@@ -1,0 +1,86 @@
+"""What a search leaves to look at."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import cv2
+import pytest
+
+from keras_resnet.tuning.pictures import front
+from keras_resnet.tuning.report import write_report
+from keras_resnet.tuning.space import space
+
+ROWS = space("network", changes={"learning_rate": "0.01..0.4"})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A search of four trials: one whole, two short, one that diverged."""
+    study = {"tuner": "hyperband", "space": ROWS.as_json(), "base": {"dataset": "<digits>"}}
+    (tmp_path / "search.json").write_text(json.dumps(study))
+    for number, (error, macs, epochs, status, changes) in enumerate(
+        [
+            (20.0, 4e7, 9, "done", {"learning_rate": 0.05}),
+            (15.0, 8e7, 3, "done", {"skip": "exclusive_gating", "gate_bias": -5.5, "learning_rate": 0.1}),
+            (30.0, 2e7, 3, "done", {"shortcut": "C", "learning_rate": 0.2}),
+            (90.0, 3e7, 3, "diverged", {"learning_rate": 0.4}),
+        ]
+    ):
+        trial = tmp_path / "tuner" / f"trial_{number}"
+        (trial / "run").mkdir(parents=True)
+        result = {"trial": str(number), "values": {**ROWS.default(), **changes}, "error": error, "score": error}
+        result |= {"macs": int(macs), "parameters": 1000, "epochs": epochs, "seconds": 2.5, "status": status}
+        (trial / "result.json").write_text(json.dumps(result))
+        (trial / "recipe.json").write_text(json.dumps({"number": number}))
+        lines = "".join(f"{epoch},{error + 5 / epoch}\n" for epoch in range(1, epochs + 1))
+        (trial / "run" / "history.csv").write_text(f"epoch,validation_error\n{lines}")
+    return tmp_path
+
+
+def test_a_short_trial_stands_for_itself_alone(folder):
+    """The best is the best of the whole ones: at a third of the epochs, 15 % may come to more than 20 % in the end."""
+    assert write_report(folder)["error"] == 20.0
+    assert json.loads((folder / "best_recipe.json").read_text()) == {"number": 0}
+
+
+def test_the_leaderboard_has_every_trial_and_dimension(folder):
+    write_report(folder)
+    rows = list(csv.DictReader((folder / "leaderboard.csv").open()))
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["gate_bias"] for row in rows] == ["", "-5.5", "", ""]  # it means nothing without a gate
+    assert set(rows[0]) >= {row.name for row in ROWS.dimensions}
+    page = (folder / "leaderboard.html").read_text()
+    assert page.count("<tr>") == 5
+    assert "&lt;digits&gt;" in page
+    assert page.count("data:image/png;base64,") == 4
+    assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing to be fetched
+
+
+def test_pictures_are_drawn(folder):
+    write_report(folder)
+    for name in ("front", "dimensions", "curves", "parallel"):
+        assert cv2.imread(str(folder / f"{name}.png")).std() > 5
+
+
+def test_the_front_are_those_that_no_other_beats():
+    pairs = ((1, 9), (2, 9), (2, 7), (3, 8), (4, 5), (4, 6), (5, 5))
+    results = [{"macs": macs, "error": error} for macs, error in pairs]
+    expected = [
+        one
+        for one in results
+        if not any(
+            other["macs"] <= one["macs"] and other["error"] <= one["error"] and other != one for other in results
+        )
+    ]
+    assert front(results) == expected == [{"macs": 1, "error": 9}, {"macs": 2, "error": 7}, {"macs": 4, "error": 5}]
+
+
+def test_what_is_no_search_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no search"):
+        write_report(tmp_path)
+    (tmp_path / "search.json").write_text('{"space": {"width": "1,2"}}')
+    with pytest.raises(ValueError, match="has ended yet"):
+        write_report(tmp_path)

@@ -1,0 +1,26 @@
+"""Makes leaderboard, pictures and best recipe of any search: `python tuning/report.py searches/digits`."""
+
+import sys
+
+
+def main(folders: list[str]) -> int:
+    """Reports on each folder; a mistake is one line and exit status 2."""
+    from keras_resnet.tuning.report import write_report
+
+    if not folders:
+        print("usage: python tuning/report.py FOLDER ...", file=sys.stderr)
+        return 2
+    for folder in folders:
+        try:
+            best = write_report(folder)
+        except (ValueError, OSError) as error:
+            print(f"report.py: error: {error}", file=sys.stderr)
+            return 2
+        print(
+            f"{folder}: best {best['error']:.2f} %, trial {int(best['trial']) + 1}; look at {folder}/leaderboard.html"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
