@@ -8,6 +8,7 @@ tuner/trial_03/result.json  what the trial came to
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -52,7 +53,8 @@ class Search(BaseTuner):
     ) -> None:
         self.study, self.folder, self.engine, self.say = study, Path(folder), backend, say
         study.check(self.folder)
-        super().__init__(_oracle(study), directory=str(self.folder), project_name="tuner")
+        with contextlib.redirect_stdout(None):  # on which keras-tuner says that it goes on
+            super().__init__(_oracle(study), directory=str(self.folder), project_name="tuner")
         self._processes, self._stop = Processes(1), StopRequest()
 
     def search(self) -> None:
