@@ -275,6 +275,13 @@ def _parser() -> Parser:
         default=True,
         help="stop a trial that is worse than half of the others were [yes]",
     )
+    tune.add_argument(
+        "--patience",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="on many machines: without a sign of life behind which a worker or the chief counts as dead [600]",
+    )
     tune.add_argument("--seed", type=int, default=0, metavar="N", help="of the search [0]")
     tune.add_argument("--data-dir", metavar="FOLDER", help=_help_of("data_dir"))
     backend_option(tune)

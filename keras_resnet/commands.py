@@ -259,10 +259,15 @@ def tune(arguments: argparse.Namespace) -> int:
     )
     out = Path(arguments.out or f"searches/{Path(study.base.dataset.removeprefix('folder:')).resolve().name}")
     try:
-        Search(study, out, engine, lambda line: print(line, file=sys.stderr, flush=True)).search()
+        search = Search(
+            study, out, engine, lambda line: print(line, file=sys.stderr, flush=True), patience=arguments.patience
+        )
+        search.search()
     except StoppedError as error:
         print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
         return TRY_AGAIN
+    if search.role == "worker":  # the chief reports
+        return 0
     best = write_report(out)
     if arguments.json:
         print(json.dumps(best, indent=2))

@@ -46,6 +46,7 @@ class Oracle:
         self.space, self.bounds, self.max_trials = space, bounds, max_trials
         self._max_collisions = TRIES
         self._seen: dict[str, float] = {}  # when each running trial was last heard of
+        self._asked: dict[str, float] = {}  # when each worker last asked for a trial
         self.verbose = 0
 
     def _admits(self, values: Mapping[str, Any]) -> bool:
@@ -59,6 +60,7 @@ class Oracle:
     def create_trial(self, tuner_id: str) -> Trial:
         """As keras-tuner; waits with the end until no other worker can lose a trial any more."""
         self.take_back()
+        self._asked[tuner_id] = time.monotonic()
         trial = super().create_trial(tuner_id)
         if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
             trial.status = TrialStatus.IDLE
@@ -82,6 +84,9 @@ class Oracle:
                 self.tuner_ids.discard(tuner_id)
                 self._retry_queue.append(trial.trial_id)
                 lost.append(trial.trial_id)
+        for tuner_id in self.tuner_ids - self.ongoing_trials.keys():  # it waits, and asks every second
+            if now - self._asked.setdefault(tuner_id, now) > self.patience:
+                self.tuner_ids.discard(tuner_id)
         if lost:
             self.save()
         return lost

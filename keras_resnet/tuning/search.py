@@ -8,10 +8,11 @@ tuner/trial_03/result.json  what the trial came to
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
+import time
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from .. import saving
 from ..training.interruption import StoppedError, StopRequest, stop_request
 from ..training.processes import Processes, last_line
 from ..training.recipe import as_json
-from .oracles import ORACLES
+from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
 from .study import Study, hopeless
+from .workers import PatientClient, alive, check_chief, role
 
 MEMORY = re.compile(r"[Oo]ut of memory|RESOURCE_EXHAUSTED|ResourceExhausted|MemoryError|bad_alloc|\bOOM\b")
+HELD = "Another process trains in"
 KILLED = (-9, 137)  # what the system does to a process when memory runs out
 
 
@@ -43,27 +46,43 @@ class Search(BaseTuner):
         folder: of the search.
         backend: Keras's backend in the trials.
         say: is told a line a trial.
+        patience: of many machines: seconds without a sign of life behind which a worker, or the chief, counts as dead.
 
     Raises:
-        ValueError: a folder of another search, or bounds that no candidate keeps.
+        ValueError: a folder of another search, bounds that no candidate keeps, or a chief that does not answer.
     """
 
     def __init__(
-        self, study: Study, folder: str | Path, backend: str | None = None, say: Callable[[str], None] = print
+        self,
+        study: Study,
+        folder: str | Path,
+        backend: str | None = None,
+        say: Callable[[str], None] = print,
+        patience: float = PATIENCE,
     ) -> None:
         self.study, self.folder, self.engine, self.say = study, Path(folder), backend, say
+        self.role = role()
+        if self.role == "worker":
+            check_chief(min(patience, 60))
         study.check(self.folder)
-        with contextlib.redirect_stdout(None):  # on which keras-tuner says that it goes on
+        with redirect_stdout(None):  # on which keras-tuner says that it goes on
             super().__init__(_oracle(study), directory=str(self.folder), project_name="tuner")
-        self._processes, self._stop = Processes(1), StopRequest()
+        self.patience = self.oracle.patience = patience
+        if self.role == "worker":
+            self.oracle = PatientClient(self.oracle, patience)
+        self._processes, self._stop, self._idle = Processes(1), StopRequest(), False
 
     def search(self) -> None:
-        """Runs the trials that are left.
+        """Runs the trials that are left; a chief has its workers run them.
 
         Raises:
             StoppedError: the search was asked to stop; the same call goes on from there.
             ValueError: what no trial can get over, such as data that are not there.
         """
+        if self.role == "chief":
+            self.oracle.watch()
+            super().search()  # SIGTERM ends it as it is: all that it knows is written down
+            return
         try:
             with self._processes, stop_request() as self._stop:
                 super().search()
@@ -71,8 +90,15 @@ class Search(BaseTuner):
             raise ended.__cause__ from None
 
     def pre_create_trial(self) -> None:
-        """Ends the search between two trials if somebody asked."""
+        """Ends the search between two trials if somebody asked; while there is nothing to do, waits."""
         self._end_if_asked()
+        if self._idle:
+            time.sleep(1)
+        self._idle = True
+
+    def on_trial_begin(self, trial: Trial) -> None:
+        """There is something to do."""
+        self._idle = False
 
     def run_trial(self, trial: Trial) -> dict[str, float]:
         """Trains one candidate, and tells keras-tuner what it is worth."""
@@ -97,7 +123,11 @@ class Search(BaseTuner):
             return stopped_early or self._stop.asked is not None
 
         engine = ["--backend", self.engine] if self.engine else []
-        status, printed, told = self._processes.run([*words, *engine], stop)
+        with alive(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
+            status, printed, told = self._processes.run([*words, *engine], stop)
+            while HELD in told and not self._stop.asked:  # a worker has died, and its run lives: it ends what it began
+                time.sleep(2)
+                status, printed, told = self._processes.run([*words, *engine], stop)
         self._end_if_asked()
         cost = self.study.bounds.cost(values)
         found: dict[str, Any] = {

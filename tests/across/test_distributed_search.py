@@ -1,0 +1,100 @@
+"""A search by a chief and two workers survives the death of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
+SEARCH = [
+    *("tune", "digits", "--tuner", "random", "--max-trials", "4", "--space", "shape", "--patience", "8"),
+    *(word for name, values in SPACE.items() for word in ("--set", f"{name}={values}")),
+    *("--epochs", "4", "--images", "200", "--validation", "100", "--no-stop-early"),
+    *("--backend", "torch", "--out", "search"),
+]
+
+
+class Search:
+    """The processes of a search, in a folder."""
+
+    def __init__(self, folder):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.folder = folder
+        self.env = {**os.environ, "KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
+
+    def start(self, name):
+        """One of them, by its name."""
+        log = (self.folder / f"{name}-{time.monotonic_ns()}.log").open("w")
+        return subprocess.Popen(
+            [sys.executable, "-m", "keras_resnet.cli", *SEARCH],
+            cwd=self.folder,
+            env={**self.env, "KERASTUNER_TUNER_ID": name},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def logs(self):
+        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(self.folder.glob("*.log")))
+
+    def running(self):
+        """The trial of each worker, as the chief has written it down."""
+        state = self.folder / "search" / "tuner" / "oracle.json"
+        return json.loads(state.read_text())["ongoing_trials"] if state.is_file() else {}
+
+    def results(self):
+        return {
+            path.parent.name: json.loads(path.read_text()) for path in self.folder.glob("search/tuner/*/result.json")
+        }
+
+    def wait_for(self, condition, seconds=240):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.1)
+
+
+def test_a_worker_and_the_chief_are_killed_and_no_trial_is_lost(tmp_path):
+    search = Search(tmp_path)
+    chief, lives, dies = (search.start(name) for name in ("chief", "worker0", "worker1"))
+    try:
+        search.wait_for(lambda: "worker1" in search.running())
+        lost = search.running()["worker1"]
+        begun = tmp_path / "search" / "tuner" / f"trial_{lost}" / "run" / "history.csv"
+        search.wait_for(begun.is_file)  # in mid-trial
+        dies.kill()
+        search.wait_for(search.results)
+        chief.kill()
+        chief.wait()
+        finished = search.results()
+        chief = search.start("chief")
+        assert chief.wait(timeout=300) == 0, search.logs()
+        assert lives.wait(timeout=60) == 0, search.logs()
+        found = search.results()
+        assert sorted(found) == ["trial_0", "trial_1", "trial_2", "trial_3"], search.logs()
+        assert {result["status"] for result in found.values()} == {"done"}
+        assert finished.items() <= found.items()  # what had ended was not run again
+        assert (tmp_path / "search" / "leaderboard.html").is_file()
+    finally:
+        for process in (chief, lives, dies):
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+
+
+def test_a_worker_without_a_chief_says_so_in_a_line(tmp_path):
+    search = Search(tmp_path)
+    env = {**search.env, "KERASTUNER_TUNER_ID": "worker0"}
+    words = [sys.executable, "-m", "keras_resnet.cli", *SEARCH, "--patience", "1"]
+    ended = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("keras-resnet: error: No chief answers at 127.0.0.1:")
+    del env["KERASTUNER_ORACLE_PORT"]
+    ended = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (ended.returncode, "Missing: KERASTUNER_ORACLE_PORT" in ended.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
