@@ -61,24 +61,23 @@ class HyperResNet(keras_tuner.HyperModel):
         self.mean = [mean] * self.input_shape[-1] if isinstance(mean, int | float) else list(mean)
 
     def recipe(self, hp: keras_tuner.HyperParameters) -> Recipe:
-        """What a trial trains.
+        """What a trial trains."""
+        return recipe_of(self.base, declare(self.space, hp))
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """A compiled network of a trial, for labels that are numbers; its output is probabilities, (batch, classes).
 
         Raises:
             keras_tuner.errors.FailedTrialError: a candidate that cannot be, such as option A where channels would be
                 dropped.
         """
+        image = keras.Input(self.input_shape, name="image")
+        inside = normalize(image, self.mean, None, "channels_last")
         try:
-            return recipe_of(self.base, declare(self.space, hp))
+            recipe = self.recipe(hp)
+            model = find(recipe.model)(input_tensor=inside, classes=self.classes, **recipe.network)
         except ValueError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
-
-    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """A compiled network of a trial, for labels that are numbers; its output is probabilities, (batch, classes)."""
-        recipe = self.recipe(hp)
-        image = keras.Input(self.input_shape, name="image")
-        model = find(recipe.model)(
-            input_tensor=normalize(image, self.mean, None, "channels_last"), classes=self.classes, **recipe.network
-        )
         model.compile(sgd(recipe), "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 

@@ -1,0 +1,52 @@
+"""`HyperResNet` goes where keras-tuner's own goes."""
+
+from __future__ import annotations
+
+import keras_tuner
+import numpy as np
+import pytest
+
+import facts
+import keras_resnet
+from keras_resnet.tuning.space import space
+
+
+def test_its_default_is_the_papers_network_and_optimizer():
+    model = keras_resnet.HyperResNet().build(keras_tuner.HyperParameters())
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert trainable == facts.CIFAR_PARAMETERS[20]["v1_A"]
+    assert model.optimizer.coupled_decay == 1e-4
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+    assert model.get_layer("stage3_unit3_add").output.shape[1:] == (8, 8, 64)  # where keras-tuner's map is 1x1
+
+
+def test_keras_tuner_searches_with_it_and_loads_the_best(tmp_path):
+    rows = space("shape", changes={"units_per_stage": "1", "width": "0.25", "shortcut": "B,C", "batch_size": "16,32"})
+    hypermodel = keras_resnet.HyperResNet((8, 8, 1), 3, rows)
+    tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=1, seed=1, directory=tmp_path)
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(0, 255, (48, 8, 8, 1)), rng.integers(0, 3, 48)
+    tuner.search(images, labels, validation_data=(images, labels), epochs=2, verbose=0)
+    (model,) = tuner.get_best_models()
+    accuracy = (np.asarray(model.predict(images, verbose=0)).argmax(axis=1) == labels).mean()
+    (best,) = tuner.oracle.get_best_trials()
+    assert best.status == "COMPLETED"
+    assert accuracy == pytest.approx(best.score, abs=0.03)
+
+
+def test_it_falls_with_the_rate_of_its_schedule(monkeypatch):
+    """The papers' steps: divided by 10 behind a half and behind three quarters."""
+    rows = space("shape", changes={"units_per_stage": "1,2", "width": "0.25", "shortcut": "B", "learning_rate": "0.1"})
+    hypermodel, hp = keras_resnet.HyperResNet((8, 8, 1), 3, rows), keras_tuner.HyperParameters()
+    model = hypermodel.build(hp)
+    images, labels = np.zeros((4, 8, 8, 1)), np.zeros(4)
+    history = hypermodel.fit(hp, model, images, labels, epochs=4, verbose=0).history
+    assert history["learning_rate"] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+
+
+def test_what_it_cannot_do_is_refused():
+    with pytest.raises(ValueError, match="mixup can be searched by `keras-resnet tune` alone"):
+        keras_resnet.HyperResNet(space=space("shape", changes={"mixup": "0,0.2"}))
+    dropping = space("shape", changes={"units_per_stage": "1,2", "width": "0.5", "shortcut": "A"})
+    with pytest.raises(keras_tuner.errors.FailedTrialError, match="Option A pads channels"):
+        keras_resnet.HyperResNet(space=dropping).build(keras_tuner.HyperParameters())
