@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from .. import backend, saving
 from ..backend.devices import Devices
@@ -65,7 +65,7 @@ def network(
 
 
 def batches_for(
-    model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream, images: int, *, verbose: int = 0
+    model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream, images: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The first test images of a data set, as a network was tested on them.
 
@@ -74,7 +74,6 @@ def batches_for(
         info: what its file says of it.
         data: the data set.
         images: how many, at most.
-        verbose: 1 for a progress bar.
 
     Yields:
         Images, labels and weights; those behind the last image have weight 0.
@@ -91,8 +90,7 @@ def batches_for(
         raise ValueError(f"{model.name!r} takes images of {shape}. Received: {there}")
     batches = data.test_batches(batch_size=min(BATCH, images), **view)
     count = min(len(batches), math.ceil(images / min(BATCH, images)))
-    bar = tqdm(batches, "Looking", count, leave=False, disable=not verbose)
-    for number, (seen, labels, weights) in enumerate(bar):
+    for number, (seen, labels, weights) in enumerate(itertools.islice(batches, count)):
         left = images - number * len(seen)
         if left <= 0:
             break

@@ -63,7 +63,7 @@ def test_each_run_leaves_a_folder_and_a_result(out):
 
 def test_nothing_is_trained_twice(out, monkeypatch):
     folder, _ = out
-    monkeypatch.setattr("keras_resnet.experiments.Processes.run", lambda *_: pytest.fail("a run began"))
+    monkeypatch.setattr("keras_resnet.training.processes.Processes.run", lambda *_: pytest.fail("a run began"))
     carry_out(plan(EXPERIMENT, folder, [0]), say=print)
 
 

@@ -1,0 +1,9 @@
+"""What can be typed, a module a command: `add` says its options, `run` calls the package and prints what came out.
+
+`run` returns the exit status. None of these modules imports Keras before it runs, so that help is quick and the backend
+can be chosen.
+"""
+
+from . import analyze, convert, evaluate, features, predict, reproduce, summary, train, tune
+
+COMMANDS = (summary, train, evaluate, predict, features, analyze, reproduce, tune, convert)

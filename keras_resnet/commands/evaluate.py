@@ -1,0 +1,102 @@
+"""`keras-resnet evaluate`: a test."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from .. import backend
+from ..options import positive, whole_numbers
+from .common import DATASET, Commands, backend_option, help_of, verbose
+
+
+def add(commands: Commands) -> None:
+    """Says its options."""
+    parser = commands.add(
+        "evaluate",
+        run,
+        "Tests a network on a data set, or several as one ensemble: every image once, by one view or the papers' many.",
+        "evaluate runs/photos-resnet18 folder:photos --crops 10",
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a .keras file or a run folder")
+    parser.add_argument("dataset", metavar="DATASET", help=DATASET)
+    parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
+    parser.add_argument("--split", choices=("test", "train"), default="test", help="which images [test]")
+    parser.add_argument(
+        "--crops",
+        type=int,
+        choices=(1, 10),
+        default=1,
+        help="photographs: the centre, or the four corners and the centre, mirrored too [1]",
+    )
+    parser.add_argument(
+        "--scales",
+        type=whole_numbers,
+        metavar="N,N",
+        help="photographs: whole, at these shorter sides, mirrored too; the papers' 224,256,384,480,640",
+    )
+    for name, what in (("size", "side of the crops"), ("resize", "shorter side of the image they are cut from")):
+        parser.add_argument(
+            f"--{name}", type=positive, metavar="N", help=f"photographs: {what} [what the network was trained for]"
+        )
+    parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="images at a time [500; 50 photographs of 224x224]"
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="where the report and its pictures go [evaluation/ beside the first model]"
+    )
+    backend_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    backend.settle(arguments.backend)
+    from ..evaluation.evaluate import View, evaluate
+    from ..evaluation.report import default_folder, write_report
+
+    view = View(crops=arguments.crops, scales=arguments.scales or (), size=arguments.size, resize=arguments.resize)
+    found = evaluate(
+        arguments.models,
+        arguments.dataset,
+        arguments.data_dir,
+        split=arguments.split,
+        view=view,
+        batch_size=arguments.batch_size,
+        verbose=verbose(arguments),
+    )
+    result = found.result
+    if arguments.json:
+        print(json.dumps(result, indent=2), flush=True)
+    else:
+        for row in (*result.get("members", ()), result):
+            print(f"{row['model']}: {_errors(row)}", flush=True)
+        print(_calibration_and_worst(result), flush=True)
+    folder = arguments.out or default_folder(arguments.models[0], result)
+    files = write_report(found, folder)  # behind the result, which stays told if the folder cannot be written
+    if not arguments.json:
+        print(f"Look at {folder}/: {', '.join(path.name for path in files)}")
+    return 0
+
+
+def _errors(result: dict[str, Any]) -> str:
+    def error(name: str) -> str:
+        low, high = result[f"{name}_interval"]
+        return f"{result[name]:.2f} % ({low:.2f} to {high:.2f})"
+
+    bad = f"{result['bad']:,} not whole, " if result["bad"] else ""
+    speed = result["images_per_second"]
+    return (
+        f"{result['images']:,} images, {bad}{result['wrong']:,} wrong: top-1 error {error('error')}, "
+        f"top-5 error {error('top5_error')}; {speed:,.{0 if speed >= 10 else 1}f} images/s"
+    )
+
+
+def _calibration_and_worst(result: dict[str, Any]) -> str:
+    worst = sorted(result["classes"], key=lambda row: row["accuracy"])[:3]
+    lines = ["Most often wrong: " + ", ".join(f"{row['name']} {100 - row['accuracy']:.1f} %" for row in worst)]
+    if calibration := result["calibration"]:
+        lines.append(
+            f"Expected calibration error {calibration['expected_calibration_error']:.2f} %, "
+            f"negative log-likelihood {calibration['negative_log_likelihood']:.3f}"
+        )
+    return "\n".join(lines)

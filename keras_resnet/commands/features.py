@@ -1,0 +1,45 @@
+"""`keras-resnet features`: what a network makes of images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from .. import backend
+from .common import Commands, backend_option, verbose
+
+
+def add(commands: Commands) -> None:
+    """Says its options."""
+    parser = commands.add(
+        "features",
+        run,
+        "Writes what a network makes of images, a vector each, to an array or a table.",
+        "features runs/photos-resnet18 photos/ photos.parquet --taps stage4,pooled",
+    )
+    parser.add_argument("model", help="a .keras file or a run folder")
+    parser.add_argument("source", help="an image, a folder of images, or a .npy file")
+    parser.add_argument("out", metavar="OUT", help="the file to write: .npy, .npz or .parquet")
+    parser.add_argument(
+        "--taps", default="pooled", metavar="NAME,NAME", help="stem, stage1, ..., features, pooled, logits [pooled]"
+    )
+    backend_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    backend.settle(arguments.backend)
+    from ..evaluation.extraction import extract
+    from ..saving import load as load_model
+
+    model, info = load_model(arguments.model)
+    taps = tuple(arguments.taps.split(","))
+    report = extract(model, arguments.source, arguments.out, taps, info.get("view"), verbose=verbose(arguments))
+    for error in report["errors"]:
+        print(f"keras-resnet: error: {error}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    else:
+        lengths = ", ".join(f"{length:,} of {name}" for name, length in report["features"].items())
+        print(f"{report['images']:,} images, {lengths}: {report['out']}")
+    return 2 if report["errors"] else 0

@@ -1,0 +1,54 @@
+"""`keras-resnet predict`: what is in images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from .. import backend
+from ..options import positive
+from .common import Commands, backend_option, verbose
+
+
+def add(commands: Commands) -> None:
+    """Says its options."""
+    parser = commands.add(
+        "predict",
+        run,
+        "Names the most probable classes of an image, of a folder's images, or of a .npy array's.",
+        "predict runs/cifar10-resnet20 photo.jpg --top 3",
+    )
+    parser.add_argument("model", help="a .keras file or a run folder")
+    parser.add_argument("source", help="an image, a folder of images, or a .npy file")
+    parser.add_argument("--top", type=positive, default=5, metavar="N", help="classes to name [5]")
+    parser.add_argument(
+        "--explain", metavar="FOLDER", help="where a picture an image goes, of what speaks for its class (Grad-CAM)"
+    )
+    backend_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    backend.settle(arguments.backend)
+    from ..evaluation.prediction import predict
+    from ..saving import load as load_model
+
+    model, info = load_model(arguments.model)
+    results = predict(
+        model,
+        arguments.source,
+        info.get("class_names"),
+        arguments.top,
+        info.get("view"),
+        arguments.explain,
+        verbose=verbose(arguments),
+    )
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    for result in results:
+        if "error" in result:
+            print(f"keras-resnet: error: {result['error']}", file=sys.stderr)
+        elif not arguments.json:
+            classes = ", ".join(f"{row['name']} {100 * row['probability']:.1f} %" for row in result["classes"])
+            print(f"{result['image']}: {classes}")
+    return 2 if any("error" in result for result in results) else 0

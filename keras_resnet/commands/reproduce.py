@@ -1,0 +1,97 @@
+"""`keras-resnet reproduce`: the papers' tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .. import backend
+from ..options import positive
+from ..training.interruption import TRY_AGAIN, StoppedError
+from .common import Commands, backend_option, help_of
+
+
+def add(commands: Commands) -> None:
+    """Says its options."""
+    parser = commands.add(
+        "reproduce",
+        run,
+        "Runs a table or a figure of the papers, and holds it against what they print; goes on where it stopped.",
+        "reproduce he2015-table6 --out experiments --seeds 3 --budget depth=20,epochs=6,images=10000",
+    )
+    parser.add_argument("experiment", nargs="?", metavar="NAME", help="such as he2016-table2; --list has all")
+    parser.add_argument("--list", action="store_true", help="name the experiments and end")
+    parser.add_argument("--out", metavar="FOLDER", default="experiments", help="where all runs go [experiments]")
+    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs a row; the papers' 5 [5]")
+    parser.add_argument("--only", action="append", metavar="ROW", help="this row; can be said several times")
+    parser.add_argument(
+        "--budget",
+        metavar="NAME=N,...",
+        help="smaller runs, marked as such: depth (of the deepest network), epochs, images (to train on)",
+    )
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="runs side by side [1]")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be run, and what it costs")
+    parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
+    backend_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..experiments.budget import Budget
+    from ..experiments.papers import EXPERIMENTS, find_experiment
+
+    if arguments.list:
+        rows = [
+            {"name": name, "source": experiment.source, "title": experiment.title, "rows": len(experiment.rows)}
+            for name, experiment in EXPERIMENTS.items()
+        ]
+        lines = [f"{row['name']:22}{row['rows']:3} rows  {row['title']}" for row in rows]
+        print(json.dumps(rows, indent=2) if arguments.json else "\n".join(lines))
+        return 0
+    if arguments.experiment is None:
+        raise ValueError("Name an experiment, such as he2016-table2; `keras-resnet reproduce --list` has all.")
+    budget = Budget.parse(arguments.budget)
+    experiment = find_experiment(arguments.experiment)
+    experiment = budget.scale(experiment.only(arguments.only) if arguments.only else experiment)
+    backend.settle(arguments.backend)
+    from ..experiments import estimate
+    from ..experiments.report import write_report
+    from ..experiments.runs import carry_out, plan
+
+    out = Path(arguments.out)
+    runs = plan(experiment, out, range(arguments.seeds), arguments.data_dir)
+    if arguments.dry_run:
+        speed = estimate.speed()
+        rows = [estimate.costs(run, speed) for run in runs]
+        if arguments.json:
+            print(json.dumps({"macs_per_second": speed, "scaled": str(budget), "runs": rows}, indent=2))
+            return 0
+        print(estimate.table(rows))
+        left = sum(row["hours"] for row in rows if row["state"] != "done")
+        print(
+            f"\n{left:,.1f} hours are left, one run after the other, at the {speed / 1e9:,.1f} billion multiply-adds a "
+            "second (of forward passes) at which this machine has just trained ResNet-20."
+            + (f"\nScaled: {budget}." if budget else "")
+        )
+        return 0
+    try:
+        carry_out(
+            runs,
+            workers=arguments.workers,
+            backend=arguments.backend,
+            scaled=str(budget),
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except StoppedError as error:
+        print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        return TRY_AGAIN
+    finally:
+        report = write_report(experiment, runs, out, str(budget))
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+        return 0
+    name = experiment.name + ("-scaled" if budget else "")
+    print((out / f"{name}.md").read_text(encoding="utf-8"))
+    print(f"Look at {out}/{name}.html")
+    return 0

@@ -1,0 +1,39 @@
+"""`keras-resnet summary`: what each network is and costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ..analysis.summary import describe, table
+from ..models.catalog import ARCHITECTURES, find
+from ..models.spec import Spec
+from ..options import add_options, given, positive
+from .common import NETWORK, Commands
+
+
+def add(commands: Commands) -> None:
+    """Says its options."""
+    parser = commands.add(
+        "summary",
+        run,
+        "Parameters, multiply-adds and layers of every network, or of some, beside what the papers print.",
+        "summary resnet34 --shortcut C",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="networks, such as resnet50; all if none is named")
+    parser.add_argument(
+        "--classes", type=positive, metavar="N", help="classes [10 for CIFAR nets, 1000 for ImageNet's]"
+    )
+    parser.add_argument(
+        "--image-size", type=positive, metavar="N", help="pixels [32 for CIFAR nets, 224 for ImageNet's]"
+    )
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    choices = given(arguments, Spec)
+    networks = [find(name) for name in arguments.names] or list(ARCHITECTURES.values())
+    rows = [describe(network, choices, arguments.classes, arguments.image_size) for network in networks]
+    print(json.dumps(rows, indent=2) if arguments.json else table(rows, markdown=arguments.markdown))
+    return 0

@@ -1,0 +1,102 @@
+"""`keras-resnet train`: a run."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from .. import backend
+from ..models.spec import Spec
+from ..options import add_options, given
+from ..training.interruption import TRY_AGAIN, StoppedError
+from ..training.machine import Machine
+from ..training.recipe import Recipe
+from ..training.recipes import STREAM_RECIPES, recipe_for
+from .common import DATASET, NETWORK, Commands, backend_option
+
+
+def add(commands: Commands) -> None:
+    """Says its options."""
+    parser = commands.add(
+        "train",
+        run,
+        "Trains a network; run again with the same folder, goes on where it stopped.",
+        "train cifar10 --model resnet56 --shortcut A --out runs/resnet56",
+    )
+    parser.add_argument("dataset", nargs="?", help=f"{DATASET} [the one in --recipe's file]")
+    parser.add_argument("--out", metavar="FOLDER", help="the run's folder [runs/DATASET-MODEL]")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help=f"{', '.join(STREAM_RECIPES)}, or a recipe.json [finetune with --weights, else paper]",
+    )
+    backend_option(parser)
+    add_options(parser.add_argument_group("the recipe"), Recipe)
+    add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)
+    add_options(parser.add_argument_group("the machine, on which the result does not depend"), Machine)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    machine = Machine(**given(arguments, Machine))
+    recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
+    data_name = Path(recipe.dataset.removeprefix("folder:")).resolve().name
+    out = Path(arguments.out or f"runs/{data_name}-{recipe.model}")
+    backend.settle(arguments.backend)
+    from ..training.callbacks import DivergedError
+    from ..training.folder import RunFolder
+    from ..training.run import train
+
+    try:
+        # Keras tells its progress on stdout, which is the summary's alone if a program reads it.
+        with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
+            summary = train(recipe, out, lambda line: print(line, file=sys.stderr, flush=True), machine)
+    except DivergedError as error:
+        kept = RunFolder(out).newest_first()
+        print(
+            f"keras-resnet: training diverged: {error}. "
+            + (f"The last good checkpoint is {kept[0]}. " if kept else "")
+            + f"A lower --learning-rate{' and another --out' if kept else ''} often helps.",
+            file=sys.stderr,
+        )
+        return 1
+    except StoppedError as error:
+        print(f"\nkeras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        return TRY_AGAIN
+    except KeyboardInterrupt:
+        print(f"\nkeras-resnet: stopped. The same command goes on from the last checkpoint in {out}.", file=sys.stderr)
+        return 130
+    if not backend.chief():
+        return 0
+    split = "validation" if "validation_error" in summary else "test"
+    if arguments.json:
+        print(json.dumps(summary, indent=2))
+        return 0
+    command = _as_called()
+    probe = summary.get(f"probe_{split}_error")
+    probed = "" if probe is None else f"behind the probe before them, {probe:.2f} %\n"
+    plain = "plainnet56" if recipe.spec.stem == "cifar" else "plainnet34"
+    data = recipe.dataset + (f" --data-dir {recipe.data_dir}" if recipe.data_dir else "")
+    print(
+        f"\n{recipe.model} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
+        f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n"
+        f"{probed}\n"
+        f"Look at   {out}/curves.png     error, loss and learning rate\n"
+        f"          {out}/history.csv    a row an epoch\n"
+        f"          {out}/model.keras    the network; it takes raw images\n"
+        f"Try       {command} evaluate {out} {data}\n"
+        f"          {command} predict {out} IMAGE\n"
+        f"          {command} train {data} --model {plain} --epochs {summary['epochs']}    "
+        "why depth failed without shortcuts"
+    )
+    return 0
+
+
+def _as_called() -> str:
+    """What the user types to call this command again: its path where it is not on the shell's."""
+    name = "keras-resnet"
+    called = Path(sys.argv[0])
+    return str(called) if called.name == name and not shutil.which(name) else name
