@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "tune",
         run,
         "Searches depth, width, shortcut and recipe with keras-tuner; run again with the same folder, goes on.",
-        "tune digits --tuner hyperband --space shape --set learning_rate=0.01..0.3 --epochs 9",
+        "tune digits --space shape --set learning_rate=0.01..0.3 --epochs 9 --max-trials 12",
     )
     parser.add_argument("dataset", help=DATASET)
     parser.add_argument("--out", metavar="FOLDER", help="the search's folder [searches/DATASET]")
