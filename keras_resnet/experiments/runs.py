@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .. import saving
 from ..training.interruption import TRY_AGAIN, StoppedError, stop_request
-from ..training.processes import Processes, last_line
+from ..training.processes import Processes, diverged, last_line
 from ..training.recipe import Recipe, as_json
 from .rows import Experiment, Row
 
@@ -166,7 +166,7 @@ def _train(run: Run, processes: Processes, engine: list[str], scaled: str) -> di
     saving.write_json(recipe, as_json(run.recipe))
     words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine]
     status, _, told = processes.run(words)
-    if status == 1:
+    if diverged(status, told):
         saving.write_json(run.folder / DIVERGED, {"told": last_line(told)})
     elif status:
         _raise(run, status, told)

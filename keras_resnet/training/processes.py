@@ -96,6 +96,11 @@ class Processes:
         return process.communicate()
 
 
+def diverged(status: int, told: str) -> bool:
+    """Whether a training ended because its loss was lost. A crash has the same status, and is no result."""
+    return status == 1 and "training diverged" in told
+
+
 def last_line(told: str) -> str:
     """The last that a run said: what ended it, without the name of the command."""
     line = next(iter(told.strip().splitlines()[-1:]), "")

@@ -1,13 +1,16 @@
 """The search: keras-tuner chooses, and each trial is a run of this package in a process of its own.
 
-search.json                 what the search is
-tuner/oracle.json           keras-tuner's state
-tuner/trial_03/run/         a run folder, as `keras-resnet train` leaves it
-tuner/trial_03/result.json  what the trial came to
+    search.json                 what the search is
+    tuner/oracle.json           keras-tuner's state
+    tuner/trial_03/run/         a run folder, as `keras-resnet train` leaves it
+    tuner/trial_03/result.json  what the trial came to
+
+The processes of a search on many machines share this folder.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import time
@@ -22,8 +25,8 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from .. import saving
 from ..training.interruption import StoppedError, StopRequest, stop_request
-from ..training.processes import Processes, last_line
-from ..training.recipe import as_json
+from ..training.processes import Processes, diverged, last_line
+from ..training.recipe import Recipe, as_json
 from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
 from .study import Study, hopeless
@@ -104,57 +107,53 @@ class Search(BaseTuner):
         """Trains one candidate, and tells keras-tuner what it is worth."""
         values = decoded(trial.hyperparameters.values)
         recipe = self.study.recipe(values, values.get("tuner/epochs"))
-        folder = Path(self.get_trial_dir(trial.trial_id))
+        folder, cost = Path(self.get_trial_dir(trial.trial_id)), self.study.bounds.cost(values)
         saving.write_json(folder / "recipe.json", as_json(recipe))
-        words = ["train", "--recipe", str(folder / "recipe.json"), "--out", str(folder / "run"), "--json"]
-        column = f"{'validation' if recipe.validation else 'test'}_error"
-        same = [
-            Path(self.get_trial_dir(other["trial"])) / "run" / "history.csv"
-            for other in results(self.folder)
-            if other["epochs"] == recipe.epochs
-        ]
-        stopped_early = False
-
-        def stop() -> bool:
-            """Whether the run is to be stopped, asked every second."""
-            nonlocal stopped_early
-            history = folder / "run" / "history.csv"
-            stopped_early = self.study.stop_early and hopeless(history, same, column, recipe.epochs)
-            return stopped_early or self._stop.asked is not None
-
-        engine = ["--backend", self.engine] if self.engine else []
         with alive(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
-            status, printed, told = self._processes.run([*words, *engine], stop)
-            while HELD in told and not self._stop.asked:  # a worker has died, and its run lives: it ends what it began
-                time.sleep(2)
-                status, printed, told = self._processes.run([*words, *engine], stop)
-        self._end_if_asked()
-        cost = self.study.bounds.cost(values)
-        found: dict[str, Any] = {
+            came_to = self._train(trial.trial_id, recipe, folder)
+        found = {
             "trial": trial.trial_id,
             "values": self.study.space.active(values),
             "parameters": cost.parameters,
             "macs": cost.macs,
             "epochs": recipe.epochs,
-            "seconds": None,
-            "error": self._worst,
+            **came_to,
+            "score": self.study.score(came_to["error"], cost),
         }
-        if status == 0:
-            summary = json.loads(printed)
-            found |= {"status": "done", "error": summary[column], "seconds": summary["seconds"]}
-        elif stopped_early:
-            rows = (folder / "run" / "history.csv").read_text(encoding="utf-8").splitlines()
-            last = dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))
-            found |= {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column])}
-        elif status == 1:
-            found["status"] = "diverged"
-        elif status in KILLED or MEMORY.search(told):
-            found["status"] = "out of memory"
-        else:
-            self._end(ValueError(f"Trial {trial.trial_id}: {last_line(told) or f'the run ended with status {status}'}"))
-        found["score"] = self.study.score(found["error"], cost)
         saving.write_json(folder / "result.json", found)
         return {"score": found["score"]}
+
+    def _train(self, trial_id: str, recipe: Recipe, folder: Path) -> dict[str, Any]:
+        """Runs a trial in a process of its own; returns its "status", "error" and "seconds"."""
+        history, column = folder / "run" / "history.csv", f"{'validation' if recipe.validation else 'test'}_error"
+        as_long = [result["trial"] for result in results(self.folder) if result["epochs"] == recipe.epochs]
+        others = [Path(self.get_trial_dir(other)) / "run" / "history.csv" for other in as_long]
+        stopped_early = False
+
+        def stop() -> bool:
+            """Whether the run is to be stopped, asked every second."""
+            nonlocal stopped_early
+            stopped_early = self.study.stop_early and hopeless(history, others, column, recipe.epochs)
+            return stopped_early or self._stop.asked is not None
+
+        words = ["train", "--recipe", str(folder / "recipe.json"), "--out", str(folder / "run"), "--json"]
+        words += ["--backend", self.engine] if self.engine else []
+        status, printed, told = self._processes.run(words, stop)
+        while HELD in told and not self._stop.asked:  # a worker has died, and its run lives: it ends what it began
+            time.sleep(2)
+            status, printed, told = self._processes.run(words, stop)
+        self._end_if_asked()
+        if status == 0:
+            summary = json.loads(printed)
+            return {"status": "done", "error": summary[column], "seconds": summary["seconds"]}
+        if stopped_early:
+            *_, last = csv.DictReader(history.read_text(encoding="utf-8").splitlines())
+            return {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
+        if status == 2 and not MEMORY.search(told):
+            self._end(ValueError(f"Trial {trial_id}: {last_line(told)}"))  # no other could do better
+        lost = status in KILLED or MEMORY.search(told)
+        why = "out of memory" if lost else "diverged" if diverged(status, told) else f"failed: {last_line(told)}"
+        return {"status": why, "error": self._worst, "seconds": None}
 
     @property
     def _worst(self) -> float:

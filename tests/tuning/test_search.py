@@ -68,16 +68,22 @@ def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypa
     """In keras-tuner three failed ones in a row end it."""
     Trials(
         monkeypatch,
-        (1, "", "keras-resnet: training diverged"),
-        (2, "", "jaxlib.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 17 bytes"),
+        (1, "", "keras-resnet: training diverged: the loss is NaN"),
+        (1, "", "jaxlib.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 17 bytes"),
         (-9, "", ""),
-        (1, "", "diverged"),
+        (1, "", "Traceback\nZeroDivisionError: by zero"),
         20.0,
     )
     told = []
     Search(small(max_trials=5), tmp_path, say=told.append).search()
     found = results(tmp_path)
-    assert [result["status"] for result in found] == ["diverged", "out of memory", "out of memory", "diverged", "done"]
+    assert [result["status"] for result in found] == [
+        "diverged",
+        "out of memory",
+        "out of memory",
+        "failed: ZeroDivisionError: by zero",
+        "done",
+    ]
     assert [result["error"] for result in found] == [90.0, 90.0, 90.0, 90.0, 20.0]  # chance, of ten classes
     assert "diverged, 90.00 %" in told[0]
     assert write_report(tmp_path)["error"] == 20.0
