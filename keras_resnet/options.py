@@ -62,6 +62,18 @@ def given(arguments: argparse.Namespace, row: type) -> dict[str, Any]:
     return {field.name: there[field.name] for field in fields(row) if field.name in there}
 
 
+def as_words(values: Mapping[str, Any]) -> list[str]:
+    """Fields of a dataclass as they are given on the command line: what `given` turns back into them."""
+    words = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words.append(f"--{flag}={'none' if value is None else _shown(value)}")  # "=", for numbers below 0
+    return words
+
+
 def positive(text: str) -> int:
     """An argument that counts something."""
     if not int(text) >= 1:
@@ -140,5 +152,5 @@ def _metavar(hint: Any) -> str:
     return names.get(kind, "NAME")
 
 
-def _shown(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -134,6 +134,8 @@ def mistake(command):
         ("tune digits --space shape --set units_per_stage=1 --set width=1 --set shortcut=B", ("The space is empty",)),
         ("tune digits --max-trials 0", ("--max-trials", "at least 1")),
         ("tune digits --validation 2000", ("`validation`", "2000")),
+        ("tune digits --target-latency 0", ("--target-latency", "above 0")),
+        ("tune digits --target-latency 5 --target-macs 1000000", ("one target", "--target-macs or --target-latency")),
         ("tune digits --fidelity size", ("have one size", "epochs")),
         ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
         ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
@@ -367,6 +369,14 @@ def test_the_table_stands_beside_the_paper_and_is_markdown_if_asked(command):
     assert "1,727,962" in out and facts.PAPER_PARAMETERS[110] in out
     _, out, _ = command("summary resnet50 --markdown")
     assert all(line.startswith("| ") and line.endswith(" |") for line in out.splitlines()[::2])
+
+
+def test_the_latency_of_a_network_stands_beside_its_multiply_adds(command):
+    (row,) = json.loads(command("summary resnet20 --width 0.25 --shortcut B --image-size 16 --classes 7 --latency --json")[1])
+    assert 0 < row["latency"] < 1000
+    table = command("summary resnet20 --width 0.25 --shortcut B --latency")[1].splitlines()
+    assert table[0].split()[-1] == "ms" and float(table[1].split()[-1]) > 0
+    assert "ms" not in command("summary resnet20")[1]
 
 
 # Train, evaluate, predict

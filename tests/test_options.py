@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from keras_resnet.models.spec import option
-from keras_resnet.options import Parser, add_options, check_types, given
+from keras_resnet.options import Parser, add_options, as_words, check_types, given
 
 
 @dataclasses.dataclass
@@ -49,6 +49,18 @@ def test_an_option_that_is_not_given_leaves_nothing_behind():
 )
 def test_a_value_has_the_type_of_its_field(words, values):
     assert parse(*words.split()) == values
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"rate": -6.5, "kind": None, "mirror": False},
+        {"size": 7, "kind": "b", "steps": (0.1, 0.2), "range": None, "mirror": True},
+    ],
+)
+def test_words_made_of_values_come_to_these_values(values):
+    assert parse(*as_words(values)) == values
 
 
 def test_the_help_shows_every_line_and_the_defaults(capsys):

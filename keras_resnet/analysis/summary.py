@@ -19,6 +19,7 @@ COLUMNS = {
     "paper_parameters": "paper",
     "macs": "MACs",
     "paper_macs": "paper",
+    "latency": "ms",  # where it was measured
 }
 
 
@@ -61,10 +62,11 @@ def describe(
 
 def table(rows: Sequence[dict[str, Any]], *, markdown: bool = False) -> str:
     """Rows of `describe` as text in columns, or as a Markdown table."""
-    body = [[_text(row[column]) for column in COLUMNS] for row in rows]
-    heads = list(COLUMNS.values())
+    columns = {column: head for column, head in COLUMNS.items() if any(column in row for row in rows)}
+    body = [[_text(row[column]) for column in columns] for row in rows]
+    heads = list(columns.values())
     widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
-    right = [column in ("layers", "parameters", "macs") for column in COLUMNS]
+    right = [column in ("layers", "parameters", "macs", "latency") for column in columns]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
@@ -78,4 +80,4 @@ def table(rows: Sequence[dict[str, Any]], *, markdown: bool = False) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if isinstance(value, float) else str(value)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
+from .. import backend
 from ..analysis.summary import describe, table
+from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec
 from ..options import add_options, given, positive
-from .common import NETWORK, Commands
+from .common import NETWORK, Commands, backend_option
 
 
 def add(commands: Commands) -> None:
@@ -28,6 +31,8 @@ def add(commands: Commands) -> None:
         "--image-size", type=positive, metavar="N", help="pixels [32 for CIFAR nets, 224 for ImageNet's]"
     )
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    parser.add_argument("--latency", action="store_true", help="build each network, and time an image on this machine")
+    backend_option(parser)
     add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)
 
 
@@ -35,5 +40,22 @@ def run(arguments: argparse.Namespace) -> int:
     choices = given(arguments, Spec)
     networks = [find(name) for name in arguments.names] or list(ARCHITECTURES.values())
     rows = [describe(network, choices, arguments.classes, arguments.image_size) for network in networks]
+    if arguments.latency:
+        backend.settle(arguments.backend)
+        for network, row in zip(networks, rows, strict=True):
+            row["latency"] = _latency(network, choices, arguments.classes, arguments.image_size)
     print(json.dumps(rows, indent=2) if arguments.json else table(rows, markdown=arguments.markdown))
     return 0
+
+
+def _latency(network: Architecture, choices: dict[str, Any], classes: int | None, size: int | None) -> float:
+    """Milliseconds an image."""
+    import keras
+
+    from ..evaluation.latency import latency
+
+    shape = (size, size, 3) if size else None
+    model = network(input_shape=shape, classes=classes or network.classes, weights=None, **choices)
+    found = round(latency(model), 3)
+    keras.utils.clear_session()  # of all networks, the largest must fit
+    return found

@@ -47,6 +47,12 @@ def add(commands: Commands) -> None:
     parser.add_argument("--max-macs", type=positive, metavar="N", help="multiply-adds beyond which nothing is tried")
     parser.add_argument("--target-macs", type=positive, metavar="N", help="beyond which the error counts for more")
     parser.add_argument(
+        "--target-latency",
+        type=_milliseconds,
+        metavar="MS",
+        help="the same, of an image alone on the machine of the trial",
+    )
+    parser.add_argument(
         "--fidelity", choices=FIDELITIES, default="epochs", help="of what short trials of hyperband have less [epochs]"
     )
     parser.add_argument("--images", type=positive, metavar="N", help=help_of("images"))
@@ -94,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         fidelity=arguments.fidelity,
         target_macs=arguments.target_macs,
+        target_latency=arguments.target_latency,
         stop_early=arguments.stop_early,
     )
     out = Path(arguments.out or f"searches/{Path(study.base.dataset.removeprefix('folder:')).resolve().name}")
@@ -115,6 +122,12 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.")
     print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and four pictures")
     return 0
+
+
+def _milliseconds(text: str) -> float:
+    if not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0. Received: {text}")
+    return float(text)
 
 
 def _named_values(text: str) -> tuple[str, str]:

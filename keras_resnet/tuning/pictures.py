@@ -18,35 +18,40 @@ from ..drawing import logarithmic, plain, save
 from .space import Dimension, Space
 
 INK, ACCENT, FAINT = "#1f2933", "#c8102e", "#9aa5b1"
+COSTS = {"macs": ("multiply-adds of an image, in millions", 1e6), "latency": ("milliseconds an image", 1.0)}
 Results = Sequence[Mapping[str, Any]]
 
 
-def front(results: Results) -> list[Mapping[str, Any]]:
-    """The trials that no other beats in both error and multiply-adds, the cheapest first."""
+def front(results: Results, cost: str = "macs") -> list[Mapping[str, Any]]:
+    """The trials that no other beats in both error and cost ("macs" or "latency"), the cheapest first."""
     best: list[Mapping[str, Any]] = []
-    for result in sorted(results, key=lambda result: (result["macs"], result["error"])):
+    for result in sorted(results, key=lambda result: (result[cost], result["error"])):
         if not best or result["error"] < best[-1]["error"]:
             best.append(result)
     return best
 
 
-def draw_front(results: Results, path: Path, title: str) -> None:
-    """Draws error against multiply-adds, and the front of those that are best at their cost."""
+def draw_front(results: Results, path: Path, title: str, cost: str = "macs", target: float | None = None) -> None:
+    """Draws error against cost ("macs" or "latency"), the front of those that are best at theirs, and the target."""
+    what, unit = COSTS[cost]
+    results = [result for result in results if result.get(cost)]
     figure = Figure(figsize=(7.6, 5), dpi=150, layout="constrained")
     axes = plain(figure.add_subplot())
     for status, marker, color in (("done", "o", "#3b82c4"), ("other", "x", FAINT)):
         some = [result for result in results if (result["status"] == "done") == (status == "done")]
         label = "trial" if status == "done" else "stopped early, or came to nothing"
         if some:
-            costs, errors = [row["macs"] / 1e6 for row in some], [row["error"] for row in some]
+            costs, errors = [row[cost] / unit for row in some], [row["error"] for row in some]
             axes.scatter(costs, errors, marker=marker, color=color, s=28, label=label)
-    best = front([result for result in results if result["status"] == "done"])
+    best = front([result for result in results if result["status"] == "done"], cost)
     if best:
-        costs, errors = [row["macs"] / 1e6 for row in best], [row["error"] for row in best]
+        costs, errors = [row[cost] / unit for row in best], [row["error"] for row in best]
         axes.step(costs, errors, where="post", color=ACCENT, linewidth=1.4, label="Pareto front")
         axes.plot(costs, errors, "o", color=ACCENT, markersize=4)
+    if target:
+        axes.axvline(target / unit, color=INK, linewidth=1, linestyle=":", label="target")
     logarithmic(axes)
-    axes.set_xlabel("multiply-adds of an image, in millions")
+    axes.set_xlabel(what)
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.legend(fontsize=8, frameon=False)

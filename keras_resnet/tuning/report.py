@@ -1,7 +1,7 @@
 """What a search has found: a leaderboard, pictures, and the best recipe.
 
     leaderboard.csv, leaderboard.html     every trial, the best first
-    front.png, dimensions.png, curves.png, parallel.png
+    front.png, dimensions.png, curves.png, parallel.png; latency.png if it was measured
     best_recipe.json                      what `keras-resnet train --recipe` takes
 
 The HTML file holds its pictures and opens without a network.
@@ -21,7 +21,7 @@ from .pictures import draw_curves, draw_dimensions, draw_front, draw_parallel
 from .search import results
 from .space import Space, read_dimension
 
-COLUMNS = ("place", "trial", "score", "error", "status", "epochs", "parameters", "macs", "seconds")
+COLUMNS = ("place", "trial", "score", "error", "status", "epochs", "parameters", "macs", "latency", "seconds")
 
 
 def write_report(folder: str | Path) -> dict[str, Any]:
@@ -46,11 +46,13 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     space = Space(tuple(read_dimension(name, text) for name, text in study["space"].items()))
     title = f"{study['tuner']} search on {study['base']['dataset']}, {len(ranked)} trials"
     pictures = {
-        "front": lambda path: draw_front(ranked, path, title),
+        "front": lambda path: draw_front(ranked, path, title, "macs", study.get("target_macs")),
         "dimensions": lambda path: draw_dimensions(ranked, space, path, title),
         "curves": lambda path: draw_curves(ranked, folder, path, title),
         "parallel": lambda path: draw_parallel(ranked, space, path, title),
     }
+    if any(result.get("latency") for result in ranked):
+        pictures["latency"] = lambda path: draw_front(ranked, path, title, "latency", study.get("target_latency"))
     for name, draw in pictures.items():
         saving.write_atomically(folder / f"{name}.png", draw)
     saving.write_text(folder / "leaderboard.csv", table(ranked, space))

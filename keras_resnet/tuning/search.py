@@ -24,6 +24,8 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from .. import saving
+from ..models.spec import Spec
+from ..options import as_words
 from ..training.interruption import StoppedError, StopRequest, stop_request
 from ..training.processes import Processes, diverged, last_line
 from ..training.recipe import Recipe, as_json
@@ -74,6 +76,7 @@ class Search(BaseTuner):
         if self.role == "worker":
             self.oracle = PatientClient(self.oracle, patience)
         self._processes, self._stop, self._idle = Processes(1), StopRequest(), False
+        self._latencies: dict[Spec, float] = {}
 
     def search(self) -> None:
         """Runs the trials that are left; a chief has its workers run them.
@@ -110,18 +113,38 @@ class Search(BaseTuner):
         folder, cost = Path(self.get_trial_dir(trial.trial_id)), self.study.bounds.cost(values)
         saving.write_json(folder / "recipe.json", as_json(recipe))
         with alive(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
+            latency = self._latency(recipe) if self.study.target_latency else None
             came_to = self._train(trial.trial_id, recipe, folder)
         found = {
             "trial": trial.trial_id,
             "values": self.study.space.active(values),
             "parameters": cost.parameters,
             "macs": cost.macs,
+            "latency": latency,
             "epochs": recipe.epochs,
             **came_to,
-            "score": self.study.score(came_to["error"], cost),
+            "score": self.study.score(came_to["error"], cost, latency),
         }
         saving.write_json(folder / "result.json", found)
         return {"score": found["score"]}
+
+    def _latency(self, recipe: Recipe) -> float | None:
+        """Milliseconds an image on this machine, measured once a network; None for one that cannot be built here."""
+        if recipe.spec not in self._latencies:
+            shape, classes = self.study.bounds.image_shape, self.study.bounds.classes
+            words = ["summary", recipe.model, *as_words(recipe.network), "--latency", "--json"]
+            words += [f"--image-size={shape[0]}", f"--classes={classes}", *self._engine_words]
+            status, printed, _ = self._processes.run(words, lambda: self._stop.asked is not None)
+            self._end_if_asked()
+            if status:
+                return None
+            (row,) = json.loads(printed)
+            self._latencies[recipe.spec] = row["latency"]
+        return self._latencies[recipe.spec]
+
+    @property
+    def _engine_words(self) -> list[str]:
+        return ["--backend", self.engine] if self.engine else []
 
     def _train(self, trial_id: str, recipe: Recipe, folder: Path) -> dict[str, Any]:
         """Runs a trial in a process of its own; returns its "status", "error" and "seconds"."""
@@ -137,7 +160,7 @@ class Search(BaseTuner):
             return stopped_early or self._stop.asked is not None
 
         words = ["train", "--recipe", str(folder / "recipe.json"), "--out", str(folder / "run"), "--json"]
-        words += ["--backend", self.engine] if self.engine else []
+        words += self._engine_words
         status, printed, told = self._processes.run(words, stop)
         while HELD in told and not self._stop.asked:  # a worker has died, and its run lives: it ends what it began
             time.sleep(2)
@@ -221,6 +244,7 @@ def _line(found: dict[str, Any], best: float, of: int | None) -> str:
     told = [f"{found['error']:.2f} %" if found["status"] == "done" else f"{found['status']}, {found['error']:.2f} %"]
     told += [", ".join(f"{name} {_shown(value)}" for name, value in found["values"].items())]
     told += [f"{found['parameters']:,} parameters", f"{found['macs'] / 1e6:,.1f}M multiply-adds"]
+    told += [] if found["latency"] is None else [f"{found['latency']:.2f} ms"]
     told += [f"epochs {found['epochs']}"] + ([] if found["seconds"] is None else [f"{found['seconds']:.0f} s"])
     number = int(found["trial"]) + 1
     return f"trial {number}{f'/{of}' if of else ''}: {'; '.join(told)} (best {best:.2f})"

@@ -38,7 +38,8 @@ class Study:
         max_trials: how many trials at most; None for as many as the tuner wants.
         seed: of the search.
         fidelity: what Hyperband makes smaller: one of `FIDELITIES`.
-        target_macs: multiply-adds beyond which a network is judged as worse than its error.
+        target_macs, target_latency: multiply-adds of an image, or milliseconds, beyond which a network is judged as
+            worse than its error.
         stop_early: whether hopeless trials are stopped.
     """
 
@@ -50,6 +51,7 @@ class Study:
     seed: int = 0
     fidelity: str = "epochs"
     target_macs: float | None = None
+    target_latency: float | None = None
     stop_early: bool = True
 
     def __post_init__(self) -> None:
@@ -58,6 +60,8 @@ class Study:
                 raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
         if self.fidelity == "size" and self.base.size is None:
             raise ValueError(f"Images of {self.base.dataset} have one size. Choose --fidelity epochs, or images.")
+        if self.target_macs is not None and self.target_latency is not None:
+            raise ValueError("A search has one target: --target-macs or --target-latency.")
         if self.tuner == "random" and self.max_trials is None:
             raise ValueError("A random search needs --max-trials; it would never end.")
 
@@ -84,11 +88,17 @@ class Study:
             return replace(recipe, images=max(recipe.batch_size, round(share * self.base.images)))
         return replace(recipe, size=max(64, 32 * round(math.sqrt(share) * self.base.size / 32)))
 
-    def score(self, error: float, cost: Complexity) -> float:
-        """What is made smallest: the error, and beyond the target more of it, by MnasNet's rule (Tan et al. 2019)."""
-        if self.target_macs is None or cost.macs <= self.target_macs:
-            return error
-        return error * (cost.macs / self.target_macs) ** EXPONENT
+    def score(self, error: float, cost: Complexity, latency: float | None = None) -> float:
+        """What is made smallest: the error, and beyond the target more of it, by MnasNet's rule (Tan et al. 2019).
+
+        Args:
+            error: in percent.
+            cost: of the network.
+            latency: milliseconds an image, as measured; None if it was not.
+        """
+        pairs = ((cost.macs, self.target_macs), (latency, self.target_latency))
+        beyond = max((spent / target for spent, target in pairs if spent and target), default=0.0)
+        return error * max(1.0, beyond) ** EXPONENT
 
     def as_json(self) -> dict[str, Any]:
         """What two calls must have in common to be one search; the number of trials may grow."""

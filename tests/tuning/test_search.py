@@ -208,6 +208,33 @@ def test_beyond_its_target_a_networks_error_counts_for_more():
     assert study.score(10.0, dataclasses.replace(cost, macs=2_000_000)) == pytest.approx(10.497, abs=1e-3)
 
 
+def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkeypatch, tmp_path):
+    """Twice the milliseconds, 5 % more error; a network that cannot be timed is judged by its error alone."""
+    timed = []
+
+    def run(words, stop):
+        if words[0] == "train":
+            return 0, json.dumps({"validation_error": 20.0, "seconds": 1.0}), ""
+        timed.append(words)
+        return (0, json.dumps([{"latency": 4.0}]), "") if len(timed) > 1 else (-9, "", "")
+
+    monkeypatch.setattr(Processes, "run", lambda _, words, stop: run(words, stop))
+    same = study_of("digits", changes={**SMALL, "width": "0.5", "shortcut": "B"}, space_name="shape", epochs=1)
+    study = dataclasses.replace(same, tuner="random", max_trials=3, target_latency=2.0)
+    told = []
+    Search(study, tmp_path, "jax", say=told.append).search()
+    words = "summary resnet8 --width=0.5 --shortcut=B --unit=basic --latency --json --image-size=8 --classes=10"
+    assert timed == 2 * [[*words.split(), "--backend", "jax"]]
+    found = results(tmp_path)
+    assert [result["latency"] for result in found] == [None, 4.0, 4.0]
+    assert [result["score"] for result in found] == [20.0, *2 * [pytest.approx(20.994, abs=1e-3)]]
+    assert "4.00 ms" in told[1]
+    write_report(tmp_path)
+    assert (tmp_path / "latency.png").is_file()
+    with pytest.raises(ValueError, match="one target"):
+        small(target_macs=1, target_latency=1.0)
+
+
 def test_the_search_never_looks_at_the_test_set():
     study = study_of("digits", epochs=1)
     assert study.base.validation == 143  # a tenth of 1,437
