@@ -372,7 +372,9 @@ def test_the_table_stands_beside_the_paper_and_is_markdown_if_asked(command):
 
 
 def test_the_latency_of_a_network_stands_beside_its_multiply_adds(command):
-    (row,) = json.loads(command("summary resnet20 --width 0.25 --shortcut B --image-size 16 --classes 7 --latency --json")[1])
+    (row,) = json.loads(
+        command("summary resnet20 --width 0.25 --shortcut B --image-size 16 --classes 7 --latency --json")[1]
+    )
     assert 0 < row["latency"] < 1000
     table = command("summary resnet20 --width 0.25 --shortcut B --latency")[1].splitlines()
     assert table[0].split()[-1] == "ms" and float(table[1].split()[-1]) > 0

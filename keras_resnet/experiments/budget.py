@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from ..models.catalog import find
+from ..training.recipe import warmup_rate
 from .rows import Experiment, Row
 
 BASIC = 6  # layers by which a CIFAR network of basic units grows
@@ -93,8 +94,10 @@ class Budget:
 
 
 def _of_depth(row: Row, depth: int) -> Row:
-    """A row with another depth: of the same kind, units and all."""
+    """A row with another depth: of the same kind, units and all, and trained as the one that it stands for."""
     model = re.sub(r"\d+", str(depth), row.model, count=1)
     own, other = row.spec, find(model).spec
     unit = {} if other.unit == own.unit else {"unit": own.unit}
-    return replace(row, model=model, network={**unit, **row.network})
+    smaller = replace(row, model=model, network={**unit, **row.network})
+    warmup = {"warmup_rate": rate} if (rate := warmup_rate(own)) != warmup_rate(smaller.spec) else {}
+    return replace(smaller, recipe={**warmup, **row.recipe})

@@ -206,17 +206,13 @@ class Recipe:
         if epochs is None:
             iterations = iterations or 64_000
             epochs = max(1, round(iterations / steps_per_epoch))
-        warmup = self.warmup_rate
-        if warmup is None:  # needed from depth 110 on, and not by the full pre-activation unit (2016, appendix)
-            deep = spec.stem == "cifar" and spec.depth >= 110
-            warmup = 0.01 if deep and spec.order != "full_preactivation" else 0.0
         scale = self.batch_size / (self.scaled_from or self.batch_size)
         return replace(
             self,
             network={name: value for name, value in vars(spec).items() if not name.startswith("stage_")},
             epochs=epochs,
             iterations=iterations or epochs * steps_per_epoch,
-            warmup_rate=warmup,
+            warmup_rate=warmup_rate(spec) if self.warmup_rate is None else self.warmup_rate,
             learning_rate=self.learning_rate * scale,
             probe_rate=self.probe_rate and self.probe_rate * scale,
             scaled_from=None,
@@ -239,6 +235,16 @@ class Recipe:
         Of a resolved recipe.
         """
         return scheduled_rate(self, step / self.iterations)
+
+
+def warmup_rate(spec: Spec) -> float:
+    """The learning rate at which the papers begin with a CIFAR network; 0 for the full one.
+
+    Theirs have a warm-up from 110 layers on; the full pre-activation unit does not need it (2015, section 4.2; 2016,
+    appendix).
+    """
+    deep = spec.stem == "cifar" and spec.depth >= 110
+    return 0.01 if deep and spec.order != "full_preactivation" else 0.0
 
 
 def scheduled_rate(recipe: Recipe, progress: float) -> float:

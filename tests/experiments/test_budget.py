@@ -42,6 +42,17 @@ def test_everything_but_the_depth_of_a_network_stays(name):
         assert row.spec.depth < own.depth
 
 
+def test_a_network_trains_as_the_one_that_it_stands_for():
+    """ResNet-110 warms up, and so does what stands for it; ResNet-44 does not (2015, section 4.2)."""
+    experiment, _ = scaled("he2016-table1", depth=20)
+    assert {experiment.recipe_of(row).warmup_rate for row in experiment.rows} == {0.01}
+    experiment, _ = scaled("he2015-table6", depth=20)  # of which ResNet-110 is left out
+    assert {experiment.recipe_of(row).warmup_rate for row in experiment.rows} == {None}
+    experiment, _ = scaled("he2016-table2", depth=20)
+    rates = {row.spec.order: experiment.recipe_of(row).warmup_rate for row in experiment.rows}
+    assert rates == {order: 0.01 for order in rates} | {"full_preactivation": None}
+
+
 def test_epochs_and_images_go_into_every_recipe():
     experiment, depths = scaled("he2016-table4", epochs=3, images=1000)
     assert depths == [1001, 1001]
