@@ -42,5 +42,5 @@ $(VENV)/with-tensorflow: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/with-tests: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing keras-resnet with TensorFlow, JAX, Torch and what the tests need."
 	$(INSTALL) torch
-	$(INSTALL) --editable '.[tensorflow,jax,torch,test]'
+	$(INSTALL) --editable '.[tensorflow,jax,torch,export,test]'
 	@touch $@ $(VENV)/with-tensorflow

@@ -6,12 +6,14 @@ SHA256SUMS          a checksum of every other member, as `sha256sum --check` rea
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +53,31 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """Writes a folder whole or not at all: yields another beside it, which takes its name in the end.
+
+    Args:
+        path: the folder, which is not there yet.
+    """
+    remove_partial(path.parent)
+    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for inner in temporary.rglob("*"):
+            _to_disk(inner)
+        _to_disk(temporary)
+        os.rename(temporary, path)
+        _to_disk(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_partial(folder: Path) -> None:
     """Removes what a process that was killed while it wrote has left in a folder."""
     for path in folder.glob(f"{PARTIAL}*"):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -29,7 +29,7 @@ from keras_resnet.options import given
 from keras_resnet.training.recipe import Recipe, as_json
 from keras_resnet.training.recipes import recipe_for
 
-COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert", "analyze", "reproduce", "tune")
+COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert", "analyze", "reproduce", "tune", "export")
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +134,10 @@ def mistake(command):
         ("tune digits --space shape --set units_per_stage=1 --set width=1 --set shortcut=B", ("The space is empty",)),
         ("tune digits --max-trials 0", ("--max-trials", "at least 1")),
         ("tune digits --validation 2000", ("`validation`", "2000")),
+        ("export nothing.keras out", ("'nothing.keras'", "finished run")),
+        ("export nothing.keras out --warm-up 1,x", ("--warm-up", "'1,x'")),
+        ("export nothing.keras out --format pt", ("`format`", "saved_model, onnx", "'pt'")),
+        ("export nothing.keras out --labels nothing.txt", ("'nothing.txt'", "No such file")),
         ("tune digits --target-latency 0", ("--target-latency", "above 0")),
         ("tune digits --target-latency 5 --target-macs 1000000", ("one target", "--target-macs or --target-latency")),
         ("tune digits --fidelity size", ("have one size", "epochs")),

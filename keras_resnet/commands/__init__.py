@@ -4,6 +4,6 @@
 can be chosen.
 """
 
-from . import analyze, convert, evaluate, features, predict, reproduce, summary, train, tune
+from . import analyze, convert, evaluate, export, features, predict, reproduce, summary, train, tune
 
-COMMANDS = (summary, train, evaluate, predict, features, analyze, reproduce, tune, convert)
+COMMANDS = (summary, train, evaluate, predict, features, analyze, reproduce, tune, convert, export)

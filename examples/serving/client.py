@@ -1,0 +1,100 @@
+"""Asks TensorFlow Serving what is in photographs.
+
+python client.py photo.jpg other.png                     # by REST; nothing but Python is needed
+python client.py photo.jpg --grpc                        # needs tensorflow-serving-api
+python client.py photo.jpg --url http://host:8501 --model resnet --version 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Answer = dict[str, Any]  # "classes", "scores" and "valid" of an image
+
+
+def request_body(files: Sequence[bytes]) -> bytes:
+    """What REST's `:predict` takes: an instance an image; a name that ends in _bytes takes base64."""
+    instances = [{"image_bytes": {"b64": base64.b64encode(file).decode()}} for file in files]
+    return json.dumps({"signature_name": "serving_default", "instances": instances}).encode()
+
+
+def ask_rest(url: str, model: str, version: int | None, files: Sequence[bytes], timeout: float = 60) -> list[Answer]:
+    """Asks by REST.
+
+    Raises:
+        OSError: the server does not answer, or answers with an error.
+    """
+    where = f"{url}/v1/models/{model}" + (f"/versions/{version}" if version else "") + ":predict"
+    asked = urllib.request.Request(where, request_body(files), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(asked, timeout=timeout) as answer:
+            return json.load(answer)["predictions"]
+    except urllib.error.HTTPError as error:
+        raise OSError(f"{where}: {error.code} {error.read().decode(errors='replace')[:500]}") from error
+
+
+def ask_grpc(
+    address: str, model: str, version: int | None, files: Sequence[bytes], timeout: float = 60
+) -> list[Answer]:
+    """Asks by gRPC, whose messages are smaller and need no base64.
+
+    Raises:
+        OSError: the server does not answer, or answers with an error.
+    """
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+    request = PredictRequest(inputs={"image_bytes": tf.make_tensor_proto(list(files))})
+    request.model_spec.name, request.model_spec.signature_name = model, "serving_default"
+    if version:
+        request.model_spec.version.value = version
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(address, options) as channel:
+        try:
+            outputs = PredictionServiceStub(channel).Predict(request, timeout=timeout).outputs
+        except grpc.RpcError as error:
+            raise OSError(f"{address}: {error.details()}") from error
+    arrays = {name: tf.make_ndarray(outputs[name]) for name in ("classes", "scores", "valid")}
+    return [
+        {"classes": [name.decode() for name in classes], "scores": scores.tolist(), "valid": bool(valid)}
+        for classes, scores, valid in zip(*arrays.values(), strict=True)
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the most probable classes of each photograph; 1 if one is none, 2 if the server does not answer."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", nargs="+", type=Path)
+    parser.add_argument("--url", default="http://localhost:8501", help="of REST [http://localhost:8501]")
+    parser.add_argument(
+        "--grpc", nargs="?", const="localhost:8500", metavar="ADDRESS", help="ask by gRPC [localhost:8500]"
+    )
+    parser.add_argument("--model", default="resnet", help="the model's name [resnet]")
+    parser.add_argument("--version", type=int, help="one of its versions [the latest]")
+    arguments = parser.parse_args(argv)
+    try:
+        files = [path.read_bytes() for path in arguments.photographs]
+        ask, where = (ask_grpc, arguments.grpc) if arguments.grpc else (ask_rest, arguments.url)
+        answers = ask(where, arguments.model, arguments.version, files)
+    except OSError as error:
+        print(f"client.py: error: {error}", file=sys.stderr)
+        return 2
+    for path, answer in zip(arguments.photographs, answers, strict=True):
+        named = zip(answer["classes"], answer["scores"], strict=True)
+        told = ", ".join(f"{name} {100 * score:.1f} %" for name, score in named)
+        print(f"{path}: {told if answer['valid'] else 'no image'}")
+    return int(not all(answer["valid"] for answer in answers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""How a network is exported. Nothing here needs Keras: the command line is read before a backend is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..models.spec import option
+from ..options import check_types
+
+FORMATS = ("saved_model", "onnx", "litert", "openvino")
+DTYPES = ("float32", "bfloat16")
+ASKED = ("image_bytes", "images")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a network is exported.
+
+    Attributes:
+        format: "saved_model", "onnx", "litert" or "openvino".
+        fold: do batch norm's work in the convolutions, see `keras_resnet.exporting.folding.fold`.
+        dtype: what convolutions compute in, "float32" or "bfloat16".
+        asked: of a SavedModel, the signature that answers where none is named, as "serving_default": "image_bytes", or
+            "images", which then gives probabilities alone, so that OpenVINO, which knows no text, reads the SavedModel.
+        top: how many classes are named.
+        warm_up: of a SavedModel, batch sizes of the requests that the server answers before it is ready; None for none.
+        int8: a folder of images; convolutions then compute in 8-bit whole numbers, whose ranges these images decide.
+            For the format "openvino".
+        measure: a data set with labels, on which the error is told of what was exported and of what it was made of.
+
+    Raises:
+        ValueError: a choice that does not exist, or that does not go with another.
+    """
+
+    format: str = option("saved_model", f"what is written: {', '.join(FORMATS)}")
+    fold: bool = option(True, "do batch norm's work in the convolutions")
+    dtype: str = option("float32", "what convolutions compute in: float32, bfloat16")
+    asked: str = option(
+        "image_bytes", "the signature that answers where none is named: image_bytes; images for OpenVINO"
+    )
+    top: int = option(5, "classes to name")
+    warm_up: tuple[int, ...] | None = option(
+        (1, 8, 32), "batch sizes that the server tries before it is ready, or none"
+    )
+    int8: str | None = option(None, "a folder of images that decide the ranges of 8-bit numbers; for --format openvino")
+    measure: str | None = option(None, "a data set with labels, to tell what 8-bit numbers cost")
+
+    def __post_init__(self) -> None:
+        check_types(Choices, vars(self))
+        for name, accepted in (("format", FORMATS), ("dtype", DTYPES), ("asked", ASKED)):
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
+        if self.top < 1 or any(batch < 1 for batch in self.warm_up or ()):
+            raise ValueError(f"`top` and `warm_up` must be at least 1. Received: {self.top}, {self.warm_up}")
+        if self.int8 and (self.format != "openvino" or self.dtype != "float32"):
+            raise ValueError(
+                f"8-bit numbers are for the format openvino, from float32. Received: {self.format}, {self.dtype}"
+            )
+        if self.measure and not self.int8:
+            raise ValueError("`measure` tells what 8-bit numbers cost, and goes with `int8`.")

@@ -1,0 +1,165 @@
+"""From a trained network to a folder that is served."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import keras
+
+from .. import backend, saving
+from ..evaluation.views import shapes
+from ..options import as_words
+from ..training.processes import last_line
+from .card import ERRORS, LABELS, write_card
+from .choices import Choices
+from .folding import fold, in_dtype
+
+
+def export(
+    model: keras.Model | str | Path,
+    out: str | Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    view: Mapping[str, int] | None = None,
+    **choices: Any,
+) -> dict[str, Any]:
+    """Writes a network as servers take it, in a folder of the next version: a SavedModel, or one of other formats.
+
+    A SavedModel is one plain TensorFlow graph, whatever backend the network was trained on: on JAX and Torch it is made
+    by a process on TensorFlow. Its signatures take any number of images:
+
+    - "image_bytes", strings: JPEG, PNG, GIF or BMP files of any size. They are decoded, turned upright, cut and resized
+      inside the graph, as `predict` does it. Gives "probabilities", float32 (batch, classes); "classes", the names of
+      the most probable, (batch, top); "scores", their probabilities; and "valid", false for a file that does not
+      decode, of which all else is zero.
+    - "images", float32 (batch, height, width, channels) of 0 to 255, and "images_uint8". Give the same but "valid".
+    - "features", images too. Gives "features", the vector before the logits.
+
+    In the other formats, one file takes "images" and gives "probabilities".
+
+    Args:
+        model: a model that takes raw images of 0 to 255, a `.keras` file, or the folder of a run.
+        out: the folder of all versions; `OUT/1` is written, `OUT/2` by the next call, whole or not at all.
+        class_names: a name a class; None for what the file says, else the classes' numbers.
+        view: "size" and "resize" of the centre square of an image file that the network is shown; None for what the
+            file says, else the largest part in the middle that has the proportions of the network's images.
+        **choices: of `keras_resnet.exporting.choices.Choices`: `format`, `fold`, `dtype`, `asked`, `top`, `warm_up`,
+            `int8` and `measure`.
+
+    Returns:
+        The model card, with "out", the folder of the version, and "version".
+
+    Raises:
+        ValueError: no model, one that cannot be folded, a folder that is in use or holds something else, or a package
+            that is missing.
+    """
+    chosen = Choices(**choices)
+    network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
+    info = {**info, **{k: v for k, v in (("class_names", class_names), ("view", view)) if v is not None}}
+    _, classes = shapes(network)
+    info["class_names"] = [str(name) for name in info.get("class_names") or range(classes)]
+    if len(info["class_names"]) != classes:
+        raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(info['class_names'])} class names")
+    if keras.backend.backend() != "tensorflow":
+        return _elsewhere(network, info, out, chosen)
+    with _next_version(Path(out)) as (version, folder):
+        told = _write(network, info, folder, chosen)
+        card = write_card(folder, {**_known(network, info), **vars(chosen), **told, "top": min(chosen.top, classes)})
+    return {**card, "out": str(Path(out) / str(version)), "version": version}
+
+
+def _write(network: keras.Model, info: Mapping[str, Any], folder: Path, choices: Choices) -> dict[str, Any]:
+    """Writes all but the card, and returns what that should say of it."""
+    from .formats import write_format
+    from .int8 import write_int8
+    from .saved_model import write_saved_model
+    from .warm_up import write_requests
+
+    labels, view = folder / LABELS, info.get("view")
+    labels.write_text("".join(f"{name}\n" for name in info["class_names"]), encoding="utf-8")
+    model = fold(network) if choices.fold else network
+    model = model if choices.dtype == "float32" else in_dtype(model, choices.dtype)
+    if choices.int8:
+        return {"int8": write_int8(model, folder, network, info, choices.int8, choices.measure)}
+    if choices.format != "saved_model":
+        write_format(model, folder, choices.format)
+        return {}
+    write_saved_model(model, folder, labels, view, choices.top, choices.asked)
+    labels.unlink()  # a copy of it is among the assets
+    if choices.warm_up:
+        (height, width, channels), side = shapes(network)[0], view["size"] if view else 224
+        write_requests(folder, choices.warm_up, (height or side, width or side, channels))
+    return {}
+
+
+def _known(network: keras.Model, info: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a network."""
+    shape, classes = shapes(network)
+    recipe = {name: info[name] for name in (*ERRORS, "epochs", "seed") if name in info}
+    return {
+        "network": info.get("model") or network.name,
+        "parameters": sum(math.prod(variable.shape) for variable in network.trainable_variables),
+        "weights": info.get("source") or ("trained by keras_resnet" if recipe else None),
+        "dataset": info.get("dataset"),
+        **recipe,
+        "classes": classes,
+        "shape": list(shape),
+        "view": info.get("view"),
+        "normalization": info.get("normalization"),
+        "versions": {**backend.versions(), **({"trained with": info["versions"]} if "versions" in info else {})},
+    }
+
+
+def _elsewhere(network: keras.Model, info: Mapping[str, Any], out: str | Path, choices: Choices) -> dict[str, Any]:
+    """The same in a process on TensorFlow: elsewhere, Keras writes no plain graph.
+
+    Raises:
+        ValueError: what that process says.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        saving.save(network, path, dict(info))
+        words = ["export", str(path), str(out), "--json", *as_words(vars(choices))]
+        done = subprocess.run(
+            [sys.executable, "-m", "keras_resnet.cli", *words],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        )
+    if done.returncode:
+        raise ValueError(last_line(done.stderr))
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def _next_version(out: Path) -> Iterator[tuple[int, Path]]:
+    """The next version's number, and a folder that takes its place when all of it is written.
+
+    Raises:
+        ValueError: the folder of all versions is no folder, holds something else, or is in use.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{str(out)!r} is a file. Choose another folder.")
+    others = [path.name for path in out.glob("*") if not path.name.isdigit() and not path.name.startswith(".")]
+    if others:
+        raise ValueError(f"{str(out)!r} holds something else than versions of a model: {others[0]}. Choose another.")
+    out.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ValueError(f"Another process exports to {str(out)!r} now. Wait for it, or choose another.") from None
+    with lock:
+        version = max((int(path.name) for path in out.glob("*") if path.name.isdigit()), default=0) + 1
+        with saving.folder_atomically(out / str(version)) as folder:
+            yield version, folder

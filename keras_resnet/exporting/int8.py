@@ -1,0 +1,74 @@
+"""Convolutions in 8-bit whole numbers, by NNCF for OpenVINO."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from ..analysis.looking import batches_for, counted
+from ..data import DataError, load
+from ..evaluation.source import Source
+from ..evaluation.views import shapes
+from ..training.callbacks import percent_error
+from .formats import FORMATS, frozen, need, openvino_model, quiet
+
+CALIBRATED = 300  # images, at most
+PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}  # which a CPU with bfloat16 would give up
+
+
+def write_int8(
+    model: keras.Model, folder: Path, network: keras.Model, info: Mapping[str, Any], images: str, measure: str | None
+) -> dict[str, Any]:
+    """Writes a model in OpenVINO's format, quantised after training: weights and activations by their ranges.
+
+    Args:
+        model: what is written.
+        folder: where it is written.
+        network: the network that it was made of.
+        info: what is known of the network.
+        images: a folder of images, which decide the ranges of activations; as `predict` takes them.
+        measure: a data set with labels; None to measure nothing.
+
+    Returns:
+        "images", how many decided; and if it was measured "errors" in percent, by "float32" and "int8".
+
+    Raises:
+        ValueError: NNCF is not installed, no image decodes, or images that the network does not take.
+    """
+    for package in ("openvino", "nncf"):
+        need(package, "8-bit numbers need")
+    import nncf
+    import openvino
+
+    source = Source(images, shapes(network)[0], info.get("view"))
+    decoded = (image for _, image in source if not isinstance(image, DataError))
+    seen = [image[None].astype("float32") for image in itertools.islice(decoded, CALIBRATED)]
+    if not seen:
+        raise ValueError(f"{images!r} holds no image that decodes.")
+    with quiet():
+        whole = openvino_model(frozen(model))
+        small = nncf.quantize(whole, nncf.Dataset(seen), subset_size=len(seen))
+        openvino.save_model(small, str(folder / FORMATS["openvino"].file), compress_to_fp16=False)
+    errors = {"errors": _errors({"float32": whole, "int8": small}, network, info, measure)} if measure else {}
+    return {"images": len(seen), **errors}
+
+
+def _errors(models: Mapping[str, Any], network: keras.Model, info: Mapping[str, Any], dataset: str) -> dict[str, float]:
+    """The error of models of OpenVINO on the test images of a data set, in percent, by name."""
+    import openvino
+
+    data = load(dataset)
+    core = openvino.Core()
+    compiled = {name: core.compile_model(one, "CPU", PRECISE) for name, one in models.items()}
+    right: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    batches = counted(batches_for(network, info, data, data.test_count))
+    for images, labels in tqdm(batches, "Measuring", leave=False, disable=None):
+        for name, one in compiled.items():
+            right[name].append(one(images)["probabilities"].argmax(axis=1) == labels)
+    return {name: percent_error(np.concatenate(hits).mean()) for name, hits in right.items()}

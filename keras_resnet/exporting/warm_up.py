@@ -1,0 +1,43 @@
+"""Requests that TensorFlow Serving answers before a model is ready, so that no user waits for the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+
+
+def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, int, int]) -> None:
+    """Writes a request of each batch size, of a JPEG file and of images each.
+
+    Args:
+        folder: of the SavedModel.
+        batch_sizes: those that the server will see.
+        shape: (height, width, channels) of the images.
+
+    Raises:
+        ValueError: tensorflow-serving-api is not installed.
+    """
+    try:
+        from tensorflow_serving.apis.model_pb2 import ModelSpec
+        from tensorflow_serving.apis.predict_pb2 import PredictRequest
+        from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
+    except ImportError as error:
+        raise ValueError(
+            "Warm-up requests need tensorflow-serving-api: pip install 'keras-resnet[export]', or say --warm-up none."
+        ) from error
+    grey = np.full(shape, 127, np.uint8)
+    file = tf.io.encode_jpeg(grey).numpy()
+    inputs = {"serving_default": ("image_bytes", np.array(file)), "images": ("images", grey.astype(np.float32))}
+    (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / FILE)) as records:
+        for batch in batch_sizes:
+            for signature, (name, one) in inputs.items():
+                tensor = tf.make_tensor_proto(np.stack([one] * batch))
+                request = PredictRequest(model_spec=ModelSpec(signature_name=signature), inputs={name: tensor})
+                log = PredictionLog(predict_log=PredictLog(request=request))
+                records.write(log.SerializeToString())

@@ -1,0 +1,148 @@
+"""A folded network is the same function with fewer layers."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_resnet
+from keras_resnet.exporting.folding import fold, in_dtype
+from keras_resnet.models.rows import ORDERS, SKIPS
+from keras_resnet.preprocessing import normalize
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+
+
+def network(name="CifarResNet", **choices):
+    """A network that takes raw images."""
+    image = keras.Input((32, 32, 3))
+    inside = normalize(image, [120.0, 110.0, 100.0], [60.0, 50.0, 40.0])
+    if name == "CifarResNet":
+        choices = {"depth": 8, "width": 0.5, "shortcut": "B", **choices}
+    return getattr(keras_resnet, name)(input_tensor=inside, classes=10, classifier_activation=None, **choices)
+
+
+@pytest.fixture
+def filled(seeded):
+    """Every weight and statistic off its default, but for the normalisation of the images."""
+
+    def fill(model):
+        first, kept = model.get_layer("normalization"), {}
+        first.save_own_variables(kept)
+        kept = {name: keras.ops.convert_to_numpy(value) for name, value in kept.items()}
+        seeded(model)
+        first.load_own_variables(kept)
+
+    return fill
+
+
+def kinds(model, kind):
+    return [layer.name for layer in model.layers if isinstance(layer, kind)]
+
+
+def same(model, slim):
+    """Whether both give the same logits: those of a network whose every weight is off its default."""
+    expected, found = (keras.ops.convert_to_numpy(one(IMAGES, training=False)) for one in (model, slim))
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("skip", SKIPS)
+def test_every_skip(filled, skip):
+    numbers = {"exclusive_gating": {"gate_bias": -1.0}, "shortcut_only_gating": {"gate_bias": -1.0}}
+    model = network(skip=skip, **numbers.get(skip, {}))
+    filled(model)
+    slim = fold(model)
+    assert not kinds(slim, layers.BatchNormalization) and not kinds(slim, layers.Dropout)
+    same(model, slim)
+
+
+@pytest.mark.parametrize(("order", "left"), dict(zip(ORDERS, (0, 3, 0, 0, 3), strict=True)).items())
+def test_every_order_keeps_the_batch_norm_that_stands_behind_an_addition_alone(filled, order, left):
+    """2016, figure 4. Of three units: (b) normalises behind each addition; (e) before each unit
+    but the first, whose batch norm is the stem's, and in the end."""
+    model = network(order=order)
+    filled(model)
+    slim = fold(model)
+    assert len(kinds(slim, layers.BatchNormalization)) == left, kinds(slim, layers.BatchNormalization)
+    same(model, slim)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("CifarResNet", {"shortcut": "A", "width": 1}),
+        ("CifarResNet", {"shortcut": "C", "depth": 11, "unit": "bottleneck"}),
+        ("PlainNet18", {"width": 0.125}),
+        ("ResNet18", {"width": 0.125, "shortcut": "B", "stochastic_depth": 0.2}),
+        ("ResNet50V2", {"width": 0.125}),
+    ],
+)
+def test_other_networks(filled, name, choices):
+    model = network(name, **choices)
+    filled(model)
+    same(model, fold(model))
+
+
+def test_layers_keep_their_names_and_the_model_stays_as_it_is(filled):
+    model = network()
+    filled(model)
+    before = model.get_weights()
+    slim = fold(model)
+    gone = set(kinds(model, layers.BatchNormalization))
+    assert [layer.name for layer in slim.layers][1:] == [
+        layer.name for layer in model.layers[1:] if layer.name not in gone
+    ]
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+    assert slim.name == model.name
+
+
+def test_a_batch_norm_that_is_needed_stays():
+    """Behind a convolution that another layer sees, or that has an activation; and over another axis."""
+    x = inputs = keras.Input((8, 8, 4))
+    x = seen = layers.Conv2D(4, 3, padding="same")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Add()([x, seen])
+    x = layers.Conv2D(4, 3, activation="relu")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Conv2D(4, 1)(x)
+    x = layers.BatchNormalization(axis=1)(x)
+    assert len(kinds(fold(keras.Model(inputs, x)), layers.BatchNormalization)) == 3
+
+
+def test_a_bias_and_a_batch_norm_without_scale_or_center_fold_too():
+    inputs = keras.Input((8, 8, 4))
+    x = layers.Conv2D(5, 3, bias_initializer="normal")(inputs)
+    x = layers.BatchNormalization(scale=False, moving_mean_initializer="normal")(x)
+    x = layers.DepthwiseConv2D(3)(x)
+    x = layers.Dense(3)(x)
+    x = layers.BatchNormalization(center=False, gamma_initializer="normal", moving_variance_initializer="uniform")(x)
+    model = keras.Model(inputs, x)
+    slim = fold(model)
+    assert not kinds(slim, layers.BatchNormalization)
+    images = RNG.normal(size=(2, 8, 8, 4)).astype("float32")
+    expected, found = (keras.ops.convert_to_numpy(one(images)) for one in (model, slim))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision_leaves_normalisation_and_head_alone(filled):
+    model = network()
+    filled(model)
+    half = in_dtype(fold(model), "bfloat16")
+    dtypes = {layer.name: layer.compute_dtype for layer in half.layers}
+    assert {name for name, dtype in dtypes.items() if dtype == "float32"} >= {"normalization", "avg_pool", "logits"}
+    assert dtypes["stem_conv"] == dtypes["stage1_unit1_add"] == half.get_layer("stem_conv").variable_dtype == "bfloat16"
+    expected, found = (keras.ops.convert_to_numpy(one(IMAGES)) for one in (model, half))
+    assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_what_is_no_functional_model_is_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(ValueError, match="no functional model"):
+        fold(Own())

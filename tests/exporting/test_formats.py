@@ -1,0 +1,111 @@
+"""The other formats, in the runtimes that they are for: the answers are the network's."""
+
+from __future__ import annotations
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+import small_runs
+
+
+def exported(file, out, **choices):
+    keras_resnet.export(file, out, warm_up=None, **choices)
+    return out / "1"
+
+
+def test_onnxruntime_answers_the_same(file, expected, tmp_path):
+    import onnxruntime
+
+    folder = exported(file, tmp_path / "onnx", format="onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    ((taken, shape),) = [(tensor.name, tensor.shape) for tensor in session.get_inputs()]
+    assert (taken, shape[1:]) == ("images", [64, 64, 3])
+    images, probabilities = expected
+    for batch in (1, 12):
+        (found,) = session.run(["probabilities"], {"images": images[:batch].astype("float32")})
+        np.testing.assert_allclose(found, probabilities[:batch], atol=1e-5)
+    assert (folder / "labels.txt").read_text(encoding="utf-8").splitlines()[2] == "Tüte"
+    assert "`model.onnx` takes any number of images" in (folder / "README.md").read_text()
+
+
+def test_litert_answers_the_same(file, expected, tmp_path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    folder = exported(file, tmp_path / "litert", format="litert")
+    interpreter = Interpreter(str(folder / "model.tflite"))
+    images, probabilities = expected
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    for batch in (1, 12):
+        interpreter.resize_tensor_input(taken["index"], [batch, 64, 64, 3])
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(taken["index"], images[:batch].astype("float32"))
+        interpreter.invoke()
+        np.testing.assert_allclose(interpreter.get_tensor(given["index"]), probabilities[:batch], atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["as a SavedModel", "converted"])
+def test_openvino_answers_the_same(file, expected, tmp_path, how):
+    """The SavedModel itself, and its own format; in full precision, which it gives up where it is told nothing."""
+    import openvino
+
+    if how == "converted":
+        source = exported(file, tmp_path / "openvino", format="openvino") / "model.xml"
+    else:
+        source = exported(file, tmp_path / "served", asked="images")
+    compiled = openvino.Core().compile_model(str(source), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert "images" in compiled.input(0).get_names()
+    images, probabilities = expected
+    for batch in (1, 12):
+        found = compiled(images[:batch].astype("float32"))["probabilities"]
+        np.testing.assert_allclose(found, probabilities[:batch], atol=1e-5)
+
+
+def test_whole_numbers_cost_little_and_what_they_cost_is_told(tmp_path):
+    """Of a network that was trained on digits; OpenVINO counts its layers in 8-bit numbers."""
+    import openvino
+
+    from keras_resnet.data import load
+
+    digits = load("digits")
+    np.save(tmp_path / "digits.npy", digits.x_train[:60])
+    card = keras_resnet.export(
+        small_runs.finished(),
+        tmp_path / "small",
+        format="openvino",
+        int8=str(tmp_path / "digits.npy"),
+        measure="digits",
+    )
+    assert card["int8"]["images"] == 60
+    errors = card["int8"]["errors"]
+    assert errors["int8"] == pytest.approx(errors["float32"], abs=3)
+    core = openvino.Core()
+    model = core.read_model(tmp_path / "small" / "1" / "model.xml")
+    assert sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops()) > 8
+    answers = core.compile_model(model, "CPU")(digits.x_test[:50].astype("float32"))["probabilities"]
+    whole = keras.saving.load_model(small_runs.finished() / "model.keras", compile=False)
+    expected = np.asarray(whole.predict(digits.x_test[:50].astype("float32"), verbose=0))
+    assert 0 < np.abs(answers - expected).max() < 0.2
+    assert "int8, whose ranges 60 images decided; error on digits" in (tmp_path / "small/1/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{"int8": "photos"}, {"int8": "photos", "format": "openvino", "dtype": "bfloat16"}, {"measure": "digits"}],
+)
+def test_whole_numbers_are_for_one_format(file, tmp_path, choices):
+    with pytest.raises(ValueError, match="8-bit numbers"):
+        keras_resnet.export(file, tmp_path / "out", **choices)
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino")])
+def test_a_converter_that_is_missing_is_named_and_nothing_is_written(file, tmp_path, monkeypatch, name, package):
+    (tmp_path / f"{package}.py").write_text("raise ImportError('none')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the process on TensorFlow
+    monkeypatch.setitem(sys.modules, package, None)  # of this one, if it is that
+    with pytest.raises(ValueError, match=rf"needs {package}: pip install 'keras-resnet\[export\]'"):
+        keras_resnet.export(file, tmp_path / "out", format=name)
+    assert [path.name for path in (tmp_path / "out").iterdir()] in ([], [".lock"])
