@@ -1,0 +1,161 @@
+"""examples/serving against a server that speaks TensorFlow Serving's messages around the SavedModel itself."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from google.protobuf import text_format
+from tensorflow_serving.apis.predict_pb2 import PredictResponse
+from tensorflow_serving.apis.prediction_service_pb2_grpc import (
+    PredictionServiceServicer,
+    add_PredictionServiceServicer_to_server,
+)
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "serving"
+
+
+class Server(PredictionServiceServicer):
+    """Answers `Predict` of one model, "resnet", of one version, 1; by REST in the row format of TensorFlow Serving."""
+
+    def __init__(self, folder):
+        self.model = tf.saved_model.load(str(folder))
+        self.batches = []
+
+    def run(self, name, version, signature, **inputs):
+        if name != "resnet" or version not in (None, 1):
+            raise KeyError(f"Servable not found for request: {name}, {version}")
+        self.batches.append(len(next(iter(inputs.values()))))
+        return {key: value.numpy() for key, value in self.model.signatures[signature](**inputs).items()}
+
+    def Predict(self, request, context):  # noqa: N802
+        spec = request.model_spec
+        inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+        version = spec.version.value if spec.HasField("version") else None
+        try:
+            outputs = self.run(spec.name, version, spec.signature_name, **inputs)
+        except KeyError as error:
+            context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+        return PredictResponse(outputs={name: tf.make_tensor_proto(value) for name, value in outputs.items()})
+
+    def rest(self, path, body):
+        name, version = re.fullmatch(r"/v1/models/(\w+)(?:/versions/(\d+))?:predict", path).groups()
+        asked = json.loads(body)
+        assert set(asked) == {"signature_name", "instances"}
+        files = [base64.b64decode(instance["image_bytes"]["b64"], validate=True) for instance in asked["instances"]]
+        outputs = self.run(name, version and int(version), asked["signature_name"], image_bytes=tf.constant(files))
+        lists = {
+            key: np.char.decode(value.astype(bytes)) if value.dtype == object else value
+            for key, value in outputs.items()
+        }
+        rows = [
+            dict(zip(lists, values, strict=True)) for values in zip(*(v.tolist() for v in lists.values()), strict=True)
+        ]
+        return json.dumps({"predictions": rows}).encode()
+
+
+@pytest.fixture(scope="module")
+def server(served):
+    """A server, its REST address and its gRPC address."""
+    one = Server(served)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            try:
+                status, body = 200, one.rest(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+            except KeyError as error:
+                status, body = 404, json.dumps({"error": str(error)}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    rest = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
+    threading.Thread(target=rest.serve_forever, daemon=True).start()
+    rpc = grpc.server(futures.ThreadPoolExecutor(2))
+    add_PredictionServiceServicer_to_server(one, rpc)
+    port = rpc.add_insecure_port("localhost:0")
+    rpc.start()
+    yield one, f"http://localhost:{rest.server_port}", f"localhost:{port}"
+    rest.shutdown()
+    rpc.stop(None)
+
+
+def program(name, *words):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    words = [sys.executable, str(FOLDER / name), *map(str, words)]
+    return subprocess.run(words, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("how", ["rest", "grpc"])
+def test_the_client_names_what_is_in_photographs(server, network, photographs, expected, tmp_path, how):
+    _, url, address = server
+    (tmp_path / "torn.jpg").write_bytes(photographs[0].read_bytes()[:3000])
+    where = ["--url", url] if how == "rest" else ["--grpc", address]
+    done = program("client.py", *photographs[:3], tmp_path / "torn.jpg", *where)
+    assert done.returncode == 1, done.stderr  # one is none
+    *lines, torn = done.stdout.splitlines()
+    assert torn == f"{tmp_path / 'torn.jpg'}: no image"
+    for path, line, probabilities in zip(photographs, lines, expected[1], strict=False):
+        best = probabilities.argmax()
+        assert line.startswith(f"{path}: {network[1]['class_names'][best]} {100 * probabilities[best]:.1f} %, ")
+        assert line.count("%") == 5
+
+
+@pytest.mark.parametrize("how", ["rest", "grpc"])
+def test_a_server_that_does_not_know_the_model_or_is_not_there_is_told_in_a_line(server, photographs, how):
+    _, url, address = server
+    option, known, gone = ("--url", url, "http://localhost:1") if how == "rest" else ("--grpc", address, "localhost:1")
+    unknown = program("client.py", photographs[0], option, known, "--version", "9")
+    absent = program("client.py", photographs[0], option, gone)
+    for done in (unknown, absent):
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.splitlines()[-1].startswith("client.py: error: "), done.stderr
+    assert "Servable not found" in unknown.stderr
+
+
+def test_the_load_script_tells_percentiles_and_throughput(server, photographs):
+    one, url, _ = server
+    program("client.py", photographs[0], "--url", url)  # the first request traces
+    before = len(one.batches)
+    done = program("load.py", photographs[0], "--url", url, "--clients", "1,2", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    head, *rows = [line.split() for line in done.stdout.splitlines()]
+    assert head == ["clients", "images/s", "p50", "ms", "p90", "ms", "p99", "ms"]
+    for clients, row in zip((1, 2), rows, strict=True):
+        number, rate, *latencies = map(float, row)
+        assert number == clients and 0 < latencies[0] <= latencies[1] <= latencies[2]
+        assert 0 < rate * latencies[0] / 1000 < 1.5 * clients  # Little's law, of the median
+    assert len(one.batches) - before == pytest.approx(sum(float(row[1]) for row in rows), rel=0.3)
+
+
+def test_the_servers_configuration_is_in_its_own_messages():
+    config = text_format.Parse((FOLDER / "config/models.config").read_text(), ModelServerConfig())
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path, model.model_version_policy.latest.num_versions) == (
+        "resnet",
+        "/models/resnet",
+        2,
+    )
+    compose = yaml.safe_load((FOLDER / "docker-compose.yaml").read_text())["services"]["serving"]
+    for argument in compose["command"]:
+        if "=/config/" in argument:
+            assert (FOLDER / "config" / argument.partition("=/config/")[2]).is_file()
+    assert "/config" in compose["volumes"][1] and "8501:8501" in compose["ports"]
