@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
+
 if TYPE_CHECKING:
     import keras
 
@@ -72,6 +74,31 @@ def folder_atomically(path: Path) -> Iterator[Path]:
         _to_disk(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path, does: str) -> Iterator[None]:
+    """Makes a folder and holds it for this process; a process that is killed holds nothing.
+
+    Args:
+        folder: the folder.
+        does: what whoever holds it does there, such as "trains in".
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ValueError(
+            f"Another process {does} {str(folder)!r} now. Wait for it, or choose another folder with --out."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def remove_partial(folder: Path) -> None:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
 import keras
 
 from .. import backend, saving
@@ -70,6 +69,8 @@ def export(
     info["class_names"] = [str(name) for name in info.get("class_names") or range(classes)]
     if len(info["class_names"]) != classes:
         raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(info['class_names'])} class names")
+    if broken := [name for name in info["class_names"] if len(name.splitlines()) > 1]:
+        raise ValueError(f"A class's name is one line. Received: {broken[0]!r}")
     if keras.backend.backend() != "tensorflow":
         return _elsewhere(network, info, out, chosen)
     with _next_version(Path(out)) as (version, folder):
@@ -87,8 +88,7 @@ def _write(network: keras.Model, info: Mapping[str, Any], folder: Path, choices:
 
     labels, view = folder / LABELS, info.get("view")
     labels.write_text("".join(f"{name}\n" for name in info["class_names"]), encoding="utf-8")
-    model = fold(network) if choices.fold else network
-    model = model if choices.dtype == "float32" else in_dtype(model, choices.dtype)
+    model = in_dtype(fold(network) if choices.fold else network, choices.dtype)
     if choices.int8:
         return {"int8": write_int8(model, folder, network, info, choices.int8, choices.measure)}
     if choices.format != "saved_model":
@@ -153,13 +153,7 @@ def _next_version(out: Path) -> Iterator[tuple[int, Path]]:
     others = [path.name for path in out.glob("*") if not path.name.isdigit() and not path.name.startswith(".")]
     if others:
         raise ValueError(f"{str(out)!r} holds something else than versions of a model: {others[0]}. Choose another.")
-    out.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise ValueError(f"Another process exports to {str(out)!r} now. Wait for it, or choose another.") from None
-    with lock:
+    with saving.held(out, "exports to"):
         version = max((int(path.name) for path in out.glob("*") if path.name.isdigit()), default=0) + 1
         with saving.folder_atomically(out / str(version)) as folder:
             yield version, folder

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 import keras
 import numpy as np
 
@@ -115,18 +114,8 @@ class RunFolder:
         if not self.writes:
             yield
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise ValueError(
-                f"Another process trains in {str(self.path)!r} now. Wait for it, or choose another folder with --out."
-            ) from None
-        try:
+        with saving.held(self.path, "trains in"):
             yield
-        finally:
-            lock.release()
 
     def begin(self, recipe: Recipe) -> None:
         """Writes the recipe down."""

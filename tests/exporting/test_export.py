@@ -235,6 +235,7 @@ def test_choices_that_make_no_sense_are_refused(network, tmp_path):
         {"top": 0},
         {"warm_up": (0,)},
         {"class_names": ["one"]},
+        {"class_names": 10 * ["a\nb"]},
     ):
         with pytest.raises(ValueError, match="Received"):
             keras_resnet.export(network[0], tmp_path / "out", **choices)

@@ -139,6 +139,18 @@ def test_half_precision_leaves_normalisation_and_head_alone(filled):
     assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
+def test_a_network_of_mixed_precision_comes_to_full_precision(filled):
+    """As it was trained, its convolutions compute in bfloat16, its variables are float32."""
+    mixed = network(dtype="mixed_bfloat16")
+    filled(mixed)
+    whole = in_dtype(mixed, "float32")
+    assert mixed.get_layer("stem_conv").compute_dtype == "bfloat16"
+    assert {layer.compute_dtype for layer in whole.layers} == {"float32"}
+    full = network()
+    full.set_weights(mixed.get_weights())
+    same(full, whole)
+
+
 def test_what_is_no_functional_model_is_refused():
     class Own(keras.Model):
         def call(self, x):
