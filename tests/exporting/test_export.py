@@ -117,12 +117,7 @@ def test_saved_model_cli_knows_its_signatures(served):
         "shape: (-1, 64, 64, 3)",
     ):
         assert words in told
-    assert (
-        "XlaCallModule"
-        not in subprocess.run(
-            [program, "show", "--dir", served, "--tag_set", "serve", "--list_ops"], capture_output=True, text=True
-        ).stdout
-    )
+    assert b"XlaCallModule" not in (served / "saved_model.pb").read_bytes()  # Keras's own export has one on JAX
 
 
 def test_warm_up_requests_are_those_that_the_server_reads(served):

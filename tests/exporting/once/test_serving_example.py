@@ -26,7 +26,7 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import (
 )
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples" / "serving"
+FOLDER = Path(__file__).resolve().parents[3] / "examples" / "serving"
 
 
 class Server(PredictionServiceServicer):
