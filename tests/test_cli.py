@@ -26,6 +26,7 @@ from keras_resnet.analysis.kinds import KINDS
 from keras_resnet.data import DATASETS
 from keras_resnet.models.catalog import ARCHITECTURES
 from keras_resnet.options import given
+from keras_resnet.training.processes import Processes
 from keras_resnet.training.recipe import Recipe, as_json
 from keras_resnet.training.recipes import recipe_for
 
@@ -569,6 +570,13 @@ def test_reproduce_lists_the_papers_tables_and_figures(command):
     assert ("he2016-table2", "He et al. 2016, table 2", 10) in [
         (row["name"], row["source"], row["rows"]) for row in rows
     ]
+
+
+def test_reproduce_reports_what_has_been_run_and_runs_nothing(command, monkeypatch):
+    monkeypatch.setattr(Processes, "run", lambda *_: 1 / 0)
+    report = json.loads(command("reproduce he2015-table6 --report --seeds 2 --out there --json")[1])
+    assert [row["runs"] for row in report["rows"]] == 6 * [0]
+    assert Path("there/he2015-table6.html").is_file()
 
 
 def test_reproduce_says_beforehand_what_it_costs(command):

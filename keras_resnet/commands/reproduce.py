@@ -33,6 +33,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--workers", type=positive, default=1, metavar="N", help="runs side by side [1]")
     parser.add_argument("--dry-run", action="store_true", help="print what would be run, and what it costs")
+    parser.add_argument("--report", action="store_true", help="run nothing, and report what has been run")
     parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
     backend_option(parser)
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     try:
         carry_out(
-            runs,
+            [] if arguments.report else runs,
             workers=arguments.workers,
             backend=arguments.backend,
             scaled=str(budget),
