@@ -115,6 +115,8 @@ def _shown(card: Mapping[str, Any]) -> str:
         cut = (
             f"The largest part in the middle of the proportions {height}:{width} is resized to {height}x{width} pixels"
         )
+    if (card["input"] or "").startswith("images normalised"):  # by whoever asks: nothing is known of how
+        return f"{cut}, as EXIF turns it. The network takes {card['input']}, and does not do so itself."
     known = card["normalization"] or {}
     told = [f"subtract {known['mean']}"] if "mean" in known else []
     told += [f"divide by {known['deviation']}"] if "deviation" in known else []

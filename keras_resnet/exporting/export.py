@@ -115,6 +115,7 @@ def _known(network: keras.Model, info: Mapping[str, Any]) -> dict[str, Any]:
         "classes": classes,
         "shape": list(shape),
         "view": info.get("view"),
+        "input": info.get("input"),
         "normalization": info.get("normalization"),
         "versions": {**backend.versions(), **({"trained with": info["versions"]} if "versions" in info else {})},
     }

@@ -32,7 +32,7 @@ def fold(model: keras.Model) -> keras.Model:
         model: a functional model; it stays as it is.
 
     Returns:
-        A model whose outputs differ by rounding alone, a few 1e-6 of a logit's size. Its layers keep their names.
+        A model whose outputs differ by rounding alone. Its layers keep their names.
 
     Raises:
         ValueError: a model that is not functional.

@@ -19,6 +19,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 import keras_resnet
 from keras_resnet.cli import main
 from keras_resnet.exporting import export as module
+from keras_resnet.exporting.card import _shown as shown
 
 # A program of its own: a SavedModel, an .npz of what its signatures take, an .npz for what they give.
 ASK = """
@@ -147,6 +148,13 @@ def test_the_card_says_what_is_served_and_its_checksums_hold(served):
     for words in ("resized to 73 pixels, and the centre of 64x64 is cut", "12.50 %", "float32 (batch, 64, 64, 3)"):
         assert words in readme
     assert (served / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()[2] == "Tüte"
+
+
+def test_the_card_says_if_whoever_asks_must_normalise():
+    card = {"shape": [64, 64, 3], "view": None, "normalization": None}
+    inside = shown({**card, "input": "raw images, 0 to 255"})
+    outside = shown({**card, "input": "images normalised as the weights' author did"})
+    assert "normalises them itself" in inside and "does not do so itself" in outside
 
 
 def test_the_next_version_stands_beside_the_last_whole_or_not_at_all(file, served, monkeypatch, tmp_path):
