@@ -30,5 +30,13 @@ def test_a_larger_image_costs_in_proportion_to_its_area():
 def test_columns_are_aligned():
     lines = table([describe(find(name)) for name in ("resnet20", "resnet1001v2")]).splitlines()
     assert len(lines) == 3
-    assert [column for column in COLUMNS.values() if column not in lines[0]] == []
+    assert [head for head in COLUMNS.values() if head != "ms" and head not in lines[0]] == []
     assert lines[1].index("basic") == lines[2].index("bottleneck") == lines[0].index("unit")
+
+
+def test_the_milliseconds_stand_where_one_network_was_measured():
+    measured, not_measured = describe(find("resnet20")), describe(find("resnet56"))
+    assert "ms" not in table([measured, not_measured]).split()
+    lines = table([measured | {"latency": "4.25"}, not_measured | {"latency": ""}]).splitlines()
+    assert lines[0].endswith("  ms")
+    assert lines[1].endswith("4.25")
