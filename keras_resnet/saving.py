@@ -221,11 +221,21 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
         return keras.saving.load_model(path, compile=False), info
     except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
         raise ValueError(
-            f"Keras cannot open {str(path)!r}: {first_line(error)} Give a `.keras` file that Keras has written."
+            f"Keras cannot open {str(path)!r}: {first_line(_cause(error))} Give a `.keras` file of Keras's own layers; "
+            "one with others, open in Python and pass the model."
         ) from error
 
 
-def first_line(error: Exception) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """The error that others were raised for: Keras's outermost says that a model, not which of its layers."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def first_line(error: BaseException) -> str:
     """What an error says, in a line."""
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return f"{line[:200].rstrip('. ')}."
+    if len(line) > 200:
+        line = line[:200].rpartition(". ")[0] or line[:200]
+    return f"{line.rstrip('. ')}."

@@ -132,6 +132,7 @@ def refused(path):
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     assert "Give a `.keras` file" in str(caught.value)  # what would work
+    return str(caught.value)
 
 
 def test_what_is_no_model_is_refused_in_a_line(saved, tmp_path):
@@ -188,8 +189,13 @@ def test_a_model_of_a_layer_that_is_not_there_is_refused_in_a_line(tmp_path):
         def call(self, x):
             return x
 
-    keras.Sequential([keras.Input((4,)), Unknown()]).save(tmp_path / "model.keras")
-    refused(tmp_path / "model.keras")
+    image = keras.Input((4,))
+    for name, model in (
+        ("sequential", keras.Sequential([image, Unknown()])),
+        ("functional", keras.Model(image, Unknown()(image))),
+    ):
+        model.save(tmp_path / f"{name}.keras")
+        assert "Could not locate class 'Unknown'" in refused(tmp_path / f"{name}.keras")
 
 
 def test_a_network_deeper_than_pythons_recursion_limit_opens(tmp_path):

@@ -225,6 +225,30 @@ def test_a_folder_that_is_none_of_versions_is_refused(file, tmp_path, arrange, m
         keras_resnet.export(file, tmp_path / "out")
 
 
+def test_what_is_no_model_is_refused_and_nothing_is_written(tmp_path, capsys):
+    """No file, one of another kind, one with a layer that is not there, and one that takes no images."""
+
+    class Unknown(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    (tmp_path / "text.keras").write_text("no model")
+    image, vector = keras.Input((8, 8, 3)), keras.Input((8,))
+    pooled = keras.layers.GlobalAveragePooling2D()(Unknown()(image))
+    keras.Model(image, keras.layers.Dense(4)(pooled)).save(tmp_path / "unknown.keras")
+    keras.Model(vector, keras.layers.Dense(4)(vector)).save(tmp_path / "vectors.keras")
+    for name, words in (
+        ("none.keras", "There is no model file"),
+        ("text.keras", "is no whole `.keras` file"),
+        ("unknown.keras", "Could not locate class 'Unknown'"),
+        ("vectors.keras", "must take images"),
+    ):
+        assert main(["export", str(tmp_path / name), str(tmp_path / "out")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("keras-resnet: error: ") and words in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_another_process_exports_to_is_refused(file, tmp_path):
     with filelock.FileLock(tmp_path / ".lock"), pytest.raises(ValueError, match="Another process exports"):
         keras_resnet.export(file, tmp_path)
