@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 from tensorflow_serving.apis.predict_pb2 import PredictResponse
 from tensorflow_serving.apis.prediction_service_pb2_grpc import (
     PredictionServiceServicer,
@@ -84,6 +85,16 @@ def server(served):
             self.end_headers()
             self.wfile.write(body)
 
+        def do_GET(self):
+            """The state of a model, as of ModelService's GetModelStatus."""
+            found = self.path == "/v1/models/resnet"
+            status = GetModelStatusResponse()
+            if found:
+                status.model_version_status.add(version=1, state=ModelVersionStatus.AVAILABLE)
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            self.wfile.write(json_format.MessageToJson(status, preserving_proto_field_name=True).encode())
+
         def log_message(self, *_):
             pass
 
@@ -102,6 +113,11 @@ def program(name, *words):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     words = [sys.executable, str(FOLDER / name), *map(str, words)]
     return subprocess.run(words, capture_output=True, text=True, env=environment)
+
+
+def serving():
+    """How Docker starts the server."""
+    return yaml.safe_load((FOLDER / "docker-compose.yaml").read_text())["services"]["serving"]
 
 
 @pytest.mark.parametrize("how", ["rest", "grpc"])
@@ -146,6 +162,16 @@ def test_the_load_script_tells_percentiles_and_throughput(server, photographs):
     assert len(one.batches) - before == pytest.approx(sum(float(row[1]) for row in rows), rel=0.3)
 
 
+def test_the_health_check_asks_whether_the_model_is_available(server):
+    """As Docker runs it, without a shell around it."""
+    port = server[1].rpartition(":")[2]
+    how, *words = serving()["healthcheck"]["test"]
+    assert how == "CMD"
+    for at, model, status in ((port, "resnet", 0), ("1", "resnet", 1), (port, "other", 1)):
+        asked = [word.replace("8501", at).replace("models/resnet", f"models/{model}") for word in words]
+        assert subprocess.run(asked, capture_output=True, timeout=30).returncode == status
+
+
 def test_the_servers_configuration_is_in_its_own_messages():
     config = text_format.Parse((FOLDER / "config/models.config").read_text(), ModelServerConfig())
     (model,) = config.model_config_list.config
@@ -154,7 +180,7 @@ def test_the_servers_configuration_is_in_its_own_messages():
         "/models/resnet",
         2,
     )
-    compose = yaml.safe_load((FOLDER / "docker-compose.yaml").read_text())["services"]["serving"]
+    compose = serving()
     for argument in compose["command"]:
         if "=/config/" in argument:
             assert (FOLDER / "config" / argument.partition("=/config/")[2]).is_file()
