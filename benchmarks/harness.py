@@ -1,0 +1,219 @@
+"""Contenders that do the same work in turns, each in a process of its own.
+
+Round by round, each is asked how long a call takes, so that whatever else the machine does meets all of them, and none
+feels what another left in memory. Loading and the first two calls of each size, which compile, are not counted. Told
+are the median of the rounds and their spread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("keras", "tensorflow", "jax", "torch", "torchvision", "timm", "onnxruntime", "ai-edge-litert", "openvino")
+WARM_UP = 2  # calls of each size
+
+Setting = Mapping[str, Any]  # what all contenders are told, as JSON takes it
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Someone who can do the work.
+
+    Attributes:
+        load: from the setting to what is timed: a call that takes a size, such as the images of a batch. Raises
+            LookupError if there is nothing to time here, such as a package that is not installed.
+        backend: of Keras, if it runs on one.
+    """
+
+    load: Callable[[Setting], Callable[[int], Any]]
+    backend: str | None = None
+
+
+def options(description: str | None, contenders: Mapping[str, Contender]) -> argparse.ArgumentParser:
+    """The command line that all comparisons share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cores", default="2", help="numbers of cores, with commas")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="a round of a contender, and at least a call")
+    parser.add_argument("--only", action="append", choices=contenders, help="this contender; can be said several times")
+    parser.add_argument("--peers", metavar="FILE", help="what makes torchvision importable where its wheel is not")
+    parser.add_argument("--json", metavar="FILE", help="where to write the result")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, contenders: Mapping[str, Contender]) -> argparse.Namespace:
+    """Reads the command line; in a contender's process it does the work instead, and ends."""
+    arguments = parser.parse_args()
+    if arguments.work:
+        name, setting = json.loads(arguments.work)
+        work(contenders[name], setting)
+        sys.exit()
+    arguments.only = arguments.only or list(contenders)
+    arguments.cores = numbers(arguments.cores)
+    return arguments
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers with commas between them."""
+    return [int(word) for word in text.split(",")]
+
+
+def work(contender: Contender, setting: Setting) -> None:
+    """A contender's process: loads, then reads sizes, and answers seconds a call, until there are no more."""
+    told = os.dup(1)
+    os.dup2(2, 1)  # whatever libraries print is no answer
+    with os.fdopen(told, "w", buffering=1) as out:
+        try:
+            call = contender.load(setting)
+        except LookupError as error:
+            print(json.dumps({"left out": str(error)}), file=out)
+            return
+        print(json.dumps({}), file=out)
+        warm = set()
+        for line in sys.stdin:
+            size, seconds = int(line), []
+            for _ in range(0 if size in warm else WARM_UP):
+                call(size)
+            warm.add(size)
+            while sum(seconds) < setting["seconds"]:
+                begun = time.perf_counter()
+                call(size)
+                seconds.append(time.perf_counter() - begun)
+            print(json.dumps(statistics.median(seconds)), file=out)
+
+
+class Process:
+    """A contender at work.
+
+    Args:
+        name: the contender's.
+        contender: it.
+        setting: what it is told.
+        cores: how many it may use.
+    """
+
+    def __init__(self, name: str, contender: Contender, setting: Setting, cores: int) -> None:
+        allowed = set(sorted(os.sched_getaffinity(0))[:cores])
+        self.name = name
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, sys.argv[0], "--work", json.dumps([name, setting])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            bufsize=1,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": contender.backend or "tensorflow"},
+            preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+        )
+        self.left_out = self._answer().get("left out")
+
+    def seconds(self, size: int) -> float:
+        """Seconds a call, the median of a round's."""
+        self._process.stdin.write(f"{size}\n")
+        return self._answer()
+
+    def _answer(self) -> Any:
+        """What the process says next.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
+        if line := self._process.stdout.readline():
+            return json.loads(line)
+        self._errors.seek(0)
+        raise RuntimeError(f"{self.name} ended: {self._errors.read()[-2000:].decode(errors='replace')}")
+
+    def end(self) -> None:
+        """Has it end."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def compare(
+    contenders: Mapping[str, Contender],
+    arguments: argparse.Namespace,
+    case: Setting,
+    sizes: list[int],
+    base: str,
+    **setting: Any,
+) -> list[dict[str, Any]]:
+    """Has contenders do a case in turns, and prints a table for each number of cores and each size.
+
+    Args:
+        contenders: by name.
+        arguments: the command line.
+        case: what the case is, for the result and for contenders.
+        sizes: the batch sizes.
+        base: the contender by whose time the others' are divided.
+        **setting: what else contenders are told.
+
+    Returns:
+        A row a case, size and contender: "milliseconds" an image, the rounds' median, and "from" and "to".
+    """
+    told = {**case, **setting, "sizes": sizes, "seconds": arguments.seconds, "peers": arguments.peers}
+    results = []
+    for cores in arguments.cores:
+        every = [Process(name, contenders[name], told, cores) for name in arguments.only]
+        there = [process for process in every if not process.left_out]
+        for process in every:
+            if process.left_out:
+                print(f"left out: {process.name} ({process.left_out})")
+        for size in sizes:
+            rounds: dict[str, list[float]] = {process.name: [] for process in there}
+            for _ in range(arguments.rounds):
+                for process in there:
+                    rounds[process.name].append(1000 * process.seconds(size) / size)
+            what = {**case, "cores": cores, "batch": size}
+            print(f"\n{', '.join(f'{key} {value}' for key, value in what.items())}: milliseconds an image")
+            results += _table(what, rounds, base)
+        for process in every:
+            process.end()
+    return results
+
+
+def _table(what: Setting, rounds: Mapping[str, list[float]], base: str) -> list[dict[str, Any]]:
+    """Prints contenders, the fastest first, and returns their rows."""
+    medians = {name: statistics.median(times) for name, times in rounds.items()}
+    rows = []
+    for name, times in sorted(rounds.items(), key=lambda pair: medians[pair[0]]):
+        share = f"   {medians[name] / medians[base]:.2f} of {base}" if base in medians else ""
+        print(f"  {name:34}{medians[name]:9.2f}   ({min(times):.2f} to {max(times):.2f}){share}", flush=True)
+        figures = {"milliseconds": medians[name], "from": min(times), "to": max(times)}
+        rows.append({**what, "contender": name, **{key: round(value, 3) for key, value in figures.items()}})
+    return rows
+
+
+def write(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    """Writes rows, and what they depend on, where `--json` says, if it says."""
+    if not arguments.json:
+        return
+    from keras_resnet.saving import write_json
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    about = {"benchmark": Path(sys.argv[0]).stem, "processor": processor(), "versions": versions}
+    write_json(Path(arguments.json), {**about, "rounds": arguments.rounds, "results": results})
+
+
+def processor() -> str:
+    """What the machine's is called."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
