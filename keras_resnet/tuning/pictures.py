@@ -59,7 +59,10 @@ def draw_front(results: Results, path: Path, title: str, cost: str = "macs", tar
 
 
 def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> None:
-    """Draws the error against each dimension, a panel each; of a choice, the median of each value too."""
+    """Draws the error against each dimension, a panel each; of a choice, the median of each value too.
+
+    Trials that were stopped have the error of an early epoch: they are crosses, and in no median.
+    """
     rows = [row for row in space.dimensions if not row.fixed]
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)
@@ -76,18 +79,19 @@ def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> N
 
 def _draw_dimension(axes: Any, row: Dimension, results: Results) -> None:
     errors = np.array([result["error"] for result in results])
+    done = np.array([result["status"] == "done" for result in results], bool)
     values = [result["values"][row.name] for result in results]
     if row.low is not None:
-        axes.plot(values, errors, ".", color="#3b82c4")
+        _draw_trials(axes, np.array(values), errors, done)
         if row.logarithmic:
             logarithmic(axes)
         axes.set_xlim(row.low, row.high)
     else:
         places = np.array([row.values.index(value) for value in values], int)
         jitter = 0.12 * np.sin(np.arange(len(places)) * 2.4)
-        axes.plot(places + jitter, errors, ".", color="#3b82c4")
-        for place in sorted(set(places.tolist())):
-            axes.hlines(np.median(errors[places == place]), place - 0.3, place + 0.3, color=ACCENT)
+        _draw_trials(axes, places + jitter, errors, done)
+        for place in sorted(set(places[done].tolist())):
+            axes.hlines(np.median(errors[done & (places == place)]), place - 0.3, place + 0.3, color=ACCENT)
         texts = [str(value) for value in row.values]
         turned = sum(map(len, texts)) > 24
         axes.set_xticks(range(len(texts)), texts, rotation=30 if turned else 0, ha="right" if turned else "center")
@@ -96,11 +100,16 @@ def _draw_dimension(axes: Any, row: Dimension, results: Results) -> None:
     axes.set_xlabel(row.name, fontsize=9)
 
 
+def _draw_trials(axes: Any, places: np.ndarray, errors: np.ndarray, done: np.ndarray) -> None:
+    axes.plot(places[done], errors[done], ".", color="#3b82c4")
+    axes.plot(places[~done], errors[~done], "x", color=FAINT, markersize=4)
+
+
 def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
-    """Draws the error of every trial over its epochs, the better the darker."""
+    """Draws the error of every trial, the best first, over its epochs, the better the darker."""
     figure = Figure(figsize=(7.6, 5), dpi=150, layout="constrained")
     axes = plain(figure.add_subplot())
-    ranked = sorted(results, key=lambda result: -result["error"])
+    ranked = results[::-1]
     for place, result in enumerate(ranked):
         history = folder / "tuner" / f"trial_{result['trial']}" / "run" / "history.csv"
         if not history.is_file():

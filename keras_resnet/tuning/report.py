@@ -75,6 +75,7 @@ def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, A
         {
             **{column: result.get(column) for column in COLUMNS},
             "place": place,
+            "trial": int(result["trial"]) + 1,  # as a search tells of it; its folder counts from 0
             **{name: result["values"].get(name) for name in names},
         }
         for place, result in enumerate(ranked, start=1)
@@ -92,6 +93,8 @@ def table(ranked: Sequence[Mapping[str, Any]], space: Space) -> str:
 
 def _page(ranked: Sequence[Mapping[str, Any]], space: Space, title: str, pictures: Sequence[Path]) -> str:
     rows = _rows(ranked, space)
+    said = [column for column in rows[0] if any(row[column] is not None for row in rows)]
+    rows = [{column: row[column] for column in said} for row in rows]
     board = pages.table(rows[0], (pages.row(map(_cell, row.values())) for row in rows))
     images = (pages.image(path, path.stem) for path in pictures)
     return pages.page(title, [pages.element("h1", title), board, *images])

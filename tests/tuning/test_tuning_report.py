@@ -49,7 +49,7 @@ def test_a_short_trial_stands_for_itself_alone(folder):
 def test_the_leaderboard_has_every_trial_and_dimension(folder):
     write_report(folder)
     rows = list(csv.DictReader((folder / "leaderboard.csv").open()))
-    assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["trial"] for row in rows] == ["1", "2", "3", "4"]
     assert [row["gate_bias"] for row in rows] == ["", "-5.5", "", ""]  # it means nothing without a gate
     assert set(rows[0]) >= {row.name for row in ROWS.dimensions}
     page = (folder / "leaderboard.html").read_text()
