@@ -87,7 +87,7 @@ def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypa
     assert [result["error"] for result in found] == [90.0, 90.0, 90.0, 90.0, 20.0]  # chance, of ten classes
     assert "diverged, 90.00 %" in told[0]
     assert write_report(tmp_path)["error"] == 20.0
-    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].startswith("1,4,20.0,20.0,done,1,")
+    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].startswith("1,5,20.0,20.0,done,1,")
 
 
 def test_what_no_trial_can_get_over_ends_it_in_a_line(monkeypatch, tmp_path):
