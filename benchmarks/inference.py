@@ -20,7 +20,7 @@ import numpy as np
 
 import harness
 from harness import Contender, Setting
-from torch_peers import torchvision_model
+from torch_peers import network
 
 Answer = Callable[[np.ndarray], Any]  # from float32 images (batch, size, size, 3) of 0 to 255 to probabilities
 BASE = "torchvision, compiled"
@@ -109,8 +109,8 @@ def torchvision(setting: Setting, compiled: bool) -> Answer:
     """torchvision's network, channels last; that it takes normalised images and gives logits is less work."""
     import torch
 
-    network = torchvision_model(setting["model"], setting["peers"]).eval().to(memory_format=torch.channels_last)
-    call = torch.compile(network) if compiled else network
+    model = network(setting["model"], setting["peers"]).eval().to(memory_format=torch.channels_last)
+    call = torch.compile(model) if compiled else model
 
     def answer(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

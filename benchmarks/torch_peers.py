@@ -5,17 +5,22 @@ from __future__ import annotations
 import runpy
 from typing import Any
 
+CIFAR = (20, 32, 44, 56, 110, 1202)
 
-def torchvision_model(name: str, peers: str | None) -> Any:
-    """torchvision's network of a name.
+
+def network(name: str, peers: str | None) -> Any:
+    """The network of a name in PyTorch: torchvision's, or one for CIFAR-10.
 
     Args:
-        name: such as "resnet50".
+        name: such as "resnet50" or "resnet20".
         peers: a Python file that makes torchvision importable where its own wheel is not.
 
     Raises:
-        LookupError: torchvision is not installed, or has no such network.
+        LookupError: there is none, or torchvision is not installed.
     """
+    depth = int(name.removeprefix("resnet"))
+    if depth in CIFAR:
+        return cifar_resnet(depth)
     if peers:
         runpy.run_path(peers)
     try:
@@ -25,3 +30,32 @@ def torchvision_model(name: str, peers: str | None) -> Any:
     if not hasattr(torchvision.models, name):
         raise LookupError(f"torchvision has no {name}")
     return getattr(torchvision.models, name)(weights=None)
+
+
+def cifar_resnet(depth: int) -> Any:
+    """The network of 6n + 2 layers of He et al. 2015, section 4.2, with option A, as one writes it in PyTorch."""
+    from torch import nn
+    from torch.nn import functional
+
+    class Unit(nn.Module):
+        def __init__(self, before: int, filters: int, stride: int) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(before, filters, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(filters)
+            self.conv2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(filters)
+            self.stride, self.more = stride, filters - before
+
+        def forward(self, x: Any) -> Any:
+            y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+            if self.more:
+                x = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))
+            return functional.relu(x + y)
+
+    layers: list[Any] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    before = 16
+    for filters in (16, 32, 64):
+        for _ in range((depth - 2) // 6):
+            layers.append(Unit(before, filters, 1 if filters == before else 2))
+            before = filters
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
