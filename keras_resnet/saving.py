@@ -210,6 +210,7 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
     import keras  # here alone: what a file says of itself can be read before a backend is chosen
 
     from .models.builder import allow_depth
+    from .models.running import quicken
 
     path = model_file(path)
     info = read_info(path)
@@ -218,7 +219,7 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
         with zipfile.ZipFile(path) as archive:
             layers = json.loads(archive.read("config.json"))["config"].get("layers", ())
         allow_depth(len(layers))
-        return keras.saving.load_model(path, compile=False), info
+        return quicken(keras.saving.load_model(path, compile=False)), info
     except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
         raise ValueError(
             f"Keras cannot open {str(path)!r}: {first_line(_cause(error))} Give a `.keras` file of Keras's own layers; "

@@ -132,6 +132,43 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
     return run
 
 
+def batch_norm(
+    x: Any, gamma: Any, beta: Any, epsilon: float, axis: int, known: tuple[Any, Any] | None
+) -> tuple[Any, Any, Any] | None:
+    """Batch normalisation in one kernel.
+
+    Args:
+        x: a tensor.
+        gamma, beta: scale and offset by channel, float32 (channels,).
+        epsilon: added to the variance.
+        axis: the channels'.
+        known: mean and variance by channel, of inference; None for those of the batch.
+
+    Returns:
+        The normalised tensor, in the dtype of `x`, mean, and variance, not corrected for the size of the batch; None
+        where the backend has no such kernel for this.
+    """
+    return _engine().batch_norm(x, gamma, beta, epsilon, axis, known)
+
+
+def convolution(
+    x: Any,
+    kernel: Any,
+    strides: tuple[int, int],
+    padding: str,
+    dilation: tuple[int, int],
+    groups: int,
+    data_format: str,
+) -> Any | None:
+    """A convolution of two dimensions, as `keras.ops.conv` does it; None where that is as good for these."""
+    return _engine().convolution(x, kernel, strides, padding, dilation, groups, data_format)
+
+
+def lay_out_kernel(kernel: Any) -> None:
+    """Has a convolution's kernel, a variable, lie in memory as `convolution` reads it."""
+    _engine().lay_out_kernel(kernel)
+
+
 def jit_compile() -> bool | str:
     """What `keras.Model.compile` is told of compilation."""
     return _engine().jit_compile()

@@ -45,6 +45,37 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     return run
 
 
+def batch_norm(
+    x: Any, gamma: Any, beta: Any, epsilon: float, axis: int, known: tuple[Any, Any] | None
+) -> tuple[Any, Any, Any] | None:
+    """See `keras_resnet.backend.batch_norm`."""
+    if len(x.shape) != 4 or axis not in (-1, 3) or x.dtype not in (tf.float32, tf.bfloat16, tf.float16):
+        return None
+    mean, variance = ([], []) if known is None else (tf.convert_to_tensor(value) for value in known)
+    normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=tf.convert_to_tensor(gamma),
+        offset=tf.convert_to_tensor(beta),
+        mean=mean,
+        variance=variance,
+        epsilon=epsilon,
+        is_training=known is None,
+    )
+    if known is None:  # the kernel's variance is what a sample of so many says of all
+        count = tf.cast(tf.size(x) / tf.maximum(tf.shape(x)[-1], 1), tf.float32)
+        variance *= tf.maximum(count - 1, 1) / tf.maximum(count, 1)
+    return normalised, mean, variance
+
+
+def convolution(*_: Any) -> Any | None:
+    """None: Keras calls TensorFlow's own."""
+    return None
+
+
+def lay_out_kernel(_: Any) -> None:
+    """As it is: TensorFlow knows no other."""
+
+
 def gradient_shares() -> int:
     """Replicas, whose gradients MirroredStrategy adds up after `apply`; 1 outside of it."""
     return tf.distribute.get_strategy().num_replicas_in_sync

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -45,6 +44,49 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
             return list(torch.autograd.grad(function(leaves, *others), leaves, materialize_grads=True))
 
     return run
+
+
+def batch_norm(
+    x: Any, gamma: Any, beta: Any, epsilon: float, axis: int, known: tuple[Any, Any] | None
+) -> tuple[Any, Any, Any] | None:
+    """See `keras_resnet.backend.batch_norm`."""
+    gamma, beta = gamma.value, beta.value
+    x = x.movedim(axis, 1)  # no copy: convolutions give what is laid out so that this is Torch's own way
+    if known is not None:
+        mean, variance = (value.value for value in known)
+        normalised = torch.nn.functional.batch_norm(x, mean, variance, gamma, beta, eps=epsilon)
+    else:
+        normalised, mean, deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, epsilon)
+        mean, variance = mean.detach(), deviation.detach() ** -2 - epsilon  # of its inverse
+    return normalised.movedim(1, axis), mean, variance
+
+
+def convolution(
+    x: Any,
+    kernel: Any,
+    strides: tuple[int, int],
+    padding: str,
+    dilation: tuple[int, int],
+    groups: int,
+    data_format: str,
+) -> torch.Tensor | None:
+    """See `keras_resnet.backend.convolution`. Keras copies images, twice, and the kernel at every call."""
+    padded = [(size - 1) * rate if padding == "same" else 0 for size, rate in zip(kernel.shape, dilation, strict=False)]
+    if any(pixels % 2 or (pixels and max(strides) > 1) for pixels in padded):  # more of them on one side
+        return None
+    around = [pixels // 2 for pixels in padded]
+    last = data_format == "channels_last"
+    x, kernel = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
+    found = torch.nn.functional.conv2d(
+        x.permute(0, 3, 1, 2) if last else x, kernel, None, strides, around, dilation, groups
+    )
+    return found.permute(0, 2, 3, 1) if last else found
+
+
+def lay_out_kernel(kernel: Any) -> None:
+    """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
+    value = kernel.value
+    value.data = value.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
 
 
 def gradient_shares() -> int:
@@ -90,15 +132,9 @@ class Processes(Devices):
         kept.optimizer.apply = _with_average_gradients(kept.optimizer.apply)
         for model in dict.fromkeys((kept, fitted)):
             model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
-        _swap(kept, keras.layers.BatchNormalization, GlobalBatchNormalization)
-
-    @contextlib.contextmanager
-    def for_saving(self, kept: Any) -> Iterator[None]:
-        _swap(kept, GlobalBatchNormalization, keras.layers.BatchNormalization)
-        try:
-            yield
-        finally:
-            _swap(kept, keras.layers.BatchNormalization, GlobalBatchNormalization)
+        for layer in kept.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.fused, layer._moments = False, _of_all_processes(layer._moments)
 
     def gather(self, text: str) -> list[str]:
         said: list[Any] = [None] * self.processes
@@ -126,25 +162,17 @@ def _join() -> None:
     atexit.register(dist.destroy_process_group)
 
 
-def _swap(model: Any, old: type, new: type) -> None:
-    """Has layers be of another class, with the same variables."""
-    for layer in model.layers:
-        if type(layer) is old:
-            object.__setattr__(layer, "__class__", new)
+def _of_all_processes(moments: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    """A batch norm's statistics, of all processes' images; `synchronized=True` is not implemented on Torch."""
 
-
-class GlobalBatchNormalization(keras.layers.BatchNormalization):
-    """Batch norm whose statistics are those of all processes' images: never built, only swapped in for running.
-
-    `BatchNormalization(synchronized=True)` is not implemented on Torch.
-    """
-
-    def _moments(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
-        own = torch.stack(super()._moments(inputs, mask))
+    def moments_of_all(inputs: Any, mask: Any) -> tuple[Any, Any]:
+        own = torch.stack(moments(inputs, mask))
         if own.is_meta:  # no numbers: Keras asks for shapes
             return own[0], own[1]
         means, variances = Gather.apply(own).unbind(1)
         return means.mean(0), variances.mean(0) + means.var(0, correction=0)
+
+    return moments_of_all
 
 
 class Gather(torch.autograd.Function):

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from ..models.running import quicken
+
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
 PRECISE = (
     layers.InputLayer,
@@ -72,12 +74,12 @@ def _clone(
     """
 
     def clone(layer: keras.Layer) -> keras.Layer:
-        return type(layer).from_config({**layer.get_config(), **changes.get(layer.name, {})})
+        return layer.__class__.from_config({**layer.get_config(), **changes.get(layer.name, {})})
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         return args[0] if layer.name in gone else layer(*args, **kwargs)
 
-    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
+    copy = quicken(keras.models.clone_model(model, clone_function=clone, call_function=call))
     for layer in copy.layers:
         if layer.name in (values or {}):
             layer.set_weights(values[layer.name])

@@ -15,6 +15,7 @@ from ..preprocessing import normalize
 from .keras_layers import KerasLayers
 from .network import trunk
 from .rows import STEMS
+from .running import quicken
 from .spec import Spec
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def assemble(
     elif pooling:
         x = layers.global_pool(x, pooling)
     inputs = [image] if input_tensor is None else keras.utils.get_source_inputs(image)
-    model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name)
+    model = quicken(keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name))
     if weights is not None:
         _fill(model, pretrained, classes if include_top else None, default_classes)
     return model

@@ -17,7 +17,7 @@ def unit_layers(model, unit):
     drawn = []
     for layer in model.layers:
         if layer.name.startswith(f"{unit}_") and "shortcut" not in layer.name:
-            drawn.append("+" if layer.name.endswith("_add") else KINDS[type(layer)])
+            drawn.append("+" if layer.name.endswith("_add") else KINDS[layer.__class__])
     return " ".join(drawn)
 
 

@@ -1,0 +1,126 @@
+"""Layers as they run: what Keras's compute, in training and at inference, and Keras's in every file."""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_resnet import ResNet20, ResNet20V2
+from keras_resnet.models.running import BatchNormalization, Conv2D, quicken
+
+RNG = np.random.default_rng(0)
+
+
+def twins(make, shape, dtype="float32"):
+    """Keras's layers and the same as they run, in models with the same weights."""
+    models = []
+    for prepare in (lambda model: model, quicken):
+        keras.utils.set_random_seed(1)
+        image = keras.Input(shape)
+        x = image
+        for layer in make(dtype):
+            x = layer(x)
+        models.append(prepare(keras.Model(image, x)))
+    for weight, other in zip(models[0].variables, models[1].variables, strict=True):
+        value = RNG.uniform(0.5, 1.5, weight.shape)
+        weight.assign(value)
+        other.assign(value)
+    return models
+
+
+def numpy(tensor):
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
+
+
+def alike(found, expected, tolerance):
+    expected = numpy(expected)
+    np.testing.assert_allclose(numpy(found), expected, atol=tolerance * np.abs(expected).max(), rtol=tolerance)
+
+
+def trained_alike(models, images, tolerance=1e-4):
+    """Outputs of training and of inference, and every variable after a step."""
+    goal = RNG.normal(size=models[0](images).shape).astype("float32")
+    for training in (True, False):
+        expected, found = (model(images, training=training) for model in models)
+        alike(found, expected, tolerance)
+    for model in models:
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.train_on_batch(images, goal)
+    for expected, found in zip(models[0].variables, models[1].variables, strict=True):
+        alike(found, expected, tolerance)
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 5), (1, 1, 5), (None, None, 5), (7,)])
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"momentum": 0.9, "epsilon": 1e-5},
+        {"scale": False},
+        {"center": False},
+        {"renorm": True},
+        {"trainable": False},
+    ],
+)
+def test_batch_norm(shape, choices):
+    models = twins(lambda dtype: [layers.BatchNormalization(**choices)], shape)
+    images = RNG.normal(3, 2, (4, *(size or 6 for size in shape))).astype("float32")
+    trained_alike(models, images)
+
+
+def test_batch_norm_of_one_image_and_over_another_axis():
+    trained_alike(twins(lambda dtype: [layers.BatchNormalization()], (3, 3, 2)), RNG.normal(size=(1, 3, 3, 2)))
+    trained_alike(twins(lambda dtype: [layers.BatchNormalization(axis=1)], (3, 4, 2)), RNG.normal(size=(5, 3, 4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"), list(itertools.product((1, 2, 3, (3, 1)), (1, 2, (1, 2)), ("same", "valid")))
+)
+def test_convolutions(kernel, strides, padding):
+    def make(dtype):
+        return [layers.Conv2D(6, kernel, strides, padding, activation="relu")]
+
+    trained_alike(twins(make, (9, 8, 4)), RNG.normal(size=(2, 9, 8, 4)).astype("float32"))
+
+
+@pytest.mark.parametrize(
+    "choices", [{"groups": 2}, {"dilation_rate": 2}, {"dilation_rate": (1, 3)}, {"use_bias": False}]
+)
+def test_convolutions_of_other_kinds(choices):
+    models = twins(lambda dtype: [layers.Conv2D(6, 3, padding="same", **choices)], (9, 8, 4))
+    trained_alike(models, RNG.normal(size=(2, 9, 8, 4)).astype("float32"))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_other_precisions(dtype):
+    def make(dtype):
+        return [layers.Conv2D(8, 3, padding="same", dtype=dtype), layers.BatchNormalization(dtype=dtype)]
+
+    images = RNG.normal(size=(8, 8, 8, 4)).astype("float32")
+    models = twins(make, (8, 8, 4), dtype)
+    assert models[1](images).dtype == models[0](images).dtype
+    trained_alike(models, images, 1e-4 if dtype == "float64" else 0.03)
+
+
+def test_networks_are_built_of_layers_that_run_fast_and_are_keras_to_others(tmp_path):
+    model = ResNet20()
+    assert {type(layer) for layer in model.layers} >= {BatchNormalization, Conv2D}
+    assert {layer.__class__ for layer in model.layers} >= {layers.BatchNormalization, layers.Conv2D}
+    model.save(tmp_path / "model.keras")
+    for plain in (keras.saving.load_model(tmp_path / "model.keras"), keras.models.clone_model(model)):
+        assert not {type(layer) for layer in plain.layers} & {BatchNormalization, Conv2D}
+    images = RNG.normal(size=(2, 32, 32, 3)).astype("float32")
+    plain = keras.saving.load_model(tmp_path / "model.keras")
+    alike(plain(images), model(images), 1e-5)
+
+
+def test_a_whole_network_learns_the_same():
+    keras.utils.set_random_seed(2)
+    model = ResNet20V2(shortcut="B", classes=5)
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    trained_alike([plain, model], RNG.normal(size=(8, 32, 32, 3)).astype("float32"), 1e-2)
