@@ -116,14 +116,19 @@ class Oracle:
         self.save()
 
     def reload(self) -> None:
-        """Goes on with a search. A trial that was running stays its worker's, who may be at it still."""
+        """Goes on with a search. A trial that was running stays its worker's, who may be at it still.
+
+        One that was written down before the state was, when the chief died, nobody has been given. It is chosen again.
+        """
         super().reload()
+        self.trials = {trial_id: trial for trial_id, trial in self.trials.items() if trial_id in self.start_order}
         self._retry_queue = [trial for trial in self._retry_queue if trial not in self._was_running.values()]
         self.ongoing_trials = {
             tuner_id: self.trials[trial_id]
             for tuner_id, trial_id in self._was_running.items()
             if self.trials[trial_id].status == TrialStatus.RUNNING
         }
+        self.tuner_ids |= self.ongoing_trials.keys()  # who will ask for more
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores what was saved."""

@@ -112,6 +112,37 @@ def test_a_trial_that_was_running_is_run_again_by_its_worker(tmp_path):
     assert other.trial_id != first.trial_id
 
 
+@pytest.mark.parametrize("name", list(ORACLES))
+def test_a_trial_that_a_chief_dies_in_giving_out_is_chosen_again(tmp_path, monkeypatch, name):
+    """It has a file of its own before the state of the search knows of it."""
+    made = oracle(name, tmp_path)
+    run(made)
+    monkeypatch.setattr(made, "save", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        made.create_trial("tuner0")
+    lost = json.loads((tmp_path / "tuner" / "trial_1" / "trial.json").read_text())
+    again = oracle(name, tmp_path).create_trial("tuner0")
+    assert (again.trial_id, again.status) == ("1", "RUNNING")
+    assert again.hyperparameters.values == lost["hyperparameters"]["values"]
+
+
+def test_a_worker_whose_chief_was_restarted_is_waited_for(tmp_path):
+    """Its trial ends, and another's, whose worker is dead, is not given up before it can ask for that."""
+    made = oracle("random", tmp_path, trials=2)
+    lost, own = made.create_trial("dead"), made.create_trial("alive")
+    again = oracle("random", tmp_path, trials=2)
+    again.patience = 0.2
+    again.trials[own.trial_id].status = "COMPLETED"
+    again.update_trial(own.trial_id, {"score": 1.0})
+    again.end_trial(again.trials[own.trial_id])
+    again.get_trial(lost.trial_id)
+    again._asked["alive"] = time.monotonic() + 60  # it is about to
+    again.watch(every=0.1)
+    time.sleep(0.6)
+    assert again.trials[lost.trial_id].status == "RUNNING"
+    assert again.create_trial("alive").trial_id == lost.trial_id
+
+
 def test_a_trial_of_a_dead_worker_is_tried_by_another_and_the_search_ends(tmp_path):
     made = oracle("random", tmp_path, trials=2)
     made.patience = 0.2
