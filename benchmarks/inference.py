@@ -40,9 +40,9 @@ def answering(load: Callable[..., Answer], *words: Any, **choices: Any) -> Calla
 
 def keras_file(setting: Setting, file: str) -> Answer:
     """This package's network, as `predict` runs it."""
-    import keras
+    from keras_resnet import saving
 
-    return keras.saving.load_model(Path(setting["folder"], file), compile=False).predict_on_batch
+    return saving.load(Path(setting["folder"], file))[0].predict_on_batch
 
 
 def keras_applications(setting: Setting) -> Answer:

@@ -73,6 +73,8 @@ def test_a_variant_trains_one_step_and_reloads_to_equal_outputs(choices, tmp_pat
     model.save(tmp_path / "model.keras")
     reloaded, _ = saving.load(tmp_path / "model.keras")
     np.testing.assert_array_equal(call(reloaded, images), call(model, images))
+    plain = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(call(plain, images), call(model, images), atol=1e-5)
 
 
 PLAIN_KERAS = """
