@@ -119,8 +119,17 @@ def test_networks_are_built_of_layers_that_run_fast_and_are_keras_to_others(tmp_
 
 
 def test_a_whole_network_learns_the_same():
+    """With softplus for ReLU, whose gradient is another where rounding changes the sign of what comes in."""
     keras.utils.set_random_seed(2)
-    model = ResNet20V2(shortcut="B", classes=5)
-    plain = keras.models.clone_model(model)
-    plain.set_weights(model.get_weights())
-    trained_alike([plain, model], RNG.normal(size=(8, 32, 32, 3)).astype("float32"), 1e-2)
+    plain, fast = (
+        keras.models.clone_model(ResNet20V2(shortcut="B", classes=5), clone_function=with_softplus) for _ in range(2)
+    )
+    fast.set_weights(plain.get_weights())
+    images = np.random.default_rng(2).normal(size=(8, 32, 32, 3)).astype("float32")
+    trained_alike([plain, quicken(fast)], images, 1e-3)
+
+
+def with_softplus(layer):
+    if isinstance(layer, layers.ReLU):
+        return layers.Activation("softplus", name=layer.name)
+    return layer.__class__.from_config(layer.get_config())
