@@ -120,6 +120,15 @@ def test_a_checkpoint_with_less_optimizer_than_the_run_has_is_not_taken_silently
         folder.restore(model, [])
 
 
+def test_a_folder_is_looked_at_again_by_the_process_alone_that_writes_there(tmp_path):
+    """Between the look of another process and what it would find, the chief writes."""
+    recipe = recipe_for(dataset="digits")
+    (tmp_path / "history.csv").touch()
+    RunFolder(tmp_path, writes=False).begin(recipe)
+    with pytest.raises(ValueError, match=r"holds files but no recipe\.json"):
+        RunFolder(tmp_path).begin(recipe)
+
+
 def test_json_is_written_for_people(tmp_path):
     saving.write_json(tmp_path / "deep" / "a.json", {"a": [1]})
     assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"a": [1]}

@@ -90,8 +90,9 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise ValueError(f"{str(self.path)!r} is a file, not a run folder. Choose another with --out.")
-        if not self.recipe.exists():
-            if any(not path.name.startswith(".") for path in self.path.iterdir()):
+        visible = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
+        if self.recipe.name not in visible:
+            if visible:
                 raise ValueError(
                     f"{str(self.path)!r} holds files but no recipe.json. Choose another folder with --out."
                 )
@@ -118,10 +119,17 @@ class RunFolder:
             yield
 
     def begin(self, recipe: Recipe) -> None:
-        """Writes the recipe down."""
+        """Writes the recipe down, in a folder that is held.
+
+        A process that does not write does not look at it either: the chief may be in the midst of writing.
+
+        Raises:
+            ValueError: another run has begun here since the folder was checked.
+        """
         self._recipe = as_json(recipe)
         if not self.writes:
             return
+        self.check(recipe)
         saving.write_json(self.recipe, self._recipe)
         for folder in (self.path, self.checkpoints):
             saving.remove_partial(folder)

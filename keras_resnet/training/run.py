@@ -81,7 +81,6 @@ def train(
     with contextlib.ExitStack() as until_the_end:
         with devices.agreed():
             until_the_end.enter_context(folder.held())
-            folder.check(recipe)  # again: another process may have begun in the meantime
             folder.begin(recipe)
         probed = _probe(probe, folder.path / PROBE, say, machine, split) if probe else {}
         until_the_end.enter_context(devices.scope())
