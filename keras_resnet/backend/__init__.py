@@ -10,10 +10,12 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .devices import Devices
+from .traces import Span
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,6 +169,35 @@ def convolution(
 def lay_out_kernel(kernel: Any) -> None:
     """Has a convolution's kernel, a variable, lie in memory as `convolution` reads it."""
     _engine().lay_out_kernel(kernel)
+
+
+def start_trace(folder: Path) -> None:
+    """Begins to note what the machine does, in a format that the backend's viewers read.
+
+    Args:
+        folder: where `stop_trace` writes it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _engine().start_trace(folder)
+
+
+def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
+    """Ends what `start_trace` began, and writes it.
+
+    Returns:
+        In seconds, on one clock: when a step waited for its images, and when the device computed. Spans overlap.
+    """
+    return _engine().stop_trace(folder)
+
+
+def waiting(batches: Iterator[Any]) -> Iterator[Any]:
+    """Batches as they come, while a trace has it that they are waited for."""
+    return _engine().waiting(batches)
+
+
+def viewer(folder: Path) -> str:
+    """What opens the trace in a folder, in words."""
+    return _engine().viewer(folder)
 
 
 def jit_compile() -> bool | str:

@@ -16,9 +16,11 @@ import keras
 import numpy as np
 from jax.experimental import multihost_utils
 
-from . import quietly
+from . import quietly, traces
 from .devices import Devices, chosen, refuse_torchrun
+from .traces import Event, Span
 
+WAITING = "wait for images"  # as a trace shows it
 TEXT = 1000  # bytes of what a process can say
 PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
 
@@ -57,6 +59,43 @@ def convolution(*_: Any) -> Any | None:
 
 def lay_out_kernel(_: Any) -> None:
     """As it is: XLA decides for itself."""
+
+
+def start_trace(folder: Path) -> None:
+    """See `keras_resnet.backend.start_trace`. What the steps before have begun ends first."""
+    jax.effects_barrier()
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    jax.profiler.start_trace(folder, create_perfetto_trace=True, profiler_options=options)
+
+
+def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
+    """See `keras_resnet.backend.stop_trace`."""
+    with quietly():
+        jax.profiler.stop_trace()
+    events = [
+        Event(plane.name, line.name, event.name, (event.start_ns / 1e9, (event.start_ns + event.duration_ns) / 1e9))
+        for plane in jax.profiler.ProfileData.from_file(str(traces.file(folder))).planes
+        for line in plane.lines
+        for event in line.events
+    ]
+    return [event.span for event in events if event.name == WAITING], traces.device(events, "tf_XLA")
+
+
+def waiting(batches: Iterator[Any]) -> Iterator[Any]:
+    """See `keras_resnet.backend.waiting`."""
+    while True:
+        with jax.profiler.TraceAnnotation(WAITING):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def viewer(folder: Path) -> str:
+    """See `keras_resnet.backend.viewer`."""
+    perfetto = traces.file(folder).parent / "perfetto_trace.json.gz"
+    return f"{perfetto} in ui.perfetto.dev, or tensorboard --logdir {folder}"
 
 
 def gradient_shares() -> int:

@@ -8,12 +8,16 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+from . import traces
 from .devices import Devices, chosen, refuse_torchrun
+from .traces import Event, Span
 
 
 def accelerators() -> list[str]:
@@ -74,6 +78,36 @@ def convolution(*_: Any) -> Any | None:
 
 def lay_out_kernel(_: Any) -> None:
     """As it is: TensorFlow knows no other."""
+
+
+def start_trace(folder: Path) -> None:
+    """See `keras_resnet.backend.start_trace`."""
+    tf.profiler.experimental.start(str(folder))
+
+
+def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
+    """See `keras_resnet.backend.stop_trace`. The thread that takes a batch from tf.data waits for it."""
+    tf.profiler.experimental.stop()
+    space = xplane_pb2.XSpace.FromString(traces.file(folder).read_bytes())
+    events = []
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                begun = line.timestamp_ns / 1e9 + event.offset_ps / 1e12
+                span = begun, begun + event.duration_ps / 1e12
+                events.append(Event(plane.name, line.name, plane.event_metadata[event.metadata_id].name, span))
+    waited = [event.span for event in events if event.name.startswith("IteratorGetNextOp")]
+    return waited, traces.device(events, "tf_Compute")
+
+
+def waiting(batches: Iterator[Any]) -> Iterator[Any]:
+    """As they are: tf.data fetches them ahead, in threads of its own."""
+    return batches
+
+
+def viewer(folder: Path) -> str:
+    """See `keras_resnet.backend.viewer`."""
+    return f"tensorboard --logdir {folder}, with its profile plugin"
 
 
 def gradient_shares() -> int:

@@ -8,14 +8,18 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import torch
 import torch.distributed as dist
 
+from . import quietly
 from .devices import Devices, torchrun_processes
+from .traces import Span
 
+WAITING, TRACE = "wait for images", "trace.json"
 PATIENCE = datetime.timedelta(days=1)  # while the chief downloads a data set
 BUCKET = 64 * 2**20  # bytes that are sent at once
 
@@ -87,6 +91,47 @@ def lay_out_kernel(kernel: Any) -> None:
     """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
     value = kernel.value
     value.data = value.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
+
+
+def start_trace(_: Path) -> None:
+    """See `keras_resnet.backend.start_trace`. What the steps before have begun ends first."""
+    global _trace
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    with quietly():
+        _trace = torch.profiler.profile()
+        _trace.start()
+
+
+def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
+    """See `keras_resnet.backend.stop_trace`."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    with quietly():
+        _trace.stop()
+        _trace.export_chrome_trace(str(folder / TRACE))
+    events = [(event, (event.time_range.start / 1e6, event.time_range.end / 1e6)) for event in _trace.events()]
+    on_cuda = [span for event, span in events if event.device_type == torch.autograd.DeviceType.CUDA]
+    on_cpu = [span for event, span in events if event.name.startswith("aten::")]
+    return [span for event, span in events if event.name == WAITING], on_cuda or on_cpu
+
+
+_trace: Any = None
+
+
+def waiting(batches: Iterator[Any]) -> Iterator[Any]:
+    """See `keras_resnet.backend.waiting`."""
+    while True:
+        with torch.profiler.record_function(WAITING):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def viewer(folder: Path) -> str:
+    """See `keras_resnet.backend.viewer`."""
+    return f"{folder / TRACE} in ui.perfetto.dev"
 
 
 def gradient_shares() -> int:

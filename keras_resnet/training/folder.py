@@ -5,6 +5,7 @@
     curves.png     the same as a picture
     model.keras    the trained network, which takes raw images
     summary.json   the result; written last, so a folder without it is a run that did not end
+    profile/       where the time of a step goes, of a run that was asked to tell
     checkpoints/   the last two, each one file: weights, optimizer, history, state; `epoch_0003_step_000120.keras` was
                    written in the midst of the fourth epoch
 

@@ -20,6 +20,7 @@ class Machine:
     rematerialize: bool = option(False, "compute what is inside units again for gradients: less memory, more time")
     loop_units: bool = option(False, "trace and compile units that are alike once: a very deep network begins sooner")
     workers: int = option(0, "photographs: processes that decode them (0: threads of this one)")
+    profile: bool = option(False, "trace some steps, and tell how much of them is input, device and host")
     save_every: float = option(15.0, "minutes between checkpoints within an epoch; there is one behind every epoch too")
 
     def __post_init__(self) -> None:

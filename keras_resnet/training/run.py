@@ -25,8 +25,11 @@ from .folder import Progress, RunFolder, seed_variables
 from .interruption import StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
+from .profiling import Profile
 from .recipe import Recipe
 from .transfer import PROBE, defaults, probe_of, read_weights
+
+PROFILE = "profile"  # the folder that a profile is left in
 
 
 def train(
@@ -90,7 +93,7 @@ def train(
         if progress.history or progress.step:
             say(f"Going on behind {progress} of {recipe.epochs}.")
         with stop_request() as stop:
-            fit(feed, networks, folder, progress, split, stop)
+            fit(feed, networks, folder, progress, split, stop, say)
         return finish(feed, networks, folder, progress.history, split, probed)
 
 
@@ -146,9 +149,19 @@ def resume(networks: Networks, folder: RunFolder, devices: Devices, say: Callabl
     return progress
 
 
-def fit(feed: Feed, networks: Networks, folder: RunFolder, progress: Progress, split: str, stop: StopRequest) -> None:
+def fit(
+    feed: Feed,
+    networks: Networks,
+    folder: RunFolder,
+    progress: Progress,
+    split: str,
+    stop: StopRequest,
+    say: Callable[[str], None] = print,
+) -> None:
     """The steps that are left, by `model.fit` and callbacks."""
     recipe, devices = feed.recipe, feed.devices
+    profiled = feed.machine.profile and devices.chief
+    profiles = [Profile(folder.path / PROFILE, say)] if profiled else []
     rate = LearningRate(recipe, feed.steps, progress)
     sound = StopAtNaN(split)
     books = Bookkeeper(
@@ -162,21 +175,27 @@ def fit(feed: Feed, networks: Networks, folder: RunFolder, progress: Progress, s
         save_every=feed.machine.save_every,
         stop=stop,
     )
+
+    def batches(*stretch: int) -> Iterator[Any]:
+        return backend.waiting(feed.training(*stretch)) if profiled else feed.training(*stretch)
+
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     for number, (first, last) in enumerate(_legs(progress, recipe)):
         if number and recipe.size_in(first) != recipe.size_in(first - 1):
             networks.fitted.make_train_function(force=True)  # or TensorFlow traces it anew for any size
         networks.fitted.fit(
-            devices.feed(partial(feed.training, first, progress.step, last)),  # Keras looks at two, of one shape
+            devices.feed(partial(batches, first, progress.step, last)),  # Keras looks at two, of one shape
             steps_per_epoch=feed.steps - progress.step,
             initial_epoch=first,
             epochs=recipe.epochs,
             validation_data=devices.feed_test(feed.tested),
             validation_steps=len(feed.tested),
-            callbacks=[rate, sound, books, *averages, EndBehind(last)],
+            callbacks=[rate, sound, books, *averages, *profiles, EndBehind(last)],
             shuffle=False,  # the batches come shuffled
             verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
         )
+    for profile in profiles:
+        profile.end()
 
 
 def _legs(progress: Progress, recipe: Recipe) -> Iterator[tuple[int, int]]:

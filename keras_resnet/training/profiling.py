@@ -1,0 +1,82 @@
+"""Where the time of a training step goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from .. import backend
+from ..backend.traces import Span
+from ..saving import write_json
+
+BEFORE, TRACED = 10, 20  # steps
+
+
+class Profile(keras.callbacks.Callback):
+    """Traces some steps of one epoch, leaves what viewers open, and tells where their time went.
+
+    The device's time is when it computed; input, when a step waited for its images and the device did not compute;
+    the host's is the rest, such as what Python does between operations. A trace costs time itself, which is the host's.
+
+    Args:
+        folder: where the trace and `profile.json` are left.
+        say: what is told to the user, a line at a time.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self.folder, self.say = folder, say
+        self._done, self._traced, self._left = 0, 0, 0  # steps: in all, those that are traced, and to come of these
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._done += 1
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._tell(time.perf_counter() - self._begun)
+        elif not self._traced and self._done >= BEFORE:
+            behind = self.params["steps"] - 1  # the first of an epoch
+            if behind - batch >= min(TRACED, behind) > 0:
+                self._traced = self._left = min(TRACED, behind)
+                backend.start_trace(self.folder)
+                self._begun = time.perf_counter()
+
+    def end(self) -> None:
+        """Says so if nothing was traced."""
+        if not self._traced:
+            self.say(f"No profile: it takes {BEFORE} steps and then an epoch of at least 2.")
+
+    def _tell(self, seconds: float) -> None:
+        parts = where(seconds, *backend.stop_trace(self.folder))
+        write_json(self.folder / "profile.json", {"steps": self._traced, "seconds": seconds, **parts})
+        each = 1000 / self._traced
+        words = ", ".join(f"{name} {each * part:.1f} ms ({part / seconds:.0%})" for name, part in parts.items())
+        self.say(f"Of {each * seconds:.1f} ms a step, in {self._traced} steps: {words}")
+        self.say(f"The trace opens by {backend.viewer(self.folder)}.")
+
+
+def where(seconds: float, waited: Iterable[Span], computed: Iterable[Span]) -> dict[str, float]:
+    """Divides time between "input", "device" and "host"; see `Profile`.
+
+    Args:
+        seconds: all of it.
+        waited: when images were waited for.
+        computed: when the device computed.
+    """
+    computed = list(computed)
+    device = covered(computed)
+    waited = covered([*waited, *computed]) - device
+    return {"input": waited, "device": device, "host": max(0.0, seconds - device - waited)}
+
+
+def covered(spans: Iterable[Span]) -> float:
+    """The length of time that spans cover, however they overlap."""
+    total, end = 0.0, float("-inf")
+    for begun, ended in sorted(spans):
+        total += max(0.0, ended - max(begun, end))
+        end = max(end, ended)
+    return total
