@@ -153,6 +153,11 @@ def batch_norm(
     return _engine().batch_norm(x, gamma, beta, epsilon, axis, known)
 
 
+def blend(variable: Any, value: Any, share: float) -> Any:
+    """A moving average: `value` by its share, and the rest the variable's."""
+    return _engine().blend(variable, value, share)
+
+
 def convolution(
     x: Any,
     kernel: Any,
@@ -169,6 +174,17 @@ def convolution(
 def lay_out_kernel(kernel: Any) -> None:
     """Has a convolution's kernel, a variable, lie in memory as `convolution` reads it."""
     _engine().lay_out_kernel(kernel)
+
+
+def eager() -> ModuleType | None:
+    """The layers of a backend that computes each when it is called, for `keras_resnet.models.eager`; else None.
+
+    A module with `CALLS`, by Keras's class of layers: from the layer, what it takes, `training`, and `owned`, for each
+    of these whether it may be overwritten, to what it gives, or to None where Keras has to compute it; `whole`, from
+    what these give to Keras's tensors; `dtype`, from Keras's name of one to the backend's; and `pads` and `pad_later`,
+    for padding that is left to the layer behind it.
+    """
+    return _engine().eager()
 
 
 def start_trace(folder: Path) -> None:
@@ -198,6 +214,16 @@ def waiting(batches: Iterator[Any]) -> Iterator[Any]:
 def viewer(folder: Path) -> str:
     """What opens the trace in a folder, in words."""
     return _engine().viewer(folder)
+
+
+def lay_out_alike(variable: Any, other: Any) -> None:
+    """Has a variable of an optimizer, which holds zeros, lie in memory as another variable of its shape does."""
+    _engine().lay_out_alike(variable, other)
+
+
+def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
+    """Gradients plus `decay` times their variables. The gradients given are not to be used any more."""
+    return _engine().with_decay(gradients, variables, decay)
 
 
 def jit_compile() -> bool | str:

@@ -6,7 +6,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ def batch_norm(
     return None
 
 
+def blend(variable: Any, value: Any, share: float) -> Any:
+    """See `keras_resnet.backend.blend`."""
+    return variable * (1.0 - share) + value * share
+
+
 def convolution(*_: Any) -> Any | None:
     """None: Keras calls XLA's own."""
     return None
@@ -59,6 +64,10 @@ def convolution(*_: Any) -> Any | None:
 
 def lay_out_kernel(_: Any) -> None:
     """As it is: XLA decides for itself."""
+
+
+def eager() -> None:
+    """None: a whole model is compiled."""
 
 
 def start_trace(folder: Path) -> None:
@@ -96,6 +105,16 @@ def viewer(folder: Path) -> str:
     """See `keras_resnet.backend.viewer`."""
     perfetto = traces.file(folder).parent / "perfetto_trace.json.gz"
     return f"{perfetto} in ui.perfetto.dev, or tensorboard --logdir {folder}"
+
+
+def lay_out_alike(variable: Any, other: Any) -> None:
+    """As it is."""
+
+
+def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
+    """See `keras_resnet.backend.with_decay`. One kernel with what the optimizer does."""
+    pairs = zip(gradients, variables, strict=True)
+    return [gradient + decay * keras.ops.convert_to_tensor(variable) for gradient, variable in pairs]
 
 
 def gradient_shares() -> int:

@@ -17,6 +17,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from . import traces
 from .devices import Devices, chosen, refuse_torchrun
+from .onednn import writes_astray
 from .traces import Event, Span
 
 
@@ -71,13 +72,33 @@ def batch_norm(
     return normalised, mean, variance
 
 
-def convolution(*_: Any) -> Any | None:
-    """None: Keras calls TensorFlow's own."""
-    return None
+def blend(variable: Any, value: Any, share: float) -> Any:
+    """See `keras_resnet.backend.blend`."""
+    return variable * (1.0 - share) + value * share
+
+
+def convolution(
+    x: Any,
+    kernel: Any,
+    strides: tuple[int, int],
+    padding: str,
+    dilation: tuple[int, int],
+    groups: int,
+    data_format: str,
+) -> Any | None:
+    """See `keras_resnet.backend.convolution`. Keras calls TensorFlow's own, which is sound but for one kind."""
+    if not writes_astray(kernel.shape, strides) or data_format != "channels_last":
+        return None
+    x = x[:, :: strides[0], :: strides[1]]
+    return keras.ops.conv(x, kernel, 1, padding, data_format, dilation)
 
 
 def lay_out_kernel(_: Any) -> None:
     """As it is: TensorFlow knows no other."""
+
+
+def eager() -> None:
+    """None: a whole model is compiled."""
 
 
 def start_trace(folder: Path) -> None:
@@ -108,6 +129,16 @@ def waiting(batches: Iterator[Any]) -> Iterator[Any]:
 def viewer(folder: Path) -> str:
     """See `keras_resnet.backend.viewer`."""
     return f"tensorboard --logdir {folder}, with its profile plugin"
+
+
+def lay_out_alike(variable: Any, other: Any) -> None:
+    """As it is."""
+
+
+def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
+    """See `keras_resnet.backend.with_decay`. One kernel with what the optimizer does."""
+    pairs = zip(gradients, variables, strict=True)
+    return [gradient + decay * keras.ops.convert_to_tensor(variable) for gradient, variable in pairs]
 
 
 def gradient_shares() -> int:

@@ -9,13 +9,14 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
 import torch
 import torch.distributed as dist
 
-from . import quietly
+from . import quietly, torch_layers
 from .devices import Devices, torchrun_processes
 from .traces import Span
 
@@ -55,14 +56,20 @@ def batch_norm(
 ) -> tuple[Any, Any, Any] | None:
     """See `keras_resnet.backend.batch_norm`."""
     gamma, beta = gamma.value, beta.value
-    x = x.movedim(axis, 1)  # no copy: convolutions give what is laid out so that this is Torch's own way
+    if axis != 1:
+        x = x.movedim(axis, 1)  # no copy: convolutions give what is laid out so that this is Torch's own way
     if known is not None:
         mean, variance = (value.value for value in known)
         normalised = torch.nn.functional.batch_norm(x, mean, variance, gamma, beta, eps=epsilon)
     else:
         normalised, mean, deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, epsilon)
         mean, variance = mean.detach(), deviation.detach() ** -2 - epsilon  # of its inverse
-    return normalised.movedim(1, axis), mean, variance
+    return normalised if axis == 1 else normalised.movedim(1, axis), mean, variance
+
+
+def blend(variable: Any, value: Any, share: float) -> Any:
+    """See `keras_resnet.backend.blend`."""
+    return torch.lerp(variable.value.detach(), value, share)
 
 
 def convolution(
@@ -75,15 +82,13 @@ def convolution(
     data_format: str,
 ) -> torch.Tensor | None:
     """See `keras_resnet.backend.convolution`. Keras copies images, twice, and the kernel at every call."""
-    padded = [(size - 1) * rate if padding == "same" else 0 for size, rate in zip(kernel.shape, dilation, strict=False)]
-    if any(pixels % 2 or (pixels and max(strides) > 1) for pixels in padded):  # more of them on one side
+    around = torch_layers.padding(kernel.shape, strides, padding, dilation)
+    if around is None:
         return None
-    around = [pixels // 2 for pixels in padded]
     last = data_format == "channels_last"
-    x, kernel = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
-    found = torch.nn.functional.conv2d(
-        x.permute(0, 3, 1, 2) if last else x, kernel, None, strides, around, dilation, groups
-    )
+    x, kernel = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel)
+    x = x.permute(0, 3, 1, 2) if last else x
+    found = torch_layers.convolve(x, kernel, None, strides, around, dilation, groups)
     return found.permute(0, 2, 3, 1) if last else found
 
 
@@ -91,6 +96,11 @@ def lay_out_kernel(kernel: Any) -> None:
     """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
     value = kernel.value
     value.data = value.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
+
+
+def eager() -> ModuleType:
+    """See `keras_resnet.backend.eager`."""
+    return torch_layers
 
 
 def start_trace(_: Path) -> None:
@@ -132,6 +142,18 @@ def waiting(batches: Iterator[Any]) -> Iterator[Any]:
 def viewer(folder: Path) -> str:
     """See `keras_resnet.backend.viewer`."""
     return f"{folder / TRACE} in ui.perfetto.dev"
+
+
+def lay_out_alike(variable: Any, other: Any) -> None:
+    """See `keras_resnet.backend.lay_out_alike`: Torch goes through tensors that lie alike in a row."""
+    variable.value.data = torch.zeros_like(other.value.data, dtype=variable.value.dtype)
+
+
+def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
+    """See `keras_resnet.backend.with_decay`. In their place."""
+    with torch.no_grad():
+        torch._foreach_add_(list(gradients), [variable.value for variable in variables], alpha=decay)
+    return gradients
 
 
 def gradient_shares() -> int:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from .running import quicken
+
 
 class Chain(NamedTuple):
     """The parts of a network, which share its layers. Called one behind the other, they are the network.
@@ -58,7 +60,7 @@ def chain(model: keras.Model) -> Chain:
         ValueError: none of this package.
     """
     ends = _ends(model)
-    units = {name: keras.Model(begin, end, name=name) for begin, name, end in _between(ends)}
+    units = {name: quicken(keras.Model(begin, end, name=name)) for begin, name, end in _between(ends)}
     last = list(ends.values())[-1]
     return Chain(
         keras.Model(model.input, ends["stem"], name="stem"), units, keras.Model(last, model.output, name="head")

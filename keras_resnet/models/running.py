@@ -11,6 +11,7 @@ import keras
 from keras import layers, ops
 
 from .. import backend
+from .eager import eager
 
 
 def quicken(model: keras.Model) -> keras.Model:
@@ -26,6 +27,8 @@ def quicken(model: keras.Model) -> keras.Model:
         if (faster := FASTER.get(type(layer))) is not None:
             object.__setattr__(layer, "__class__", faster)
             faster.prepare(layer)
+    if backend.eager() is not None and type(model) is FUNCTIONAL:
+        object.__setattr__(model, "__class__", eager(FUNCTIONAL))
     return model
 
 
@@ -39,19 +42,25 @@ class BatchNormalization(layers.BatchNormalization):
         """Nothing to do."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        composed = self.renorm or self.synchronized or not (self.fused and self.scale and self.center)
-        if composed or mask is not None:
-            return layers.BatchNormalization.call(self, inputs, training, mask)
-        of_batch = bool(training and self.trainable)
-        known = None if of_batch else (self.moving_mean, self.moving_variance)
-        found = backend.batch_norm(inputs, self.gamma, self.beta, self.epsilon, self.axis, known)
+        found = self.in_one_kernel(inputs, training, self.axis) if mask is None else None
         if found is None:
             return layers.BatchNormalization.call(self, inputs, training, mask)
+        return ops.cast(found, self.compute_dtype)
+
+    def in_one_kernel(self, inputs: Any, training: bool | None, axis: int) -> Any | None:
+        """What the layer gives for a tensor whose channels are at `axis`; None where it has to be composed."""
+        if self.renorm or self.synchronized or not (self.fused and self.scale and self.center):
+            return None
+        of_batch = bool(training and self.trainable)
+        known = None if of_batch else (self.moving_mean, self.moving_variance)
+        found = backend.batch_norm(inputs, self.gamma, self.beta, self.epsilon, axis, known)
+        if found is None:
+            return None
         outputs, mean, variance = found
         if of_batch:
-            for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                average.assign(average * self.momentum + value * (1.0 - self.momentum))
-        return ops.cast(outputs, self.compute_dtype)
+            self.moving_mean.assign(backend.blend(self.moving_mean, mean, 1.0 - self.momentum))
+            self.moving_variance.assign(backend.blend(self.moving_variance, variance, 1.0 - self.momentum))
+        return outputs
 
 
 class Conv2D(layers.Conv2D):
@@ -70,4 +79,5 @@ class Conv2D(layers.Conv2D):
         return layers.Conv2D.convolution_op(self, inputs, kernel) if found is None else found
 
 
+FUNCTIONAL = type(keras.Model(_image := keras.Input((1,)), _image))
 FASTER: dict[type, Any] = {layers.BatchNormalization: BatchNormalization, layers.Conv2D: Conv2D}

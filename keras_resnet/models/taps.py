@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+from .running import quicken
+
 
 def taps(model: keras.Model) -> dict[str, Any]:
     """The named intermediate outputs of a network, in the order in which they are computed.
@@ -55,7 +57,7 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
         raise ValueError(
             f"{model.name!r} has the taps {', '.join(available)}. Received: {', '.join(map(str, unknown))}"
         )
-    return keras.Model(model.input, {name: available[name] for name in names}, name=f"{model.name}_features")
+    return quicken(keras.Model(model.input, {name: available[name] for name in names}, name=f"{model.name}_features"))
 
 
 def any_size(model: keras.Model) -> keras.Model:
@@ -79,7 +81,7 @@ def any_size(model: keras.Model) -> keras.Model:
     channels = model.input_shape[1:].index(min(model.input_shape[1:]))
     shape = [size if axis == channels else None for axis, size in enumerate(model.input_shape[1:])]
     image = keras.Input(shape, name="image")
-    return keras.models.clone_model(model, input_tensors=image, clone_function=lambda layer: layer)
+    return quicken(keras.models.clone_model(model, input_tensors=image, clone_function=lambda layer: layer))
 
 
 def dense_logits(model: keras.Model) -> keras.Model:
@@ -103,4 +105,4 @@ def dense_logits(model: keras.Model) -> keras.Model:
         x = dense(x)
     else:  # the dense layer works on the last axis
         x = keras.layers.Permute((3, 1, 2))(dense(keras.layers.Permute((2, 3, 1))(x)))
-    return keras.Model(model.input, x, name=f"{model.name}_dense")
+    return quicken(keras.Model(model.input, x, name=f"{model.name}_dense"))

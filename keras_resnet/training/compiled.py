@@ -10,6 +10,7 @@ from .. import backend
 from ..data import Dataset, ImageStream
 from ..models.catalog import find
 from ..models.freezing import freeze
+from ..models.running import quicken
 from ..models.taps import taps
 from ..preprocessing import normalize
 from ..weights import Pretrained
@@ -68,7 +69,7 @@ def build(
         weights.give_to(whole, head=knows(weights, data))
     if recipe.freeze_until is not None:
         freeze(whole, recipe.freeze_until)
-    kept = keras.Model(whole.input, taps(whole)["logits"], name=whole.name)
+    kept = quicken(keras.Model(whole.input, taps(whole)["logits"], name=whole.name))
     optimizer = sgd(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

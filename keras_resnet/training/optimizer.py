@@ -50,16 +50,29 @@ class SGD(_BackendSGD):
     def ema_momentum(self, value: float) -> None:
         self._ema_momentum = value
 
+    def build(self, variables: list[Any]) -> None:
+        """Makes the optimizer's variables, one of each kind a variable."""
+        fresh = not self.built
+        super().build(variables)
+        kinds = "momentums", "_accumulated_gradients", "_model_variables_moving_average"
+        for mine in (getattr(self, kind, ()) for kind in kinds if fresh):
+            for variable, other in zip(mine, variables, strict=False):  # none of a kind that is not kept
+                if variable is not None:
+                    backend.lay_out_alike(variable, other)
+
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
         """Updates the variables by their gradients."""
         variables = self._trainable_variables if trainable_variables is None else trainable_variables
         decay = self.coupled_decay / backend.gradient_shares()  # as the gradient is, where devices add theirs up
-        grads = [
-            grad + decay * keras.ops.convert_to_tensor(variable)
+        chosen = [
+            number
+            for number, (grad, variable) in enumerate(zip(grads, variables, strict=True))
             if grad is not None and (self.decayed == "all" or variable.name == "kernel")
-            else grad
-            for grad, variable in zip(grads, variables, strict=True)
         ]
+        if decay:
+            decaying = backend.with_decay([grads[n] for n in chosen], [variables[n] for n in chosen], decay)
+            with_decay = dict(zip(chosen, decaying, strict=True))
+            grads = [with_decay.get(number, grad) for number, grad in enumerate(grads)]
         super().apply(grads, trainable_variables)
 
     def finalize_variable_values(self, var_list: list[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from ..models.chain import chain
+from ..models.running import quicken
 
 
 def in_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = False) -> keras.Model:
@@ -31,7 +32,7 @@ def in_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = Fa
     units, x = list(parts.units.values()), parts.stem.output
     for alike in _neighbours_alike(units) if loop else ([unit] for unit in units):
         x = Units(alike, rematerialize, name=f"{alike[0].name}_to_{alike[-1].name}")(x)
-    trained = keras.Model(model.input, parts.head(x), name=model.name)
+    trained = quicken(keras.Model(model.input, parts.head(x), name=model.name))
     orders = ([variable.path for variable in each.trainable_variables] for each in (model, trained))
     if next(orders) != next(orders):  # the optimizer knows its variables by their order
         raise RuntimeError(f"The variables of {model.name!r} come in another order when it is cut into units.")

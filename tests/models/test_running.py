@@ -87,6 +87,23 @@ def test_convolutions(kernel, strides, padding):
     trained_alike(twins(make, (9, 8, 4)), RNG.normal(size=(2, 9, 8, 4)).astype("float32"))
 
 
+@pytest.mark.parametrize("batch", [3, 29])
+def test_narrow_projections_learn_as_they_should(batch):
+    """oneDNN, of Keras's layers on TensorFlow and Torch, writes past its memory (uxlfoundation/oneDNN#6035)."""
+    image = keras.Input((32, 32, 4))
+    model = quicken(keras.Model(image, layers.Conv2D(8, 1, 2, padding="same", use_bias=False)(image)))
+    images = RNG.normal(size=(batch, 32, 32, 4)).astype("float32")
+    before = model.get_weights()[0]
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    for _ in range(3):
+        model.set_weights([before])
+        model.train_on_batch(images, np.zeros((batch, 16, 16, 8)))
+        seen = images[:, ::2, ::2].astype("float64")
+        gradient = np.einsum("bhwi,bhwo->io", seen, 2 * np.einsum("bhwi,io->bhwo", seen, before[0, 0]))
+        expected = before - 0.1 * gradient / (batch * 16 * 16 * 8)
+        alike(model.weights[0], expected.astype("float32"), 1e-4)
+
+
 @pytest.mark.parametrize(
     "choices", [{"groups": 2}, {"dilation_rate": 2}, {"dilation_rate": (1, 3)}, {"use_bias": False}]
 )

@@ -1,0 +1,209 @@
+"""Layers as Torch computes them best; see `keras_resnet.backend.eager`.
+
+Keras's images have their channels last and its kernels their filters; Torch's have them second and first, but may lie
+in memory as Keras's do ("channels_last"). So nothing has to be copied for it, and what one of these layers hands to
+another stays as Torch sees it. Keras copies images for some layers, and a kernel at every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import torch
+from keras import layers
+from torch.nn import functional
+
+from .onednn import writes_astray
+
+Pair = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Images:
+    """Images between two of these layers.
+
+    Attributes:
+        tensor: (batch, channels, rows, columns).
+        last: whether Keras has the channels last.
+        around: rows above and below, and columns on both sides, that the next layer pads.
+    """
+
+    tensor: torch.Tensor
+    last: bool
+    around: Pair = (0, 0)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The tensor's."""
+        return self.tensor.dtype
+
+
+Value = Images | torch.Tensor
+
+
+def whole(x: Value) -> torch.Tensor:
+    """A tensor as Keras sees it."""
+    if not isinstance(x, Images):
+        return x
+    (rows, columns), tensor = x.around, x.tensor
+    if rows or columns:
+        tensor = functional.pad(tensor, (columns, columns, rows, rows))
+    return tensor.permute(0, 2, 3, 1) if x.last else tensor
+
+
+def seen(x: Value, last: bool) -> Images | None:
+    """A tensor as Torch sees it; None if it is no images."""
+    if isinstance(x, Images):
+        return x if x.last == last else None
+    if x.ndim != 4:
+        return None
+    return Images(x.permute(0, 3, 1, 2) if last else x, last)
+
+
+def pads(layer: Any, padding: Any, before: Any) -> bool:
+    """Whether a layer can pad its images itself, with zeros, as another does before it.
+
+    Args:
+        layer: that takes what is padded, and takes nothing else.
+        padding: the layer that pads.
+        before: the layer that gives what it pads, if a layer does.
+    """
+    (top, bottom), (left, right) = padding.padding
+    if padding.data_format != getattr(layer, "data_format", None) or top != bottom or left != right:
+        return False
+    if layer.__class__ is layers.MaxPooling2D:  # which pads with what is less than all; nothing is less than zero there
+        fits = all(2 * side <= size for side, size in zip((top, left), layer.pool_size, strict=True))
+        return layer.padding == "valid" and fits and is_relu(before)
+    return layer.__class__ is layers.Conv2D and layer.padding == "valid" and is_linear(layer)
+
+
+def pad_later(layer: Any, x: Value, **_: Any) -> Images | None:
+    """Leaves padding to the layer that takes it."""
+    images = seen(x, layer.data_format == "channels_last")
+    if images is None:
+        return None
+    (rows, _), (columns, _) = layer.padding
+    return Images(images.tensor, images.last, (rows, columns))
+
+
+def dtype(name: str) -> torch.dtype:
+    """Keras's names are Torch's."""
+    return getattr(torch, name)
+
+
+def is_relu(layer: Any) -> bool:
+    """Whether a layer is a ReLU and nothing more."""
+    if isinstance(layer, layers.Activation):
+        return layer.activation is keras.activations.relu
+    return isinstance(layer, layers.ReLU) and (layer.max_value, layer.negative_slope, layer.threshold) == (None, 0, 0)
+
+
+def is_linear(layer: Any) -> bool:
+    """Whether no activation is part of a layer."""
+    return getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
+
+
+def padding(kernel: Any, strides: Pair, padding: str, dilation: Pair) -> Pair | None:
+    """The pixels on each side that a padding of Keras adds; None if they are more on one side.
+
+    Args:
+        kernel: a shape that begins with rows and columns.
+        strides, padding, dilation: as in `keras.layers.Conv2D`.
+    """
+    more = [(size - 1) * rate if padding == "same" else 0 for size, rate in zip(kernel, dilation, strict=False)]
+    if any(pixels % 2 or (pixels and max(strides) > 1) for pixels in more):
+        return None
+    return more[0] // 2, more[1] // 2
+
+
+def _convolution(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    images = seen(x, layer.data_format == "channels_last")
+    around = padding(layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)
+    if images is None or around is None or not is_linear(layer):
+        return None
+    kernel, bias = (_value(each, x.dtype) for each in (layer.kernel, layer.bias))
+    around = images.around if any(images.around) else around
+    found = convolve(images.tensor, kernel, bias, layer.strides, around, layer.dilation_rate, layer.groups)
+    return Images(found, images.last)
+
+
+def convolve(
+    x: torch.Tensor, kernel: torch.Tensor, bias: Any, strides: Pair, around: Pair, dilation: Pair, groups: int
+) -> torch.Tensor:
+    """A convolution of images as Torch has them and a kernel as Keras has it."""
+    if writes_astray(kernel.shape, strides) and not any(around):
+        x, strides = x[:, :, :: strides[0], :: strides[1]], (1, 1)
+    return functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, strides, around, dilation, groups)
+
+
+def _value(variable: Any, dtype: torch.dtype) -> torch.Tensor | None:
+    return None if variable is None else keras.ops.convert_to_tensor(variable).to(dtype)
+
+
+def _batch_norm(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    images = seen(x, layer.axis in (-1, 3))
+    if images is None or (layer.axis != 1 and not images.last):
+        return None
+    fused = getattr(layer, "in_one_kernel", None)
+    found = fused and fused(images.tensor, training, axis=1)
+    return None if found is None else Images(found, images.last)
+
+
+def _relu(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Value | None:
+    if not is_relu(layer):
+        return None
+    function = torch.relu_ if owned[0] else torch.relu
+    return Images(function(x.tensor), x.last) if isinstance(x, Images) else function(x)
+
+
+def _add(layer: Any, x: Value, y: Value, *more: Value, training: Any, owned: list[bool]) -> Value | None:
+    if more or not isinstance(y, Images):
+        return None
+    images = seen(x, y.last)
+    if images is None or images.tensor.shape != y.tensor.shape:
+        return None
+    if owned[1]:
+        return Images(y.tensor.add_(images.tensor), y.last)
+    return Images(images.tensor.add_(y.tensor) if owned[0] else images.tensor + y.tensor, y.last)
+
+
+def _max_pool(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    images = seen(x, layer.data_format == "channels_last")
+    if images is None or layer.padding != "valid":
+        return None
+    found = functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.around)
+    return Images(found, images.last)
+
+
+def _average_pool(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    """Over one position, which is a choice of positions; Keras computes others."""
+    images = seen(x, layer.data_format == "channels_last")
+    if images is None or tuple(layer.pool_size) != (1, 1):
+        return None
+    return Images(images.tensor[:, :, :: layer.strides[0], :: layer.strides[1]], images.last)
+
+
+def _pad(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Value | None:
+    """Of rows and columns, or, where it was told the other order of dimensions, of the last two that there are."""
+    first, second = layer.padding
+    if layer.data_format == "channels_last":
+        images = seen(x, last=True)
+        return None if images is None else Images(functional.pad(images.tensor, (*second, *first)), last=True)
+    if isinstance(x, Images) and x.last and first == (0, 0):  # the last is the channels'
+        return Images(functional.pad(x.tensor, (0, 0, 0, 0, *second)), last=True)
+    return None
+
+
+CALLS: dict[type, Callable[..., Value | None]] = {
+    layers.Conv2D: _convolution,
+    layers.BatchNormalization: _batch_norm,
+    layers.ReLU: _relu,
+    layers.Activation: _relu,
+    layers.Add: _add,
+    layers.MaxPooling2D: _max_pool,
+    layers.AveragePooling2D: _average_pool,
+    layers.ZeroPadding2D: _pad,
+}

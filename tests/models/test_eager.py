@@ -1,0 +1,154 @@
+"""Whole networks as they run are Keras's to the last digits, and keep no more than they need."""
+
+from __future__ import annotations
+
+import weakref
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_resnet import ResNet, backend
+from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, UNITS
+from keras_resnet.models.running import quicken
+from keras_resnet.models.taps import features, taps
+
+VARIANTS = [
+    *({"unit": unit} for unit in UNITS),
+    *({"order": order, "shortcut": "C"} for order in ORDERS),
+    *({"skip": skip, "skip_dropout": 1e-9} if skip == "dropout" else {"skip": skip} for skip in SKIPS),
+    *({"shortcut": shortcut} for shortcut in SHORTCUTS),
+    *({"stem": stem, "order": order} for stem in STEMS for order in ("original", "full_preactivation")),
+    *({"downsample": downsample, "shortcut": "A"} for downsample in DOWNSAMPLES),
+    {"unit": "bottleneck", "stride_on": "3x3"},
+]
+VARIANTS = [row for row in VARIANTS if row != {"stem": "unactivated", "order": "original"}]  # which cannot be
+
+
+def images(model, batch=3):
+    return np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
+
+
+def numpy(tensor):
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def alike(found, expected, tolerance=1e-4):
+    found, expected = (np.asarray(numpy(each), "float64") for each in (found, expected))
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def twins(dtype="float32", **choices):
+    """A network as it runs, and the same of Keras's layers; not too narrow for what `test_running` tells of those."""
+    keras.utils.set_random_seed(0)
+    size = 16 if choices.get("stem", "cifar") == "cifar" else 48
+    choices.setdefault("stem", "cifar")
+    model = ResNet(
+        (1, 2), (16, 24), input_shape=(size, size, 3), classes=5, classifier_activation=None, dtype=dtype, **choices
+    )
+    plain = keras.models.clone_model(model)
+    rng = np.random.default_rng(1)
+    weights = [rng.uniform(0.5, 1.5, weight.shape) if weight.ndim == 1 else weight for weight in model.get_weights()]
+    for each in (model, plain):
+        each.set_weights(weights)
+    return model, plain
+
+
+@pytest.mark.parametrize("choices", VARIANTS, ids=lambda choices: "-".join(map(str, choices.values())))
+def test_every_variant_computes_and_learns_as_of_keras_layers(choices):
+    model, plain = twins(**choices)
+    x = images(model)
+    alike(model(x), plain(x), 1e-4)
+    before = plain.get_weights()
+    for each in (model, plain):
+        each.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+        each.train_on_batch(x, np.eye(3, 5))
+    for old, found, expected in zip(before, model.weights, plain.weights, strict=True):
+        change, other = numpy(found) - old, numpy(expected) - old
+        assert np.linalg.norm(change - other) <= 1e-2 * np.linalg.norm(other) + 1e-6, found.path
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-4), ("mixed_bfloat16", 0.1)])
+def test_in_other_precisions(dtype, tolerance):
+    model, plain = twins(dtype, shortcut="A", stem="imagenet")
+    found, expected = model(images(model)), plain(images(model))
+    assert found.dtype == expected.dtype
+    alike(found, expected, tolerance)
+
+
+def test_what_is_put_in_or_comes_out_is_overwritten_by_nobody():
+    model, plain = twins()
+    x = images(model)
+    tensor = keras.ops.convert_to_tensor(x)
+    names = list(taps(model))
+    found, expected = (features(each, names)(tensor) for each in (model, plain))
+    np.testing.assert_array_equal(numpy(tensor), x)
+    for name in names:
+        alike(found[name], expected[name], 1e-4)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_graphs_of_other_shapes(data_format):
+    """A layer called twice, a tensor added to itself and three at once, padding of one side or for two layers."""
+    last = data_format == "channels_last"
+    image = keras.Input((8, 8, 2) if last else (2, 8, 8))
+    spatial = {"data_format": data_format}
+    x = layers.BatchNormalization(axis=-1 if last else 1)(image)
+    relu = layers.ReLU()
+    x = layers.Add()([relu(x), relu(layers.Add()([x, x]))])
+    x = layers.Add()([x, x, layers.ReLU(max_value=1.0)(x)])
+    padded = layers.ZeroPadding2D(1, **spatial)(x)
+    pooled = layers.MaxPooling2D(3, 1, **spatial)(padded)
+    x = layers.Concatenate()([pooled, layers.AveragePooling2D(3, 1, **spatial)(padded)])
+    x = layers.MaxPooling2D(2, 1, **spatial)(layers.ZeroPadding2D(((1, 0), (0, 1)), **spatial)(x))
+    x = layers.Activation("relu")(layers.Activation("tanh")(x))
+    x = layers.MaxPooling2D(3, 2, "same", **spatial)(layers.ZeroPadding2D(1, **spatial)(x))
+    plain = keras.Model(image, [layers.GlobalMaxPooling2D(**spatial)(x), x])
+    model = keras.models.clone_model(plain, clone_function=lambda layer: layer)
+    x = images(model)
+    for found, expected in zip(quicken(model)(x), plain(x), strict=True):
+        alike(found, expected, 1e-4)
+
+
+def test_a_layer_whose_activity_counts_against_it_is_left_to_keras():
+    image = keras.Input((4, 4, 2))
+    model = quicken(keras.Model(image, layers.Conv2D(3, 1, activity_regularizer="l2")(image)))
+    model(images(model))
+    (loss,) = model.losses
+    assert float(loss) > 0
+
+
+class Watch(layers.Layer):
+    """Notes whether what a layer like it gave before is still there."""
+
+    def __init__(self, before=None, **arguments):
+        super().__init__(**arguments)
+        self.before, self.given, self.alive = before, None, None
+
+    def call(self, x):
+        if self.before is not None:
+            self.alive = self.before.given() is not None
+        y = x * 2.0
+        self.given = weakref.ref(y)
+        return y
+
+
+def test_what_nobody_takes_any_more_is_not_kept():
+    first = Watch()
+    second = Watch(first)
+    image = keras.Input((4,))
+    x = layers.Rescaling(3.0)(layers.Rescaling(2.0)(first(image)))
+    model = quicken(keras.Model(image, second(x)))
+    model(np.ones((1, 4), "float32"), training=False)
+    assert second.alive == (backend.eager() is None)  # Keras keeps it to the end
+
+
+def test_it_is_a_functional_model_to_whoever_asks(tmp_path):
+    model, plain = twins()
+    assert model.__class__ is plain.__class__
+    assert isinstance(model, plain.__class__)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(again) is plain.__class__
+    alike(again(images(model)), model(images(model)), 1e-5)
