@@ -1,8 +1,8 @@
 """Contenders that do the same work in turns, each in a process of its own.
 
-Round by round, each is asked how long a call takes, so that whatever else the machine does meets all of them, and none
-feels what another left in memory. Loading and the first two calls of each size, which compile, are not counted. Told
-are the median of the rounds and their spread.
+Round by round, each is asked how long a call takes, or is looked at from its start in a new process, so that whatever
+else the machine does meets all of them, and none feels what another left in memory. Loading and the first two calls of
+each size, which compile, are no part of a call's time. Told are the median of the rounds and their spread.
 """
 
 from __future__ import annotations
@@ -41,12 +41,25 @@ class Contender:
     backend: str | None = None
 
 
-def options(description: str | None, contenders: Mapping[str, Contender]) -> argparse.ArgumentParser:
+@dataclass(frozen=True)
+class Subject:
+    """Someone who is looked at from the start to the end of a process.
+
+    Attributes:
+        look: from the setting to figures by name; raises LookupError as `Contender.load` does.
+        backend: of Keras, if it runs on one.
+    """
+
+    look: Callable[[Setting], dict[str, float]]
+    backend: str | None = None
+
+
+def options(description: str | None, contenders: Mapping[str, Contender | Subject]) -> argparse.ArgumentParser:
     """The command line that all comparisons share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cores", default="2", help="numbers of cores, with commas")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="a round of a contender, and at least a call")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of calls a round, at least one")
     parser.add_argument("--only", action="append", choices=contenders, help="this contender; can be said several times")
     parser.add_argument("--peers", metavar="FILE", help="what makes torchvision importable where its wheel is not")
     parser.add_argument("--json", metavar="FILE", help="where to write the result")
@@ -54,7 +67,7 @@ def options(description: str | None, contenders: Mapping[str, Contender]) -> arg
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, contenders: Mapping[str, Contender]) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, contenders: Mapping[str, Contender | Subject]) -> argparse.Namespace:
     """Reads the command line; in a contender's process it does the work instead, and ends."""
     arguments = parser.parse_args()
     if arguments.work:
@@ -71,18 +84,23 @@ def numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
-def work(contender: Contender, setting: Setting) -> None:
-    """A contender's process: loads, then reads sizes, and answers seconds a call, until there are no more."""
+def work(contender: Contender | Subject, setting: Setting) -> None:
+    """A contender's process: loads, then reads sizes, and answers seconds a call, until there are no more.
+
+    That of a subject answers its figures.
+    """
     told = os.dup(1)
     os.dup2(2, 1)  # whatever libraries print is no answer
     with os.fdopen(told, "w", buffering=1) as out:
         try:
-            call = contender.load(setting)
+            found = contender.load(setting) if isinstance(contender, Contender) else contender.look(setting)
         except LookupError as error:
             print(json.dumps({"left out": str(error)}), file=out)
             return
-        print(json.dumps({}), file=out)
-        warm = set()
+        print(json.dumps({} if isinstance(contender, Contender) else found), file=out)
+        if isinstance(contender, Subject):
+            return
+        call, warm = found, set()
         for line in sys.stdin:
             size, seconds = int(line), []
             for _ in range(0 if size in warm else WARM_UP):
@@ -103,9 +121,13 @@ class Process:
         contender: it.
         setting: what it is told.
         cores: how many it may use.
+
+    Attributes:
+        found: the figures of a subject.
+        left_out: why there is nothing to time, or None.
     """
 
-    def __init__(self, name: str, contender: Contender, setting: Setting, cores: int) -> None:
+    def __init__(self, name: str, contender: Contender | Subject, setting: Setting, cores: int) -> None:
         allowed = set(sorted(os.sched_getaffinity(0))[:cores])
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -119,7 +141,8 @@ class Process:
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": contender.backend or "tensorflow"},
             preexec_fn=lambda: os.sched_setaffinity(0, allowed),
         )
-        self.left_out = self._answer().get("left out")
+        self.found = self._answer()
+        self.left_out = self.found.get("left out")
 
     def seconds(self, size: int) -> float:
         """Seconds a call, the median of a round's."""
@@ -182,6 +205,42 @@ def compare(
             results += _table(what, rounds, base)
         for process in every:
             process.end()
+    return results
+
+
+def look_at(subjects: Mapping[str, Subject], arguments: argparse.Namespace, case: Setting) -> list[dict[str, Any]]:
+    """Looks at subjects in turns, in a new process each time; see `compare`.
+
+    Returns:
+        A row a case and subject: of each figure the rounds' median, and "FIGURE_from" and "FIGURE_to".
+    """
+    told = {**case, "seconds": arguments.seconds, "peers": arguments.peers}
+    results = []
+    for cores in arguments.cores:
+        rounds: dict[str, list[dict[str, float]]] = {}
+        left_out: dict[str, str] = {}
+        for _ in range(arguments.rounds):
+            for name in arguments.only:
+                if name in left_out:
+                    continue
+                process = Process(name, subjects[name], told, cores)
+                process.end()
+                if process.left_out:
+                    left_out[name] = process.left_out
+                    print(f"left out: {name} ({process.left_out})", flush=True)
+                else:
+                    rounds.setdefault(name, []).append(process.found)
+        what = {**case, "cores": cores}
+        print(f"\n{', '.join(f'{key} {value}' for key, value in what.items())}")
+        for name, found in rounds.items():
+            row = {**what, "contender": name}
+            for figure in found[0]:
+                values = [each[figure] for each in found]
+                spread = {"": statistics.median(values), "_from": min(values), "_to": max(values)}
+                row |= {f"{figure}{key}": round(value, 3) for key, value in spread.items()}
+            words = ", ".join(f"{row[figure]:,g} {figure.replace('_', ' ')}" for figure in found[0])
+            print(f"  {name:44}{words}", flush=True)
+            results.append(row)
     return results
 
 

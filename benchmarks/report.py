@@ -1,47 +1,79 @@
-"""Tables of what the benchmarks on the harness have measured: `results/*.json` as `results/README.md`.
+"""Tables and pictures of what the benchmarks on the harness have measured: `results/*.json` as `results/README.md`.
 
-python benchmarks/report.py
+python benchmarks/report.py [FOLDER]
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.saving import write_text
+from matplotlib.figure import Figure
+
+from keras_resnet import drawing
+from keras_resnet.saving import write_atomically, write_text
 
 RESULTS = Path(__file__).resolve().parent / "results"
 BASES = {"inference": "torchvision, compiled", "training": "PyTorch, eager"}
+FIGURES = {
+    "build_seconds": "seconds to build",
+    "first_step_seconds": "seconds of the first step",
+    "step_milliseconds": "milliseconds of a step",
+    "mebibytes": "MiB that steps add",
+}
+COLORS = {"tensorflow": "tab:orange", "jax": "tab:green", "torch": "tab:blue"}
+
+Row = dict[str, Any]
 
 
-def main() -> None:
+def main(folder: Path = RESULTS) -> None:
     parts = ["# What was measured\n"]
-    for path in sorted(RESULTS.glob("*.json")):
+    for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        if result.get("benchmark") in BASES:
-            parts += section(path.stem, result)
-    write_text(RESULTS / "README.md", "\n".join(parts))
+        if "results" in result and "benchmark" in result:
+            parts += section(path, result)
+    write_text(folder / "README.md", "\n".join(parts))
 
 
-def section(name: str, result: dict[str, Any]) -> Iterator[str]:
-    """A file's heading, machine and tables."""
-    base = BASES[result["benchmark"]]
+def section(path: Path, result: dict[str, Any]) -> Iterator[str]:
+    """A file's heading, machine, picture and tables."""
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-    yield f"## {name}\n"
-    yield f"{result['processor']}; {versions}. Medians of {result['rounds']} rounds in turns.\n"
-    cases: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in result["results"]:
-        cases.setdefault((row["model"], row["image_size"], row.get("precision"), row["cores"]), []).append(row)
-    for (model, size, precision, cores), rows in cases.items():
-        what = f"{model}, {size}x{size} pixels, {cores} core{'s' if cores > 1 else ''}"
-        yield f"{what}{f', {precision}' if precision else ''}: milliseconds an image, as a share of {base}\n"
-        yield from table(rows, base)
-        yield ""
+    turns = f"Medians of {result['rounds']} rounds in turns." if result["rounds"] > 1 else "One round."
+    yield f"## {path.stem}\n"
+    yield f"{result['processor']}; {versions}. {turns}\n"
+    base = BASES.get(result["benchmark"])
+    cases = in_cases(result["results"], by_depth=base is None)
+    picture = path.with_suffix(".png")
+    draw = draw_shares if base else draw_by_depth
+    write_atomically(picture, lambda temporary: draw(cases, base, temporary, path.stem))
+    yield f"![{path.stem}]({picture.name})\n"
+    for case, rows in cases.items():
+        if base:
+            yield f"{case}: milliseconds an image, as a share of {base}\n"
+            yield from times(rows, base)
+            yield ""
+        else:
+            for figure in (figure for figure in FIGURES if figure in rows[0]):
+                yield f"{case}: {FIGURES[figure]}\n"
+                yield from by_network(rows, figure)
+                yield ""
 
 
-def table(rows: list[dict[str, Any]], base: str) -> Iterator[str]:
+def in_cases(rows: list[Row], by_depth: bool) -> dict[str, list[Row]]:
+    """The rows of each case, by its name: a network, or, of comparisons of networks, what they have in common."""
+    cases: dict[str, list[Row]] = {}
+    for row in rows:
+        words = [f"batches of {row['batch']}"] if by_depth else [row["model"]]
+        words += [f"{row['image_size']}x{row['image_size']} pixels", f"{row['cores']} core{'s' * (row['cores'] > 1)}"]
+        words += [row["precision"]] if "precision" in row else []
+        cases.setdefault(", ".join(words), []).append(row)
+    return cases
+
+
+def times(rows: list[Row], base: str) -> Iterator[str]:
     """A line a contender, a column a batch size, the fastest at the largest first."""
     found = {(row["contender"], row["batch"]): row["milliseconds"] for row in rows}
     batches = sorted({row["batch"] for row in rows})
@@ -56,5 +88,73 @@ def table(rows: list[dict[str, Any]], base: str) -> Iterator[str]:
         yield f"| {name} | {' | '.join(cells)} |"
 
 
+def by_network(rows: list[Row], figure: str) -> Iterator[str]:
+    """A line a contender, a column a network, and what each weighted layer adds."""
+    found = {(row["contender"], row["depth"]): row[figure] for row in rows}
+    networks = dict(sorted({row["depth"]: row["model"] for row in rows}.items()))
+    first, last = min(networks), max(networks)
+    yield f"| | {' | '.join(networks.values())} |" + (" a layer more |" if last > first else "")
+    yield "|---|" + "---:|" * (len(networks) + (last > first))
+    for name in dict.fromkeys(row["contender"] for row in rows):
+        cells = [f"{found[name, depth]:,.3g}" if (name, depth) in found else "" for depth in networks]
+        if last > first:
+            ends = [found.get((name, depth)) for depth in (first, last)]
+            cells.append("" if None in ends else f"{(ends[1] - ends[0]) / (last - first):.2g}")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def color(name: str) -> str:
+    """Of a contender: its backend's, grey for a peer's."""
+    return next((color for backend, color in COLORS.items() if name.endswith(backend)), "tab:gray")
+
+
+def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) -> None:
+    """A panel a case and batch size: how long each contender takes, beside the base."""
+    panels = [(case, batch) for case, rows in cases.items() for batch in sorted({row["batch"] for row in rows})]
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    most = max(len({row["contender"] for row in rows}) for rows in cases.values())
+    figure = Figure(figsize=(2 + 4 * columns, 0.6 + lines * (0.8 + 0.22 * most)), layout="constrained", dpi=110)
+    for number, (case, batch) in enumerate(panels):
+        axes = drawing.plain(figure.add_subplot(lines, columns, number + 1))
+        rows = [row for row in cases[case] if row["batch"] == batch]
+        rows.sort(key=lambda row: -row["milliseconds"])
+        names, values = [row["contender"] for row in rows], [row["milliseconds"] for row in rows]
+        spread = [
+            [row["milliseconds"] - row["from"] for row in rows],
+            [row["to"] - row["milliseconds"] for row in rows],
+        ]
+        axes.barh(names, values, color=[color(name) for name in names], xerr=spread, error_kw={"lw": 0.8})
+        axes.tick_params(axis="y", labelsize=7)
+        axes.set_xlabel("milliseconds an image", fontsize=8)
+        axes.set_title(f"{case}, batch {batch}", fontsize=8)
+        for row in rows:
+            if row["contender"] == base:
+                axes.axvline(row["milliseconds"], color="black", lw=0.8, ls=":")
+    drawing.save(figure, path, f"{title}; dotted: {base}")
+
+
+def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) -> None:
+    """A panel a case and figure: each contender's by depth."""
+    panels = [(case, figure) for case, rows in cases.items() for figure in FIGURES if figure in rows[0]]
+    picture = Figure(figsize=(1 + 4.4 * len(panels), 4.4), layout="constrained", dpi=110)
+    for number, (case, figure) in enumerate(panels):
+        axes = drawing.plain(picture.add_subplot(1, len(panels), number + 1))
+        rows = sorted(cases[case], key=lambda row: row["depth"])
+        for name in dict.fromkeys(row["contender"] for row in cases[case]):
+            points = [(row["depth"], row[figure]) for row in rows if row["contender"] == name]
+            style = {"ls": ":" if "Keras's" in name else "--" if "loops" in name else "-", "lw": 1.2, "marker": "."}
+            axes.plot(
+                *zip(*points, strict=True), color=color(name.split(", in")[0].split(", rem")[0]), label=name, **style
+            )
+        axes.set_yscale("log")
+        axes.set_xlabel("depth")
+        axes.set_ylabel(FIGURES[figure])
+        axes.set_title(case, fontsize=8)
+        if number == len(panels) - 1:
+            drawing.legend(axes)
+    drawing.save(picture, path, title)
+
+
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

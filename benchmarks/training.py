@@ -1,28 +1,30 @@
 """How long a training step takes: of this package's networks on each backend, of Keras's own, and of PyTorch's.
 
-    python benchmarks/training.py --models resnet50 --image-size 96 --batches 16 [--precision mixed_bfloat16]
-    python benchmarks/training.py --models resnet20,resnet110 --image-size 32 --batches 128
+    python benchmarks/training.py --models resnet50 --image-sizes 96 --batches 16 [--precision mixed_bfloat16]
+    python benchmarks/training.py --models resnet20,resnet110 --image-sizes 32 --batches 128
 
-A step of SGD with momentum on images that lie in memory, through `train_on_batch` or a plain loop of PyTorch. "Keras's
-layers" are the same network without what `keras_resnet/models/running.py` does. Times are also told as shares of those
-of torchvision's network, eager and channels last; of CIFAR networks, of the same network in PyTorch.
+A step of SGD with momentum and weight decay on images that lie in memory, through `train_on_batch` or a plain loop of
+PyTorch. "Keras's layers" are the same network without what `keras_resnet/models/running.py` does, with Keras's SGD.
+Times are also told as shares of those of torchvision's network, eager and channels last; of CIFAR networks, of the same
+network in PyTorch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 import harness
-from harness import Contender, Setting
+from harness import Contender, Setting, Subject
 from torch_peers import network
 
 Step = Callable[[np.ndarray, np.ndarray], Any]  # from normalised images (batch, size, size, 3) and labels
 BASE = "PyTorch, eager"
-RATE, MOMENTUM = 1e-3, 0.9
+RATE, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4
 
 
 def training(load: Callable[[Setting], Step], setting: Setting) -> Callable[[int], Any]:
@@ -34,24 +36,36 @@ def training(load: Callable[[Setting], Step], setting: Setting) -> Callable[[int
     return lambda batch: step(images[:batch], labels[:batch])
 
 
-def compiled(model: Any) -> Step:
-    """A network of Keras, up to its logits."""
+def compiled(model: Any, optimizer: Any = None) -> Step:
+    """A network of Keras, up to its logits, with Keras's SGD unless there is another."""
     import keras
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(RATE, momentum=MOMENTUM), loss)
+    model.compile(optimizer or keras.optimizers.SGD(RATE, momentum=MOMENTUM, weight_decay=DECAY), loss)
     return model.train_on_batch
 
 
-def ours(setting: Setting, as_built: bool = True) -> Step:
-    """This package's network, as it is built, or of Keras's layers."""
+def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
+    """This package's network and optimizer, as they are, or of Keras's layers and with Keras's optimizer.
+
+    Args:
+        setting: the network, and what it is to be like.
+        as_built: not of Keras's layers.
+        **ways: what `in_units` is told, if anything.
+    """
     import keras
 
     from keras_resnet.models.catalog import find
+    from keras_resnet.training.optimizer import SGD
+    from keras_resnet.training.units import in_units
 
     size = setting["image_size"]
     model = find(setting["model"])(input_shape=(size, size, 3), classifier_activation=None, dtype=setting["precision"])
-    return compiled(model if as_built else keras.models.clone_model(model))
+    if not as_built:
+        return compiled(keras.models.clone_model(model))
+    optimizer = SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY)
+    optimizer.build(model.trainable_variables)
+    return compiled(in_units(model, **ways) if ways else model, optimizer)
 
 
 def keras_applications(setting: Setting) -> Step:
@@ -72,7 +86,7 @@ def pytorch(setting: Setting, compile: bool) -> Step:
     import torch
 
     model = network(setting["model"], setting["peers"]).train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM)
+    optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     call = torch.compile(model) if compile else model
     half = setting["precision"] == "mixed_bfloat16"
 
@@ -101,16 +115,34 @@ CONTENDERS = {
 }
 
 
+def by_depth(description: str | None, subjects: Mapping[str, Subject]) -> None:
+    """The main function of comparisons of networks that differ in their depth."""
+    parser = harness.options(description, subjects)
+    parser.add_argument("--models", default="resnet20,resnet56,resnet110", help="with commas")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.set_defaults(rounds=1)
+    arguments = harness.parse(parser, subjects)
+    from keras_resnet.models.catalog import find
+
+    results = []
+    for model in arguments.models.split(","):
+        case = {"model": model, "depth": find(model).respec().depth, "image_size": arguments.image_size}
+        case |= {"batch": arguments.batch, "precision": "float32"}
+        results += harness.look_at(subjects, arguments, case)
+    harness.write(arguments, results)
+
+
 def main() -> None:
     parser = harness.options(__doc__, CONTENDERS)
     parser.add_argument("--models", default="resnet50", help="with commas")
     parser.add_argument("--batches", default="16", help="with commas")
-    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--image-sizes", default="96", help="with commas")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     arguments = harness.parse(parser, CONTENDERS)
     results = []
-    for model in arguments.models.split(","):
-        case = {"model": model, "image_size": arguments.image_size, "precision": arguments.precision}
+    for model, size in itertools.product(arguments.models.split(","), harness.numbers(arguments.image_sizes)):
+        case = {"model": model, "image_size": size, "precision": arguments.precision}
         results += harness.compare(CONTENDERS, arguments, case, harness.numbers(arguments.batches), BASE)
     harness.write(arguments, results)
 

@@ -1,0 +1,61 @@
+"""How long it takes until a network trains: to build it, and to take a first step; and a step behind that, by depth.
+
+    python benchmarks/compile_time.py --models resnet20,resnet56,resnet110 [--image-size 32 --batch 128] [--json FILE]
+
+Each in a new process. "In loops" is `--loop-units`. Importing the backend is not counted.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import training
+
+from harness import Setting, Subject
+
+
+def begun(load: Callable[[Setting], training.Step], setting: Setting) -> dict[str, float]:
+    """Seconds of what comes first, and milliseconds of a step."""
+    import keras  # noqa: F401 - not counted
+
+    size, batch = setting["image_size"], setting["batch"]
+    images, labels = np.zeros((batch, size, size, 3), "float32"), np.zeros(batch, "int32")
+    moments = [time.perf_counter()]
+    step = load(setting)
+    moments.append(time.perf_counter())
+    step(images, labels)
+    moments.append(time.perf_counter())
+    step(images, labels)
+    steps = []
+    while sum(steps) < setting["seconds"]:
+        before = time.perf_counter()
+        step(images, labels)
+        steps.append(time.perf_counter() - before)
+    return {
+        "build_seconds": moments[1] - moments[0],
+        "first_step_seconds": moments[2] - moments[1],
+        "step_milliseconds": 1000 * statistics.median(steps),
+    }
+
+
+SUBJECTS = {
+    **{
+        f"keras_resnet, {name}{words}": Subject(partial(begun, partial(training.ours, **ways)), name)
+        for name in training.BACKENDS
+        for words, ways in (("", {}), (", in loops", {"loop": True}))
+    },
+    **{
+        f"Keras's layers, {name}": Subject(partial(begun, partial(training.ours, as_built=False)), name)
+        for name in training.BACKENDS
+    },
+    training.BASE: Subject(partial(begun, partial(training.pytorch, compile=False)), "torch"),
+    "PyTorch, compiled": Subject(partial(begun, partial(training.pytorch, compile=True)), "torch"),
+}
+
+
+if __name__ == "__main__":
+    training.by_depth(__doc__, SUBJECTS)

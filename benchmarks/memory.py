@@ -1,0 +1,55 @@
+"""How much memory a training step needs, with and without `--rematerialize`.
+
+    python benchmarks/memory.py --models resnet152 --image-size 224 --batch 4 [--json FILE]
+
+Each in a new process: what three steps add to what the process holds at most, in MiB. On an accelerator, whose memory
+is not the process's, it says nothing.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import training
+
+from harness import Setting, Subject
+
+STEPS = 3
+
+
+def added(load: Callable[[Setting], training.Step], setting: Setting) -> dict[str, float]:
+    """The MiB that steps add."""
+    size, batch = setting["image_size"], setting["batch"]
+    step = load(setting)
+    images, labels = np.zeros((batch, size, size, 3), "float32"), np.zeros(batch, "int32")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(STEPS):
+        step(images, labels)
+    return {"mebibytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+
+
+WAYS = {
+    "": {},
+    ", rematerialized": {"rematerialize": True},
+    ", in loops": {"loop": True},
+    ", rematerialized, in loops": {"rematerialize": True, "loop": True},
+}
+SUBJECTS = {
+    **{
+        f"keras_resnet, {name}{words}": Subject(partial(added, partial(training.ours, **ways)), name)
+        for name in training.BACKENDS
+        for words, ways in WAYS.items()
+    },
+    **{
+        f"Keras's layers, {name}": Subject(partial(added, partial(training.ours, as_built=False)), name)
+        for name in training.BACKENDS
+    },
+    training.BASE: Subject(partial(added, partial(training.pytorch, compile=False)), "torch"),
+}
+
+
+if __name__ == "__main__":
+    training.by_depth(__doc__, SUBJECTS)
