@@ -105,7 +105,7 @@ def by_network(rows: list[Row], figure: str) -> Iterator[str]:
 
 def color(name: str) -> str:
     """Of a contender: its backend's, grey for a peer's."""
-    return next((color for backend, color in COLORS.items() if name.endswith(backend)), "tab:gray")
+    return next((color for backend, color in COLORS.items() if f", {backend}" in name), "tab:gray")
 
 
 def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) -> None:
@@ -120,12 +120,10 @@ def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) 
         rows = [row for row in cases[case] if row["batch"] == batch]
         rows.sort(key=lambda row: -row["milliseconds"])
         names, values = [row["contender"] for row in rows], [row["milliseconds"] for row in rows]
-        spread = [
-            [row["milliseconds"] - row["from"] for row in rows],
-            [row["to"] - row["milliseconds"] for row in rows],
-        ]
-        axes.barh(names, values, color=[color(name) for name in names], xerr=spread, error_kw={"lw": 0.8})
-        axes.tick_params(axis="y", labelsize=7)
+        below = [row["milliseconds"] - row["from"] for row in rows]
+        above = [row["to"] - row["milliseconds"] for row in rows]
+        axes.barh(names, values, color=[color(name) for name in names], xerr=[below, above], error_kw={"lw": 0.8})
+        axes.tick_params(labelsize=7)
         axes.set_xlabel("milliseconds an image", fontsize=8)
         axes.set_title(f"{case}, batch {batch}", fontsize=8)
         for row in rows:
@@ -144,9 +142,7 @@ def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) 
         for name in dict.fromkeys(row["contender"] for row in cases[case]):
             points = [(row["depth"], row[figure]) for row in rows if row["contender"] == name]
             style = {"ls": ":" if "Keras's" in name else "--" if "loops" in name else "-", "lw": 1.2, "marker": "."}
-            axes.plot(
-                *zip(*points, strict=True), color=color(name.split(", in")[0].split(", rem")[0]), label=name, **style
-            )
+            axes.plot(*zip(*points, strict=True), color=color(name), label=name, **style)
         axes.set_yscale("log")
         axes.set_xlabel("depth")
         axes.set_ylabel(FIGURES[figure])
