@@ -10,13 +10,17 @@ INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: train test lint format clean
+.PHONY: train test bench-smoke lint format clean
 
 train: $(VENV)/with-tensorflow
 	$(VENV)/bin/keras-resnet train digits --backend tensorflow
 
 test: $(VENV)/with-tests
 	$(VENV)/bin/python tests/all_backends.py $(BACKENDS)
+
+# Each benchmark at toy size: that it runs, not how fast.
+bench-smoke: $(VENV)/with-tests
+	$(VENV)/bin/python benchmarks/smoke.py
 
 lint: $(VENV)/with-tests
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,46 @@
+"""Runs each benchmark at toy size, and the report on what they write, so that none rots. It measures nothing.
+
+python benchmarks/smoke.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import report
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE.parents[1] / "shared" / "peers" / "torchvision_on_cpu.py"
+ROUND = ["--rounds", "1", "--seconds", "0.01", "--cores", "2"]
+OURS = [word for name in ("tensorflow", "jax", "torch") for word in ("--only", f"keras_resnet, {name}")]
+TOYS = {
+    "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2", *ROUND, *OURS],
+    "inference": ["--models", "resnet18", "--image-size", "32", "--batches", "1", *ROUND],
+    "compile_time": ["--models", "resnet20,resnet32", "--batch", "2", *ROUND, "--only", "keras_resnet, jax"],
+    "memory": ["--models", "resnet20", "--batch", "2", *ROUND, "--only", "keras_resnet, torch"],
+}
+
+
+def main() -> int:
+    peers = ["--peers", str(PEERS)] if PEERS.exists() else []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, toy in TOYS.items():
+            path = Path(folder, f"{name}.json")
+            words = [sys.executable, str(HERE / f"{name}.py"), *toy, *peers, "--json", str(path)]
+            subprocess.run(words, check=True, cwd=folder, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+            assert json.loads(path.read_text(encoding="utf-8"))["results"], name
+        report.main(Path(folder))
+        text = Path(folder, "README.md").read_text(encoding="utf-8")
+        for name in TOYS:
+            assert f"## {name}\n" in text and Path(folder, f"{name}.png").stat().st_size > 1000, name
+    print("\nEach benchmark ran.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
