@@ -171,6 +171,11 @@ def convolution(
     return _engine().convolution(x, kernel, strides, padding, dilation, groups, data_format)
 
 
+def max_pool(x: Any, size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str) -> Any | None:
+    """A max-pooling of two dimensions, as `keras.ops.max_pool` does it; None where that is as good for these."""
+    return _engine().max_pool(x, size, strides, padding, data_format)
+
+
 def lay_out_kernel(kernel: Any) -> None:
     """Has a convolution's kernel, a variable, lie in memory as `convolution` reads it."""
     _engine().lay_out_kernel(kernel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from .devices import Devices, chosen, refuse_torchrun
 from .traces import Event, Span
 
 WAITING = "wait for images"  # as a trace shows it
+TINY = 16  # pixels
 TEXT = 1000  # bytes of what a process can say
 PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
 
@@ -57,9 +59,56 @@ def blend(variable: Any, value: Any, share: float) -> Any:
     return variable * (1.0 - share) + value * share
 
 
-def convolution(*_: Any) -> Any | None:
-    """None: Keras calls XLA's own."""
-    return None
+def convolution(
+    x: Any,
+    kernel: Any,
+    strides: tuple[int, int],
+    padding: str,
+    dilation: tuple[int, int],
+    groups: int,
+    data_format: str,
+) -> Any | None:
+    """See `keras_resnet.backend.convolution`. On processors, of 1x1 kernels or tiny images, a product of matrices.
+
+    XLA knows no better than to slide a window over them, and the gradients take two to three times as long there.
+    """
+    if not _on_processor(data_format) or groups > 1:
+        return None
+    height, width, channels, filters = kernel.shape
+    batch, rows, columns, _ = x.shape
+    kernel = keras.ops.convert_to_tensor(kernel)
+    if (height, width) == (1, 1):
+        x = x[:, :: strides[0], :: strides[1]]
+        batch, rows, columns, _ = x.shape
+    elif padding == "same" and set(strides) == set(dilation) == {1} and rows * columns <= TINY:
+        above, left = (height - 1) // 2, (width - 1) // 2
+        x = jax.numpy.pad(x, ((0, 0), (above, height - 1 - above), (left, width - 1 - left), (0, 0)))
+        shifts = itertools.product(range(height), range(width))
+        x = jax.numpy.concatenate([x[:, down : down + rows, right : right + columns] for down, right in shifts], -1)
+    else:
+        return None
+    return (x.reshape(-1, height * width * channels) @ kernel.reshape(-1, filters)).reshape(batch, rows, columns, -1)
+
+
+def max_pool(x: Any, size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str) -> Any | None:
+    """See `keras_resnet.backend.max_pool`. On processors, the larger of one shifted image after another.
+
+    The gradient of XLA's takes more than ten times as long there. As in that, the first of equal pixels has it all.
+    """
+    if not _on_processor(data_format) or padding != "valid":
+        return None
+    rows, columns = (
+        (side - length) // stride * stride + 1 for side, length, stride in zip(x.shape[1:3], size, strides, strict=True)
+    )
+    largest = None
+    for top, left in itertools.product(*map(range, size)):
+        shifted = x[:, top : top + rows : strides[0], left : left + columns : strides[1]]
+        largest = shifted if largest is None else jax.numpy.where(largest >= shifted, largest, shifted)
+    return largest
+
+
+def _on_processor(data_format: str) -> bool:
+    return jax.default_backend() == "cpu" and data_format == "channels_last"
 
 
 def lay_out_kernel(_: Any) -> None:

@@ -93,6 +93,11 @@ def convolution(
     return keras.ops.conv(x, kernel, 1, padding, data_format, dilation)
 
 
+def max_pool(*_: Any) -> Any | None:
+    """None: Keras calls TensorFlow's own."""
+    return None
+
+
 def lay_out_kernel(_: Any) -> None:
     """As it is: TensorFlow knows no other."""
 

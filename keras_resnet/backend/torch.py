@@ -92,6 +92,11 @@ def convolution(
     return found.permute(0, 2, 3, 1) if last else found
 
 
+def max_pool(*_: Any) -> Any | None:
+    """None: networks call Torch's own, see `torch_layers`."""
+    return None
+
+
 def lay_out_kernel(kernel: Any) -> None:
     """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
     value = kernel.value

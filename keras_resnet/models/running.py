@@ -79,5 +79,22 @@ class Conv2D(layers.Conv2D):
         return layers.Conv2D.convolution_op(self, inputs, kernel) if found is None else found
 
 
+class MaxPooling2D(layers.MaxPooling2D):
+    """A max-pooling whose gradient is no search through the images."""
+
+    __class__ = property(lambda self: layers.MaxPooling2D)
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def call(self, inputs: Any) -> Any:
+        found = backend.max_pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
+        return layers.MaxPooling2D.call(self, inputs) if found is None else found
+
+
 FUNCTIONAL = type(keras.Model(_image := keras.Input((1,)), _image))
-FASTER: dict[type, Any] = {layers.BatchNormalization: BatchNormalization, layers.Conv2D: Conv2D}
+FASTER: dict[type, Any] = {
+    layers.BatchNormalization: BatchNormalization,
+    layers.Conv2D: Conv2D,
+    layers.MaxPooling2D: MaxPooling2D,
+}

@@ -87,6 +87,23 @@ def test_convolutions(kernel, strides, padding):
     trained_alike(twins(make, (9, 8, 4)), RNG.normal(size=(2, 9, 8, 4)).astype("float32"))
 
 
+@pytest.mark.parametrize("kernel", [2, 3, (3, 1), 5])
+def test_convolutions_of_tiny_images(kernel):
+    models = twins(lambda dtype: [layers.Conv2D(6, kernel, padding="same")], (4, 3, 5))
+    trained_alike(models, RNG.normal(size=(2, 4, 3, 5)).astype("float32"))
+
+
+@pytest.mark.parametrize(("size", "strides"), [(3, 2), (2, 2), ((2, 3), (1, 2)), (3, 1)])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_max_pooling_also_where_pixels_are_equal(size, strides, padding):
+    """The gradient goes to one of them, the same one, which the kernel before tells."""
+
+    def make(dtype):
+        return [layers.Conv2D(4, 2, activation="relu"), layers.MaxPooling2D(size, strides, padding)]
+
+    trained_alike(twins(make, (9, 8, 3)), RNG.integers(0, 2, (4, 9, 8, 3)).astype("float32"))
+
+
 @pytest.mark.parametrize("batch", [3, 29])
 def test_narrow_projections_learn_as_they_should(batch):
     """oneDNN, of Keras's layers on TensorFlow and Torch, writes past its memory (uxlfoundation/oneDNN#6035)."""
