@@ -231,6 +231,15 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
     return _engine().with_decay(gradients, variables, decay)
 
 
+def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, momentum: float, nesterov: bool) -> bool:
+    """Updates a variable and its velocity as `keras.optimizers.SGD` does, in one kernel.
+
+    Returns:
+        Whether it did: False, and nothing is done, where the backend has no such kernel.
+    """
+    return _engine().momentum_step(variable, velocity, gradient, rate, momentum, nesterov)
+
+
 def jit_compile() -> bool | str:
     """What `keras.Model.compile` is told of compilation."""
     return _engine().jit_compile()

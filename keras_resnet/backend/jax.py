@@ -166,6 +166,11 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
     return [gradient + decay * keras.ops.convert_to_tensor(variable) for gradient, variable in pairs]
 
 
+def momentum_step(*_: Any) -> bool:
+    """False: XLA makes one of what Keras does."""
+    return False
+
+
 def gradient_shares() -> int:
     """1: a gradient is that of the global batch."""
     return 1

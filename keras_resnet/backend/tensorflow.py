@@ -146,6 +146,22 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
     return [gradient + decay * keras.ops.convert_to_tensor(variable) for gradient, variable in pairs]
 
 
+def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, momentum: float, nesterov: bool) -> bool:
+    """See `keras_resnet.backend.momentum_step`. On one device: others have variables of several parts."""
+    if tf.distribute.has_strategy():
+        return False
+    own, its = (each if isinstance(each, tf.Variable) else each.value for each in (variable, velocity))
+    tf.raw_ops.ResourceApplyKerasMomentum(
+        var=own.handle,
+        accum=its.handle,
+        lr=tf.cast(rate, own.dtype),
+        grad=tf.cast(gradient, own.dtype),
+        momentum=tf.cast(momentum, own.dtype),
+        use_nesterov=nesterov,
+    )
+    return True
+
+
 def gradient_shares() -> int:
     """Replicas, whose gradients MirroredStrategy adds up after `apply`; 1 outside of it."""
     return tf.distribute.get_strategy().num_replicas_in_sync

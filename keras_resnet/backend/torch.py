@@ -161,6 +161,11 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
     return gradients
 
 
+def momentum_step(*_: Any) -> bool:
+    """False: Keras updates all variables at once."""
+    return False
+
+
 def gradient_shares() -> int:
     """1: gradients are averaged before `apply`."""
     return 1

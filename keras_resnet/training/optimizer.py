@@ -75,6 +75,14 @@ class SGD(_BackendSGD):
             grads = [with_decay.get(number, grad) for number, grad in enumerate(grads)]
         super().apply(grads, trainable_variables)
 
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates a variable, on backends that do so one by one."""
+        velocity = self.momentums[self._get_variable_index(variable)] if self.momentum else None
+        if velocity is None or not backend.momentum_step(
+            variable, velocity, gradient, learning_rate, self.momentum, self.nesterov
+        ):
+            super().update_step(gradient, variable, learning_rate)
+
     def finalize_variable_values(self, var_list: list[Any]) -> None:
         """Leaves the weights as they are at the end of a `fit`, since a run may need another to go on from them.
 
