@@ -21,9 +21,9 @@ def network(name: str, peers: str | None) -> Any:
     depth = int(name.removeprefix("resnet"))
     if depth in CIFAR:
         return cifar_resnet(depth)
-    if peers:
-        runpy.run_path(peers)
     try:
+        if peers:
+            runpy.run_path(peers)
         import torchvision.models
     except (ImportError, RuntimeError) as error:  # RuntimeError: a wheel of another torch
         raise LookupError(f"torchvision: {str(error).splitlines()[0]}") from error
