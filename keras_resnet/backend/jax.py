@@ -19,9 +19,8 @@ from jax.experimental import multihost_utils
 
 from . import quietly, traces
 from .devices import Devices, chosen, refuse_torchrun
-from .traces import Event, Span
+from .traces import WAITING, Event, Span
 
-WAITING = "wait for images"  # as a trace shows it
 TINY = 16  # pixels
 TEXT = 1000  # bytes of what a process can say
 PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
@@ -142,12 +141,7 @@ def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
 
 def waiting(batches: Iterator[Any]) -> Iterator[Any]:
     """See `keras_resnet.backend.waiting`."""
-    while True:
-        with jax.profiler.TraceAnnotation(WAITING):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
+    return traces.marked(batches, lambda: jax.profiler.TraceAnnotation(WAITING))
 
 
 def viewer(folder: Path) -> str:

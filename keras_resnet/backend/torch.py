@@ -16,11 +16,11 @@ import keras
 import torch
 import torch.distributed as dist
 
-from . import quietly, torch_layers
+from . import quietly, torch_layers, traces
 from .devices import Devices, torchrun_processes
-from .traces import Span
+from .traces import WAITING, Span
 
-WAITING, TRACE = "wait for images", "trace.json"
+TRACE = "trace.json"
 PATIENCE = datetime.timedelta(days=1)  # while the chief downloads a data set
 BUCKET = 64 * 2**20  # bytes that are sent at once
 
@@ -136,12 +136,7 @@ _trace: Any = None
 
 def waiting(batches: Iterator[Any]) -> Iterator[Any]:
     """See `keras_resnet.backend.waiting`."""
-    while True:
-        with torch.profiler.record_function(WAITING):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
+    return traces.marked(batches, lambda: torch.profiler.record_function(WAITING))
 
 
 def viewer(folder: Path) -> str:

@@ -1,12 +1,14 @@
-"""What TensorFlow and JAX note of a machine at work: events on lines, which are threads or streams, of planes."""
+"""What engines note of a machine at work; TensorFlow and JAX: events on lines, threads or streams, of planes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Span = tuple[float, float]  # from and to, in seconds
+WAITING = "wait for images"  # as a trace shows it
 
 
 class Event(NamedTuple):
@@ -21,6 +23,16 @@ class Event(NamedTuple):
 def file(folder: Path) -> Path:
     """The newest file that the profiler of TensorFlow and JAX has left in a folder."""
     return max(folder.glob("plugins/profile/*/*.xplane.pb"))
+
+
+def marked(batches: Iterator[Any], mark: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    """Batches as they come, each waited for within a mark of the engine's."""
+    while True:
+        with mark():
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def device(events: Iterable[Event], processors: str) -> list[Span]:
