@@ -176,6 +176,16 @@ def max_pool(x: Any, size: tuple[int, int], strides: tuple[int, int], padding: s
     return _engine().max_pool(x, size, strides, padding, data_format)
 
 
+def relu(x: Any) -> Any | None:
+    """What `keras.ops.relu` gives; None where that is as good."""
+    return _engine().relu(x)
+
+
+def add(x: Any, y: Any) -> Any | None:
+    """What `keras.ops.add` gives; None where that is as good."""
+    return _engine().add(x, y)
+
+
 def lay_out_kernel(kernel: Any) -> None:
     """Has a convolution's kernel, a variable, lie in memory as `convolution` reads it."""
     _engine().lay_out_kernel(kernel)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -19,9 +18,9 @@ from jax.experimental import multihost_utils
 
 from . import quietly, traces
 from .devices import Devices, chosen, refuse_torchrun
+from .jax_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401
 from .traces import WAITING, Event, Span
 
-TINY = 16  # pixels
 TEXT = 1000  # bytes of what a process can say
 PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
 
@@ -46,68 +45,9 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     return jax.jit(jax.grad(function))
 
 
-def batch_norm(
-    x: Any, gamma: Any, beta: Any, epsilon: float, axis: int, known: tuple[Any, Any] | None
-) -> tuple[Any, Any, Any] | None:
-    """None: XLA makes what kernels it likes of the operations that Keras composes."""
-    return None
-
-
 def blend(variable: Any, value: Any, share: float) -> Any:
     """See `keras_resnet.backend.blend`."""
     return variable * (1.0 - share) + value * share
-
-
-def convolution(
-    x: Any,
-    kernel: Any,
-    strides: tuple[int, int],
-    padding: str,
-    dilation: tuple[int, int],
-    groups: int,
-    data_format: str,
-) -> Any | None:
-    """See `keras_resnet.backend.convolution`. On processors, of 1x1 kernels or tiny images, a product of matrices.
-
-    XLA knows no better than to slide a window over them, and the gradients take two to three times as long there.
-    """
-    if not _on_processor(data_format) or groups > 1:
-        return None
-    height, width, channels, filters = kernel.shape
-    batch, rows, columns, _ = x.shape
-    kernel = keras.ops.convert_to_tensor(kernel)
-    if (height, width) == (1, 1):
-        x = x[:, :: strides[0], :: strides[1]]
-        batch, rows, columns, _ = x.shape
-    elif padding == "same" and set(strides) == set(dilation) == {1} and rows * columns <= TINY:
-        above, left = (height - 1) // 2, (width - 1) // 2
-        x = jax.numpy.pad(x, ((0, 0), (above, height - 1 - above), (left, width - 1 - left), (0, 0)))
-        shifts = itertools.product(range(height), range(width))
-        x = jax.numpy.concatenate([x[:, down : down + rows, right : right + columns] for down, right in shifts], -1)
-    else:
-        return None
-    return (x.reshape(-1, height * width * channels) @ kernel.reshape(-1, filters)).reshape(batch, rows, columns, -1)
-
-
-def max_pool(x: Any, size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str) -> Any | None:
-    """See `keras_resnet.backend.max_pool`. On processors, the larger of one shifted image after another.
-
-    The gradient of XLA's takes more than ten times as long there. As in that, the first of equal pixels has it all.
-    """
-    if not _on_processor(data_format) or padding != "valid":
-        return None
-    rows, columns = (
-        (side - length) // stride * stride + 1 for side, length, stride in zip(x.shape[1:3], size, strides, strict=True)
-    )
-    largest = None
-    for top, left in itertools.product(*map(range, size)):
-        shifted = x[:, top : top + rows : strides[0], left : left + columns : strides[1]]
-        largest = shifted if largest is None else jax.numpy.where(largest >= shifted, largest, shifted)
-    return largest
-
-
-def _on_processor(data_format: str) -> bool:
-    return jax.default_backend() == "cpu" and data_format == "channels_last"
 
 
 def lay_out_kernel(_: Any) -> None:

@@ -97,6 +97,16 @@ def max_pool(*_: Any) -> Any | None:
     return None
 
 
+def relu(_: Any) -> Any | None:
+    """None: networks call Torch's own, see `torch_layers`."""
+    return None
+
+
+def add(*_: Any) -> Any | None:
+    """None, as of `relu`."""
+    return None
+
+
 def lay_out_kernel(kernel: Any) -> None:
     """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
     value = kernel.value

@@ -92,9 +92,38 @@ class MaxPooling2D(layers.MaxPooling2D):
         return layers.MaxPooling2D.call(self, inputs) if found is None else found
 
 
+class ReLU(layers.ReLU):
+    """A ReLU that is computed once, whoever reads it."""
+
+    __class__ = property(lambda self: layers.ReLU)
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def call(self, inputs: Any) -> Any:
+        plain = self.max_value is None and not self.negative_slope and not self.threshold
+        found = backend.relu(inputs) if plain else None
+        return layers.ReLU.call(self, inputs) if found is None else found
+
+
+class Add(layers.Add):
+    """A sum whose gradient is computed once, whoever reads it."""
+
+    __class__ = property(lambda self: layers.Add)
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def call(self, inputs: Any) -> Any:
+        found = backend.add(*inputs) if len(inputs) == 2 else None
+        return layers.Add.call(self, inputs) if found is None else found
+
+
 FUNCTIONAL = type(keras.Model(_image := keras.Input((1,)), _image))
 FASTER: dict[type, Any] = {
     layers.BatchNormalization: BatchNormalization,
     layers.Conv2D: Conv2D,
     layers.MaxPooling2D: MaxPooling2D,
+    layers.ReLU: ReLU,
+    layers.Add: Add,
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_resnet import ResNet20, ResNet20V2
+from keras_resnet import ResNet, ResNet20, ResNet20V2
 from keras_resnet.models.running import BatchNormalization, Conv2D, quicken
 
 RNG = np.random.default_rng(0)
@@ -127,6 +127,57 @@ def test_narrow_projections_learn_as_they_should(batch):
 def test_convolutions_of_other_kinds(choices):
     models = twins(lambda dtype: [layers.Conv2D(6, 3, padding="same", **choices)], (9, 8, 4))
     trained_alike(models, RNG.normal(size=(2, 9, 8, 4)).astype("float32"))
+
+
+@pytest.mark.parametrize("choices", [{}, {"max_value": 0.7}, {"negative_slope": 0.2}, {"threshold": 0.3}])
+def test_relu(choices):
+    models = twins(lambda dtype: [layers.ReLU(**choices), layers.Dense(2)], (5, 4, 3))
+    trained_alike(models, RNG.normal(size=(2, 5, 4, 3)).astype("float32"))
+
+
+def test_relu_at_zero_and_of_what_is_no_number():
+    images = np.array([[-1, 0, -0.0, 2, np.nan, np.inf, -np.inf]], "float32")
+    expected, found = (model(images) for model in twins(lambda dtype: [layers.ReLU()], (7,)))
+    np.testing.assert_array_equal(numpy(found), numpy(expected))
+    models = twins(lambda dtype: [layers.Dense(3, use_bias=False), layers.ReLU()], (4,))
+    trained_alike(models, np.zeros((2, 4), "float32"))
+
+
+@pytest.mark.parametrize("others", [[(5, 4, 3)], [(1, 1, 3)], [(5, 4, 3), (5, 4, 3)], [(5, 1, 3), (1, 4, 1)]])
+def test_sums(others):
+    def make(dtype):
+        scaled = [layers.Conv2D(3, 1, name=f"other{number}") for number, _ in enumerate(others)]
+
+        def add(x):
+            parts = [
+                layer(x)[:, : shape[0], : shape[1], : shape[2]] for layer, shape in zip(scaled, others, strict=True)
+            ]
+            return layers.Add()([x, *parts])
+
+        return [layers.Conv2D(3, 1), add, layers.Dense(2)]
+
+    trained_alike(twins(make, (5, 4, 3)), RNG.normal(size=(2, 5, 4, 3)).astype("float32"))
+
+
+if keras.backend.backend() == "jax":
+    import jax
+
+    @pytest.mark.parametrize("order", ["original", "full_preactivation"])
+    def test_a_unit_is_not_computed_again_by_those_behind_it(order):
+        """XLA makes of what it computes at once a fusion; none may take more of a stage with more units."""
+
+        def operands(units):
+            model = ResNet([units], [16], order=order, stem="cifar", input_shape=(8, 8, 3), classes=3)
+            kinds = model.trainable_variables, model.non_trainable_variables
+            state = [[variable.value for variable in kind] for kind in kinds]
+
+            def loss(learned, others, images):
+                return keras.ops.sum(model.stateless_call(learned, others, images, training=True)[0] ** 2)
+
+            compiled = jax.jit(jax.grad(loss)).lower(*state, np.zeros((4, 8, 8, 3), "float32")).compile().as_text()
+            return max(line.partition("fusion(")[2].partition(")")[0].count("%") for line in compiled.splitlines())
+
+        assert 3 <= operands(9) <= operands(3) + 1
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "float64"])
