@@ -21,7 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("keras", "tensorflow", "jax", "torch", "torchvision", "timm", "onnxruntime", "ai-edge-litert", "openvino")
+PACKAGES = (
+    "keras",
+    "keras-hub",
+    "tensorflow",
+    "jax",
+    "flax",
+    "torch",
+    "torchvision",
+    "timm",
+    "onnxruntime",
+    "ai-edge-litert",
+    "openvino",
+)
 WARM_UP = 2  # calls of each size
 
 Setting = Mapping[str, Any]  # what all contenders are told, as JSON takes it

@@ -20,7 +20,7 @@ import numpy as np
 
 import harness
 from harness import Contender, Setting
-from torch_peers import network
+from torch_peers import network, timm_network
 
 Answer = Callable[[np.ndarray], Any]  # from float32 images (batch, size, size, 3) of 0 to 255 to probabilities
 BASE = "torchvision, compiled"
@@ -105,11 +105,11 @@ def openvino(setting: Setting, folder: str, precision: str) -> Answer:
     return lambda images: compiled(images)[0]
 
 
-def torchvision(setting: Setting, compiled: bool) -> Answer:
-    """torchvision's network, channels last; that it takes normalised images and gives logits is less work."""
+def torchvision(setting: Setting, compiled: bool, of: Callable[..., Any] = network) -> Answer:
+    """torchvision's network or timm's, channels last; that it takes normalised images and gives logits is less work."""
     import torch
 
-    model = network(setting["model"], setting["peers"]).eval().to(memory_format=torch.channels_last)
+    model = of(setting["model"], setting["peers"]).eval().to(memory_format=torch.channels_last)
     call = torch.compile(model) if compiled else model
 
     def answer(images: np.ndarray) -> np.ndarray:
@@ -131,6 +131,7 @@ CONTENDERS = {
     "OpenVINO": Contender(answering(openvino, "openvino", "f32")),
     "OpenVINO, bfloat16": Contender(answering(openvino, "openvino", "bf16")),
     "OpenVINO, int8": Contender(answering(openvino, "int8", "f32")),
+    "timm, eager": Contender(answering(torchvision, compiled=False, of=timm_network)),
     "torchvision, eager": Contender(answering(torchvision, compiled=False)),
     BASE: Contender(answering(torchvision, compiled=True)),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 from typing import Any
 
@@ -21,15 +22,32 @@ def network(name: str, peers: str | None) -> Any:
     depth = int(name.removeprefix("resnet"))
     if depth in CIFAR:
         return cifar_resnet(depth)
+    models = _imported("torchvision.models", peers)
+    if not hasattr(models, name):
+        raise LookupError(f"torchvision has no {name}")
+    return getattr(models, name)(weights=None)
+
+
+def timm_network(name: str, peers: str | None) -> Any:
+    """timm's network of a name; see `network`."""
+    timm = _imported("timm", peers)
+    if name not in timm.list_models(name):
+        raise LookupError(f"timm has no {name}")
+    return timm.create_model(name)
+
+
+def _imported(module: str, peers: str | None) -> Any:
+    """A module that is torchvision's or needs it.
+
+    Raises:
+        LookupError: it is not installed, or torchvision is not.
+    """
     try:
         if peers:
             runpy.run_path(peers)
-        import torchvision.models
+        return importlib.import_module(module)
     except (ImportError, RuntimeError) as error:  # RuntimeError: a wheel of another torch
-        raise LookupError(f"torchvision: {str(error).splitlines()[0]}") from error
-    if not hasattr(torchvision.models, name):
-        raise LookupError(f"torchvision has no {name}")
-    return getattr(torchvision.models, name)(weights=None)
+        raise LookupError(f"{module}: {str(error).splitlines()[0]}") from error
 
 
 def cifar_resnet(depth: int) -> Any:

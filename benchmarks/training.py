@@ -20,7 +20,8 @@ import numpy as np
 
 import harness
 from harness import Contender, Setting, Subject
-from torch_peers import network
+from jax_peers import flax_step
+from torch_peers import network, timm_network
 
 Step = Callable[[np.ndarray, np.ndarray], Any]  # from normalised images (batch, size, size, 3) and labels
 BASE = "PyTorch, eager"
@@ -81,11 +82,41 @@ def keras_applications(setting: Setting) -> Step:
     )
 
 
-def pytorch(setting: Setting, compile: bool) -> Step:
+def keras_hub(setting: Setting) -> Step:
+    """KerasHub's network, of its own layers; there is one of any ImageNet depth."""
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise LookupError(f"KerasHub: {error}") from error
+    from keras_resnet.models.catalog import find
+
+    spec, size = find(setting["model"]).respec(), setting["image_size"]
+    if (spec.stem, spec.order, spec.shortcut) != ("imagenet", "original", "B"):
+        raise LookupError(f"KerasHub has no {setting['model']}")
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=list(spec.stage_units),
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="basic_block" if spec.unit == "basic" else "bottleneck_block",
+        image_shape=(size, size, 3),
+        dtype=setting["precision"],
+    )
+    return compiled(keras_hub.models.ResNetImageClassifier(backbone, num_classes=1000, dtype=setting["precision"]))
+
+
+def flax(setting: Setting) -> Step:
+    """The network of flax's ImageNet example, with a loop of its own."""
+    half = setting["precision"] == "mixed_bfloat16"
+    return flax_step(setting["model"], setting["flax"], setting["image_size"], half, RATE, MOMENTUM, DECAY)
+
+
+def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network) -> Step:
     """A plain loop of PyTorch, channels last, under autocast where half precision is asked for."""
     import torch
 
-    model = network(setting["model"], setting["peers"]).train().to(memory_format=torch.channels_last)
+    model = of(setting["model"], setting["peers"]).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     call = torch.compile(model) if compile else model
     half = setting["precision"] == "mixed_bfloat16"
@@ -110,7 +141,11 @@ CONTENDERS = {
         for name in BACKENDS
     },
     **{f"keras.applications, {name}": Contender(partial(training, keras_applications), name) for name in BACKENDS},
+    **{f"KerasHub, {name}": Contender(partial(training, keras_hub), name) for name in BACKENDS},
+    "flax's example": Contender(partial(training, flax), "jax"),
     BASE: Contender(partial(training, partial(pytorch, compile=False))),
+    "timm, eager": Contender(partial(training, partial(pytorch, compile=False, of=timm_network))),
+    "timm, compiled": Contender(partial(training, partial(pytorch, compile=True, of=timm_network))),
     "PyTorch, compiled": Contender(partial(training, partial(pytorch, compile=True))),
 }
 
@@ -139,11 +174,14 @@ def main() -> None:
     parser.add_argument("--batches", default="16", help="with commas")
     parser.add_argument("--image-sizes", default="96", help="with commas")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--flax", metavar="FILE", help="models.py of flax's ImageNet example, where it is at hand")
     arguments = harness.parse(parser, CONTENDERS)
     results = []
     for model, size in itertools.product(arguments.models.split(","), harness.numbers(arguments.image_sizes)):
         case = {"model": model, "image_size": size, "precision": arguments.precision}
-        results += harness.compare(CONTENDERS, arguments, case, harness.numbers(arguments.batches), BASE)
+        results += harness.compare(
+            CONTENDERS, arguments, case, harness.numbers(arguments.batches), BASE, flax=arguments.flax
+        )
     harness.write(arguments, results)
 
 
