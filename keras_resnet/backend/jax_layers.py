@@ -48,7 +48,36 @@ def convolution(
         x = jnp.concatenate([x[:, down : down + rows, right : right + columns] for down, right in shifts], -1)
     else:
         return None
-    return (x.reshape(-1, height * width * channels) @ kernel.reshape(-1, filters)).reshape(batch, rows, columns, -1)
+    product = _product(x.reshape(-1, height * width * channels), kernel.reshape(-1, filters))
+    return product.reshape(batch, rows, columns, -1)
+
+
+def _product(x: Any, y: Any) -> Any:
+    """Of two matrices. XLA has kernels for bfloat16 only where it may leave float32, and neither is transposed."""
+    return _half_product(x, y) if x.dtype == y.dtype == jnp.bfloat16 else x @ y
+
+
+@jax.custom_vjp
+def _half_product(x: Any, y: Any) -> Any:
+    return jax.lax.dot(x, y, preferred_element_type=jnp.float32).astype(x.dtype)
+
+
+def _half_product_forward(x: Any, y: Any) -> tuple[Any, tuple[Any, Any]]:
+    return _half_product(x, y), (x, y)
+
+
+def _half_product_backward(given: tuple[Any, Any], gradient: Any) -> tuple[Any, Any]:
+    x, y = given
+    with set_xla_metadata(inlineable="false"):
+        return _half_product(gradient, _transposed(y)), _half_product(_transposed(x), gradient)
+
+
+_half_product.defvjp(_half_product_forward, _half_product_backward)
+
+
+@jax.jit
+def _transposed(x: Any) -> Any:
+    return x.T + jnp.zeros((), x.dtype)  # or it stays as it lies
 
 
 def max_pool(x: Any, size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str) -> Any | None:

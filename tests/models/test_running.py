@@ -181,12 +181,13 @@ if keras.backend.backend() == "jax":
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "float64"])
-def test_other_precisions(dtype):
+@pytest.mark.parametrize(("kernel", "size"), [(3, 8), (1, 8), (3, 4)])
+def test_other_precisions(kernel, size, dtype):
     def make(dtype):
-        return [layers.Conv2D(8, 3, padding="same", dtype=dtype), layers.BatchNormalization(dtype=dtype)]
+        return [layers.Conv2D(8, kernel, padding="same", dtype=dtype), layers.BatchNormalization(dtype=dtype)]
 
-    images = RNG.normal(size=(8, 8, 8, 4)).astype("float32")
-    models = twins(make, (8, 8, 4), dtype)
+    images = RNG.normal(size=(8, size, size, 4)).astype("float32")
+    models = twins(make, (size, size, 4), dtype)
     assert models[1](images).dtype == models[0](images).dtype
     trained_alike(models, images, 1e-4 if dtype == "float64" else 0.03)
 
