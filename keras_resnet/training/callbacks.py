@@ -1,4 +1,8 @@
-"""What happens around the steps of `model.fit`: the books, and a stop where the loss is lost."""
+"""What happens around the steps of `model.fit`: the books, and a stop where the loss is lost.
+
+What has to be done behind a step is done before the next one: where a callback asks for what each step gives, Keras
+waits for the device behind each.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +40,9 @@ class StopAtNaN(keras.callbacks.Callback):
         super().__init__()
         self.split = split
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if batch % 100 == 0:
-            self._check_loss(logs, f"step {batch + 1} of the epoch")
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if batch % 100 == 1:
+            self._check_loss(self.model.get_metrics_result(), f"step {batch} of the epoch")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.check(logs, f"the end of epoch {epoch + 1}")
@@ -102,13 +106,12 @@ class Bookkeeper(keras.callbacks.Callback):
         self._saved = time.monotonic()
         self._begun, self._trained = time.perf_counter() - self.progress.seconds, None
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        step = self._first_step + batch + 1
-        at_the_end = batch + 1 == self.params["steps"]  # behind which the epoch's own checkpoint follows
-        if at_the_end or (self.devices.processes > 1 and step % AGREE_EVERY):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        step = self._first_step + batch
+        if not batch or (self.devices.processes > 1 and step % AGREE_EVERY):
             return
         if wish := self._wish(due=time.monotonic() - self._saved > 60 * self.save_every):
-            self.sound.check(logs, f"step {step} of epoch {len(self.progress.history) + 1}")
+            self.sound.check(self.model.get_metrics_result(), f"step {step} of epoch {len(self.progress.history) + 1}")
             self.progress.step, self.progress.seconds = step, time.perf_counter() - self._begun
             own = [keras.ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
             self.progress.metrics = self.devices.parts_of_metrics(own)

@@ -47,6 +47,8 @@ class LearningRate(keras.callbacks.Callback):
             self._falls = plateaus(errors, self.recipe.patience)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.warming and batch:
+            self._see(self.model.get_metrics_result())
         rate = self.recipe.warmup_rate
         if not self.warming:
             update = (self._first_step + batch) // self.recipe.accumulate
@@ -55,12 +57,13 @@ class LearningRate(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = rate  # on JAX, `self.model` takes the variables back from `fit`
             self._current = rate
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.warming and 1 - float(logs["accuracy"]) < self.recipe.warmup_error:
-            self.warming = False
-
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._see(logs)
         logs["learning_rate"] = self._current
+
+    def _see(self, logs: dict[str, Any]) -> None:
+        """Ends the warm-up when the training error is low enough."""
+        self.warming = self.warming and 1 - float(logs["accuracy"]) >= self.recipe.warmup_error
 
 
 def plateaus(errors: Iterable[float], patience: int) -> int:

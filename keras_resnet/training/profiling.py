@@ -32,18 +32,24 @@ class Profile(keras.callbacks.Callback):
         self.folder, self.say = folder, say
         self._done, self._traced, self._left = 0, 0, 0  # steps: in all, those that are traced, and to come of these
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._done += 1
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._left:
             self._left -= 1
             if not self._left:
+                self._wait()
                 self._tell(time.perf_counter() - self._begun)
         elif not self._traced and self._done >= BEFORE:
-            behind = self.params["steps"] - 1  # the first of an epoch
-            if behind - batch >= min(TRACED, behind) > 0:
-                self._traced = self._left = min(TRACED, behind)
+            most = self.params["steps"] - 1  # the last is seen to end by no other
+            if most - batch >= min(TRACED, most) > 0:
+                self._traced = self._left = min(TRACED, most)
+                self._wait()
                 backend.start_trace(self.folder)
                 self._begun = time.perf_counter()
+        self._done += 1
+
+    def _wait(self) -> None:
+        """For the device to end what it has been told."""
+        keras.ops.convert_to_numpy(self.model.metrics_variables[0])
 
     def end(self) -> None:
         """Says so if nothing was traced."""

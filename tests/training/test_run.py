@@ -15,7 +15,9 @@ import pytest
 import small_runs
 from keras_resnet.data import DATASETS, TrainingBatches
 from keras_resnet.training import run
-from keras_resnet.training.callbacks import DivergedError, StopAtNaN
+from keras_resnet.training.callbacks import Bookkeeper, DivergedError, EndBehind, StopAtNaN
+from keras_resnet.training.learning_rate import LearningRate
+from keras_resnet.training.profiling import Profile
 from keras_resnet.training.run import train
 
 
@@ -203,3 +205,9 @@ def test_a_network_that_does_not_take_the_data_leaves_nothing(tmp_path):
             small_runs.small_recipe(model="resnet18", network={"width": 0.1}), tmp_path / "run", say=lambda line: None
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_no_callback_has_keras_wait_for_the_device_behind_each_step():
+    """It does on JAX for one that takes what a step gives."""
+    callbacks = LearningRate, StopAtNaN, Bookkeeper, EndBehind, Profile, keras.callbacks.SwapEMAWeights
+    assert {each.on_train_batch_end for each in callbacks} == {keras.callbacks.Callback.on_train_batch_end}
