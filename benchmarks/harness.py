@@ -269,7 +269,7 @@ def _table(what: Setting, rounds: Mapping[str, list[float]], base: str) -> list[
 
 
 def write(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
-    """Writes rows, and what they depend on, where `--json` says, if it says."""
+    """Writes what rows there are, and what they depend on, where `--json` says, if it says; again behind each case."""
     if not arguments.json:
         return
     from keras_resnet.saving import write_json

@@ -173,7 +173,7 @@ def main() -> None:
             batches = harness.numbers(arguments.batches)
             case = {"model": model, "image_size": arguments.image_size}
             results += harness.compare(CONTENDERS, arguments, case, batches, BASE, folder=folder)
-    harness.write(arguments, results)
+            harness.write(arguments, results)
 
 
 if __name__ == "__main__":

@@ -96,11 +96,16 @@ def by_network(rows: list[Row], figure: str) -> Iterator[str]:
     yield f"| | {' | '.join(networks.values())} |" + (" a layer more |" if last > first else "")
     yield "|---|" + "---:|" * (len(networks) + (last > first))
     for name in dict.fromkeys(row["contender"] for row in rows):
-        cells = [f"{found[name, depth]:,.3g}" if (name, depth) in found else "" for depth in networks]
+        cells = [figures(found[name, depth], 3) if (name, depth) in found else "" for depth in networks]
         if last > first:
             ends = [found.get((name, depth)) for depth in (first, last)]
-            cells.append("" if None in ends else f"{(ends[1] - ends[0]) / (last - first):.2g}")
+            cells.append("" if None in ends else figures((ends[1] - ends[0]) / (last - first), 2))
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def figures(value: float, count: int) -> str:
+    """A number with so many significant figures, or all of those before the point."""
+    return f"{value:,.{count}g}" if abs(value) < 10**count else f"{value:,.0f}"
 
 
 def color(name: str) -> str:

@@ -165,7 +165,7 @@ def by_depth(description: str | None, subjects: Mapping[str, Subject]) -> None:
         case = {"model": model, "depth": find(model).respec().depth, "image_size": arguments.image_size}
         case |= {"batch": arguments.batch, "precision": "float32"}
         results += harness.look_at(subjects, arguments, case)
-    harness.write(arguments, results)
+        harness.write(arguments, results)
 
 
 def main() -> None:
@@ -182,7 +182,7 @@ def main() -> None:
         results += harness.compare(
             CONTENDERS, arguments, case, harness.numbers(arguments.batches), BASE, flax=arguments.flax
         )
-    harness.write(arguments, results)
+        harness.write(arguments, results)
 
 
 if __name__ == "__main__":
