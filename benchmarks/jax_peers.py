@@ -33,7 +33,7 @@ def flax_step(
         from jax import numpy as jnp
 
         models = _module(file)
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise LookupError(f"flax's example: {error}") from error
     name = name.replace("resnet", "ResNet")
     if not hasattr(models, name):
