@@ -32,14 +32,19 @@ def quicken(model: keras.Model) -> keras.Model:
     return model
 
 
-class BatchNormalization(layers.BatchNormalization):
-    """Batch norm in one kernel where the backend has one; Keras composes it of many."""
+class Faster:
+    """What all of these have in common."""
 
-    __class__ = property(lambda self: layers.BatchNormalization)  # for whoever writes it down or clones it
-    fused = True  # until devices share their statistics
+    __class__ = property(lambda self: type(self).__bases__[1])  # for whoever writes it down or clones it
 
     def prepare(self) -> None:
         """Nothing to do."""
+
+
+class BatchNormalization(Faster, layers.BatchNormalization):
+    """Batch norm in one kernel where the backend has one; Keras composes it of many."""
+
+    fused = True  # until devices share their statistics
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         found = self.in_one_kernel(inputs, training, self.axis) if mask is None else None
@@ -63,10 +68,8 @@ class BatchNormalization(layers.BatchNormalization):
         return outputs
 
 
-class Conv2D(layers.Conv2D):
+class Conv2D(Faster, layers.Conv2D):
     """A convolution whose kernel lies in memory as the backend reads it, and whose images are not copied for it."""
-
-    __class__ = property(lambda self: layers.Conv2D)
 
     def prepare(self) -> None:
         """Lays out the kernel."""
@@ -79,26 +82,16 @@ class Conv2D(layers.Conv2D):
         return layers.Conv2D.convolution_op(self, inputs, kernel) if found is None else found
 
 
-class MaxPooling2D(layers.MaxPooling2D):
+class MaxPooling2D(Faster, layers.MaxPooling2D):
     """A max-pooling whose gradient is no search through the images."""
-
-    __class__ = property(lambda self: layers.MaxPooling2D)
-
-    def prepare(self) -> None:
-        """Nothing to do."""
 
     def call(self, inputs: Any) -> Any:
         found = backend.max_pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
         return layers.MaxPooling2D.call(self, inputs) if found is None else found
 
 
-class ReLU(layers.ReLU):
+class ReLU(Faster, layers.ReLU):
     """A ReLU that is computed once, whoever reads it."""
-
-    __class__ = property(lambda self: layers.ReLU)
-
-    def prepare(self) -> None:
-        """Nothing to do."""
 
     def call(self, inputs: Any) -> Any:
         plain = self.max_value is None and not self.negative_slope and not self.threshold
@@ -106,13 +99,8 @@ class ReLU(layers.ReLU):
         return layers.ReLU.call(self, inputs) if found is None else found
 
 
-class Add(layers.Add):
+class Add(Faster, layers.Add):
     """A sum whose gradient is computed once, whoever reads it."""
-
-    __class__ = property(lambda self: layers.Add)
-
-    def prepare(self) -> None:
-        """Nothing to do."""
 
     def call(self, inputs: Any) -> Any:
         found = backend.add(*inputs) if len(inputs) == 2 else None
@@ -120,10 +108,4 @@ class Add(layers.Add):
 
 
 FUNCTIONAL = type(keras.Model(_image := keras.Input((1,)), _image))
-FASTER: dict[type, Any] = {
-    layers.BatchNormalization: BatchNormalization,
-    layers.Conv2D: Conv2D,
-    layers.MaxPooling2D: MaxPooling2D,
-    layers.ReLU: ReLU,
-    layers.Add: Add,
-}
+FASTER = {faster.__bases__[1]: faster for faster in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}
