@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .commands import COMMANDS
 from .commands.common import Commands
+from .host import keep_memory
 from .options import Parser
 from .version import __version__
 
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         goes on if it is started again; 130 when interrupted.
     """
     arguments = _parser().parse_args(argv)
+    keep_memory()
     try:
         status = arguments.run(arguments)
         sys.stdout.flush()

@@ -21,7 +21,11 @@ PROGRAM = """
 import json, os, sys
 settings = json.loads(sys.argv.pop(1))
 from keras_resnet import backend
-if backend.settle() == "tensorflow" and settings["forced"]:
+backend.settle()
+if settings["forced"] and os.environ["KERAS_BACKEND"] == "jax":
+    import keras_resnet.backend.jax as engine
+    engine.cores = lambda: settings["forced"]
+elif settings["forced"]:
     import tensorflow as tf
     one, each = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(one, [each] * settings["forced"])
@@ -87,8 +91,6 @@ def started(
             "weights": f"{weights}{rank}.npz",
         }
         environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", **launcher, **(more or {})}
-        if forced:
-            environment["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={forced}"
         running.append(
             subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, json.dumps(settings), *arguments],

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ..host import cores
 from . import quietly, traces
 from .devices import Devices, chosen, refuse_torchrun
 from .jax_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401
@@ -115,6 +116,8 @@ def devices(count: int | None) -> Devices:
     refuse_torchrun("jax")
     if launched() and not jax.distributed.is_initialized():
         _join()
+    elif (count or 1) > 1:
+        _take_cores_for_devices()
     everywhere: dict[int, list[Any]] = {}
     for device in jax.devices():
         everywhere.setdefault(device.process_index, []).append(device)
@@ -124,6 +127,13 @@ def devices(count: int | None) -> Devices:
     if len(everywhere) == count == 1:
         return Devices()
     return DataParallel([device for process in sorted(everywhere) for device in everywhere[process][:count]])
+
+
+def _take_cores_for_devices() -> None:
+    """Has each core be a device where there is no other, unless XLA_FLAGS or a network before has settled it."""
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", cores())
 
 
 def launched() -> bool:

@@ -1,13 +1,13 @@
 """Batches made ahead of time by threads or worker processes, in order, through grain."""
 
 import atexit
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..host import cores
 from .errors import DataError
 
 MOST_THREADS = 16
@@ -50,7 +50,7 @@ def ahead(
     if workers < 0 or (threads is not None and threads < 0):
         raise DataError(f"workers={workers}, threads={threads}: accepted are 0 and above")
     if threads is None:
-        threads = 1 if workers else min(_cores(), MOST_THREADS)
+        threads = 1 if workers else min(cores(), MOST_THREADS)
     return _run(_Steps(make, start, 2**62 if stop is None else stop), workers, threads)
 
 
@@ -84,8 +84,3 @@ def _mark_flags_as_parsed() -> None:
 
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-
-
-def _cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,56 @@
+"""Memory that is freed stays with the process."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from keras_resnet import host
+
+# Has a thread take 80 MB again and again, more than glibc ever keeps by itself, and counts the pages that are mapped.
+PROGRAM = """
+import ctypes, json, resource, sys, threading
+from keras_resnet import cli
+
+faults = []
+
+def work():
+    c = ctypes.CDLL(None)
+    c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+    c.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        taken = c.malloc(80_000_000)
+        c.memset(taken, 1, 80_000_000)
+        c.free(taken)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+if sys.argv[1] == "command":
+    cli.main(["summary", "--json", "resnet20"])
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print("\\n" + json.dumps(faults))
+"""
+
+
+def faults(how: str) -> list[int]:
+    ran = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own ways")
+def test_the_command_maps_pages_once_and_another_process_each_time():
+    first, *later = faults("command")
+    assert first > 20  # 19,532 pages, or 39 where all are huge
+    assert max(later) < 20
+    assert min(faults("import")) > 20
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert not host.keep_memory()
