@@ -18,6 +18,7 @@ from .devices import Devices
 from .traces import Span
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name: the module it needs
@@ -158,22 +159,14 @@ def blend(variable: Any, value: Any, share: float) -> Any:
     return _engine().blend(variable, value, share)
 
 
-def convolution(
-    x: Any,
-    kernel: Any,
-    strides: tuple[int, int],
-    padding: str,
-    dilation: tuple[int, int],
-    groups: int,
-    data_format: str,
-) -> Any | None:
-    """A convolution of two dimensions, as `keras.ops.conv` does it; None where that is as good for these."""
-    return _engine().convolution(x, kernel, strides, padding, dilation, groups, data_format)
+def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
+    """What a layer's convolution of images and a kernel gives, without its bias; None where Keras's is as good."""
+    return _engine().convolution(layer, x, kernel)
 
 
-def max_pool(x: Any, size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str) -> Any | None:
-    """A max-pooling of two dimensions, as `keras.ops.max_pool` does it; None where that is as good for these."""
-    return _engine().max_pool(x, size, strides, padding, data_format)
+def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
+    """What a layer gives for images; None where Keras's is as good."""
+    return _engine().max_pool(layer, x)
 
 
 def relu(x: Any) -> Any | None:

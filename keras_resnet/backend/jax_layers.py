@@ -17,28 +17,20 @@ def batch_norm(*_: Any) -> None:
     """None: XLA makes what kernels it likes of the operations that Keras composes."""
 
 
-def convolution(
-    x: Any,
-    kernel: Any,
-    strides: tuple[int, int],
-    padding: str,
-    dilation: tuple[int, int],
-    groups: int,
-    data_format: str,
-) -> Any | None:
+def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     """See `keras_resnet.backend.convolution`. On processors, of 1x1 kernels or tiny images, a product of matrices.
 
     XLA knows no better than to slide a window over them, and the gradients take two to three times as long there.
     """
-    if not _on_processor(data_format) or groups > 1:
+    if not _on_processor(layer.data_format) or layer.groups > 1:
         return None
     height, width, channels, filters = kernel.shape
     batch, rows, columns, _ = x.shape
     kernel = keras.ops.convert_to_tensor(kernel)
     if (height, width) == (1, 1):
-        x = x[:, :: strides[0], :: strides[1]]
+        x = x[:, :: layer.strides[0], :: layer.strides[1]]
         batch, rows, columns, _ = x.shape
-    elif padding == "same" and set(strides) == set(dilation) == {1} and rows * columns <= TINY:
+    elif layer.padding == "same" and {*layer.strides, *layer.dilation_rate} == {1} and rows * columns <= TINY:
         above, left = (height - 1) // 2, (width - 1) // 2
         x = jnp.pad(x, ((0, 0), (above, height - 1 - above), (left, width - 1 - left), (0, 0)))
         shifts = itertools.product(range(height), range(width))
@@ -78,12 +70,13 @@ def _transposed(x: Any) -> Any:
     return x.T + jnp.zeros((), x.dtype)  # or it stays as it lies
 
 
-def max_pool(x: Any, size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str) -> Any | None:
+def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
     """See `keras_resnet.backend.max_pool`. On processors, the larger of one shifted image after another.
 
     The gradient of XLA's takes more than ten times as long there. As in that, the first of equal pixels has it all.
     """
-    if not _on_processor(data_format) or padding != "valid":
+    size, strides = layer.pool_size, layer.strides
+    if not _on_processor(layer.data_format) or layer.padding != "valid":
         return None
     rows, columns = (
         (side - length) // stride * stride + 1 for side, length, stride in zip(x.shape[1:3], size, strides, strict=True)

@@ -77,20 +77,12 @@ def blend(variable: Any, value: Any, share: float) -> Any:
     return variable * (1.0 - share) + value * share
 
 
-def convolution(
-    x: Any,
-    kernel: Any,
-    strides: tuple[int, int],
-    padding: str,
-    dilation: tuple[int, int],
-    groups: int,
-    data_format: str,
-) -> Any | None:
+def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     """See `keras_resnet.backend.convolution`. Keras calls TensorFlow's own, which is sound but for one kind."""
-    if not writes_astray(kernel.shape, strides) or data_format != "channels_last":
+    if not writes_astray(kernel.shape, layer.strides) or layer.data_format != "channels_last":
         return None
-    x = x[:, :: strides[0], :: strides[1]]
-    return keras.ops.conv(x, kernel, 1, padding, data_format, dilation)
+    x = x[:, :: layer.strides[0], :: layer.strides[1]]
+    return keras.ops.conv(x, kernel, 1, layer.padding, layer.data_format, layer.dilation_rate)
 
 
 def max_pool(*_: Any) -> Any | None:

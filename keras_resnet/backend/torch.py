@@ -72,23 +72,15 @@ def blend(variable: Any, value: Any, share: float) -> Any:
     return torch.lerp(variable.value.detach(), value, share)
 
 
-def convolution(
-    x: Any,
-    kernel: Any,
-    strides: tuple[int, int],
-    padding: str,
-    dilation: tuple[int, int],
-    groups: int,
-    data_format: str,
-) -> torch.Tensor | None:
+def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor | None:
     """See `keras_resnet.backend.convolution`. Keras copies images, twice, and the kernel at every call."""
-    around = torch_layers.padding(kernel.shape, strides, padding, dilation)
+    around = torch_layers.padding(layer)
     if around is None:
         return None
-    last = data_format == "channels_last"
+    last = layer.data_format == "channels_last"
     x, kernel = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel)
     x = x.permute(0, 3, 1, 2) if last else x
-    found = torch_layers.convolve(x, kernel, None, strides, around, dilation, groups)
+    found = torch_layers.convolve(layer, x, kernel, None, around)
     return found.permute(0, 2, 3, 1) if last else found
 
 

@@ -106,37 +106,33 @@ def is_linear(layer: Any) -> bool:
     return getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
 
 
-def padding(kernel: Any, strides: Pair, padding: str, dilation: Pair) -> Pair | None:
-    """The pixels on each side that a padding of Keras adds; None if they are more on one side.
-
-    Args:
-        kernel: a shape that begins with rows and columns.
-        strides, padding, dilation: as in `keras.layers.Conv2D`.
-    """
-    more = [(size - 1) * rate if padding == "same" else 0 for size, rate in zip(kernel, dilation, strict=False)]
-    if any(pixels % 2 or (pixels and max(strides) > 1) for pixels in more):
+def padding(layer: layers.Conv2D) -> Pair | None:
+    """The pixels on each side that a convolution pads; None if they are more on one side."""
+    spans = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+    more = [(size - 1) * rate if layer.padding == "same" else 0 for size, rate in spans]
+    if any(pixels % 2 or (pixels and max(layer.strides) > 1) for pixels in more):
         return None
     return more[0] // 2, more[1] // 2
 
 
 def _convolution(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
     images = seen(x, layer.data_format == "channels_last")
-    around = padding(layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)
+    around = padding(layer)
     if images is None or around is None or not is_linear(layer):
         return None
     kernel, bias = (_value(each, x.dtype) for each in (layer.kernel, layer.bias))
     around = images.around if any(images.around) else around
-    found = convolve(images.tensor, kernel, bias, layer.strides, around, layer.dilation_rate, layer.groups)
+    found = convolve(layer, images.tensor, kernel, bias, around)
     return Images(found, images.last)
 
 
-def convolve(
-    x: torch.Tensor, kernel: torch.Tensor, bias: Any, strides: Pair, around: Pair, dilation: Pair, groups: int
-) -> torch.Tensor:
-    """A convolution of images as Torch has them and a kernel as Keras has it."""
+def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, around: Pair) -> torch.Tensor:
+    """A layer's convolution of images as Torch has them and a kernel as Keras has it, padded by so many pixels."""
+    strides = layer.strides
     if writes_astray(kernel.shape, strides) and not any(around):
         x, strides = x[:, :, :: strides[0], :: strides[1]], (1, 1)
-    return functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, strides, around, dilation, groups)
+    kernel = kernel.permute(3, 2, 0, 1)
+    return functional.conv2d(x, kernel, bias, strides, around, layer.dilation_rate, layer.groups)
 
 
 def _value(variable: Any, dtype: torch.dtype) -> torch.Tensor | None:

@@ -76,9 +76,7 @@ class Conv2D(Faster, layers.Conv2D):
         backend.lay_out_kernel(self.kernel)
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        found = backend.convolution(
-            inputs, kernel, self.strides, self.padding, self.dilation_rate, self.groups, self.data_format
-        )
+        found = backend.convolution(self, inputs, kernel)
         return layers.Conv2D.convolution_op(self, inputs, kernel) if found is None else found
 
 
@@ -86,7 +84,7 @@ class MaxPooling2D(Faster, layers.MaxPooling2D):
     """A max-pooling whose gradient is no search through the images."""
 
     def call(self, inputs: Any) -> Any:
-        found = backend.max_pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
+        found = backend.max_pool(self, inputs)
         return layers.MaxPooling2D.call(self, inputs) if found is None else found
 
 

@@ -15,6 +15,7 @@ from ..models.taps import taps
 from ..preprocessing import normalize
 from ..weights import Pretrained
 from .augmentation import augmented
+from .learning_rate import rate_or_schedule
 from .machine import Machine
 from .optimizer import SGD
 from .recipe import Recipe
@@ -102,7 +103,7 @@ def _compile(model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: 
 def sgd(recipe: Recipe) -> SGD:
     """The optimizer of a recipe."""
     return SGD(
-        recipe.learning_rate,
+        rate_or_schedule(recipe),
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         coupled_decay=recipe.weight_decay,

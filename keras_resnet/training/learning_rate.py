@@ -1,19 +1,48 @@
-"""The one controller of the learning rate."""
+"""The learning rate: a schedule that the optimizer follows by itself, or one that a callback sets."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from .folder import Progress
-from .recipe import Recipe
+from .recipe import Recipe, as_json
+
+
+@keras.saving.register_keras_serializable("keras_resnet")
+class Scheduled(keras.optimizers.schedules.LearningRateSchedule):
+    """A recipe's rate by the number of the optimizer's step, for one that is `gradual`.
+
+    Nothing has to be set from outside at each step, for which JAX would have to hand all variables over.
+
+    Args:
+        recipe: a resolved recipe, or what `as_json` makes of one.
+    """
+
+    def __init__(self, recipe: Recipe | Mapping[str, Any]) -> None:
+        super().__init__()
+        self.recipe = recipe if isinstance(recipe, Recipe) else Recipe(**recipe)
+        rates = [self.recipe.rate(update) for update in range(self.recipe.iterations + 1)]
+        self._rates = keras.ops.convert_to_tensor(np.array(rates, "float32"))
+
+    def __call__(self, step: Any) -> Any:
+        return keras.ops.take(self._rates, keras.ops.minimum(step // self.recipe.accumulate, self.recipe.iterations))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"recipe": as_json(self.recipe)}
+
+
+def rate_or_schedule(recipe: Recipe) -> float | Scheduled:
+    """What the optimizer of a resolved recipe is made with: a rate that `LearningRate` sets, or a schedule."""
+    return Scheduled(recipe) if recipe.gradual else recipe.learning_rate
 
 
 class LearningRate(keras.callbacks.Callback):
-    """The schedule, and the warm-up that ends by the training error.
+    """Sets the rate, unless the optimizer follows a schedule, and tells it; knows when a warm-up or a plateau ends.
 
     He et al. 2015, section 4.2: a 110-layer network starts at 0.01 until its training error is below 80 %, some 400
     iterations, then goes on with 0.1. The training error is the one on the progress bar: over the epoch so far.
@@ -53,9 +82,9 @@ class LearningRate(keras.callbacks.Callback):
         if not self.warming:
             update = (self._first_step + batch) // self.recipe.accumulate
             rate = self.recipe.rate(update) / self.recipe.drop_factor**self._falls
-        if rate != self._current:
+        if rate != self._current and not self.recipe.gradual:
             self.model.optimizer.learning_rate = rate  # on JAX, `self.model` takes the variables back from `fit`
-            self._current = rate
+        self._current = rate
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._see(logs)

@@ -29,7 +29,7 @@ class SGD(_BackendSGD):
     """
 
     def __init__(
-        self, learning_rate: float = 0.1, *, coupled_decay: float = 0.0, decayed: str = "all", **arguments: Any
+        self, learning_rate: Any = 0.1, *, coupled_decay: float = 0.0, decayed: str = "all", **arguments: Any
     ) -> None:
         super().__init__(learning_rate, **arguments)
         self.coupled_decay = coupled_decay

@@ -236,6 +236,11 @@ class Recipe:
         """
         return scheduled_rate(self, step / self.iterations)
 
+    @property
+    def gradual(self) -> bool:
+        """Whether the rate changes with nearly every step, and by nothing but its number. Of a resolved recipe."""
+        return not self.warmup_rate and self.schedule != "plateau" and (self.schedule != "step" or self.rise > 0)
+
 
 def warmup_rate(spec: Spec) -> float:
     """The learning rate at which the papers begin with a CIFAR network; 0 for the full one.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.training.folder import Progress, RunFolder
-from keras_resnet.training.learning_rate import LearningRate, plateaus
+from keras_resnet.training.learning_rate import LearningRate, Scheduled, plateaus, rate_or_schedule
 from keras_resnet.training.optimizer import SGD
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.recipes import recipe_for
@@ -94,10 +94,10 @@ def recipe_of(steps, **choices):
     return Recipe(dataset="digits", iterations=steps, epochs=1, network={}, **{"warmup_rate": 0.0, **choices})
 
 
-def model_of(steps):
+def model_of(steps, rate=123.0):
     """The model that tells the rates; its metric "accuracy" is the mean of the labels."""
     model = keras.Sequential([keras.Input((steps,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-    model.compile(SGD(123.0), loss=_output, metrics=[keras.metrics.MeanMetricWrapper(_label, name="accuracy")])
+    model.compile(SGD(rate), loss=_output, metrics=[keras.metrics.MeanMetricWrapper(_label, name="accuracy")])
     return model
 
 
@@ -133,10 +133,19 @@ def used_rates(model, callback, steps, epochs=(0, 1, 1), accuracies=None):
     return -model.get_weights()[0][:, 0]
 
 
-@pytest.mark.parametrize("choices", [{}, {"schedule": "cosine", "rise": 0.3}], ids=["step", "cosine"])
+SCHEDULES = {
+    "step": {},
+    "cosine": {"schedule": "cosine", "rise": 0.3},
+    "linear": {"schedule": "linear"},
+    "risen step": {"rise": 0.3},
+}
+
+
+@pytest.mark.parametrize("choices", SCHEDULES.values(), ids=SCHEDULES)
 def test_the_optimizer_uses_the_rate_of_the_step(choices):
     recipe = recipe_of(12, **choices)
-    used = used_rates(model_of(12), LearningRate(recipe, 4, Progress()), 12, epochs=(0, 3, 3))
+    model = model_of(12, rate_or_schedule(recipe) if choices else 123.0)
+    used = used_rates(model, LearningRate(recipe, 4, Progress()), 12, epochs=(0, 3, 3))
     np.testing.assert_allclose(used, [recipe.rate(step) for step in range(12)], rtol=1e-6)
     if not choices:
         np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 3 + [0.001] * 3, rtol=1e-6)
@@ -188,6 +197,24 @@ def test_the_rate_changes_with_the_batch_and_not_with_its_parts():
     recipe = recipe_of(6, accumulate=2, batch_size=4)
     used = used_rates(model_of(12), LearningRate(recipe, 12, Progress()), 12)
     np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 4 + [0.001] * 2, rtol=1e-6)
+    recipe = recipe_of(3, accumulate=2, batch_size=4, schedule="linear")
+    used = used_rates(model_of(6, Scheduled(recipe)), LearningRate(recipe, 6, Progress()), 6)
+    np.testing.assert_allclose(used, [0.1, 0.1, 0.2 / 3, 0.2 / 3, 0.1 / 3, 0.1 / 3], rtol=1e-6)
+
+
+def test_a_schedule_survives_a_file_and_goes_on_where_it_was(tmp_path):
+    recipe = recipe_of(8, schedule="cosine")
+    model = model_of(8, Scheduled(recipe))
+    used_rates(model, LearningRate(recipe, 4, Progress()), 8, epochs=(0, 1, 2))
+    model.save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras")
+    used = used_rates(model, LearningRate(recipe, 4, Progress()), 8, epochs=(1, 2, 2))
+    np.testing.assert_allclose(used, [recipe.rate(step) for step in range(8)], rtol=1e-6)
+
+
+def test_where_the_rate_hangs_on_errors_no_schedule_decides_alone():
+    for choices in ({"schedule": "plateau", "rise": 0.1}, {"schedule": "cosine", "warmup_rate": 0.01}, {}):
+        assert rate_or_schedule(recipe_of(8, **choices)) == 0.1
 
 
 def test_a_rate_for_another_batch_size_is_scaled_to_this_one_once():
