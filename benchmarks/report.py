@@ -138,12 +138,20 @@ def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) 
 
 
 def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) -> None:
-    """A panel a case and figure: each contender's by depth."""
+    """A panel a case and figure: each contender's by depth, or a bar for each where there is one network."""
     panels = [(case, figure) for case, rows in cases.items() for figure in FIGURES if figure in rows[0]]
-    picture = Figure(figsize=(1 + 4.4 * len(panels), 4.4), layout="constrained", dpi=110)
+    picture = Figure(figsize=(1 + 4.8 * len(panels), 4.4), layout="constrained", dpi=110)
     for number, (case, figure) in enumerate(panels):
         axes = drawing.plain(picture.add_subplot(1, len(panels), number + 1))
         rows = sorted(cases[case], key=lambda row: row["depth"])
+        if rows[0]["depth"] == rows[-1]["depth"]:
+            rows.sort(key=lambda row: -row[figure])
+            names, values = [row["contender"] for row in rows], [row[figure] for row in rows]
+            axes.barh(names, values, color=[color(name) for name in names])
+            axes.tick_params(labelsize=7)
+            axes.set_xlabel(FIGURES[figure])
+            axes.set_title(f"{rows[0]['model']}\n{case}", fontsize=8)
+            continue
         for name in dict.fromkeys(row["contender"] for row in cases[case]):
             points = [(row["depth"], row[figure]) for row in rows if row["contender"] == name]
             style = {"ls": ":" if "Keras's" in name else "--" if "loops" in name else "-", "lw": 1.2, "marker": "."}

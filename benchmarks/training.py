@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import harness
+import keras_resnet
 from harness import Contender, Setting, Subject
 from jax_peers import flax_step
 from torch_peers import network, timm_network
@@ -60,6 +61,8 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
     from keras_resnet.training.optimizer import SGD
     from keras_resnet.training.units import in_units
 
+    if as_built:
+        keras_resnet.keep_memory()
     size = setting["image_size"]
     model = find(setting["model"])(input_shape=(size, size, 3), classifier_activation=None, dtype=setting["precision"])
     if not as_built:
@@ -67,6 +70,23 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
     optimizer = SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY)
     optimizer.build(model.trainable_variables)
     return compiled(in_units(model, **ways) if ways else model, optimizer)
+
+
+def on_each_core(setting: Setting) -> Step:
+    """This package's network, on JAX, with a part of each batch on each core, as `--devices` has it."""
+    from keras_resnet import backend
+    from keras_resnet.host import cores
+
+    keras_resnet.keep_memory()
+    devices = backend.devices(cores())
+    with devices.scope():
+        step = ours(setting)
+
+    def on_all(images: np.ndarray, labels: np.ndarray) -> Any:
+        with devices.scope():
+            return step(images, labels)
+
+    return on_all
 
 
 def keras_applications(setting: Setting) -> Step:
@@ -112,10 +132,19 @@ def flax(setting: Setting) -> Step:
     return flax_step(setting["model"], setting["flax"], setting["image_size"], half, RATE, MOMENTUM, DECAY)
 
 
-def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network) -> Step:
-    """A plain loop of PyTorch, channels last, under autocast where half precision is asked for."""
+def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network, kept: bool = False) -> Step:
+    """A plain loop of PyTorch, channels last, under autocast where half precision is asked for.
+
+    Args:
+        setting: the network, and what it is to be like.
+        compile: whether it is compiled.
+        of: makes it.
+        kept: whether the memory that it frees is kept, as this package's command does.
+    """
     import torch
 
+    if kept:
+        keras_resnet.keep_memory()
     model = of(setting["model"], setting["peers"]).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     call = torch.compile(model) if compile else model
@@ -136,6 +165,7 @@ def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network) -
 BACKENDS = ("tensorflow", "jax", "torch")
 CONTENDERS = {
     **{f"keras_resnet, {name}": Contender(partial(training, ours), name) for name in BACKENDS},
+    "keras_resnet, jax, a device a core": Contender(partial(training, on_each_core), "jax"),
     **{
         f"Keras's layers, {name}": Contender(partial(training, partial(ours, as_built=False)), name)
         for name in BACKENDS
@@ -144,6 +174,7 @@ CONTENDERS = {
     **{f"KerasHub, {name}": Contender(partial(training, keras_hub), name) for name in BACKENDS},
     "flax's example": Contender(partial(training, flax), "jax"),
     BASE: Contender(partial(training, partial(pytorch, compile=False))),
+    f"{BASE}, memory kept": Contender(partial(training, partial(pytorch, compile=False, kept=True))),
     "timm, eager": Contender(partial(training, partial(pytorch, compile=False, of=timm_network))),
     "timm, compiled": Contender(partial(training, partial(pytorch, compile=True, of=timm_network))),
     "PyTorch, compiled": Contender(partial(training, partial(pytorch, compile=True))),
