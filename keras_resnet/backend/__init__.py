@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,11 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
         return [keras.ops.convert_to_numpy(leaf) for leaf in found]
 
     return run
+
+
+def drawing() -> AbstractContextManager[None]:
+    """In which a network's weights are drawn. What a backend compiles for that is used once."""
+    return _engine().drawing()
 
 
 def batch_norm(

@@ -46,6 +46,20 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     return jax.jit(jax.grad(function))
 
 
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """See `keras_resnet.backend.drawing`. On processors, compiled in a third of the time.
+
+    XLA compiles a program for the weights of each shape, which took nearly all of the time of a first network.
+    """
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", before or jax.default_backend() == "cpu")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
 def blend(variable: Any, value: Any, share: float) -> Any:
     """See `keras_resnet.backend.blend`."""
     return variable * (1.0 - share) + value * share

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import datetime
 import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,6 +67,11 @@ def batch_norm(
         normalised, mean, deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, epsilon)
         mean, variance = mean.detach(), deviation.detach() ** -2 - epsilon  # of its inverse
     return normalised if axis == 1 else normalised.movedim(1, axis), mean, variance
+
+
+def drawing() -> AbstractContextManager[None]:
+    """Nothing of that is compiled."""
+    return contextlib.nullcontext()
 
 
 def blend(variable: Any, value: Any, share: float) -> Any:

@@ -138,6 +138,7 @@ def test_a_hub_out_of_reach_is_said_in_one_line(monkeypatch, tmp_path):
     nowhere = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
     with pytest.raises(ValueError, match=r"hf://timm/resnet18.tv_in1k cannot be had") as error:
         keras_resnet.ResNet18(weights="imagenet")
     assert "\n" not in str(error.value)
