@@ -17,7 +17,8 @@ from .recipe import Recipe, as_json
 class Scheduled(keras.optimizers.schedules.LearningRateSchedule):
     """A recipe's rate by the number of the optimizer's step, for one that is `gradual`.
 
-    Nothing has to be set from outside at each step, for which JAX would have to hand all variables over.
+    Nothing has to be set from outside at each step, for which JAX would have to hand all variables over. In float16,
+    a step that is left out because its gradients are not finite does not count.
 
     Args:
         recipe: a resolved recipe, or what `as_json` makes of one.
