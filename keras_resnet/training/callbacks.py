@@ -119,6 +119,7 @@ class Bookkeeper(keras.callbacks.Callback):
             self._leave(wish)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        keras.ops.convert_to_numpy(self.model.optimizer.iterations)  # waits for the last step, which may be under way
         self._trained = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
