@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -211,3 +212,15 @@ def test_no_callback_has_keras_wait_for_the_device_behind_each_step():
     """It does on JAX for one that takes what a step gives."""
     callbacks = LearningRate, StopAtNaN, Bookkeeper, EndBehind, Profile, keras.callbacks.SwapEMAWeights
     assert {each.on_train_batch_end for each in callbacks} == {keras.callbacks.Callback.on_train_batch_end}
+
+
+def test_the_seconds_of_an_epoch_end_with_its_last_step(monkeypatch):
+    """JAX, and accelerators, may be at it still when all steps have been begun."""
+    order = []
+    books = object.__new__(Bookkeeper)
+    books.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations="what the last step gives")))
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.ops, "convert_to_numpy", order.append)
+        patch.setattr("time.perf_counter", lambda: order.append("the clock"))
+        books.on_test_begin()
+    assert order == ["what the last step gives", "the clock"]
