@@ -19,6 +19,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def readers() -> int:
+    """The threads that make batches ahead: one a core, and 16 at most, since each has a batch in memory."""
+    return min(cores(), 16)
+
+
 def keep_memory() -> bool:
     """Has this process keep the memory that it frees, as long as it lives, so that no step waits for pages.
 

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..host import cores
+from ..host import readers
 from .errors import DataError
-
-MOST_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ def ahead(
         start, stop: The first number, and the one behind the last; None for no end.
         workers: Processes; 0 for threads of this one. They are spawned, so that a script which is run as a program
             has to begin behind `if __name__ == "__main__":`.
-        threads: Threads a process: by default one a worker, else one a core and 16 at most, since each has a batch
-            in memory. 0 makes each batch when it is asked for.
+        threads: Threads a process: by default one a worker, else as many as `host.readers` says. 0 makes each batch
+            when it is asked for.
 
     Raises:
         DataError: If a number is negative.
@@ -50,7 +48,7 @@ def ahead(
     if workers < 0 or (threads is not None and threads < 0):
         raise DataError(f"workers={workers}, threads={threads}: accepted are 0 and above")
     if threads is None:
-        threads = 1 if workers else min(cores(), MOST_THREADS)
+        threads = 1 if workers else readers()
     return _run(_Steps(make, start, 2**62 if stop is None else stop), workers, threads)
 
 

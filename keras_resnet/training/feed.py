@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend.devices import Devices
 from ..data import Dataset, ImageStream, steps_per_epoch
-from ..host import cores
+from ..host import readers
 from .machine import Machine
 from .recipe import AUGMENTATION, Recipe
 from .testing import ImagesToTest, one_hot
@@ -52,7 +52,7 @@ class Feed:
             **views,
             **workers,
         )
-        largest, threads = (TEST_BATCH, 1) if isinstance(data, Dataset) else (part, min(cores(), 16))
+        largest, threads = (TEST_BATCH, 1) if isinstance(data, Dataset) else (part, readers())
         tested = {"size": recipe.test_size, "resize": recipe.test_resize}
         self.tested = ImagesToTest(data, devices, largest, threads=threads, **tested)
 
