@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -193,10 +194,10 @@ def lay_out_kernel(kernel: Any) -> None:
 def eager() -> ModuleType | None:
     """The layers of a backend that computes each when it is called, for `keras_resnet.models.eager`; else None.
 
-    A module with `CALLS`, by Keras's class of layers: from the layer, what it takes, `training`, and `owned`, for each
-    of these whether it may be overwritten, to what it gives, or to None where Keras has to compute it; `whole`, from
-    what these give to Keras's tensors; `dtype`, from Keras's name of one to the backend's; and `pads` and `pad_later`,
-    for padding that is left to the layer behind it.
+    A module with `CALLS`, by Keras's class of layers: from the layer to its call, or to None if Keras has to compute
+    it. A call is from what the layer takes, `training`, and `owned`, for each of these whether it may be overwritten,
+    to what the layer gives, or again to None. Further `whole`, from what these give to Keras's tensors; `dtype`, from
+    Keras's name of one to the backend's; and `pads` and `pad_later`, for padding that is left to the layer behind it.
     """
     return _engine().eager()
 
@@ -254,6 +255,7 @@ def jit_compile() -> bool | str:
     return _engine().jit_compile()
 
 
+@functools.cache
 def _engine() -> ModuleType:
     """The module of this package that knows the backend that Keras runs on."""
     import keras

@@ -20,6 +20,7 @@ import torch.distributed as dist
 
 from . import quietly, torch_layers, traces
 from .devices import Devices, torchrun_processes
+from .torch_layers import value
 from .traces import WAITING, Span
 
 TRACE = "trace.json"
@@ -57,12 +58,13 @@ def batch_norm(
     x: Any, gamma: Any, beta: Any, epsilon: float, axis: int, known: tuple[Any, Any] | None
 ) -> tuple[Any, Any, Any] | None:
     """See `keras_resnet.backend.batch_norm`."""
-    gamma, beta = gamma.value, beta.value
+    gamma, beta = value(gamma), value(beta)
     if axis != 1:
         x = x.movedim(axis, 1)  # no copy: convolutions give what is laid out so that this is Torch's own way
     if known is not None:
-        mean, variance = (value.value for value in known)
-        normalised = torch.nn.functional.batch_norm(x, mean, variance, gamma, beta, eps=epsilon)
+        mean, variance = map(value, known)
+        cudnn = torch.backends.cudnn.enabled
+        normalised = torch.batch_norm(x, gamma, beta, mean, variance, False, 0.0, epsilon, cudnn)
     else:
         normalised, mean, deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, epsilon)
         mean, variance = mean.detach(), deviation.detach() ** -2 - epsilon  # of its inverse
@@ -74,9 +76,9 @@ def drawing() -> AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def blend(variable: Any, value: Any, share: float) -> Any:
+def blend(variable: Any, new: Any, share: float) -> Any:
     """See `keras_resnet.backend.blend`."""
-    return torch.lerp(variable.value.detach(), value, share)
+    return torch.lerp(value(variable).detach(), new, share)
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor | None:
@@ -108,8 +110,8 @@ def add(*_: Any) -> Any | None:
 
 def lay_out_kernel(kernel: Any) -> None:
     """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
-    value = kernel.value
-    value.data = value.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
+    tensor = kernel.value
+    tensor.data = tensor.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
 
 
 def eager() -> ModuleType:
@@ -292,13 +294,13 @@ def _with_all_counts(model: Any, result: Callable[[], dict[str, Any]]) -> Callab
     def result_of_all() -> dict[str, Any]:
         variables = model.metrics_variables
         own = [variable.value.detach().clone() for variable in variables]
-        if any(value.is_meta for value in own):  # no numbers: Keras asks for shapes
+        if any(count.is_meta for count in own):  # no numbers: Keras asks for shapes
             return result()
         for variable, total in zip(variables, _summed(own), strict=True):
             variable.assign(total)
         found = result()
-        for variable, value in zip(variables, own, strict=True):
-            variable.assign(value)
+        for variable, count in zip(variables, own, strict=True):
+            variable.assign(count)
         return found
 
     return result_of_all

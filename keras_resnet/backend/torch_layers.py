@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import torch
 from keras import layers
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional
 
 from .onednn import writes_astray
@@ -42,6 +43,7 @@ class Images:
 
 
 Value = Images | torch.Tensor
+Call = Callable[..., Value | None]  # of what a layer takes, `training` and `owned`, see `keras_resnet.backend.eager`
 
 
 def whole(x: Value) -> torch.Tensor:
@@ -80,13 +82,15 @@ def pads(layer: Any, padding: Any, before: Any) -> bool:
     return layer.__class__ is layers.Conv2D and layer.padding == "valid" and is_linear(layer)
 
 
-def pad_later(layer: Any, x: Value, **_: Any) -> Images | None:
-    """Leaves padding to the layer that takes it."""
-    images = seen(x, layer.data_format == "channels_last")
-    if images is None:
-        return None
-    (rows, _), (columns, _) = layer.padding
-    return Images(images.tensor, images.last, (rows, columns))
+def pad_later(layer: Any) -> Call:
+    """The call of a layer whose padding is left to the layer that takes what it gives."""
+    last, ((rows, _), (columns, _)) = layer.data_format == "channels_last", layer.padding
+
+    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+        images = seen(x, last)
+        return images and Images(images.tensor, last, (rows, columns))
+
+    return call
 
 
 def dtype(name: str) -> torch.dtype:
@@ -115,15 +119,18 @@ def padding(layer: layers.Conv2D) -> Pair | None:
     return more[0] // 2, more[1] // 2
 
 
-def _convolution(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-    images = seen(x, layer.data_format == "channels_last")
-    around = padding(layer)
-    if images is None or around is None or not is_linear(layer):
-        return None
-    kernel, bias = (_value(each, x.dtype) for each in (layer.kernel, layer.bias))
-    around = images.around if any(images.around) else around
-    found = convolve(layer, images.tensor, kernel, bias, around)
-    return Images(found, images.last)
+def _convolution(layer: Any) -> Call | None:
+    last, around = layer.data_format == "channels_last", padding(layer)
+
+    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+        images = seen(x, last)
+        if images is None or not is_linear(layer):
+            return None
+        kernel, bias = value(layer.kernel, x.dtype), None if layer.bias is None else value(layer.bias, x.dtype)
+        found = convolve(layer, images.tensor, kernel, bias, images.around if any(images.around) else around)
+        return Images(found, last)
+
+    return None if around is None else call
 
 
 def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, around: Pair) -> torch.Tensor:
@@ -135,65 +142,92 @@ def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: 
     return functional.conv2d(x, kernel, bias, strides, around, layer.dilation_rate, layer.groups)
 
 
-def _value(variable: Any, dtype: torch.dtype) -> torch.Tensor | None:
-    return None if variable is None else keras.ops.convert_to_tensor(variable).to(dtype)
+def value(variable: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """What `variable.value` is outside of Keras's scopes, which it looks for at length; there, what it is.
+
+    Args:
+        variable: Keras's.
+        dtype: that it is wanted in; None for the variable's.
+    """
+    tensor = variable.value if in_stateless_scope() else variable._value
+    return tensor if dtype is None or tensor.dtype is dtype else tensor.to(dtype)
 
 
-def _batch_norm(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-    images = seen(x, layer.axis in (-1, 3))
-    if images is None or (layer.axis != 1 and not images.last):
-        return None
-    fused = getattr(layer, "in_one_kernel", None)
-    found = fused and fused(images.tensor, training, axis=1)
-    return None if found is None else Images(found, images.last)
+def _batch_norm(layer: Any) -> Call | None:
+    fused, last, known = getattr(layer, "in_one_kernel", None), layer.axis in (-1, 3), layer.axis in (-1, 1, 3)
+
+    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+        images = seen(x, last)
+        found = None if images is None else fused(images.tensor, training, axis=1)
+        return None if found is None else Images(found, last)
+
+    return call if fused and known else None
 
 
-def _relu(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Value | None:
-    if not is_relu(layer):
-        return None
-    function = torch.relu_ if owned[0] else torch.relu
-    return Images(function(x.tensor), x.last) if isinstance(x, Images) else function(x)
+def _relu(layer: Any) -> Call:
+    def call(x: Value, *, training: Any, owned: list[bool]) -> Value | None:
+        if not is_relu(layer):
+            return None
+        function = torch.relu_ if owned[0] else torch.relu
+        return Images(function(x.tensor), x.last) if isinstance(x, Images) else function(x)
+
+    return call
 
 
-def _add(layer: Any, x: Value, y: Value, *more: Value, training: Any, owned: list[bool]) -> Value | None:
-    if more or not isinstance(y, Images):
-        return None
-    images = seen(x, y.last)
-    if images is None or images.tensor.shape != y.tensor.shape:
-        return None
-    if owned[1]:
-        return Images(y.tensor.add_(images.tensor), y.last)
-    return Images(images.tensor.add_(y.tensor) if owned[0] else images.tensor + y.tensor, y.last)
+def _add(_: Any) -> Call:
+    def call(x: Value, y: Value, *more: Value, training: Any, owned: list[bool]) -> Value | None:
+        if more or not isinstance(y, Images):
+            return None
+        images = seen(x, y.last)
+        if images is None or images.tensor.shape != y.tensor.shape:
+            return None
+        if owned[1]:
+            return Images(y.tensor.add_(images.tensor), y.last)
+        return Images(images.tensor.add_(y.tensor) if owned[0] else images.tensor + y.tensor, y.last)
+
+    return call
 
 
-def _max_pool(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-    images = seen(x, layer.data_format == "channels_last")
-    if images is None or layer.padding != "valid":
-        return None
-    found = functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.around)
-    return Images(found, images.last)
+def _max_pool(layer: Any) -> Call | None:
+    last = layer.data_format == "channels_last"
+
+    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+        images = seen(x, last)
+        if images is None:
+            return None
+        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.around), last)
+
+    return call if layer.padding == "valid" else None
 
 
-def _average_pool(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+def _average_pool(layer: Any) -> Call | None:
     """Over one position, which is a choice of positions; Keras computes others."""
-    images = seen(x, layer.data_format == "channels_last")
-    if images is None or tuple(layer.pool_size) != (1, 1):
-        return None
-    return Images(images.tensor[:, :, :: layer.strides[0], :: layer.strides[1]], images.last)
+    last = layer.data_format == "channels_last"
+
+    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+        images = seen(x, last)
+        return images and Images(images.tensor[:, :, :: layer.strides[0], :: layer.strides[1]], last)
+
+    return call if tuple(layer.pool_size) == (1, 1) else None
 
 
-def _pad(layer: Any, x: Value, *, training: Any, owned: list[bool]) -> Value | None:
+def _pad(layer: Any) -> Call:
     """Of rows and columns, or, where it was told the other order of dimensions, of the last two that there are."""
     first, second = layer.padding
-    if layer.data_format == "channels_last":
+
+    def rows_and_columns(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
         images = seen(x, last=True)
-        return None if images is None else Images(functional.pad(images.tensor, (*second, *first)), last=True)
-    if isinstance(x, Images) and x.last and first == (0, 0):  # the last is the channels'
-        return Images(functional.pad(x.tensor, (0, 0, 0, 0, *second)), last=True)
-    return None
+        return images and Images(functional.pad(images.tensor, (*second, *first)), last=True)
+
+    def the_last_two(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+        if isinstance(x, Images) and x.last and first == (0, 0):  # the last is the channels'
+            return Images(functional.pad(x.tensor, (0, 0, 0, 0, *second)), last=True)
+        return None
+
+    return rows_and_columns if layer.data_format == "channels_last" else the_last_two
 
 
-CALLS: dict[type, Callable[..., Value | None]] = {
+CALLS: dict[type, Callable[[Any], Call | None]] = {
     layers.Conv2D: _convolution,
     layers.BatchNormalization: _batch_norm,
     layers.ReLU: _relu,

@@ -28,7 +28,7 @@ class Step(NamedTuple):
         inputs, outputs: what it takes and gives, by the identity of the symbolic tensors.
         done: those of its inputs that nobody takes later.
         owned: of each of its inputs, whether the layer may write there.
-        run: computes without ceremony, or gives None for what it does not know; or is None.
+        run: the layer's call without ceremony, which gives None for what it does not know; or None.
         policy: the layer's, as it was built.
         dtype: of the tensors for which `run` is.
     """
@@ -83,7 +83,7 @@ def _run(step: Step, taken: list[Any], training: bool | None, engine: ModuleType
     layer = step.node.operation
     known = step.run is not None and layer.dtype_policy is step.policy  # not quantised since
     if known and all(tensor.dtype is step.dtype for tensor in taken):
-        given = step.run(layer, *taken, training=training, owned=step.owned)
+        given = step.run(*taken, training=training, owned=step.owned)
         if given is not None:
             return given
     whole = [engine.whole(tensor) for tensor in taken]
@@ -106,13 +106,14 @@ def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
     for node in nodes:
         layer, inputs, outputs = node.operation, [*map(id, node.input_tensors)], [*map(id, node.outputs)]
         owned = [len(takers[name]) == 1 and name not in kept and _fresh(givers.get(name)) for name in inputs]
-        run = engine.CALLS.get(layer.__class__) if _ordinary(layer) else None
+        prepare = engine.CALLS.get(layer.__class__) if _ordinary(layer) else None
         if layer.__class__ is layers.ZeroPadding2D and outputs[0] not in kept and len(takers[outputs[0]]) == 1:
             taker = takers[outputs[0]][0].operation
             if engine.pads(taker, layer, givers.get(inputs[0])):
-                run = engine.pad_later
+                prepare = engine.pad_later
         done = [name for name in dict.fromkeys(inputs) if takers[name][-1] is node and name not in kept]
         policy = getattr(layer, "dtype_policy", None)
+        run = prepare and prepare(layer)
         yield Step(node, inputs, outputs, done, owned, run, policy, run and engine.dtype(layer.compute_dtype))
 
 

@@ -77,6 +77,18 @@ def test_in_other_precisions(dtype, tolerance):
     alike(found, expected, tolerance)
 
 
+def test_a_stateless_call_computes_with_the_values_it_is_given():
+    model, plain = twins()
+    x = images(model)
+    half = [
+        [0.5 * keras.ops.convert_to_tensor(each) for each in kind]
+        for kind in (model.trainable_variables, model.non_trainable_variables)
+    ]
+    found, expected = (each.stateless_call(*half, x, training=False)[0] for each in (model, plain))
+    alike(found, expected)
+    assert np.abs(numpy(found) - numpy(model(x))).max() > 1e-3
+
+
 def test_what_is_put_in_or_comes_out_is_overwritten_by_nobody():
     model, plain = twins()
     x = images(model)
