@@ -20,7 +20,7 @@ import numpy as np
 
 import harness
 from harness import Contender, Setting
-from torch_peers import network, timm_network
+from torch_peers import device_of_torch, network, timm_network
 
 Answer = Callable[[np.ndarray], Any]  # from float32 images (batch, size, size, 3) of 0 to 255 to probabilities
 BASE = "torchvision, compiled"
@@ -110,12 +110,13 @@ def torchvision(setting: Setting, compiled: bool, of: Callable[..., Any] = netwo
     """torchvision's network or timm's, channels last; that it takes normalised images and gives logits is less work."""
     import torch
 
-    model = of(setting["model"], setting["peers"]).eval().to(memory_format=torch.channels_last)
+    device = device_of_torch()
+    model = of(setting["model"], setting["peers"]).eval().to(device, memory_format=torch.channels_last)
     call = torch.compile(model) if compiled else model
 
     def answer(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return call(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+            return call(torch.from_numpy(images).to(device).permute(0, 3, 1, 2)).cpu().numpy()
 
     return answer
 

@@ -24,10 +24,10 @@ def added(load: Callable[[Setting], training.Step], setting: Setting) -> dict[st
     """The MiB that steps add."""
     size, batch = setting["image_size"], setting["batch"]
     step = load(setting)
-    images, labels = np.zeros((batch, size, size, 3), "float32"), np.zeros(batch, "int32")
+    images, labels = map(step.place, (np.zeros((batch, size, size, 3), "float32"), np.zeros(batch, "int32")))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(STEPS):
-        step(images, labels)
+        step.take(images, labels)
     return {"mebibytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
 
 

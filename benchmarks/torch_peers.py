@@ -36,6 +36,13 @@ def timm_network(name: str, peers: str | None) -> Any:
     return timm.create_model(name)
 
 
+def device_of_torch() -> str:
+    """Where PyTorch computes: on a GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _imported(module: str, peers: str | None) -> Any:
     """A module that is torchvision's or needs it.
 

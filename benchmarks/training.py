@@ -3,18 +3,20 @@
     python benchmarks/training.py --models resnet50 --image-sizes 96 --batches 16 [--precision mixed_bfloat16]
     python benchmarks/training.py --models resnet20,resnet110 --image-sizes 32 --batches 128
 
-A step of SGD with momentum and weight decay on images that lie in memory, through `train_on_batch` or a plain loop of
-PyTorch. "Keras's layers" are the same network without what `keras_resnet/models/running.py` does, with Keras's SGD.
+A step of SGD with momentum and weight decay on images that lie on the device, through `train_on_batch` or a plain loop
+of PyTorch. "Keras's layers" are the same network without what `keras_resnet/models/running.py` does, with Keras's SGD.
 Times are also told as shares of those of torchvision's network, eager and channels last; of CIFAR networks, of the same
-network in PyTorch.
+network in PyTorch. "Its convolutions alone" are those of this package's network, by PyTorch, forward and backward: no
+step that computes one after the other is shorter.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,9 +24,21 @@ import harness
 import keras_resnet
 from harness import Contender, Setting, Subject
 from jax_peers import flax_step
-from torch_peers import network, timm_network
+from torch_peers import device_of_torch, network, timm_network
 
-Step = Callable[[np.ndarray, np.ndarray], Any]  # from normalised images (batch, size, size, 3) and labels
+
+class Step(NamedTuple):
+    """What is timed.
+
+    Attributes:
+        take: from normalised images (batch, size, size, 3) and labels (batch,) that lie where they are needed.
+        place: has an array lie there.
+    """
+
+    take: Callable[[Any, Any], Any]
+    place: Callable[[np.ndarray], Any]
+
+
 BASE = "PyTorch, eager"
 RATE, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4
 
@@ -35,7 +49,8 @@ def training(load: Callable[[Setting], Step], setting: Setting) -> Callable[[int
     shape = max(setting["sizes"]), setting["image_size"], setting["image_size"], 3
     images = np.random.default_rng(0).standard_normal(shape, "float32")
     labels = np.zeros(len(images), "int32")
-    return lambda batch: step(images[:batch], labels[:batch])
+    placed = functools.cache(lambda batch: (step.place(images[:batch]), step.place(labels[:batch])))
+    return lambda batch: step.take(*placed(batch))
 
 
 def compiled(model: Any, optimizer: Any = None) -> Step:
@@ -44,7 +59,7 @@ def compiled(model: Any, optimizer: Any = None) -> Step:
 
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer or keras.optimizers.SGD(RATE, momentum=MOMENTUM, weight_decay=DECAY), loss)
-    return model.train_on_batch
+    return Step(model.train_on_batch, keras.ops.convert_to_tensor)
 
 
 def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
@@ -82,11 +97,11 @@ def on_each_core(setting: Setting) -> Step:
     with devices.scope():
         step = ours(setting)
 
-    def on_all(images: np.ndarray, labels: np.ndarray) -> Any:
+    def on_all(images: Any, labels: Any) -> Any:
         with devices.scope():
-            return step(images, labels)
+            return step.take(images, labels)
 
-    return on_all
+    return Step(on_all, step.place)
 
 
 def keras_applications(setting: Setting) -> Step:
@@ -129,7 +144,10 @@ def keras_hub(setting: Setting) -> Step:
 def flax(setting: Setting) -> Step:
     """The network of flax's ImageNet example, with a loop of its own."""
     half = setting["precision"] == "mixed_bfloat16"
-    return flax_step(setting["model"], setting["flax"], setting["image_size"], half, RATE, MOMENTUM, DECAY)
+    take = flax_step(setting["model"], setting["flax"], setting["image_size"], half, RATE, MOMENTUM, DECAY)
+    import jax
+
+    return Step(take, jax.device_put)
 
 
 def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network, kept: bool = False) -> Step:
@@ -145,21 +163,60 @@ def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network, k
 
     if kept:
         keras_resnet.keep_memory()
-    model = of(setting["model"], setting["peers"]).train().to(memory_format=torch.channels_last)
+    device = device_of_torch()
+    model = of(setting["model"], setting["peers"]).train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     call = torch.compile(model) if compile else model
     half = setting["precision"] == "mixed_bfloat16"
 
-    def step(images: np.ndarray, labels: np.ndarray) -> float:
+    def take(images: Any, labels: Any) -> float:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            logits = call(torch.from_numpy(images).permute(0, 3, 1, 2))
-            loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels).long())
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            loss = torch.nn.functional.cross_entropy(call(images.permute(0, 3, 1, 2)), labels.long())
         loss.backward()
         optimizer.step()
         return loss.item()
 
-    return step
+    return Step(take, partial(torch.as_tensor, device=device))
+
+
+def convolutions(setting: Setting) -> Step:
+    """Those of this package's network, one by one, forward and backward, and nothing else."""
+    import keras
+    import torch
+
+    from keras_resnet.models.catalog import find
+
+    size, device = setting["image_size"], device_of_torch()
+    dtype = torch.bfloat16 if setting["precision"] == "mixed_bfloat16" else torch.float32
+    model = find(setting["model"])(input_shape=(size, size, 3), classifier_activation=None)
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+
+    def drawn(*shape: int, learned: bool) -> torch.Tensor:
+        tensor = torch.randn(shape, dtype=dtype, device=device).to(memory_format=torch.channels_last)
+        return tensor.requires_grad_(learned)
+
+    @functools.cache
+    def work(batch: int) -> list[Any]:
+        """Images, kernel, strides, padding, and the gradient above, of each."""
+        found = []
+        for layer in layers:
+            (_, *side, channels), (height, width, _, filters) = layer.input.shape, layer.kernel.shape
+            images = drawn(batch, channels, *side, learned=channels > 3)  # nobody asks for that of the image
+            kernel = drawn(filters, channels, height, width, learned=True)
+            around = (height // 2, width // 2) if layer.padding == "same" else (0, 0)
+            above = drawn(batch, filters, *layer.output.shape[1:3], learned=False)
+            found.append((images, kernel, layer.strides, around, above))
+        return found
+
+    def take(images: Any, labels: Any) -> Any:
+        for images, kernel, strides, around, above in work(len(labels)):
+            given = torch.nn.functional.conv2d(images, kernel, None, strides, around)
+            needed = [each for each in (images, kernel) if each.requires_grad]
+            last = torch.autograd.grad(given, needed, above)
+        return last[0].flatten()[0].item()  # waits for the device
+
+    return Step(take, torch.as_tensor)
 
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -178,6 +235,7 @@ CONTENDERS = {
     "timm, eager": Contender(partial(training, partial(pytorch, compile=False, of=timm_network))),
     "timm, compiled": Contender(partial(training, partial(pytorch, compile=True, of=timm_network))),
     "PyTorch, compiled": Contender(partial(training, partial(pytorch, compile=True))),
+    "its convolutions alone": Contender(partial(training, convolutions), "torch"),
 }
 
 
