@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -112,3 +113,11 @@ def ended(running: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     """What each process has come to: its status, and what it wrote to stdout and stderr."""
     written = [process.communicate(timeout=120) for process in running]
     return [(process.returncode, *text) for process, text in zip(running, written, strict=True)]
+
+
+def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a user would, in a process of its own."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        shlex.split(line), env={**os.environ, "PATH": path, **environment}, capture_output=True, text=True
+    )

@@ -1,0 +1,33 @@
+"""`keras-resnet convert`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+import keras_resnet
+from keras_resnet import saving
+
+
+def test_convert_reports_what_it_used_and_the_file_takes_raw_images(command):
+    keras_resnet.CifarResNet(8, input_shape=(8, 8, 1)).save("bare.keras")
+    known = "--labels digits --mean 0.5 --deviation 0.5"
+    status, out, err = command(f"convert bare.keras out.keras --model resnet8 {known}")
+    assert (status, err) == (0, "")
+    assert "resnet8: 37 tensors of bare.keras, all used, none missing; " in out
+    assert "out.keras takes raw RGB images of 0 to 255 (subtract [127.5], divide by [127.5])" in out
+    np.save("image.npy", np.zeros((1, 8, 8, 1), np.uint8))
+    (result,) = json.loads(command("predict out.keras image.npy --json --top 10")[1])
+    assert {row["name"] for row in result["classes"]} == set("0123456789")
+    report = json.loads(command("convert out.keras again.keras --json")[1])
+    assert (report["model"], report["labels"], report["normalization"]["mean"]) == ("resnet8", 10, [127.5])
+
+
+def test_convert_takes_labels_from_a_text_file(command):
+    keras_resnet.CifarResNet(8, classes=2).save("bare.keras")
+    Path("names.txt").write_text("cat\ndog\n")
+    status, out, _ = command("convert bare.keras out.keras --model resnet8 --labels names.txt --json")
+    assert (status, json.loads(out)["labels"]) == (0, 2)
+    assert saving.read_info("out.keras")["class_names"] == ["cat", "dog"]

@@ -1,0 +1,59 @@
+"""How the command ends where it is not done and nobody has typed anything wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+
+def raises_in_numpy(*args, **kwargs):
+    np.zeros(3).reshape(2)
+
+
+def raises_in_keras(*args, **kwargs):
+    keras.layers.Dense(-1)
+
+
+@pytest.mark.parametrize("bug", [raises_in_numpy, raises_in_keras])
+def test_a_bug_is_not_told_as_a_mistake_of_the_users(command, monkeypatch, bug):
+    monkeypatch.setattr("keras_resnet.training.run.load", bug)
+    with pytest.raises(ValueError):
+        command("train digits")
+
+
+def test_a_full_disk_is_told_in_a_line(command, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device", "runs")
+
+    monkeypatch.setattr("keras_resnet.training.run.train", full)
+    status, _, err = command("train digits")
+    assert (status, err) == (2, "keras-resnet: error: [Errno 28] No space left on device: 'runs'\n")
+
+
+def test_ctrl_c_ends_in_a_line_that_says_how_to_go_on(command, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_resnet.training.run.train", interrupted)
+    status, _, err = command("train digits --out mine")
+    assert status == 130
+    assert "The same command goes on from the last checkpoint in mine." in err
+    monkeypatch.setattr("keras_resnet.saving.load", interrupted)
+    status, _, err = command("evaluate run digits")
+    assert (status, err) == (130, "\nkeras-resnet: stopped\n")
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    process = subprocess.Popen(
+        ["keras-resnet", "summary"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PATH": path}
+    )
+    process.stdout.close()  # as `head` does
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
+    process.stderr.close()

@@ -1,0 +1,39 @@
+"""What the command says of itself."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+
+from keras_resnet import Spec, cli
+from keras_resnet.options import given
+from keras_resnet.training.recipe import Recipe
+from keras_resnet.training.recipes import recipe_for
+
+COMMANDS = ("summary", "train", "evaluate", "predict", "features", "convert", "analyze", "reproduce", "tune", "export")
+
+
+def test_help_needs_no_keras_and_ends_with_an_example_that_works():
+    program = """
+import sys
+sys.modules["keras"] = None
+from keras_resnet.cli import main
+for name in sys.argv[1:]:
+    try:
+        main([name, "--help"])
+    except SystemExit as end:
+        assert end.code == 0
+"""
+    done = subprocess.run([sys.executable, "-c", program, *COMMANDS], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    examples = [line for line in done.stdout.splitlines() if line.startswith("example: ")]
+    assert len(examples) == len(COMMANDS)
+    for name, example in zip(COMMANDS, examples, strict=True):
+        program, *words = shlex.split(example.removeprefix("example: "))
+        assert (program, words[0]) == ("keras-resnet", name)
+        arguments = cli._parser().parse_args(words)
+        if name == "train":
+            recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
+            assert (recipe.model, recipe.spec.shortcut) == ("resnet56", "A")
+    assert "usage: keras-resnet train" in done.stdout

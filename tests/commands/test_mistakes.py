@@ -1,0 +1,196 @@
+"""What the command says to a mistake of the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import small_runs
+from keras_resnet import backend
+from keras_resnet.data import DATASETS
+from launch import shell
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", ("COMMAND", "keras-resnet --help")),
+        ("trian digits", ("'trian'", "train")),
+        ("train digits --learningrate 1", ("--learningrate", "near: --learning-rate", "keras-resnet train --help")),
+        ("train digits --epochs ten", ("--epochs", "'ten'")),
+        ("train digits --epochs 0", ("`epochs`", "at least 1", "0")),
+        ("train digits --batch-size -1", ("`batch_size`", "at least 1", "-1")),
+        ("train digits --learning-rate nan", ("`learning_rate`", "nan")),
+        ("train digits --schedule steps", ("step, plateau, cosine, linear", "'steps'")),
+        ("train digits --precision half", ("mixed_bfloat16", "'half'")),
+        ("train digits --drops half", ("--drops", "'half'")),
+        ("train digits --seed 4294967296", ("`seed`", "2**32", "4294967296")),
+        ("train digits --shortcut D", ("'A', 'B', 'C'", "'D'")),
+        ("train digits --order preactivation", ("'full_preactivation'", "'preactivation'")),
+        ("train digits --gate-bias -6", ("`gate_bias`", "'exclusive_gating'", "'identity'")),
+        ("train", ("data set", "digits", "cifar10")),
+        ("train mnst", ("'mnst'", "'digits'", "'cifar10'", "'cifar100'")),
+        ("train cifar", ("'cifar'", "did you mean 'cifar10'")),
+        ("train digits --model resnet23", ("23", "6n+2", "20 and 26")),
+        ("train digits --model resnet7 --unit bottleneck", ("7", "8")),
+        ("train digits --model resent50", ("'resent50'", "resnet50")),
+        ("train digits --model resnet50", ("32x32", "(8, 8, 1)")),
+        ("train digits --recipe papers", ("'papers'", "paper, modern", "near: paper")),
+        ("train digits --recipe nothing.json", ("'nothing.json'", "No such file")),
+        ("train digits --validation 97", ("97", "1 to 96")),
+        ("train digits --devices 0", ("`devices`", "at least 1", "0")),
+        ("train digits --devices 99", ("99", "devices")),
+        ("train digits --backend mxnet", ("'mxnet'", "tensorflow, jax, torch")),
+        ("train cifar10 --data-dir nowhere", ("nowhere", "no such folder")),
+        ("evaluate nothing.keras digits", ("'nothing.keras'", "Give a `.keras` file or the folder of a finished run")),
+        ("evaluate nothing.keras digits --batch-size 0", ("--batch-size", "at least 1", "0")),
+        ("evaluate nothing.keras digits --split all", ("'all'", "test", "train")),
+        ("evaluate", ("MODEL, DATASET",)),
+        ("evaluate model.keras", ("DATASET",)),
+        ("evaluate nothing.keras digits --crops 5", ("--crops", "1, 10")),
+        ("evaluate nothing.keras digits --scales 224,x", ("--scales", "224,x")),
+        ("evaluate nothing.keras digits --crops 10 --scales 224", ("`scales` show whole images",)),
+        ("evaluate nothing.keras digits --size 0", ("--size", "at least 1")),
+        ("predict nothing.keras image.png", ("'nothing.keras'",)),
+        ("features nothing.keras image.png out.npy", ("'nothing.keras'",)),
+        ("features nothing.keras image.png", ("OUT",)),
+        ("reproduce", ("Name an experiment", "--list")),
+        ("reproduce he2016-tabel2", ("'he2016-tabel2'", "he2016-table2")),
+        ("reproduce he2016-table2 --only nothing", ("original, 110", "nothing")),
+        ("reproduce he2016-table2 --budget small", ("depth=20,epochs=4", "'small'")),
+        ("reproduce he2016-table2 --seeds 0", ("--seeds", "at least 1")),
+        ("analyze responses nothing.keras digits", ("'nothing.keras'",)),
+        ("analyze souls nothing.keras digits", ("'souls'", "responses")),
+        ("analyze paths resnet23 digits", ("23", "20 and 26")),
+        ("analyze paths resnet20 plainnet8 nothing", ("nothing",)),
+        ("analyze paths nothing.keras digits --shortcut A", ("shortcut", "'nothing.keras'")),
+        ("analyze paths plainnet8 digits --images 0", ("--images", "at least 1")),
+        ("tune nothing", ("nothing",)),
+        ("tune digits --space everything", ("'everything'", "shape, network, recipe, all")),
+        ("tune digits --set width", ("--set", "NAME=VALUES")),
+        ("tune digits --set widht=1,2", ("'widht'", "near: width")),
+        ("tune digits --without depth", ("'depth'", "units_per_stage")),
+        ("tune digits --space shape --set units_per_stage=1 --set width=1 --set shortcut=B", ("The space is empty",)),
+        ("tune digits --max-trials 0", ("--max-trials", "at least 1")),
+        ("tune digits --validation 2000", ("`validation`", "2000")),
+        ("export nothing.keras out", ("'nothing.keras'", "finished run")),
+        ("export nothing.keras out --warm-up 1,x", ("--warm-up", "'1,x'")),
+        ("export nothing.keras out --format pt", ("`format`", "saved_model, onnx", "'pt'")),
+        ("export nothing.keras out --labels nothing.txt", ("'nothing.txt'", "No such file")),
+        ("tune digits --target-latency 0", ("--target-latency", "above 0")),
+        ("tune digits --target-latency 5 --target-macs 1000000", ("one target", "--target-macs or --target-latency")),
+        ("tune digits --fidelity size", ("have one size", "epochs")),
+        ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
+        ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
+        ("convert imagenet out.keras --model resnet20", ("No ImageNet weights", "ResNet50V2")),
+        ("convert imagenet out.keras --model resnet50 --mean 1,x", ("--mean",)),
+        ("predict nothing.keras image.png --top 0", ("--top", "at least 1", "0")),
+        ("summary resnet23", ("23", "20 and 26")),
+        ("summary ResNet51", ("51", "50 and 56")),
+        ("summary resnet20 --classes 0", ("--classes", "at least 1", "0")),
+        ("summary resnet20 --image-size -32", ("--image-size", "at least 1", "-32")),
+        ("summary resnet20 --width 0", ("`width`", "above 0", "0")),
+        ("summary resnet20 --width inf", ("`width`", "above 0", "inf")),
+        ("summary resnet50 --image-size 8", ("at least 32x32", "8x8")),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_told_in_a_line(mistake, line, words):
+    mistake(line, *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"dataset":', ("no recipe", "line 1")),
+        ("[]", ("no recipe", "not a JSON object")),
+        ('{"epoch": 3}', ("'epoch'", "near: epochs")),
+        ('{"epochs": "three"}', ("`epochs`", "'three'")),
+        ('{"network": {"width": "wide"}}', ("`width`", "'wide'")),
+        ('{"network": {"depth": 20}}', ("'depth'",)),
+    ],
+)
+def test_a_recipe_file_that_is_none_is_told_in_a_line(mistake, text, words):
+    Path("mine.json").write_text(text)
+    mistake("train digits --recipe mine.json", "'mine.json'", *words)
+
+
+def test_a_data_folder_that_is_half_prepared_is_told_in_a_line(mistake):
+    Path("data/cifar10/3.0.2").mkdir(parents=True)
+    Path("data/cifar10/3.0.2/cifar10-train.array_record-00000-of-00001").write_bytes(b"half")
+    mistake("train cifar10 --data-dir data", "3.0.2", "dataset_info.json", "delete this folder")
+    mistake("evaluate nothing.keras cifar10 --data-dir data", "nothing.keras")
+
+
+def test_a_folder_that_is_not_the_runs_own_is_left_alone(mistake):
+    Path("notes").mkdir()
+    Path("notes/thesis.tex").write_text("ten years of work")
+    Path("file").write_text("x")
+    shutil.copytree(small_runs.finished(), "run")
+    mistake("train digits --out notes", "'notes'", "no recipe.json", "--out")
+    mistake("train digits --out file", "'file'", "--out")
+    mistake("train digits --out run", "'run'", "another run", "model 'resnet8' there, 'resnet20' now", "--out")
+
+
+def test_a_file_that_is_no_model_is_told_in_a_line(mistake):
+    whole = (small_runs.finished() / "model.keras").read_bytes()
+    Path("truncated.keras").write_bytes(whole[: len(whole) // 2])
+    Path("damaged.keras").write_bytes(whole[:30_000] + bytes(1_000) + whole[31_000:])
+    Path("text.keras").write_text("hello")
+    Path("unfinished").mkdir()
+    Path("digit.png").write_bytes(b"never looked at")
+    for name in ("truncated.keras", "damaged.keras", "text.keras", "digit.png"):
+        mistake(f"evaluate {name} digits", f"'{name}'", "Give a `.keras` file")
+        mistake(f"predict {name} digit.png", f"'{name}'", "Give a `.keras` file")
+    mistake("evaluate unfinished digits", "'unfinished/model.keras'", "finished run")
+
+
+def test_a_model_that_does_not_fit_the_data_is_told_in_a_line(mistake, monkeypatch):
+    images, labels = np.zeros((5, 32, 32, 3), np.uint8), np.arange(5)
+    cifar10 = dataclasses.replace(DATASETS["cifar10"], read=lambda data_dir: (images, labels, images, labels))
+    monkeypatch.setitem(DATASETS, "cifar10", cifar10)
+    mistake(f"evaluate {small_runs.finished()} cifar10", "knows other classes than cifar10", "'airplane'")
+    layers = keras.layers
+    keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)]).save("three.keras")
+    mistake("evaluate three.keras digits", "3 classes", "9")
+    keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(3, 3)]).save("map.keras")
+    np.save("image.npy", np.zeros((8, 8, 1), np.uint8))
+    for line in ("evaluate map.keras digits", "predict map.keras image.npy"):
+        mistake(line, "(batch, height, width, channels)", "(None, 6, 6, 3)")
+
+
+def test_what_is_no_image_is_told_in_a_line(mistake):
+    Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    Path("empty").mkdir()
+    np.save("vector.npy", np.zeros(3))
+    Path("text.npy").write_text("hello")
+    for source, *words in (
+        ("nothing.png", "No such file"),
+        ("broken.png", "not a whole image", ".png"),
+        ("empty", "no image", ".png"),
+        ("vector.npy", "(n, height, width, channels)", "(3,)"),
+        ("text.npy", "no array of images"),
+    ):
+        mistake(f"predict {small_runs.finished()} {source}", source, *words)
+
+
+def test_a_user_in_a_shell_sees_one_line_and_no_traceback():
+    for line, environment, word in (
+        ("keras-resnet train digits --model resnet23", {}, "20 and 26"),
+        ("keras-resnet train digits", {"KERAS_BACKEND": "theano"}, "Unknown backend 'theano'. Accepted: tensorflow"),
+        ("keras-resnet summary resnet20 --order none", {}, "'original'"),
+    ):
+        done = shell(line, **environment)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert word in done.stderr
+
+
+def test_a_backend_that_is_not_installed_is_told_with_the_way_to_it(mistake, monkeypatch):
+    monkeypatch.setattr(backend, "_installed", lambda module: False)
+    mistake("train digits --backend jax", "'jax' is not installed", "pip install 'keras-resnet[jax]'")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    mistake("train digits", "pip install 'keras-resnet[tensorflow]'")

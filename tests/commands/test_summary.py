@@ -1,0 +1,54 @@
+"""`keras-resnet summary`."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import facts
+from keras_resnet.models.catalog import ARCHITECTURES
+from launch import shell
+
+
+def test_the_summary_of_all_networks_takes_less_than_a_second():
+    def seconds():
+        begun = time.perf_counter()
+        done = shell("keras-resnet summary")
+        assert done.returncode == 0, done.stderr
+        assert all(architecture.__name__ in done.stdout for architecture in ARCHITECTURES.values())
+        return time.perf_counter() - begun
+
+    assert any(seconds() < 1 for _ in range(3))  # the machine may be busy
+
+
+def test_a_network_is_found_in_any_case_and_changed_by_options(command):
+    status, out, err = command("summary RESNET34 resnet34 ResNet34 --shortcut C --json")
+    assert (status, err) == (0, "")
+    first, *others = json.loads(out)
+    assert others == [first, first]
+    assert (first["network"], first["shortcut"]) == ("ResNet34", "C")
+    assert first["parameters"] == facts.IMAGENET_PARAMETERS[34]["v1_C"]
+    assert first["paper_macs"] == ""  # the paper prints none for option C
+
+
+def test_a_depth_without_a_name_of_its_own_is_found(command):
+    (row,) = json.loads(command("summary ResNet38V2 --classes 100 --json")[1])
+    assert (row["layers"], row["order"], row["units"]) == (38, "full_preactivation", "6-6-6")
+
+
+def test_the_table_stands_beside_the_paper_and_is_markdown_if_asked(command):
+    _, out, _ = command("summary resnet50 resnet110")
+    assert "25,557,032" in out and facts.PAPER_FLOPS["50"] in out
+    assert "1,727,962" in out and facts.PAPER_PARAMETERS[110] in out
+    _, out, _ = command("summary resnet50 --markdown")
+    assert all(line.startswith("| ") and line.endswith(" |") for line in out.splitlines()[::2])
+
+
+def test_the_latency_of_a_network_stands_beside_its_multiply_adds(command):
+    (row,) = json.loads(
+        command("summary resnet20 --width 0.25 --shortcut B --image-size 16 --classes 7 --latency --json")[1]
+    )
+    assert 0 < row["latency"] < 1000
+    table = command("summary resnet20 --width 0.25 --shortcut B --latency")[1].splitlines()
+    assert table[0].split()[-1] == "ms" and float(table[1].split()[-1]) > 0
+    assert "ms" not in command("summary resnet20")[1]

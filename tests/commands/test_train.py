@@ -1,0 +1,65 @@
+"""`keras-resnet train`: what it says in the end."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import small_runs
+from keras_resnet import cli
+from keras_resnet.training.recipe import as_json
+
+
+def test_a_finished_run_says_what_came_out_and_what_to_try(command):
+    shutil.copytree(small_runs.finished(), "run")
+    before = small_runs.files(Path())
+    status, out, err = command("train --recipe run/recipe.json --out run")
+    assert (status, err) == (0, "This run has ended already; what it left is in run\n")
+    assert small_runs.files(Path()) == before
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert f"{summary['test_error']:.2f} % test error after the last of 4 epochs" in out
+    for name in ("curves.png", "history.csv", "model.keras"):
+        assert f"run/{name}" in out
+    commands = [
+        line[line.index("keras-resnet") :].split("    ")[0] for line in out.splitlines() if " keras-resnet" in line
+    ]
+    assert len(commands) == 3
+    for line in commands:
+        cli._parser().parse_args(shlex.split(line)[1:])  # raises if it could not be run
+
+
+def test_a_run_that_diverges_ends_in_a_line_with_status_1_and_its_last_good_checkpoint_is_usable(command):
+    recipe = as_json(small_runs.small_recipe(**small_runs.EXPLOSIVE))
+    Path("mine.json").write_text(json.dumps(recipe))
+    status, out, err = command("train --recipe mine.json --out run")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "diverged" in err and "epoch 2" in err and "--learning-rate" in err
+    assert "The last good checkpoint is run/checkpoints/epoch_0001.keras" in err
+    assert [path.name for path in Path("run/checkpoints").iterdir()] == ["epoch_0001.keras"]
+    assert not Path("run/model.keras").exists() and not Path("run/summary.json").exists()
+    kept = small_runs.arrays(Path("run/checkpoints/epoch_0001.keras"))
+    assert all(np.isfinite(value).all() for value in kept.values())
+    assert [row["epoch"] for row in small_runs.history(Path("run"))] == ["1"]
+
+    status, out, _ = command("evaluate run/checkpoints/epoch_0001.keras digits --json")
+    assert (status, json.loads(out)["images"]) == (0, small_runs.TESTED)
+    np.save("image.npy", np.zeros((8, 8, 1), np.uint8))
+    (result,) = json.loads(command("predict run/checkpoints/epoch_0001.keras image.npy --json")[1])
+    assert sum(row["probability"] for row in result["classes"]) <= 1 + 1e-5
+
+
+def test_what_to_try_next_can_be_typed_as_it_stands(command, monkeypatch):
+    monkeypatch.setattr("keras_resnet.training.run.train", lambda *a, **k: SUMMARY)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/keras-resnet", "train", "digits"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "Try       .venv/bin/keras-resnet evaluate runs/digits-resnet20 digits\n" in command("train digits")[1]
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert "Try       keras-resnet evaluate runs/digits-resnet20 digits\n" in command("train digits")[1]
+
+
+SUMMARY = {"test_error": 2.0, "epochs": 60, "seconds": 50.0, "parameters": 269434}

@@ -1,0 +1,25 @@
+"""`keras-resnet tune`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+
+
+def test_tune_searches_and_goes_on(command):
+    line = "tune digits --space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B --epochs 1 --out s"
+    line = f"{line} --tuner random --images 32 --validation 20 --backend {keras.backend.backend()} --max-trials"
+    status, out, err = command(f"{line} 1")
+    assert status == 0, err
+    assert err.startswith("trial 1/1: ")
+    best = json.loads(Path("s/tuner/trial_0/result.json").read_text())
+    assert out.splitlines() == [
+        f"Best: {best['error']:.2f} % validation error, trial 1.",
+        "Look at s/: leaderboard.html, leaderboard.csv, best_recipe.json, and four pictures",
+    ]
+    status, out, err = command(f"{line} 1 --json")  # nothing is left to do
+    assert (status, err, json.loads(out)) == (0, "", best)
+    status, _, err = command(f"{line} 1 --seed 1")
+    assert (status, "holds another search: its seed differ" in err) == (2, True)
