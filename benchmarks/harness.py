@@ -11,6 +11,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -220,22 +221,24 @@ def compare(
     return results
 
 
-def look_at(subjects: Mapping[str, Subject], arguments: argparse.Namespace, case: Setting) -> list[dict[str, Any]]:
-    """Looks at subjects in turns, in a new process each time; see `compare`.
+def look_at(
+    subjects: Mapping[str, Subject], arguments: argparse.Namespace, case: Setting, **setting: Any
+) -> list[dict[str, Any]]:
+    """Looks at subjects in turns, in a new process each time, which is told the number of its "round"; see `compare`.
 
     Returns:
-        A row a case and subject: of each figure the rounds' median, and "FIGURE_from" and "FIGURE_to".
+        A row a case and subject: of each figure the rounds' median, "FIGURE_mean", "FIGURE_from" and "FIGURE_to".
     """
-    told = {**case, "seconds": arguments.seconds, "peers": arguments.peers}
+    told = {**case, **setting, "seconds": arguments.seconds, "peers": arguments.peers}
     results = []
     for cores in arguments.cores:
         rounds: dict[str, list[dict[str, float]]] = {}
         left_out: dict[str, str] = {}
-        for _ in range(arguments.rounds):
+        for number in range(arguments.rounds):
             for name in arguments.only:
                 if name in left_out:
                     continue
-                process = Process(name, subjects[name], told, cores)
+                process = Process(name, subjects[name], {**told, "round": number}, cores)
                 process.end()
                 if process.left_out:
                     left_out[name] = process.left_out
@@ -248,7 +251,8 @@ def look_at(subjects: Mapping[str, Subject], arguments: argparse.Namespace, case
             row = {**what, "contender": name}
             for figure in found[0]:
                 values = [each[figure] for each in found]
-                spread = {"": statistics.median(values), "_from": min(values), "_to": max(values)}
+                spread = {"": statistics.median(values), "_mean": statistics.mean(values)}
+                spread |= {"_from": min(values), "_to": max(values)}
                 row |= {f"{figure}{key}": round(value, 3) for key, value in spread.items()}
             words = ", ".join(f"{row[figure]:,g} {figure.replace('_', ' ')}" for figure in found[0])
             print(f"  {name:44}{words}", flush=True)
@@ -285,6 +289,10 @@ def write(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
 
 
 def processor() -> str:
-    """What the machine's is called."""
+    """What the machine's is called, or its GPUs where `nvidia-smi` knows some."""
+    if shutil.which("nvidia-smi"):
+        words = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        if names := subprocess.run(words, capture_output=True, text=True).stdout.split("\n")[:-1]:
+            return f"{len(names)} x {names[0]}"
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")

@@ -23,6 +23,9 @@ FIGURES = {
     "first_step_seconds": "seconds of the first step",
     "step_milliseconds": "milliseconds of a step",
     "mebibytes": "MiB that steps add",
+    "test_error": "% test error",
+    "seconds": "seconds of training",
+    "seconds_without_compilation": "seconds of training, without compilation",
 }
 COLORS = {"tensorflow": "tab:orange", "jax": "tab:green", "torch": "tab:blue"}
 
@@ -41,11 +44,14 @@ def main(folder: Path = RESULTS) -> None:
 def section(path: Path, result: dict[str, Any]) -> Iterator[str]:
     """A file's heading, machine, picture and tables."""
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-    turns = f"Medians of {result['rounds']} rounds in turns." if result["rounds"] > 1 else "One round."
+    whole = result["benchmark"] == "runs"
+    kind = "Means" if whole else "Medians"
+    turns = f"{kind} of {result['rounds']} rounds in turns." if result["rounds"] > 1 else "One round."
     yield f"## {path.stem}\n"
     yield f"{result['processor']}; {versions}. {turns}\n"
     base = BASES.get(result["benchmark"])
-    cases = in_cases(result["results"], by_depth=base is None)
+    rows = [means(row) for row in result["results"]] if whole else result["results"]
+    cases = in_cases(rows, by_depth=base is None)
     picture = path.with_suffix(".png")
     draw = draw_shares if base else draw_by_depth
     write_atomically(picture, lambda temporary: draw(cases, base, temporary, path.stem))
@@ -62,12 +68,19 @@ def section(path: Path, result: dict[str, Any]) -> Iterator[str]:
                 yield ""
 
 
+def means(row: Row) -> Row:
+    """A row that holds each figure's mean in the place of its median."""
+    return {**row, **{figure: row[f"{figure}_mean"] for figure in FIGURES if figure in row}}
+
+
 def in_cases(rows: list[Row], by_depth: bool) -> dict[str, list[Row]]:
     """The rows of each case, by its name: a network, or, of comparisons of networks, what they have in common."""
     cases: dict[str, list[Row]] = {}
     for row in rows:
         words = [f"batches of {row['batch']}"] if by_depth else [row["model"]]
-        words += [f"{row['image_size']}x{row['image_size']} pixels", f"{row['cores']} core{'s' * (row['cores'] > 1)}"]
+        words += [f"{row['image_size']}x{row['image_size']} pixels"] if "image_size" in row else []
+        words += [f"{row['cores']} core{'s' * (row['cores'] > 1)}"]
+        words += [f"{row['recipe']}: {row['epochs']} epochs of {row['dataset']}"] if "recipe" in row else []
         words += [row["precision"]] if "precision" in row else []
         cases.setdefault(", ".join(words), []).append(row)
     return cases

@@ -22,6 +22,7 @@ TOYS = {
     "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2", *ROUND, *OURS],
     "inference": ["--models", "resnet18", "--image-size", "32", "--batches", "1", *ROUND],
     "compile_time": ["--models", "resnet20,resnet32", "--batch", "2", *ROUND, "--only", "keras_resnet, jax"],
+    "runs": ["digits", "--epochs", "2", "--model", "resnet8", *ROUND[:2], *ROUND[4:]],
     "memory": ["--models", "resnet20", "--batch", "2", *ROUND, "--only", "keras_resnet, torch"],
 }
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import importlib
 import runpy
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
+
+from keras_resnet.host import cores
+
+if TYPE_CHECKING:
+    from keras_resnet.data import Dataset
+    from keras_resnet.training.recipe import Recipe
 
 CIFAR = (20, 32, 44, 56, 110, 1202)
 
@@ -55,6 +62,70 @@ def _imported(module: str, peers: str | None) -> Any:
         return importlib.import_module(module)
     except (ImportError, RuntimeError) as error:  # RuntimeError: a wheel of another torch
         raise LookupError(f"{module}: {str(error).splitlines()[0]}") from error
+
+
+def plain_run(recipe: Recipe, data: Dataset, peers: str | None) -> tuple[float, list[float]]:
+    """A run by the papers' recipe as one writes it in PyTorch: torchvision's transforms in worker processes, a loop.
+
+    Args:
+        recipe: what is run.
+        data: what on.
+        peers: see `network`.
+
+    Returns:
+        The test error in percent in the end, and the seconds of each epoch.
+
+    Raises:
+        LookupError: the recipe is another, or torchvision is not installed.
+    """
+    import torch
+
+    steps = data.train_count // recipe.batch_size
+    recipe = recipe.resolve(steps, data.defaults())
+    papers = (0.1, "step", 0.9, 1e-4, "all", 0.0, "float32")
+    named = ("learning_rate", "schedule", "momentum", "weight_decay", "decayed", "label_smoothing", "precision")
+    if tuple(getattr(recipe, name) for name in named) != papers or data.image_shape()[-1] != 3:
+        raise LookupError("the script knows the papers' recipe and images in RGB")
+    transforms = _imported("torchvision.transforms", peers)
+    torch.manual_seed(recipe.seed)
+    device, colors = device_of_torch(), [float(mean) / 255 for mean in data.mean("channel")]
+    same = [transforms.ToTensor(), transforms.Normalize(colors, [1 / 255] * 3)]
+    changed = [transforms.RandomCrop(data.image_shape()[0], padding=recipe.pad), transforms.RandomHorizontalFlip()]
+
+    class Images(torch.utils.data.Dataset):
+        def __init__(self, images: Any, labels: Any, steps: list[Any]) -> None:
+            self.images, self.labels = images, labels
+            self.transform = transforms.Compose([transforms.ToPILImage(), *steps])
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def __getitem__(self, index: int) -> tuple[Any, int]:
+            return self.transform(self.images[index]), int(self.labels[index])
+
+    workers = {"num_workers": cores(), "persistent_workers": True, "pin_memory": device == "cuda"}
+    trained, tested = Images(data.x_train, data.y_train, [*changed, *same]), Images(data.x_test, data.y_test, same)
+    batches = torch.utils.data.DataLoader(trained, recipe.batch_size, shuffle=True, drop_last=True, **workers)
+    model = network(recipe.model, peers).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), recipe.learning_rate, momentum=0.9, weight_decay=1e-4)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.rate(step) / recipe.learning_rate)
+    seconds = []
+    for _ in range(recipe.epochs):
+        begun = time.perf_counter()
+        for images, labels in batches:
+            optimizer.zero_grad()
+            logits = model(images.to(device, non_blocking=True))
+            loss = torch.nn.functional.cross_entropy(logits, labels.to(device, non_blocking=True))
+            loss.backward()
+            optimizer.step()
+            rates.step()
+        loss.item()  # waits for the device
+        seconds.append(time.perf_counter() - begun)
+    wrong = 0
+    with torch.inference_mode():
+        for images, labels in torch.utils.data.DataLoader(tested, 500, **workers):
+            wrong += int((model.eval()(images.to(device)).argmax(1).cpu() != labels).sum())
+    return 100 * wrong / data.test_count, seconds
 
 
 def cifar_resnet(depth: int) -> Any:

@@ -15,7 +15,7 @@ from ..options import add_options, given
 from ..training.interruption import TRY_AGAIN, StoppedError
 from ..training.machine import Machine
 from ..training.recipe import Recipe
-from ..training.recipes import STREAM_RECIPES, recipe_for
+from ..training.recipes import RECIPES, STREAM_RECIPES, recipe_for
 from .common import DATASET, NETWORK, Commands, backend_option
 
 
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--recipe",
         metavar="NAME",
-        help=f"{', '.join(STREAM_RECIPES)}, or a recipe.json [finetune with --weights, else paper]",
+        help=f"{', '.join({**STREAM_RECIPES, **RECIPES})}, or a recipe.json [finetune with --weights, else paper]",
     )
     backend_option(parser)
     add_options(parser.add_argument_group("the recipe"), Recipe)

@@ -38,6 +38,23 @@ RECIPES: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1,
         "ema": 0.999,
     },
+    # As short as a good network allows: much is learnt at a high rate that rises and falls once (Smith & Topin 2017,
+    # "Super-Convergence"; rate, batch, decay and shape of Page 2018, "How to Train Your ResNet").
+    "speedrun": {
+        "model": "resnet18",
+        "network": {"stem": "cifar", "width": 0.5, "zero_init_residual": True},
+        "epochs": 16,
+        "batch_size": 512,
+        "scaled_from": 512,
+        "learning_rate": 0.4,
+        "schedule": "linear",
+        "rise": 0.2,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+        "decayed": "kernels",
+        "label_smoothing": 0.1,
+        "precision": "mixed_bfloat16",
+    },
     "finetune": {**_FINETUNE, "batch_size": 128},
 }
 

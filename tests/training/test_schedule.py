@@ -32,6 +32,16 @@ def test_the_papers_schedule_drops_at_32k_and_48k_of_64k_iterations():
         assert recipe.rate(step) == pytest.approx(rate, rel=1e-12), step
 
 
+def test_the_rate_of_a_speedrun_rises_and_falls_once():
+    """In 16 epochs of 97 steps, to 0.4 for batches of 512; for others in proportion."""
+    recipe = on_cifar(name="speedrun", batch_size=512)
+    for step, rate in {0: 0.0, 155: 0.2, 310.4: 0.4, 16 * 97 // 2: 0.25, 16 * 97: 0.0}.items():
+        assert recipe.rate(step) == pytest.approx(rate, abs=1e-3), step
+    assert on_cifar(name="speedrun", batch_size=128).learning_rate == pytest.approx(0.1)
+    assert (recipe.spec.stem, recipe.spec.depth, recipe.spec.width) == ("cifar", 18, 0.5)
+    assert on_cifar(name="speedrun", model="resnet20").spec.width == 1  # what belongs to a network goes with it
+
+
 def test_the_default_recipe_is_the_papers():
     recipe = on_cifar()
     assert (recipe.model, recipe.batch_size, recipe.momentum, recipe.nesterov) == ("resnet20", 128, 0.9, False)

@@ -1,0 +1,98 @@
+"""How long whole runs take, and how well they end: this package's, beside a plain script of PyTorch.
+
+    python benchmarks/runs.py cifar10 --recipe speedrun --rounds 10 --only "keras_resnet, jax" [--data-dir FOLDER]
+    python benchmarks/runs.py cifar10 --epochs 2 [--model resnet56] [--json FILE]
+
+Each in a new process, and each round with a seed of its own. Seconds are those of training, without tests; without
+compilation, the first epoch counts as long as the median of the others. The script does what the papers' recipe says of
+a CIFAR network; for others it is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import harness
+import keras_resnet
+from harness import Setting, Subject
+from torch_peers import plain_run
+
+if TYPE_CHECKING:
+    from keras_resnet.training.recipe import Recipe
+
+CHOICES = ("data_dir", "model", "epochs", "images", "precision")
+
+
+def recipe_of(setting: Setting) -> Recipe:
+    """What is run."""
+    from keras_resnet.training.recipes import recipe_for
+
+    choices = {name: setting[name] for name in CHOICES if setting[name] is not None}
+    return recipe_for(setting["recipe"], dataset=setting["dataset"], seed=setting.get("round", 0), **choices)
+
+
+def ours(setting: Setting) -> dict[str, float]:
+    """This package's run, as the command has it."""
+    from keras_resnet.training.run import train
+
+    keras_resnet.keep_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        summary = train(recipe_of(setting), folder)
+        with Path(folder, "history.csv").open(encoding="utf-8", newline="") as file:
+            return figures(summary["test_error"], [float(row["seconds"]) for row in csv.DictReader(file)])
+
+
+def plain(setting: Setting) -> dict[str, float]:
+    """The script's."""
+    from keras_resnet.data import load
+
+    recipe = recipe_of(setting)
+    return figures(*plain_run(recipe, load(recipe.dataset, recipe.data_dir), setting["peers"]))
+
+
+def figures(error: float, seconds: list[float]) -> dict[str, float]:
+    """What is told of a run whose epochs took so long."""
+    usual = statistics.median(seconds[1:] or seconds)
+    return {
+        "test_error": error,
+        "seconds": sum(seconds),
+        "seconds_without_compilation": usual + sum(seconds[1:]),
+    }
+
+
+SUBJECTS = {
+    **{f"keras_resnet, {name}": Subject(ours, name) for name in ("tensorflow", "jax", "torch")},
+    "PyTorch, a plain script": Subject(plain, "torch"),
+}
+
+
+def main() -> None:
+    parser = harness.options(__doc__, SUBJECTS)
+    parser.add_argument("dataset", nargs="?")
+    parser.add_argument("--data-dir", metavar="FOLDER")
+    parser.add_argument("--recipe", default="paper")
+    parser.add_argument("--model")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--images", type=int, help="training images used")
+    parser.add_argument("--precision")
+    parser.set_defaults(rounds=1)
+    arguments = harness.parse(parser, SUBJECTS)
+    asked = {name: getattr(arguments, name) for name in ("dataset", "recipe", *CHOICES)}
+    recipe = recipe_of(asked)
+    case = {
+        "model": recipe.model,
+        "depth": recipe.spec.depth,
+        "precision": recipe.precision,
+        "batch": recipe.batch_size,
+    }
+    case |= {"dataset": recipe.dataset, "recipe": arguments.recipe, "epochs": recipe.epochs}
+    results = harness.look_at(SUBJECTS, arguments, case, **asked)
+    harness.write(arguments, results)
+
+
+if __name__ == "__main__":
+    main()
