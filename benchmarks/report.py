@@ -80,7 +80,7 @@ def in_cases(rows: list[Row], by_depth: bool) -> dict[str, list[Row]]:
         words = [f"batches of {row['batch']}"] if by_depth else [row["model"]]
         words += [f"{row['image_size']}x{row['image_size']} pixels"] if "image_size" in row else []
         words += [f"{row['cores']} core{'s' * (row['cores'] > 1)}"]
-        words += [f"{row['recipe']}: {row['epochs']} epochs of {row['dataset']}"] if "recipe" in row else []
+        words += [row["recipe"]] if "recipe" in row else []
         words += [row["precision"]] if "precision" in row else []
         cases.setdefault(", ".join(words), []).append(row)
     return cases

@@ -81,15 +81,14 @@ def main() -> None:
     parser.add_argument("--precision")
     parser.set_defaults(rounds=1)
     arguments = harness.parse(parser, SUBJECTS)
+    if not arguments.dataset:
+        parser.error("name a data set, such as cifar10")
     asked = {name: getattr(arguments, name) for name in ("dataset", "recipe", *CHOICES)}
     recipe = recipe_of(asked)
-    case = {
-        "model": recipe.model,
-        "depth": recipe.spec.depth,
-        "precision": recipe.precision,
-        "batch": recipe.batch_size,
-    }
-    case |= {"dataset": recipe.dataset, "recipe": arguments.recipe, "epochs": recipe.epochs}
+    length = f"{recipe.epochs} epochs" if recipe.epochs else f"{recipe.iterations:,} iterations"
+    images = f"{recipe.images:,} images of " if recipe.images else ""
+    case = {"model": recipe.model, "depth": recipe.spec.depth, "precision": recipe.precision}
+    case |= {"batch": recipe.batch_size, "recipe": f"{arguments.recipe}, {length} of {images}{recipe.dataset}"}
     results = harness.look_at(SUBJECTS, arguments, case, **asked)
     harness.write(arguments, results)
 

@@ -17,4 +17,4 @@ def writes_astray(kernel: Sequence[int], strides: Sequence[int]) -> bool:
         kernel: its shape: rows, columns, channels, filters.
         strides: over rows and columns.
     """
-    return tuple(kernel[:2]) == (1, 1) and max(strides) > 1 and kernel[2] < BLOCK
+    return max(strides) > 1 and tuple(kernel[:2]) == (1, 1) and kernel[2] < BLOCK

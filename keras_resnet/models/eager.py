@@ -82,7 +82,7 @@ def _run(step: Step, taken: list[Any], training: bool | None, engine: ModuleType
     """What a layer gives."""
     layer = step.node.operation
     known = step.run is not None and layer.dtype_policy is step.policy  # not quantised since
-    if known and all(tensor.dtype is step.dtype for tensor in taken):
+    if known and taken[0].dtype is step.dtype is taken[-1].dtype:  # of more than two, none is for `run`
         given = step.run(*taken, training=training, owned=step.owned)
         if given is not None:
             return given
