@@ -292,7 +292,8 @@ def processor() -> str:
     """What the machine's is called, or its GPUs where `nvidia-smi` knows some."""
     if shutil.which("nvidia-smi"):
         words = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        if names := subprocess.run(words, capture_output=True, text=True).stdout.split("\n")[:-1]:
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode == 0 and (names := done.stdout.splitlines()):
             return f"{len(names)} x {names[0]}"
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")

@@ -51,7 +51,8 @@ def plain(setting: Setting) -> dict[str, float]:
     from keras_resnet.data import load
 
     recipe = recipe_of(setting)
-    return figures(*plain_run(recipe, load(recipe.dataset, recipe.data_dir), setting["peers"]))
+    data = load(recipe.dataset, recipe.data_dir)
+    return figures(*plain_run(recipe, data.take(recipe.images) if recipe.images else data, setting["peers"]))
 
 
 def figures(error: float, seconds: list[float]) -> dict[str, float]:

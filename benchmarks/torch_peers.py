@@ -80,12 +80,15 @@ def plain_run(recipe: Recipe, data: Dataset, peers: str | None) -> tuple[float, 
     """
     import torch
 
-    steps = data.train_count // recipe.batch_size
-    recipe = recipe.resolve(steps, data.defaults())
+    from keras_resnet.data import steps_per_epoch
+
+    recipe = recipe.resolve(steps_per_epoch(data.train_count, recipe.batch_size), data.defaults())
     papers = (0.1, "step", 0.9, 1e-4, "all", 0.0, "float32")
     named = ("learning_rate", "schedule", "momentum", "weight_decay", "decayed", "label_smoothing", "precision")
-    if tuple(getattr(recipe, name) for name in named) != papers or data.image_shape()[-1] != 3:
-        raise LookupError("the script knows the papers' recipe and images in RGB")
+    known = tuple(getattr(recipe, name) for name in named) == papers and not recipe.warmup_rate
+    known &= recipe.model in {f"resnet{depth}" for depth in CIFAR}
+    if not known or data.image_shape()[-1] != 3 or data.classes != 10:
+        raise LookupError("the script knows the papers' recipe without warm-up, ResNets for CIFAR, ten classes, RGB")
     transforms = _imported("torchvision.transforms", peers)
     torch.manual_seed(recipe.seed)
     device, colors = device_of_torch(), [float(mean) / 255 for mean in data.mean("channel")]

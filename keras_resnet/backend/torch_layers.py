@@ -124,7 +124,7 @@ def _convolution(layer: Any) -> Call | None:
 
     def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
         images = seen(x, last)
-        if images is None or not is_linear(layer):
+        if images is None or layer.lora_enabled or not is_linear(layer):
             return None
         kernel, bias = value(layer.kernel, x.dtype), None if layer.bias is None else value(layer.bias, x.dtype)
         found = convolve(layer, images.tensor, kernel, bias, images.around if any(images.around) else around)
@@ -143,7 +143,7 @@ def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: 
 
 
 def value(variable: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """What `variable.value` is outside of Keras's scopes, which it looks for at length; there, what it is.
+    """A variable's tensor as it lies there; in a stateless scope `variable.value`, which looks for all kinds of scopes.
 
     Args:
         variable: Keras's.

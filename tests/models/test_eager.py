@@ -89,6 +89,18 @@ def test_a_stateless_call_computes_with_the_values_it_is_given():
     assert np.abs(numpy(found) - numpy(model(x))).max() > 1e-3
 
 
+def test_a_kernel_with_lora_is_the_sum_that_keras_makes():
+    model, plain = twins()
+    x = images(model)
+    model(x)
+    for each in (model, plain):
+        convolution = next(layer for layer in each.layers if isinstance(layer, layers.Conv2D))
+        convolution.enable_lora(2)
+        convolution.lora_kernel_b.assign(np.ones(convolution.lora_kernel_b.shape))
+        convolution.lora_kernel_a.assign(0.1 * np.ones(convolution.lora_kernel_a.shape))
+    alike(model(x), plain(x))
+
+
 def test_what_is_put_in_or_comes_out_is_overwritten_by_nobody():
     model, plain = twins()
     x = images(model)
