@@ -2,7 +2,8 @@
 
 Round by round, each is asked how long a call takes, or is looked at from its start in a new process, so that whatever
 else the machine does meets all of them, and none feels what another left in memory. Loading and the first two calls of
-each size, which compile, are no part of a call's time. Told are the median of the rounds and their spread.
+each size, which compile, are no part of a call's time. Told are the median of the rounds and their spread; of whole
+runs, the report has the mean.
 """
 
 from __future__ import annotations

@@ -67,6 +67,8 @@ def _imported(module: str, peers: str | None) -> Any:
 def plain_run(recipe: Recipe, data: Dataset, peers: str | None) -> tuple[float, list[float]]:
     """A run by the papers' recipe as one writes it in PyTorch: torchvision's transforms in worker processes, a loop.
 
+    As such scripts do, and unlike the papers, it subtracts the mean by channel, and pads with black.
+
     Args:
         recipe: what is run.
         data: what on.
@@ -81,24 +83,24 @@ def plain_run(recipe: Recipe, data: Dataset, peers: str | None) -> tuple[float, 
     import torch
 
     from keras_resnet.data import steps_per_epoch
+    from keras_resnet.training.recipes import recipe_for
 
-    recipe = recipe.resolve(steps_per_epoch(data.train_count, recipe.batch_size), data.defaults())
-    papers = (0.1, "step", 0.9, 1e-4, "all", 0.0, "float32")
-    named = ("learning_rate", "schedule", "momentum", "weight_decay", "decayed", "label_smoothing", "precision")
-    known = tuple(getattr(recipe, name) for name in named) == papers and not recipe.warmup_rate
-    known &= recipe.model in {f"resnet{depth}" for depth in CIFAR}
-    if not known or data.image_shape()[-1] != 3 or data.classes != 10:
+    asked = {name: getattr(recipe, name) for name in ("dataset", "data_dir", "model", "epochs", "images", "seed")}
+    resolved = steps_per_epoch(data.train_count, recipe.batch_size), data.defaults()
+    recipe, papers = recipe.resolve(*resolved), recipe_for("paper", **asked).resolve(*resolved)
+    known = recipe == papers and not recipe.warmup_rate and recipe.model in {f"resnet{depth}" for depth in CIFAR}
+    if not known or data.image_shape()[-1] != 3 or data.classes != 10 or data.train_count < recipe.batch_size:
         raise LookupError("the script knows the papers' recipe without warm-up, ResNets for CIFAR, ten classes, RGB")
     transforms = _imported("torchvision.transforms", peers)
     torch.manual_seed(recipe.seed)
     device, colors = device_of_torch(), [float(mean) / 255 for mean in data.mean("channel")]
-    same = [transforms.ToTensor(), transforms.Normalize(colors, [1 / 255] * 3)]
+    unchanged = [transforms.ToTensor(), transforms.Normalize(colors, [1 / 255] * 3)]
     changed = [transforms.RandomCrop(data.image_shape()[0], padding=recipe.pad), transforms.RandomHorizontalFlip()]
 
     class Images(torch.utils.data.Dataset):
-        def __init__(self, images: Any, labels: Any, steps: list[Any]) -> None:
+        def __init__(self, images: Any, labels: Any, seen: list[Any]) -> None:
             self.images, self.labels = images, labels
-            self.transform = transforms.Compose([transforms.ToPILImage(), *steps])
+            self.transform = transforms.Compose([transforms.ToPILImage(), *seen])
 
         def __len__(self) -> int:
             return len(self.images)
@@ -107,7 +109,10 @@ def plain_run(recipe: Recipe, data: Dataset, peers: str | None) -> tuple[float, 
             return self.transform(self.images[index]), int(self.labels[index])
 
     workers = {"num_workers": cores(), "persistent_workers": True, "pin_memory": device == "cuda"}
-    trained, tested = Images(data.x_train, data.y_train, [*changed, *same]), Images(data.x_test, data.y_test, same)
+    trained, tested = (
+        Images(data.x_train, data.y_train, [*changed, *unchanged]),
+        Images(data.x_test, data.y_test, unchanged),
+    )
     batches = torch.utils.data.DataLoader(trained, recipe.batch_size, shuffle=True, drop_last=True, **workers)
     model = network(recipe.model, peers).to(device)
     optimizer = torch.optim.SGD(model.parameters(), recipe.learning_rate, momentum=0.9, weight_decay=1e-4)

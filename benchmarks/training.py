@@ -7,7 +7,7 @@ A step of SGD with momentum and weight decay on images that lie on the device, t
 of PyTorch. "Keras's layers" are the same network without what `keras_resnet/models/running.py` does, with Keras's SGD.
 Times are also told as shares of those of torchvision's network, eager and channels last; of CIFAR networks, of the same
 network in PyTorch. "Its convolutions alone" are those of this package's network, by PyTorch, forward and backward: no
-step that computes one after the other is shorter.
+step that calls these one after the other is shorter.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
 
 
 def on_each_core(setting: Setting) -> Step:
-    """This package's network, on JAX, with a part of each batch on each core, as `--devices` has it."""
+    """This package's network, on JAX, with a part of each batch on each core, dealt out at each step, as `--devices` has it."""
     from keras_resnet import backend
     from keras_resnet.host import cores
 
@@ -209,7 +209,7 @@ def convolutions(setting: Setting) -> Step:
             found.append((images, kernel, layer.strides, around, above))
         return found
 
-    def take(images: Any, labels: Any) -> Any:
+    def take(_: Any, labels: Any) -> Any:
         for images, kernel, strides, around, above in work(len(labels)):
             given = torch.nn.functional.conv2d(images, kernel, None, strides, around)
             needed = [each for each in (images, kernel) if each.requires_grad]

@@ -143,7 +143,7 @@ def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: 
 
 
 def value(variable: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """A variable's tensor as it lies there; in a stateless scope `variable.value`, which looks for all kinds of scopes.
+    """A variable's tensor as it lies there. `variable.value`, which is another in a stateless scope, takes 9 us.
 
     Args:
         variable: Keras's.

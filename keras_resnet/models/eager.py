@@ -44,7 +44,7 @@ class Step(NamedTuple):
 
 
 class Eager:
-    """A functional model's `call`."""
+    """A functional model's `call`, with its layers' settings as they are when it is first called."""
 
     _steps: tuple[Step, ...] = ()
 

@@ -38,8 +38,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1,
         "ema": 0.999,
     },
-    # As short as a good network allows: much is learnt at a high rate that rises and falls once (Smith & Topin 2017,
-    # "Super-Convergence"; rate, batch, decay and shape of Page 2018, "How to Train Your ResNet").
+    # A high rate that rises and falls once (Smith & Topin 2017, "Super-Convergence"); rate, batch and decay are those
+    # of Page 2018, "How to Train Your ResNet".
     "speedrun": {
         "model": "resnet18",
         "network": {"stem": "cifar", "width": 0.5, "zero_init_residual": True},
