@@ -88,7 +88,7 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
 
 
 def on_each_core(setting: Setting) -> Step:
-    """This package's network, on JAX, with a part of each batch on each core, dealt out at each step, as `--devices` has it."""
+    """This package's network, on JAX, a part of each batch on each core, dealt out at each step, as by `--devices`."""
     from keras_resnet import backend
     from keras_resnet.host import cores
 
