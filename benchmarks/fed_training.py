@@ -1,73 +1,79 @@
 """Images a second of training on photographs, beside the same training on one batch over and over: what reading costs.
 
-    KERAS_BACKEND=jax python benchmarks/fed_training.py imagenet2012 [--data-dir FOLDER] [--precision mixed_bfloat16]
+    python benchmarks/fed_training.py imagenet2012 [--data-dir FOLDER] [--precision mixed_bfloat16] [--json FILE]
 
-Both go through the run's own feed, network and `fit`, in turns, round by round; medians and their ratio are printed.
+Both go through the run's own feed, network and `fit`, in turns, in one process; of these turns, medians are told, and
+that of the ratios.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 import time
-from pathlib import Path
 
+import harness
+import keras_resnet
+from harness import Setting, Subject
 from keras_resnet import backend
+
+CHOICES = ("model", "batch_size", "precision", "size")
+
+
+def fed(setting: Setting) -> dict[str, float]:
+    """Training of both kinds; the first turn, which compiles, does not count."""
+    from keras_resnet.data import load, steps_per_epoch
+    from keras_resnet.training.compiled import build
+    from keras_resnet.training.feed import Feed
+    from keras_resnet.training.machine import Machine
+    from keras_resnet.training.recipes import recipe_for
+
+    keras_resnet.keep_memory()
+    case = {key: setting[key] for key in CHOICES}
+    recipe = recipe_for("paper", dataset=setting["dataset"], data_dir=setting["data_dir"], **case)
+    data = load(recipe.dataset, recipe.data_dir)
+    recipe = recipe.resolve(steps_per_epoch(data.train_count, recipe.batch_size), data.defaults(recipe.size))
+    devices, machine, steps = backend.devices(), Machine(workers=setting["workers"]), setting["steps"]
+    with devices.scope():
+        networks = build(recipe, data, machine)
+        devices.prepare(networks.kept, networks.fitted)
+        read = Feed(recipe, data, devices, machine).training(0, 0)
+        feeds = {"photographs": read, "one_batch": (batch for batch in itertools.repeat(next(read)))}
+        rates: dict[str, list[float]] = {way: [] for way in feeds}
+        for _, (way, batches) in itertools.product(range(1 + setting["turns"]), feeds.items()):
+            begun = time.perf_counter()
+            given = devices.feed(lambda batches=batches: batches)
+            networks.fitted.fit(given, steps_per_epoch=steps, verbose=0, shuffle=False)
+            rates[way].append(steps * recipe.batch_size / (time.perf_counter() - begun))
+    ratios = [own / other for own, other in zip(*(each[1:] for each in rates.values()), strict=True)]
+    medians = {f"{way}_a_second": statistics.median(each[1:]) for way, each in rates.items()}
+    return {**medians, "share": statistics.median(ratios)}
+
+
+SUBJECTS = {f"keras_resnet, {name}": Subject(fed, name) for name in ("tensorflow", "jax", "torch")}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="folder:PATH, or a set of tensorflow-datasets")
+    parser = harness.options(__doc__, SUBJECTS)
+    parser.add_argument("dataset", nargs="?", help="folder:PATH, or a set of tensorflow-datasets")
     parser.add_argument("--data-dir", metavar="FOLDER")
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--workers", type=int, default=0, help="processes that decode; 0: threads")
-    parser.add_argument("--steps", type=int, default=20, help="a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", metavar="FILE", help="where to write the result")
-    arguments = parser.parse_args()
-    name = backend.settle()
+    parser.add_argument("--steps", type=int, default=20, help="a turn")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.set_defaults(rounds=1)
+    arguments = harness.parse(parser, SUBJECTS)
+    if not arguments.dataset:
+        parser.error("name a data set, such as folder:photos")
+    from keras_resnet.models.catalog import find
 
-    from keras_resnet.data import load, steps_per_epoch
-    from keras_resnet.saving import write_json
-    from keras_resnet.training.compiled import build
-    from keras_resnet.training.feed import Feed
-    from keras_resnet.training.machine import Machine
-    from keras_resnet.training.recipes import recipe_for
-
-    case = {key: getattr(arguments, key) for key in ("model", "batch_size", "precision", "size")}
-    recipe = recipe_for("paper", dataset=arguments.dataset, data_dir=arguments.data_dir, **case)
-    data = load(recipe.dataset, recipe.data_dir)
-    recipe = recipe.resolve(steps_per_epoch(data.train_count, recipe.batch_size), data.defaults(recipe.size))
-    devices, machine = backend.devices(), Machine(workers=arguments.workers)
-    with devices.scope():
-        networks = build(recipe, data, machine)
-        devices.prepare(networks.kept, networks.fitted)
-        feed = Feed(recipe, data, devices, machine)
-        read = feed.training(0, 0)
-        feeds = {"photographs": read, "one batch": (batch for batch in itertools.repeat(next(read)))}
-        seconds: dict[str, list[float]] = {way: [] for way in feeds}
-        for _, (way, batches) in itertools.product(range(1 + arguments.rounds), feeds.items()):
-            begun = time.perf_counter()
-            networks.fitted.fit(
-                devices.feed(lambda batches=batches: batches), steps_per_epoch=arguments.steps, verbose=0, shuffle=False
-            )
-            seconds[way].append(time.perf_counter() - begun)
-    images = arguments.steps * recipe.batch_size
-    rates = {way: [images / each for each in times[1:]] for way, times in seconds.items()}  # the first compiles
-    medians = {way: round(statistics.median(each), 1) for way, each in rates.items()}
-    ratio = round(statistics.median(a / b for a, b in zip(*rates.values(), strict=True)), 3)
-    print(f"{case}, {name}, {backend.device()}")
-    for way, each in rates.items():
-        print(f"{way:12}{medians[way]:10.1f} images/s   ({min(each):.1f} to {max(each):.1f})")
-    print(f"{'ratio':12}{ratio:10.3f}")
-    if arguments.json:
-        about = {"dataset": recipe.dataset, **case, "workers": arguments.workers, "backend": name}
-        about |= {"device": backend.device(), "versions": backend.versions()}
-        write_json(Path(arguments.json), {**about, "images_per_second": medians, "ratio": ratio})
+    case = {"model": arguments.model, "depth": find(arguments.model).respec().depth, "batch": arguments.batch_size}
+    case |= {"image_size": arguments.size, "precision": arguments.precision}
+    told = {name: getattr(arguments, name) for name in ("dataset", "data_dir", "workers", "steps", "turns", *CHOICES)}
+    harness.write(arguments, harness.look_at(SUBJECTS, arguments, case, **told))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,15 @@ from keras_resnet import drawing
 from keras_resnet.saving import write_atomically, write_text
 
 RESULTS = Path(__file__).resolve().parent / "results"
-BASES = {"inference": "torchvision, compiled", "training": "PyTorch, eager"}
+BASES = {"inference": "torchvision, compiled", "training": "PyTorch, eager", "input_pipeline": "bare decode"}
 FIGURES = {
     "build_seconds": "seconds to build",
     "first_step_seconds": "seconds of the first step",
     "step_milliseconds": "milliseconds of a step",
     "mebibytes": "MiB that steps add",
+    "photographs_a_second": "photographs a second",
+    "one_batch_a_second": "images a second of one batch",
+    "share": "share of the former in the latter",
     "test_error": "% test error",
     "seconds": "seconds of training",
     "seconds_without_compilation": "seconds of training, without compilation",
@@ -74,10 +77,10 @@ def means(row: Row) -> Row:
 
 
 def in_cases(rows: list[Row], by_depth: bool) -> dict[str, list[Row]]:
-    """The rows of each case, by its name: a network, or, of comparisons of networks, what they have in common."""
+    """The rows of each case, by its name: what is timed, or, of comparisons of networks, what they have in common."""
     cases: dict[str, list[Row]] = {}
     for row in rows:
-        words = [f"batches of {row['batch']}"] if by_depth else [row["model"]]
+        words = [f"batches of {row['batch']}"] if by_depth else [row.get("what") or row["model"]]
         words += [f"{row['image_size']}x{row['image_size']} pixels"] if "image_size" in row else []
         words += [f"{row['cores']} core{'s' * (row['cores'] > 1)}"]
         words += [row["recipe"]] if "recipe" in row else []

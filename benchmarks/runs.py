@@ -1,7 +1,7 @@
 """How long whole runs take, and how well they end: this package's, beside a plain script of PyTorch.
 
     python benchmarks/runs.py cifar10 --recipe speedrun --rounds 10 --only "keras_resnet, jax" [--data-dir FOLDER]
-    python benchmarks/runs.py cifar10 --epochs 2 [--model resnet56] [--json FILE]
+    python benchmarks/runs.py cifar10 [--epochs 2] [--model resnet56] [--images-on-device] [--steps-per-execution 30]
 
 Each in a new process, and each round with a seed of its own. Seconds are those of training, without tests; without
 compilation, the first epoch counts as long as the median of the others, which needs two epochs. The script does what
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keras_resnet.training.recipe import Recipe
 
 CHOICES = ("data_dir", "model", "epochs", "images", "precision")
+MACHINE = ("images_on_device", "steps_per_execution")
 
 
 def recipe_of(setting: Setting) -> Recipe:
@@ -37,11 +38,13 @@ def recipe_of(setting: Setting) -> Recipe:
 
 def ours(setting: Setting) -> dict[str, float]:
     """This package's run, as the command has it."""
+    from keras_resnet.training.machine import Machine
     from keras_resnet.training.run import train
 
     keras_resnet.keep_memory()
+    machine = Machine(**{name: setting[name] for name in MACHINE})
     with tempfile.TemporaryDirectory() as folder:
-        summary = train(recipe_of(setting), folder)
+        summary = train(recipe_of(setting), folder, machine=machine)
         with Path(folder, "history.csv").open(encoding="utf-8", newline="") as file:
             return figures(summary["test_error"], [float(row["seconds"]) for row in csv.DictReader(file)])
 
@@ -77,16 +80,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--images", type=int, help="training images used")
     parser.add_argument("--precision")
+    parser.add_argument("--images-on-device", action="store_true")
+    parser.add_argument("--steps-per-execution", type=int, default=1)
     parser.set_defaults(rounds=1)
     arguments = harness.parse(parser, SUBJECTS)
     if not arguments.dataset:
         parser.error("name a data set, such as cifar10")
-    asked = {name: getattr(arguments, name) for name in ("dataset", "recipe", *CHOICES)}
+    asked = {name: getattr(arguments, name) for name in ("dataset", "recipe", *CHOICES, *MACHINE)}
     recipe = recipe_of(asked)
     length = f"{recipe.epochs} epochs" if recipe.epochs else f"{recipe.iterations:,} iterations"
     images = f"{recipe.images:,} images of " if recipe.images else ""
     case = {"model": recipe.model, "depth": recipe.spec.depth, "precision": recipe.precision}
-    case |= {"batch": recipe.batch_size, "recipe": f"{arguments.recipe}, {length} of {images}{recipe.dataset}"}
+    way = ", images on the device" if arguments.images_on_device else ""
+    way += f", {at_once} steps at once" if (at_once := arguments.steps_per_execution) > 1 else ""
+    case |= {"batch": recipe.batch_size, "recipe": f"{arguments.recipe}, {length} of {images}{recipe.dataset}{way}"}
     results = harness.look_at(SUBJECTS, arguments, case, **asked)
     harness.write(arguments, results)
 

@@ -12,25 +12,47 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 import report
 
+PHOTOGRAPHS = 25
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parents[1] / "shared" / "peers" / "torchvision_on_cpu.py"
 ROUND = ["--rounds", "1", "--seconds", "0.01", "--cores", "2"]
 OURS = [word for name in ("tensorflow", "jax", "torch") for word in ("--only", f"keras_resnet, {name}")]
+# What stands for a folder of photographs is put into these.
 TOYS = {
     "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2", *ROUND, *OURS],
     "inference": ["--models", "resnet18", "--image-size", "32", "--batches", "1", *ROUND],
     "compile_time": ["--models", "resnet20,resnet32", "--batch", "2", *ROUND, "--only", "keras_resnet, jax"],
-    "runs": ["digits", "--epochs", "2", "--model", "resnet8", *ROUND[:2], *ROUND[4:]],
+    "runs": ["digits", "--epochs", "2", "--model", "resnet8", "--images-on-device", *ROUND[:2], *ROUND[4:]],
     "memory": ["--models", "resnet20", "--batch", "2", *ROUND, "--only", "keras_resnet, torch"],
+    "input_pipeline": ["--photographs", "{photographs}/train/all", *ROUND],
+    "fed_training": ["folder:{photographs}", "--model", "resnet18", "--size", "32", "--batch-size", "4"],
 }
+TOYS["fed_training"] += ["--steps", "2", "--turns", "1", "--only", "keras_resnet, torch"]
+
+
+def draw_photographs(folder: Path) -> None:
+    """A class of photographs, of noise, to train on and to test on."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    for side in ("train", "val"):
+        (folder / side / "all").mkdir(parents=True)
+        for number in range(PHOTOGRAPHS):
+            image = cv2.resize(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8), (400, 300))
+            cv2.imwrite(str(folder / side / "all" / f"{number:02}.jpg"), image)
 
 
 def main() -> int:
     peers = ["--peers", str(PEERS)] if PEERS.exists() else []
     with tempfile.TemporaryDirectory() as folder:
+        photographs = Path(folder, "photographs")
+        draw_photographs(photographs)
         for name, toy in TOYS.items():
+            toy = [word.format(photographs=photographs) for word in toy]
             path = Path(folder, f"{name}.json")
             words = [sys.executable, str(HERE / f"{name}.py"), *toy, *peers, "--json", str(path)]
             subprocess.run(words, check=True, cwd=folder, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})

@@ -250,6 +250,16 @@ def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, moment
     return _engine().momentum_step(variable, velocity, gradient, rate, momentum, nesterov)
 
 
+def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
+    """What does for several steps what Keras's `train_function` does for one, with less between them.
+
+    Args:
+        model: compiled.
+        count: how many, each on a batch of its own.
+    """
+    return _engine().several_steps(model, count)
+
+
 def jit_compile() -> bool | str:
     """What `keras.Model.compile` is told of compilation."""
     return _engine().jit_compile()

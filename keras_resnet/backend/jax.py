@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -118,6 +119,41 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
 def momentum_step(*_: Any) -> bool:
     """False: XLA makes one of what Keras does."""
     return False
+
+
+def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
+    """See `keras_resnet.backend.several_steps`. XLA's loops take ten times as long on processors."""
+    return (one_by_one if jax.default_backend() == "cpu" else in_a_loop)(model, count)
+
+
+def one_by_one(model: keras.Model, count: int) -> Callable[..., Any]:
+    """Steps, each of them a call of the device."""
+    step = jax.jit(model.train_step, donate_argnums=0)
+
+    def several(state: Any, batches: Iterator[Any]) -> tuple[Any, Any]:
+        for batch in itertools.islice(batches, count):
+            logs, state = step(state, batch)
+        return logs, state
+
+    return several
+
+
+def in_a_loop(model: keras.Model, count: int) -> Callable[..., Any]:
+    """Steps that are traced once, all of them one call of the device."""
+
+    def several(state: Any, batches: list[Any]) -> tuple[Any, Any]:
+        leaves, form = jax.tree.flatten(state)
+
+        def step(leaves: list[Any], batch: Any) -> tuple[list[Any], Any]:
+            logs, state = model.train_step(form.unflatten(leaves), batch)
+            return jax.tree.leaves(state), logs
+
+        stacked = jax.tree.map(lambda *parts: jax.numpy.stack(parts), *batches)
+        leaves, logs = jax.lax.scan(step, leaves, stacked)
+        return jax.tree.map(lambda values: values[-1], logs), form.unflatten(leaves)
+
+    compiled = jax.jit(several, donate_argnums=0)
+    return lambda state, batches: compiled(state, list(itertools.islice(batches, count)))
 
 
 def gradient_shares() -> int:

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,22 @@ def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, moment
         use_nesterov=nesterov,
     )
     return True
+
+
+def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
+    """See `keras_resnet.backend.several_steps`. A loop in the graph."""
+    step = tf.function(model.train_step, jit_compile=model.jit_compile, autograph=False)
+
+    @partial(tf.function, autograph=False)
+    def several(batches: Any) -> Any:
+        def body(number: Any) -> tuple[Any]:
+            step(next(batches))
+            return (number + 1,)
+
+        tf.while_loop(lambda number: number < count, body, (0,))
+        return model.get_metrics_result()
+
+    return several
 
 
 def gradient_shares() -> int:

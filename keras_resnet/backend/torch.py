@@ -108,6 +108,17 @@ def add(*_: Any) -> Any | None:
     return None
 
 
+def several_steps(model: keras.Model, _: int) -> Callable[..., Any]:
+    """See `keras_resnet.backend.several_steps`. One behind the other, and nobody waits for the device between them."""
+
+    def several(batches: list[Any]) -> Any:
+        for batch in batches:
+            logs = model.train_step(batch)
+        return logs
+
+    return several
+
+
 def lay_out_kernel(kernel: Any) -> None:
     """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
     tensor = kernel.value

@@ -1,5 +1,6 @@
 """The papers' augmentation, in NumPy, as a pure function of (seed, epoch, batch index)."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,12 +42,11 @@ def pad_crop_flip(
     padded = padded.reshape(count, height + 2 * pad, width + 2 * pad, channels)
     inner = np.s_[:, pad : pad + height, pad : pad + width]
     padded[inner] = images
+    mirrored, top, left = _draw_windows(rng, count, pad, flip)
     if flip:
-        mirrored = rng.random((count, 1, 1)) < 0.5
-        np.copyto(_pixels(padded)[inner], _pixels(images)[:, :, ::-1], where=mirrored)
+        np.copyto(_pixels(padded)[inner], _pixels(images)[:, :, ::-1], where=mirrored[:, np.newaxis, np.newaxis])
     # A view of every window of every image: (N, 2 pad + 1, 2 pad + 1, H, W, C).
     windows = sliding_window_view(padded, (height, width, channels), axis=(1, 2, 3))[:, :, :, 0]
-    top, left = rng.integers(0, 2 * pad + 1, (2, count))
     return windows[np.arange(count), top, left]
 
 
@@ -65,12 +65,23 @@ def cut_out(images: np.ndarray, rng: np.random.Generator, *, size: int, fill: Ar
         New images of the same shape and type.
     """
     count, height, width, _ = images.shape
-    rows = _spans(rng.integers(0, height, count), size, height)
-    columns = _spans(rng.integers(0, width, count), size, width)
+    centers = _draw_centers(rng, count, height, width)
+    rows, columns = (_spans(center, size, length) for center, length in zip(centers, (height, width), strict=True))
     erased = images.copy()
     square = rows[:, :, np.newaxis] & columns[:, np.newaxis, :]
     np.copyto(_pixels(erased), _pixels(_color(fill, images)), where=square)
     return erased
+
+
+def _draw_windows(rng: np.random.Generator, count: int, pad: int, flip: bool) -> list[np.ndarray]:
+    """Of each image, whether it is mirrored, and the first row and column of its window once it is padded."""
+    mirrored = rng.random(count) < 0.5 if flip else np.zeros(count, bool)
+    return [mirrored, *rng.integers(0, 2 * pad + 1, (2, count))]
+
+
+def _draw_centers(rng: np.random.Generator, count: int, height: int, width: int) -> list[np.ndarray]:
+    """The row and the column of the centre of each image's erased square."""
+    return [rng.integers(0, height, count), rng.integers(0, width, count)]
 
 
 def _spans(centers: np.ndarray, size: int, length: int) -> np.ndarray:
@@ -151,11 +162,34 @@ class TrainingBatches:
 
     def stream(self, start_epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the batches from `start_batch` of epoch `start_epoch` on, and those of the next, without end."""
-        epoch, index = divmod(start_epoch * len(self) + start_batch, len(self))
+        yield from itertools.starmap(self._augmented, self._places(start_epoch, start_batch))
+
+    def stream_views(self, start_epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What `stream` yields, with images told by what was drawn of them: for who has `padded` at hand.
+
+        Yields:
+            int32 (batch, 4), or (batch, 6) with cutout, and labels (batch,): an image's number; 1 if it is mirrored;
+            the first row and column of its window, of the image that is mirrored, or not, and padded; and the row and
+            column, within the window, of the centre of the erased square.
+        """
+        yield from itertools.starmap(self._viewed, self._places(start_epoch, start_batch))
+
+    def padded(self) -> np.ndarray:
+        """All images with their border: uint8 (N, H + 2 pad, W + 2 pad, C)."""
+        count, height, width, channels = self.images.shape
+        shape = count, height + 2 * self.pad, width + 2 * self.pad, channels
+        found = np.empty(shape, self.images.dtype)
+        found[:] = _color(self.fill, self.images)
+        found[:, self.pad : self.pad + height, self.pad : self.pad + width] = self.images
+        return found
+
+    def _places(self, epoch: int, index: int) -> Iterator[tuple[np.ndarray, int, int]]:
+        """The order of its epoch, the epoch and the index of each batch from this one on."""
+        epoch, index = divmod(epoch * len(self) + index, len(self))
         while True:
             order = self._order(epoch)
             while index < len(self):
-                yield self._augmented(order, epoch, index)
+                yield order, epoch, index
                 index += 1
             epoch, index = epoch + 1, 0
 
@@ -170,6 +204,15 @@ class TrainingBatches:
             images = cut_out(images, rng, size=self.cutout, fill=self.fill)
         part = share_of(len(chosen), self.shard)
         return images[part], self.labels[chosen[part]]
+
+    def _viewed(self, order: np.ndarray, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+        rng = self._rng(epoch, index)
+        drawn = _draw_windows(rng, len(chosen), self.pad, self.flip)
+        if self.cutout:
+            drawn += _draw_centers(rng, len(chosen), *self.images.shape[1:3])
+        part = share_of(len(chosen), self.shard)
+        return np.stack([chosen, *drawn], axis=1, dtype=np.int32, casting="unsafe")[part], self.labels[chosen[part]]
 
     def _rng(self, *key: int) -> np.random.Generator:
         # As a spawn key: as plain entropy, (epoch,) and (epoch, 0) would seed the same generator.

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .device_images import DeviceImages
 from .recipe import Recipe
 
 MAGNITUDES = 30  # RandAugment's scale: at this, an operation is as strong as it may be
@@ -18,13 +19,16 @@ OPERATIONS = 2  # of RandAugment, one after the other
 _PLAIN = {"dtype": "float32", "data_format": "channels_last"}
 
 
-def augmented(network: keras.Model, recipe: Recipe, color: np.ndarray) -> keras.Model:
+def augmented(
+    network: keras.Model, recipe: Recipe, color: np.ndarray, images: DeviceImages | None = None
+) -> keras.Model:
     """The network as it is trained: behind what the recipe does to images and labels beyond cutting and mirroring.
 
     Args:
         network: from raw images (batch, height, width, channels) of 0 to 255 to logits. It stays as it is.
         recipe: a recipe.
         color: the images' mean, a value a channel; erased parts become as bright.
+        images: those that it is trained on, if they lie on the device; then it takes what was drawn of them.
 
     Returns:
         A model of the network's variables, and of the states of random generators; the network itself where the recipe
@@ -42,7 +46,7 @@ def augmented(network: keras.Model, recipe: Recipe, color: np.ndarray) -> keras.
         grey = float(np.mean(color))  # on JAX, Keras takes one number alone
         layers.append(keras.layers.RandomErasing((recipe.erasing, recipe.erasing), fill_value=grey, **_PLAIN))
     mix = Mix(recipe.mixup, recipe.cutmix) if recipe.mixup or recipe.cutmix else None
-    return Augmented(network, layers, mix) if layers or mix else network
+    return Augmented(network, layers, mix, images) if layers or mix or images else network
 
 
 class Augmented(keras.Model):
@@ -55,11 +59,14 @@ class Augmented(keras.Model):
         network: from images to logits.
         layers: what the images go through in training, one by one.
         mix: what mixes images and labels behind that; None for nothing.
+        images: what looks up the images in training, before all that; None if it is given them.
     """
 
-    def __init__(self, network: keras.Model, layers: list[keras.layers.Layer], mix: Mix | None) -> None:
+    def __init__(
+        self, network: keras.Model, layers: list[keras.layers.Layer], mix: Mix | None, images: DeviceImages | None
+    ) -> None:
         super().__init__(name=network.name)
-        self.network, self.augmentation, self.mix = network, layers, mix
+        self.network, self.augmentation, self.mix, self.images = network, layers, mix, images
         for layer in (*layers, *([mix] if mix else ())):
             layer.build(network.input_shape)
         self.built = True
@@ -67,7 +74,7 @@ class Augmented(keras.Model):
     def call(self, images: Any, training: bool | None = None) -> Any:
         if not training:
             return self.network(images, training=False)
-        images = keras.ops.cast(images, "float32")
+        images = keras.ops.cast(self.images(images) if self.images else images, "float32")
         for layer in self.augmentation:
             images = layer(images, training=True)
         if self.mix is None:

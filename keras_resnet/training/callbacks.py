@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .. import backend
 from ..backend.devices import Devices
 from .folder import Progress, RunFolder, seed_variables
 from .interruption import StoppedError, StopRequest
@@ -28,9 +29,9 @@ class DivergedError(RuntimeError):
 class StopAtNaN(keras.callbacks.Callback):
     """Ends a run whose loss is no longer finite, before anything of it is kept.
 
-    The loss that Keras reports is a mean over the epoch so far, so it stays lost once it is; looking at it at every
-    hundredth step spares the wait for the device at the others. At the end of an epoch every variable is looked at,
-    since some, such as a moving variance, may be lost while the loss is not.
+    The loss that Keras reports is a mean over the epoch so far, so it stays lost once it is; looking at it a hundred
+    steps or more later again spares the wait for the device at the others. At the end of an epoch every variable is
+    looked at, since some, such as a moving variance, may be lost while the loss is not.
 
     Args:
         split: what the run is tested on, "test" or "validation".
@@ -40,8 +41,12 @@ class StopAtNaN(keras.callbacks.Callback):
         super().__init__()
         self.split = split
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._next = 1
+
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if batch % 100 == 1:
+        if batch >= self._next:
+            self._next = batch + 100
             self._check_loss(self.model.get_metrics_result(), f"step {batch} of the epoch")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -55,7 +60,8 @@ class StopAtNaN(keras.callbacks.Callback):
         """
         self._check_loss(logs, where)
         for variable in (*self.model.variables, *self.model.optimizer.variables):
-            if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            whole = not keras.backend.is_float_dtype(variable.dtype)
+            if not (whole or np.isfinite(keras.ops.convert_to_numpy(variable)).all()):
                 raise DivergedError(f"{variable.path} is not finite at {where}")
 
     def _check_loss(self, logs: dict[str, Any] | None, where: str) -> None:
@@ -156,6 +162,33 @@ class Bookkeeper(keras.callbacks.Callback):
         with self.devices.for_saving(self.kept):
             self.folder.write_checkpoint(self.kept, seed_variables(fitted), self.progress)
         self._saved = time.monotonic()
+
+
+class Executions(keras.callbacks.Callback):
+    """Has Keras's `fit` take several steps at once, where that divides an epoch.
+
+    Tests go on batch by batch.
+
+    Args:
+        most: steps at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self._traced = most, None
+
+    def prepare(self, model: keras.Model, steps: int, size: int | None) -> None:
+        """Before a `fit` of so many steps an epoch, on images of this size; for another, it is traced anew."""
+        at_once = next(count for count in range(min(self.most, steps), 0, -1) if steps % count == 0)
+        if (at_once, size) != self._traced:  # or TensorFlow would trace it for any size
+            model.make_train_function(force=True)
+            if at_once > 1:
+                model.train_function = backend.several_steps(model, at_once)
+            self._traced = at_once, size
+        model.steps_per_execution = at_once
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.model.steps_per_execution = 1  # for tests: `fit` has made up its mind on training
 
 
 class EndBehind(keras.callbacks.Callback):

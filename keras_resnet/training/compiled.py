@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from .. import backend
-from ..data import Dataset, ImageStream
+from ..data import Dataset, ImageStream, TrainingBatches
 from ..models.catalog import find
 from ..models.freezing import freeze
 from ..models.running import quicken
@@ -15,6 +15,7 @@ from ..models.taps import taps
 from ..preprocessing import normalize
 from ..weights import Pretrained
 from .augmentation import augmented
+from .device_images import DeviceImages
 from .learning_rate import rate_or_schedule
 from .machine import Machine
 from .optimizer import SGD
@@ -40,7 +41,11 @@ class Networks:
 
 
 def build(
-    recipe: Recipe, data: Dataset | ImageStream, machine: Machine | None = None, weights: Pretrained | None = None
+    recipe: Recipe,
+    data: Dataset | ImageStream,
+    machine: Machine | None = None,
+    weights: Pretrained | None = None,
+    batches: TrainingBatches | None = None,
 ) -> Networks:
     """The network of a recipe behind the normalisation of its data, compiled for training.
 
@@ -51,6 +56,7 @@ def build(
         data: what it is trained on.
         machine: what this machine decides.
         weights: what the network begins with, but for a dense layer of other classes; None for chance.
+        batches: what it is trained on, where `machine` has its images lie on the device.
 
     Raises:
         ValueError: an augmentation that the data do not have, or weights that do not fit.
@@ -78,7 +84,8 @@ def build(
     machine = machine or Machine()
     cut = machine.rematerialize or machine.loop_units
     inner = in_units(kept, rematerialize=machine.rematerialize, loop=machine.loop_units) if cut else kept
-    fitted = augmented(inner, recipe, mean.reshape(-1, shape[-1]).mean(axis=0))
+    images = DeviceImages(batches) if machine.images_on_device else None
+    fitted = augmented(inner, recipe, mean.reshape(-1, shape[-1]).mean(axis=0), images)
     for model in dict.fromkeys((kept, fitted)):
         _compile(model, optimizer, recipe, data.classes)
     return Networks(whole, kept, fitted)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Feed:
         machine: what this machine decides.
 
     Attributes:
+        batches: of training.
         steps: of an epoch; where a batch goes through the network in parts, each of them is one.
         images_per_epoch: images that are trained on in an epoch.
         tested: what the run is tested on.
@@ -45,7 +47,7 @@ class Feed:
         views = {name: value for name in AUGMENTATION if (value := getattr(recipe, name)) is not None}
         if recipe.size is not None:
             views["size"] = tuple(recipe.size_in(epoch) for epoch in range(recipe.epochs))
-        self._batches = data.training_batches(
+        self.batches = data.training_batches(
             batch_size=part,
             seed=recipe.seed,
             shard=(devices.process, devices.processes),
@@ -63,10 +65,20 @@ class Feed:
             epoch, step: the first batch, both from 0.
             end: the epoch before which it ends; None for no end.
         """
-        left = None if end is None else (end - epoch) * self.steps - step
-        yield from itertools.islice(self._all_from(epoch, step), left)
+        return self._some_of(self.batches.stream, epoch, step, end)
 
-    def _all_from(self, epoch: int, step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for index, (images, labels) in enumerate(self._batches.stream(epoch, step), step):
-            if index % len(self._batches) < self.steps:  # the parts of whole batches
-                yield images, one_hot(labels, self.data.classes)
+    def fitted(self, epoch: int, step: int, end: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What goes through `fit`: that, or with images on the device what was drawn of them, and one-hot labels."""
+        stream = self.batches.stream_views if self.machine.images_on_device else self.batches.stream
+        return self._some_of(stream, epoch, step, end)
+
+    def _some_of(
+        self, stream: Callable[..., Iterator[Any]], epoch: int, step: int, end: int | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        left = None if end is None else (end - epoch) * self.steps - step
+        whole = (
+            (images, one_hot(labels, self.data.classes))
+            for index, (images, labels) in enumerate(stream(epoch, step), step)
+            if index % len(self.batches) < self.steps  # the parts of whole batches
+        )
+        yield from itertools.islice(whole, left)

@@ -15,7 +15,7 @@ from .recipe import Recipe, as_json
 
 @keras.saving.register_keras_serializable("keras_resnet")
 class Scheduled(keras.optimizers.schedules.LearningRateSchedule):
-    """A recipe's rate by the number of the optimizer's step, for one that is `gradual`.
+    """A recipe's rate by the number of the optimizer's step, for one that is `foreseen`.
 
     Nothing has to be set from outside at each step, for which JAX would have to hand all variables over. In float16,
     a step that is left out because its gradients are not finite does not count.
@@ -39,7 +39,7 @@ class Scheduled(keras.optimizers.schedules.LearningRateSchedule):
 
 def rate_or_schedule(recipe: Recipe) -> float | Scheduled:
     """What the optimizer of a resolved recipe is made with: a rate that `LearningRate` sets, or a schedule."""
-    return Scheduled(recipe) if recipe.gradual else recipe.learning_rate
+    return Scheduled(recipe) if recipe.foreseen else recipe.learning_rate
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -77,19 +77,23 @@ class LearningRate(keras.callbacks.Callback):
             self._falls = plateaus(errors, self.recipe.patience)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.recipe.foreseen:
+            return
         if self.warming and batch:
             self._see(self.model.get_metrics_result())
         rate = self.recipe.warmup_rate
         if not self.warming:
             update = (self._first_step + batch) // self.recipe.accumulate
             rate = self.recipe.rate(update) / self.recipe.drop_factor**self._falls
-        if rate != self._current and not self.recipe.gradual:
+        if rate != self._current:
             self.model.optimizer.learning_rate = rate  # on JAX, `self.model` takes the variables back from `fit`
         self._current = rate
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._see(logs)
-        logs["learning_rate"] = self._current
+        last = (epoch + 1) * self.steps_per_epoch - 1
+        foreseen = self.recipe.foreseen
+        logs["learning_rate"] = self.recipe.rate(last // self.recipe.accumulate) if foreseen else self._current
 
     def _see(self, logs: dict[str, Any]) -> None:
         """Ends the warm-up when the training error is low enough."""

@@ -30,22 +30,34 @@ class Profile(keras.callbacks.Callback):
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         super().__init__()
         self.folder, self.say = folder, say
-        self._done, self._traced, self._left = 0, 0, 0  # steps: in all, those that are traced, and to come of these
+        self._before = 0  # steps of earlier epochs
+        self._first, self._behind = None, None  # the step at which the trace begins, and the one at which it may end
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._left:
-            self._left -= 1
-            if not self._left:
-                self._wait()
-                self._tell(time.perf_counter() - self._begun)
-        elif not self._traced and self._done >= BEFORE:
-            most = self.params["steps"] - 1  # the last is seen to end by no other
+        if self._behind is not None and batch >= self._behind:
+            self._end(batch)
+        elif self._first is None and self._before + batch >= BEFORE:
+            most = self.params["steps"] - 1  # where each is taken by itself, the last is seen to end by no other
             if most - batch >= min(TRACED, most) > 0:
-                self._traced = self._left = min(TRACED, most)
+                self._first, self._behind = batch, batch + min(TRACED, most)
                 self._wait()
                 backend.start_trace(self.folder)
                 self._begun = time.perf_counter()
-        self._done += 1
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._behind is not None:
+            self._end(self.params["steps"])
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.on_test_begin()  # if there was no test
+        self._before += self.params["steps"]
+
+    def _end(self, step: int) -> None:
+        """Before this step of the epoch."""
+        self._wait()
+        seconds, traced = time.perf_counter() - self._begun, step - self._first
+        self._behind = None
+        self._tell(seconds, traced)
 
     def _wait(self) -> None:
         """For the device to end what it has been told."""
@@ -53,15 +65,15 @@ class Profile(keras.callbacks.Callback):
 
     def end(self) -> None:
         """Says so if nothing was traced."""
-        if not self._traced:
+        if self._first is None:
             self.say(f"No profile: it takes {BEFORE} steps and then an epoch of at least 2.")
 
-    def _tell(self, seconds: float) -> None:
+    def _tell(self, seconds: float, traced: int) -> None:
         parts = where(seconds, *backend.stop_trace(self.folder))
-        write_json(self.folder / "profile.json", {"steps": self._traced, "seconds": seconds, **parts})
-        each = 1000 / self._traced
+        write_json(self.folder / "profile.json", {"steps": traced, "seconds": seconds, **parts})
+        each = 1000 / traced
         words = ", ".join(f"{name} {each * part:.1f} ms ({part / seconds:.0%})" for name, part in parts.items())
-        self.say(f"Of {each * seconds:.1f} ms a step, in {self._traced} steps: {words}")
+        self.say(f"Of {each * seconds:.1f} ms a step, in {traced} steps: {words}")
         self.say(f"The trace opens by {backend.viewer(self.folder)}.")
 
 

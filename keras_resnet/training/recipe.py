@@ -237,9 +237,9 @@ class Recipe:
         return scheduled_rate(self, step / self.iterations)
 
     @property
-    def gradual(self) -> bool:
-        """Whether the rate changes with nearly every step, and by nothing but its number. Of a resolved recipe."""
-        return not self.warmup_rate and self.schedule != "plateau" and (self.schedule != "step" or self.rise > 0)
+    def foreseen(self) -> bool:
+        """Whether the rate hangs on nothing but the number of the step. Of a resolved recipe."""
+        return not self.warmup_rate and self.schedule != "plateau"
 
 
 def warmup_rate(spec: Spec) -> float:

@@ -18,7 +18,7 @@ from ..data import Dataset, ImageStream, load, steps_per_epoch
 from ..models.complexity import count
 from ..models.freezing import unfreeze
 from .batch_norm import reestimate
-from .callbacks import Bookkeeper, EndBehind, StopAtNaN, percent_error
+from .callbacks import Bookkeeper, EndBehind, Executions, StopAtNaN, percent_error
 from .compiled import Networks, build
 from .feed import Feed
 from .folder import Progress, RunFolder, seed_variables
@@ -80,7 +80,8 @@ def train(
     with backend.quietly():
         keras.utils.set_random_seed(recipe.seed)
     with devices.scope():
-        networks = build(replace(recipe, freeze_until=None) if probe else recipe, data, machine, weights)
+        whole = replace(recipe, freeze_until=None) if probe else recipe
+        networks = build(whole, data, machine, weights, feed.batches)
     with contextlib.ExitStack() as until_the_end:
         with devices.agreed():
             until_the_end.enter_context(folder.held())
@@ -123,6 +124,17 @@ def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machin
             f"`loop_units` works on one device on this backend. Received: {devices.replicas} devices. "
             "Choose --devices 1, or --backend jax."
         )
+    alone = {"steps_per_execution": machine.steps_per_execution > 1, "images_on_device": machine.images_on_device}
+    for name in (name for name, asked in alone.items() if asked):
+        if devices.replicas > 1:
+            raise ValueError(f"`{name}` works on one device. Received: {devices.replicas} devices. Choose --devices 1.")
+    if machine.images_on_device and not isinstance(data, Dataset):
+        raise ValueError(f"`images_on_device` takes images that lie in memory. Those of {recipe.dataset} do not.")
+    if machine.steps_per_execution > 1 and recipe.warmup_rate:
+        raise ValueError(
+            "`steps_per_execution` must be 1 where the rate of a step hangs on the errors before it, as in this "
+            "recipe's warm-up. Choose --warmup-rate 0 to leave that out."
+        )
     for name in ("test_size", "first_size"):
         if recipe.mean == "pixel" and getattr(recipe, name) != recipe.size:
             raise ValueError(
@@ -162,6 +174,7 @@ def fit(
     recipe, devices = feed.recipe, feed.devices
     profiled = feed.machine.profile and devices.chief
     profiles = [Profile(folder.path / PROFILE, say)] if profiled else []
+    executions = Executions(feed.machine.steps_per_execution)
     rate = LearningRate(recipe, feed.steps, progress)
     sound = StopAtNaN(split)
     books = Bookkeeper(
@@ -177,12 +190,11 @@ def fit(
     )
 
     def batches(*stretch: int) -> Iterator[Any]:
-        return backend.waiting(feed.training(*stretch)) if profiled else feed.training(*stretch)
+        return backend.waiting(feed.fitted(*stretch)) if profiled else feed.fitted(*stretch)
 
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
-    for number, (first, last) in enumerate(_legs(progress, recipe)):
-        if number and recipe.size_in(first) != recipe.size_in(first - 1):
-            networks.fitted.make_train_function(force=True)  # or TensorFlow traces it anew for any size
+    for first, last in _legs(progress, recipe):
+        executions.prepare(networks.fitted, feed.steps - progress.step, recipe.size_in(first))
         networks.fitted.fit(
             devices.feed(partial(batches, first, progress.step, last)),  # Keras looks at two, of one shape
             steps_per_epoch=feed.steps - progress.step,
@@ -190,7 +202,7 @@ def fit(
             epochs=recipe.epochs,
             validation_data=devices.feed_test(feed.tested),
             validation_steps=len(feed.tested),
-            callbacks=[rate, sound, books, *averages, *profiles, EndBehind(last)],
+            callbacks=[executions, rate, sound, books, *averages, *profiles, EndBehind(last)],
             shuffle=False,  # the batches come shuffled
             verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
         )

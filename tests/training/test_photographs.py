@@ -127,6 +127,7 @@ def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
         ("--test-resize=16", "size=32, resize=16"),
         ("--pad=4", "`pad` does not apply to"),
         ("--data-dir=nowhere --scales=x", "--scales"),
+        ("--images-on-device", "`images_on_device` takes images that lie in memory. Those of folder:"),
     ):
         with contextlib.suppress(SystemExit):  # argparse's way out
             assert main([*line, *mistake.split()]) == 2

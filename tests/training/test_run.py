@@ -16,7 +16,7 @@ import pytest
 import small_runs
 from keras_resnet.data import DATASETS, TrainingBatches
 from keras_resnet.training import run
-from keras_resnet.training.callbacks import Bookkeeper, DivergedError, EndBehind, StopAtNaN
+from keras_resnet.training.callbacks import Bookkeeper, DivergedError, EndBehind, Executions, StopAtNaN
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.profiling import Profile
 from keras_resnet.training.run import train
@@ -210,7 +210,7 @@ def test_a_network_that_does_not_take_the_data_leaves_nothing(tmp_path):
 
 def test_no_callback_has_keras_wait_for_the_device_behind_each_step():
     """It does on JAX for one that takes what a step gives."""
-    callbacks = LearningRate, StopAtNaN, Bookkeeper, EndBehind, Profile, keras.callbacks.SwapEMAWeights
+    callbacks = LearningRate, StopAtNaN, Bookkeeper, EndBehind, Executions, Profile, keras.callbacks.SwapEMAWeights
     assert {each.on_train_batch_end for each in callbacks} == {keras.callbacks.Callback.on_train_batch_end}
 
 

@@ -154,7 +154,7 @@ SCHEDULES = {
 @pytest.mark.parametrize("choices", SCHEDULES.values(), ids=SCHEDULES)
 def test_the_optimizer_uses_the_rate_of_the_step(choices):
     recipe = recipe_of(12, **choices)
-    model = model_of(12, rate_or_schedule(recipe) if choices else 123.0)
+    model = model_of(12, rate_or_schedule(recipe))
     used = used_rates(model, LearningRate(recipe, 4, Progress()), 12, epochs=(0, 3, 3))
     np.testing.assert_allclose(used, [recipe.rate(step) for step in range(12)], rtol=1e-6)
     if not choices:
@@ -205,7 +205,7 @@ def test_the_rate_is_divided_by_ten_behind_every_plateau_and_a_resumed_run_knows
 
 def test_the_rate_changes_with_the_batch_and_not_with_its_parts():
     recipe = recipe_of(6, accumulate=2, batch_size=4)
-    used = used_rates(model_of(12), LearningRate(recipe, 12, Progress()), 12)
+    used = used_rates(model_of(12, Scheduled(recipe)), LearningRate(recipe, 12, Progress()), 12)
     np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 4 + [0.001] * 2, rtol=1e-6)
     recipe = recipe_of(3, accumulate=2, batch_size=4, schedule="linear")
     used = used_rates(model_of(6, Scheduled(recipe)), LearningRate(recipe, 6, Progress()), 6)
@@ -223,7 +223,7 @@ def test_a_schedule_survives_a_file_and_goes_on_where_it_was(tmp_path):
 
 
 def test_where_the_rate_hangs_on_errors_no_schedule_decides_alone():
-    for choices in ({"schedule": "plateau", "rise": 0.1}, {"schedule": "cosine", "warmup_rate": 0.01}, {}):
+    for choices in ({"schedule": "plateau", "rise": 0.1}, {"schedule": "cosine", "warmup_rate": 0.01}):
         assert rate_or_schedule(recipe_of(8, **choices)) == 0.1
 
 

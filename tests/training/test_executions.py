@@ -1,0 +1,148 @@
+"""Images on the device, and several steps at once: nothing that a run comes to hangs on them."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+import small_runs
+from keras_resnet import backend
+from keras_resnet.backend.devices import Devices
+from keras_resnet.data import DATASETS, TrainingBatches, load
+from keras_resnet.training.device_images import DeviceImages
+from keras_resnet.training.interruption import StoppedError
+from keras_resnet.training.machine import Machine
+from keras_resnet.training.run import _check, train
+
+# Six steps an epoch; the rate falls behind the eighth.
+RECIPE = {"batch_size": 16, "epochs": 2, "drops": (2 / 3,), "drop_factor": 100.0, "ema": 0.9}
+RECIPE |= {"pad": 1, "flip": True, "cutout": 2}
+
+
+@pytest.mark.parametrize("choices", [{}, {"flip": False}, {"pad": 0}, {"cutout": 3}, {"cutout": 4}], ids=str)
+def test_the_device_makes_of_a_view_what_the_host_makes_of_its_image(choices):
+    """Byte for byte; what the host makes is looked at in `tests/data/test_augment.py`."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 6, 7, 3), dtype=np.uint8)
+    chosen = {"seed": 1, "pad": 2, "flip": True, "fill": (9, 99, 199), **choices}
+    batches = TrainingBatches(images=images, labels=np.arange(20), batch_size=8, **chosen)
+    looked_up = DeviceImages(batches)
+    host, views = batches.stream(1, 1), batches.stream_views(1, 1)
+    for _ in range(4):  # into another epoch
+        (expected, labels), (view, same) = next(host), next(views)
+        found = keras.ops.convert_to_numpy(looked_up(view))
+        assert (found.dtype, view.dtype) == (np.uint8, np.int32)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(same, labels)
+
+
+@pytest.fixture(scope="module")
+def step_by_step(tmp_path_factory):
+    """The folder of a run whose images come from the host, batch by batch."""
+    folder = tmp_path_factory.mktemp("step_by_step")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "digits", small_runs.few_digits())
+        train(small_runs.small_recipe(**RECIPE), folder, say=lambda line: None)
+    return folder
+
+
+def assert_alike(folder, other):
+    """But for the last digits: what is computed is fused in another way."""
+    found, expected = (small_runs.results(each) for each in (folder, other))
+    assert found["recipe"] == expected["recipe"]
+    for row, like in zip(found["history"], expected["history"], strict=True):
+        assert row.keys() == like.keys()
+        for name in row:
+            assert float(row[name]) == pytest.approx(float(like[name]), rel=1e-3), name
+    assert found["checkpoint"] == expected["checkpoint"]
+    arrays, like = (small_runs.arrays(each / "model.keras") for each in (folder, other))
+    assert arrays.keys() == like.keys()
+    for name, value in like.items():
+        np.testing.assert_allclose(arrays[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert "Images" not in small_runs.config(folder / "checkpoints" / "epoch_0002.keras")
+
+
+def ways():
+    """How steps are taken at once: on JAX, on processors and elsewhere."""
+    if keras.backend.backend() != "jax":
+        return [backend.several_steps]
+    from keras_resnet.backend import jax
+
+    return [jax.one_by_one, jax.in_a_loop]
+
+
+@pytest.mark.parametrize("way", ways(), ids=lambda way: way.__name__)
+@pytest.mark.parametrize(("most", "at_once"), [(5, 3), (1000, 6)])
+def test_a_run_comes_to_the_same_by_several_steps_at_once(step_by_step, tmp_path, monkeypatch, way, most, at_once):
+    """By the largest number that divides an epoch, and with a rate that falls between two of them."""
+    taken = []
+
+    def several_steps(model, count):
+        taken.append(count)
+        return way(model, count)
+
+    monkeypatch.setattr(backend, "several_steps", several_steps)
+    recipe = small_runs.small_recipe(**RECIPE)
+    train(recipe, tmp_path, say=lambda line: None, machine=Machine(steps_per_execution=most))
+    assert taken == [at_once]
+    assert_alike(tmp_path, step_by_step)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_run_comes_to_the_same_with_its_images_on_the_device(step_by_step, tmp_path, steps):
+    machine = Machine(images_on_device=True, steps_per_execution=steps)
+    train(small_runs.small_recipe(**RECIPE), tmp_path, say=lambda line: None, machine=machine)
+    assert_alike(tmp_path, step_by_step)
+
+
+def test_a_run_may_stop_between_executions_and_go_on_by_others(step_by_step, tmp_path, signal_in):
+    recipe = small_runs.small_recipe(**RECIPE)
+    both = Machine(images_on_device=True, steps_per_execution=3)
+    signal_in(2, 3, signal.SIGTERM)
+    with pytest.raises(StoppedError, match="behind epoch 1 and 3 steps"):
+        train(recipe, tmp_path, say=lambda line: None, machine=both)
+    signal_in(0, 0)
+    train(recipe, tmp_path, say=lambda line: None, machine=Machine(steps_per_execution=2))  # does not divide 3 steps
+    assert_alike(tmp_path, step_by_step)
+
+
+def test_what_is_mixed_and_augmented_is_so_with_images_on_the_device(tmp_path):
+    """Keras's layers come behind the look-up, and see what they see without."""
+    recipe = small_runs.small_recipe(**RECIPE, mixup=0.5, erasing=0.5)
+    for name, there in (("host", False), ("device", True)):
+        machine = Machine(images_on_device=there)
+        train(recipe, tmp_path / name, say=lambda line: None, machine=machine)
+    assert_alike(tmp_path / "device", tmp_path / "host")
+
+
+def test_a_profile_counts_steps_and_not_executions(tmp_path):
+    said = []
+    machine = Machine(profile=True, images_on_device=True, steps_per_execution=3)
+    train(small_runs.small_recipe(**{**RECIPE, "epochs": 3}), tmp_path, said.append, machine)
+    assert [line for line in said if line.startswith("Of ") and "ms a step, in 6 steps: input" in line]
+    assert json.loads((tmp_path / "profile/profile.json").read_text())["steps"] == 6
+
+
+MISTAKES = {
+    "no steps": ({"steps_per_execution": 0}, {}, "`steps_per_execution` must be at least 1. Received: 0"),
+    "a warm-up": ({"steps_per_execution": 3}, {"warmup_rate": 0.01}, "`steps_per_execution` must be 1 where the rate"),
+}
+
+
+@pytest.mark.parametrize(("machine", "choices", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_what_cannot_be_at_once_is_refused(tmp_path, machine, choices, message):
+    with pytest.raises(ValueError, match=message):
+        train(small_runs.small_recipe(**RECIPE, **choices), tmp_path / "run", print, Machine(**machine))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("machine", [Machine(images_on_device=True), Machine(steps_per_execution=2)], ids=str)
+def test_both_need_one_device(machine):
+    data = load("digits")
+    recipe = small_runs.small_recipe(**RECIPE).resolve(6, data.defaults())
+    _check(recipe, data, Devices(), machine)
+    with pytest.raises(ValueError, match="works on one device"):
+        _check(recipe, data, Devices(replicas=2), machine)
