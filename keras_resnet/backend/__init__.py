@@ -142,28 +142,19 @@ def drawing() -> AbstractContextManager[None]:
     return _engine().drawing()
 
 
-def batch_norm(
-    x: Any, gamma: Any, beta: Any, epsilon: float, axis: int, known: tuple[Any, Any] | None
-) -> tuple[Any, Any, Any] | None:
-    """Batch normalisation in one kernel.
+def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> Any | None:
+    """What a batch normalisation gives, in one kernel.
 
     Args:
-        x: a tensor.
-        gamma, beta: scale and offset by channel, float32 (channels,).
-        epsilon: added to the variance.
-        axis: the channels'.
-        known: mean and variance by channel, of inference; None for those of the batch.
+        layer: it.
+        x: what it takes.
+        axis: the channels', which may be another than the layer's.
+        of_batch: by the statistics of the batch, towards which the layer's moving averages move, and not by these.
 
     Returns:
-        The normalised tensor, in the dtype of `x`, mean, and variance, not corrected for the size of the batch; None
-        where the backend has no such kernel for this.
+        A tensor in the dtype of `x`; None, and nothing is done, where the backend has no such kernel for this.
     """
-    return _engine().batch_norm(x, gamma, beta, epsilon, axis, known)
-
-
-def blend(variable: Any, value: Any, share: float) -> Any:
-    """A moving average: `value` by its share, and the rest the variable's."""
-    return _engine().blend(variable, value, share)
+    return _engine().batch_norm(layer, x, axis, of_batch)
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
@@ -196,8 +187,9 @@ def eager() -> ModuleType | None:
 
     A module with `CALLS`, by Keras's class of layers: from the layer to its call, or to None if Keras has to compute
     it. A call is from what the layer takes, `training`, and `owned`, for each of these whether it may be overwritten,
-    to what the layer gives, or again to None. Further `whole`, from what these give to Keras's tensors; `dtype`, from
-    Keras's name of one to the backend's; and `pads` and `pad_later`, for padding that is left to the layer behind it.
+    to what the layer gives, or again to None. Further `together`, in which a model is called; `whole`, from what these
+    give to Keras's tensors; `dtype`, from Keras's name of one to the backend's; and `pads` and `pad_later`, for padding
+    that is left to the layer behind it.
     """
     return _engine().eager()
 

@@ -61,11 +61,6 @@ def drawing() -> Iterator[None]:
         jax.config.update("jax_disable_most_optimizations", before)
 
 
-def blend(variable: Any, value: Any, share: float) -> Any:
-    """See `keras_resnet.backend.blend`."""
-    return variable * (1.0 - share) + value * share
-
-
 def lay_out_kernel(_: Any) -> None:
     """As it is: XLA decides for itself."""
 

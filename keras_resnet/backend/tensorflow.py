@@ -51,36 +51,33 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     return run
 
 
-def batch_norm(
-    x: Any, gamma: Any, beta: Any, epsilon: float, axis: int, known: tuple[Any, Any] | None
-) -> tuple[Any, Any, Any] | None:
+def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> Any | None:
     """See `keras_resnet.backend.batch_norm`."""
     if len(x.shape) != 4 or axis not in (-1, 3) or x.dtype not in (tf.float32, tf.bfloat16, tf.float16):
         return None
-    mean, variance = ([], []) if known is None else (tf.convert_to_tensor(value) for value in known)
+    averages = layer.moving_mean, layer.moving_variance
+    mean, variance = ([], []) if of_batch else map(tf.convert_to_tensor, averages)
     normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x,
-        scale=tf.convert_to_tensor(gamma),
-        offset=tf.convert_to_tensor(beta),
+        scale=tf.convert_to_tensor(layer.gamma),
+        offset=tf.convert_to_tensor(layer.beta),
         mean=mean,
         variance=variance,
-        epsilon=epsilon,
-        is_training=known is None,
+        epsilon=layer.epsilon,
+        is_training=of_batch,
     )
-    if known is None:  # the kernel's variance is what a sample of so many says of all
+    if of_batch:
+        # The kernel's variance is what a sample of so many says of all; Keras's is the sample's own.
         count = tf.cast(tf.size(x) / tf.maximum(tf.shape(x)[-1], 1), tf.float32)
         variance *= tf.maximum(count - 1, 1) / tf.maximum(count, 1)
-    return normalised, mean, variance
+        for average, value in zip(averages, (mean, variance), strict=True):
+            average.assign(average * layer.momentum + value * (1.0 - layer.momentum))
+    return normalised
 
 
 def drawing() -> AbstractContextManager[None]:
     """Nothing of that is compiled."""
     return contextlib.nullcontext()
-
-
-def blend(variable: Any, value: Any, share: float) -> Any:
-    """See `keras_resnet.backend.blend`."""
-    return variable * (1.0 - share) + value * share
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:

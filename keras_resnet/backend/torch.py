@@ -20,7 +20,6 @@ import torch.distributed as dist
 
 from . import quietly, torch_layers, traces
 from .devices import Devices, torchrun_processes
-from .torch_layers import value
 from .traces import WAITING, Span
 
 TRACE = "trace.json"
@@ -54,31 +53,17 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     return run
 
 
-def batch_norm(
-    x: Any, gamma: Any, beta: Any, epsilon: float, axis: int, known: tuple[Any, Any] | None
-) -> tuple[Any, Any, Any] | None:
+def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> torch.Tensor:
     """See `keras_resnet.backend.batch_norm`."""
-    gamma, beta = value(gamma), value(beta)
     if axis != 1:
         x = x.movedim(axis, 1)  # no copy: convolutions give what is laid out so that this is Torch's own way
-    if known is not None:
-        mean, variance = map(value, known)
-        cudnn = torch.backends.cudnn.enabled
-        normalised = torch.batch_norm(x, gamma, beta, mean, variance, False, 0.0, epsilon, cudnn)
-    else:
-        normalised, mean, deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, epsilon)
-        mean, variance = mean.detach(), deviation.detach() ** -2 - epsilon  # of its inverse
-    return normalised if axis == 1 else normalised.movedim(1, axis), mean, variance
+    normalised = torch_layers.batch_norm(layer, x, of_batch)
+    return normalised if axis == 1 else normalised.movedim(1, axis)
 
 
 def drawing() -> AbstractContextManager[None]:
     """Nothing of that is compiled."""
     return contextlib.nullcontext()
-
-
-def blend(variable: Any, new: Any, share: float) -> Any:
-    """See `keras_resnet.backend.blend`."""
-    return torch.lerp(value(variable).detach(), new, share)
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor | None:

@@ -56,17 +56,18 @@ class Eager:
         if not self._steps:
             object.__setattr__(self, "_steps", tuple(_steps(self, engine)))  # Keras keeps no account of it
         found = dict(zip(map(id, self.inputs), self._standardize_inputs(inputs), strict=True))
-        for step in self._steps:
-            taken = [found[name] for name in step.inputs]
-            for name in step.done:
-                del found[name]
-            given = _run(step, taken, training, engine)
-            del taken
-            if len(step.outputs) == 1:
-                (found[step.outputs[0]],) = given if isinstance(given, list | tuple) else (given,)
-            else:
-                found.update(zip(step.outputs, keras.tree.flatten(given), strict=True))
-            del given
+        with engine.together():
+            for step in self._steps:
+                taken = [found[name] for name in step.inputs]
+                for name in step.done:
+                    del found[name]
+                given = _run(step, taken, training, engine)
+                del taken
+                if len(step.outputs) == 1:
+                    (found[step.outputs[0]],) = given if isinstance(given, list | tuple) else (given,)
+                else:
+                    found.update(zip(step.outputs, keras.tree.flatten(given), strict=True))
+                del given
         given = [engine.whole(found[id(tensor)]) for tensor in self.outputs]
         outputs = keras.tree.pack_sequence_as(self._outputs_struct, given)
         return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs

@@ -56,16 +56,7 @@ class BatchNormalization(Faster, layers.BatchNormalization):
         """What the layer gives for a tensor whose channels are at `axis`; None where it has to be composed."""
         if self.renorm or self.synchronized or not (self.fused and self.scale and self.center):
             return None
-        of_batch = bool(training and self.trainable)
-        known = None if of_batch else (self.moving_mean, self.moving_variance)
-        found = backend.batch_norm(inputs, self.gamma, self.beta, self.epsilon, axis, known)
-        if found is None:
-            return None
-        outputs, mean, variance = found
-        if of_batch:
-            self.moving_mean.assign(backend.blend(self.moving_mean, mean, 1.0 - self.momentum))
-            self.moving_variance.assign(backend.blend(self.moving_variance, variance, 1.0 - self.momentum))
-        return outputs
+        return backend.batch_norm(self, inputs, axis, of_batch=bool(training and self.trainable))
 
 
 class Conv2D(Faster, layers.Conv2D):
