@@ -35,6 +35,8 @@ import small_runs
 small_runs.spare_tensorflow()
 from keras_resnet.cli import main
 small_runs.take_few_digits()
+if settings["side"]:
+    small_runs.take_them_for_larger(settings["side"])
 if settings["signal"]:
     small_runs.signal_in(*settings["signal"])
 from keras_resnet.training import callbacks, feed, run
@@ -71,6 +73,7 @@ def started(
     *arguments: str,
     processes: int = 1,
     forced: int = 0,
+    side: int = 0,
     weights: Path = Path("weights"),
     signal: tuple[int, int, int] | None = None,
     more: dict[str, str] | None = None,
@@ -81,6 +84,7 @@ def started(
         arguments: those of `keras-resnet`.
         processes: how many.
         forced: devices that the processor is taken for; 0 for what it is.
+        side: of the digits, as far as anybody knows before they are read; 0 for what it is.
         weights: where each process keeps its weights, with its number behind it.
         signal: the epoch and step in which one comes to the last of them, and its number.
         more: further variables of the environment.
@@ -89,6 +93,7 @@ def started(
     for rank, launcher in enumerate(environments(processes)):
         settings = {
             "forced": forced,
+            "side": side,
             "signal": signal if rank == processes - 1 else None,
             "weights": f"{weights}{rank}.npz",
         }

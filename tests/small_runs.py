@@ -64,6 +64,13 @@ def take_few_digits() -> None:
     DATASETS["digits"] = few_digits()
 
 
+def take_them_for_larger(side: int) -> None:
+    """Has nobody know how small the digits are, for good: for processes of their own."""
+    from keras_resnet.data import DATASETS
+
+    DATASETS["digits"] = dataclasses.replace(DATASETS["digits"], side=side)
+
+
 class _Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """A TensorFlow that is there and cannot be imported."""
 

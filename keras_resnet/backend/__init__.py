@@ -87,17 +87,19 @@ def device() -> str:
     return f"{len(names)} x {names[0]}" if names else f"CPU ({os.cpu_count()} cores, {platform.machine()})"
 
 
-def devices(count: int | None = None) -> Devices:
+def devices(count: int | None = None, spread: bool = False) -> Devices:
     """Where this process trains: on one device or many, alone or as one of the processes that a launcher has started.
 
     Args:
         count: devices of this process; None for every accelerator that it sees, and for one where it sees none.
+        spread: whether each core of a processor is worth being a device, if `count` is None: where time is in
+            convolutions of few channels, which a backend may compute on one core of a device.
 
     Raises:
         ValueError: fewer devices than that, or a launch that the backend cannot answer; the message names what can.
     """
     global _chief
-    found = _engine().devices(count)
+    found = _engine().devices(count, spread)
     _chief = found.chief
     return found
 

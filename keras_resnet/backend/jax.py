@@ -24,6 +24,7 @@ from .jax_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F4
 from .traces import WAITING, Event, Span
 
 TEXT = 1000  # bytes of what a process can say
+LEAST = 8  # images that a core is worth
 PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
 
 
@@ -156,22 +157,24 @@ def gradient_shares() -> int:
     return 1
 
 
-def devices(count: int | None) -> Devices:
+def devices(count: int | None, spread: bool) -> Devices:
     """See `keras_resnet.backend.devices`."""
+    spread = spread and count is None and not launched()
     refuse_torchrun("jax")
     if launched() and not jax.distributed.is_initialized():
         _join()
-    elif (count or 1) > 1:
+    elif spread or (count or 1) > 1:
         _take_cores_for_devices()
     everywhere: dict[int, list[Any]] = {}
     for device in jax.devices():
         everywhere.setdefault(device.process_index, []).append(device)
     fewest = min(len(found) for found in everywhere.values())
     on_cpu = jax.devices()[0].platform == "cpu"
-    count = chosen(count, 0 if on_cpu else fewest, fewest)
+    count = fewest if on_cpu and spread else chosen(count, 0 if on_cpu else fewest, fewest)
     if len(everywhere) == count == 1:
         return Devices()
-    return DataParallel([device for process in sorted(everywhere) for device in everywhere[process][:count]])
+    chosen_ones = [device for process in sorted(everywhere) for device in everywhere[process][:count]]
+    return Cores(chosen_ones) if on_cpu and spread else DataParallel(chosen_ones)
 
 
 def _take_cores_for_devices() -> None:
@@ -234,6 +237,7 @@ class DataParallel(Devices):
     def __init__(self, devices: list[Any]) -> None:
         super().__init__(jax.process_count(), jax.process_index(), len(devices))
         names = [f"{device.platform}:{device.id}" for device in devices]
+        self._devices = devices
         self._distribution = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
         if self.processes > 1:
             with quietly():
@@ -257,3 +261,12 @@ class DataParallel(Devices):
         said[: len(encoded)] = np.frombuffer(encoded, np.uint8)
         gathered = multihost_utils.process_allgather(said)
         return [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in gathered.reshape(-1, TEXT)]
+
+
+class Cores(DataParallel):
+    """The cores of a processor, as many of them as a batch is worth."""
+
+    def dividing(self, size: int) -> Devices:
+        counts = range(min(self.replicas, size // LEAST), 1, -1)
+        count = next((count for count in counts if size % count == 0), 1)
+        return Cores(self._devices[:count]) if count > 1 else Devices()

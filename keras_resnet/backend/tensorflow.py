@@ -188,7 +188,7 @@ def gradient_shares() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def devices(count: int | None) -> Devices:
+def devices(count: int | None, _: bool) -> Devices:
     """See `keras_resnet.backend.devices`."""
     refuse_torchrun("tensorflow")
     if (workers := _workers()) > 1:

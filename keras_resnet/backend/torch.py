@@ -173,7 +173,7 @@ def gradient_shares() -> int:
     return 1
 
 
-def devices(count: int | None) -> Devices:
+def devices(count: int | None, _: bool) -> Devices:
     """See `keras_resnet.backend.devices`."""
     if count not in (None, 1):
         raise ValueError(

@@ -185,12 +185,14 @@ class DatasetRow:
         description: What it is, in a line.
         class_names: One name a class, in the order of the labels.
         read: From `data_dir` to the arrays x_train, y_train, x_test, y_test.
+        side: Rows and columns of an image.
         pad, flip: The default augmentation, as `pad_crop_flip` takes it.
     """
 
     description: str
     class_names: tuple[str, ...]
     read: Callable[[str | os.PathLike[str] | None], Arrays]
+    side: int
     pad: int
     flip: bool
 
@@ -216,6 +218,7 @@ DATASETS: dict[str, DatasetRow] = {
         "1,797 handwritten digits, 8x8 grey, embedded in scikit-learn; every fifth is a test image",
         tuple("0123456789"),
         _read_digits,
+        side=8,
         pad=1,
         flip=False,  # a mirrored digit is another sign
     ),
@@ -223,6 +226,7 @@ DATASETS: dict[str, DatasetRow] = {
         "CIFAR-10: 60,000 photographs, 32x32 RGB, 10 classes, the official 10,000 as test images",
         tuple(_CIFAR10_NAMES.split()),
         partial(read_prepared, "cifar10"),
+        side=32,
         pad=4,
         flip=True,
     ),
@@ -230,6 +234,7 @@ DATASETS: dict[str, DatasetRow] = {
         "CIFAR-100: 60,000 photographs, 32x32 RGB, 100 fine classes, the official 10,000 as test images",
         tuple(_CIFAR100_NAMES.split()),
         partial(read_prepared, "cifar100"),
+        side=32,
         pad=4,
         flip=True,
     ),

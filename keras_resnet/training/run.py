@@ -14,7 +14,8 @@ import keras
 
 from .. import backend
 from ..backend.devices import Devices
-from ..data import Dataset, ImageStream, load, steps_per_epoch
+from ..data import DATASETS, Dataset, ImageStream, load, steps_per_epoch
+from ..data.streams import SIZE
 from ..models.complexity import count
 from ..models.freezing import unfreeze
 from .batch_norm import reestimate
@@ -55,7 +56,7 @@ def train(
         StoppedError: a signal asked the run to stop; it is saved at the step it was at.
     """
     machine = machine or Machine()
-    devices = backend.devices(machine.devices)
+    devices = backend.devices(machine.devices, spread=_spreads(recipe, machine))
     folder = RunFolder(out, writes=devices.chief)
     say = say if devices.chief else lambda line: None
     data = devices.in_turn(lambda: load(recipe.dataset, recipe.data_dir))
@@ -68,6 +69,7 @@ def train(
             data = data.take(recipe.images)
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
         recipe = recipe.resolve(steps, defaults(recipe, data, weights), weights and weights.layout)
+        devices = devices.dividing(min(recipe.batch_size, data.train_count) // recipe.accumulate)
         _check(recipe, data, devices, machine)
         feed = Feed(recipe, data, devices, machine)
         folder.check(recipe)
@@ -106,6 +108,14 @@ def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machin
         keras.utils.set_random_seed(probe.seed)  # the same, whether the probe was trained now or lay there
     say(f"{error:.2f} % {split} error behind the probe. Now all of the network learns.")
     return {f"probe_{split}_error": error}
+
+
+def _spreads(recipe: Recipe, machine: Machine) -> bool:
+    """Whether its steps are shorter where each core takes a part of a batch, see `benchmarks/NOTES.md`."""
+    row = DATASETS.get(recipe.dataset)
+    side = recipe.size or (row.side if row else SIZE)
+    alone = machine.images_on_device or machine.steps_per_execution > 1
+    return recipe.spec.unit == "basic" and side >= 32 and not alone
 
 
 def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machine: Machine) -> None:

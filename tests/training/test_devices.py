@@ -19,6 +19,7 @@ from keras_resnet.backend.devices import Devices
 from keras_resnet.data import DATASETS, Dataset
 from keras_resnet.training import feed, run
 from keras_resnet.training.machine import Machine
+from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.testing import ImagesToTest
 
 RUNNING = keras.backend.backend()
@@ -159,6 +160,37 @@ def test_a_run_that_one_process_stops_and_one_is_killed_in_goes_on_as_if_nothing
     assert small_runs.results(resumed.out) == small_runs.results(ran.out)
 
 
+# Cores that nobody asked for
+
+
+def test_a_core_each_is_a_device_where_one_alone_would_compute_and_as_many_as_divide_a_batch(tmp_path):
+    """Of three cores two take 16 of 32 images each, on JAX; at most as many as there are eight images for."""
+    words = ["train", "digits", "--model", "resnet8", "--epochs", "1", "--batch-size", "32", "--json"]
+    forced = {"forced": 3} if RUNNING != "torch" else {}
+    out = str(tmp_path / "run")
+    with launch.started(*words, "--out", out, **forced, side=32, weights=tmp_path / "weights") as running:
+        ((status, stdout, stderr),) = launch.ended(running)
+    assert status == 0, stderr
+    assert json.loads(stdout)["devices"] == (2 if RUNNING == "jax" else 1)
+
+
+@pytest.mark.parametrize(
+    ("choices", "machine", "worth_it"),
+    [
+        ({"dataset": "cifar10"}, {}, True),
+        ({"dataset": "cifar10", "model": "resnet164"}, {}, False),  # most of whose time is in 1x1 convolutions
+        ({"dataset": "digits"}, {}, False),
+        ({"dataset": "folder:photos", "model": "resnet18"}, {}, True),
+        ({"dataset": "folder:photos", "model": "resnet18", "size": 16}, {}, False),
+        ({"dataset": "cifar10"}, {"images_on_device": True}, False),
+        ({"dataset": "cifar10"}, {"steps_per_execution": 2}, False),
+    ],
+    ids=str,
+)
+def test_cores_are_taken_for_basic_units_and_images_that_are_not_tiny(choices, machine, worth_it):
+    assert run._spreads(recipe_for(**choices), Machine(**machine)) == worth_it
+
+
 # What cannot be done
 
 
@@ -193,7 +225,7 @@ def test_units_in_a_loop_are_refused_where_devices_cannot_wait_in_one(tmp_path, 
     class Loopless(Devices):
         loops = False
 
-    monkeypatch.setattr(backend, "devices", lambda count: Loopless(replicas=2))
+    monkeypatch.setattr(backend, "devices", lambda count, spread: Loopless(replicas=2))
     with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
         run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
     assert not (tmp_path / "run").exists()
