@@ -38,7 +38,7 @@ class Scheduled(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def rate_or_schedule(recipe: Recipe) -> float | Scheduled:
-    """What the optimizer of a resolved recipe is made with: a rate that `LearningRate` sets, or a schedule."""
+    """What the optimizer of a recipe is made with: a rate for a callback to set, or a schedule where it is foreseen."""
     return Scheduled(recipe) if recipe.foreseen else recipe.learning_rate
 
 

@@ -238,8 +238,8 @@ class Recipe:
 
     @property
     def foreseen(self) -> bool:
-        """Whether the rate hangs on nothing but the number of the step. Of a resolved recipe."""
-        return not self.warmup_rate and self.schedule != "plateau"
+        """Whether the rate hangs on nothing but the number of the step, of a run whose length is known."""
+        return self.iterations is not None and not self.warmup_rate and self.schedule != "plateau"
 
 
 def warmup_rate(spec: Spec) -> float:
