@@ -89,6 +89,24 @@ def test_a_stateless_call_computes_with_the_values_it_is_given():
     assert np.abs(numpy(found) - numpy(model(x))).max() > 1e-3
 
 
+def test_averages_move_as_often_as_a_layer_is_called_and_with_those_of_models_within():
+    """Of statistics that no other call of the same step has moved, but in the order of the calls."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((4, 4, 16))
+    twice = layers.BatchNormalization(momentum=0.5)
+    inner = keras.Model(image, layers.BatchNormalization(momentum=0.9, epsilon=0.1)(image))
+    plain = keras.Model(image, inner(twice(layers.Rescaling(3.0, 1.0)(twice(image)))))
+    model = keras.models.clone_model(plain)
+    quicken(model)
+    quicken(model.get_layer(inner.name))
+    x = images(model)
+    for each in (model, plain):
+        each(x, training=True)
+    for found, expected in zip(model.weights, plain.weights, strict=True):
+        np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-5, atol=1e-6, err_msg=found.path)
+    assert np.abs(numpy(plain.get_layer(twice.name).moving_mean)).max() > 0.1
+
+
 def test_a_kernel_with_lora_is_the_sum_that_keras_makes():
     model, plain = twins()
     x = images(model)
