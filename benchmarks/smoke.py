@@ -21,12 +21,14 @@ HERE = Path(__file__).resolve().parent
 PEERS = HERE.parents[1] / "shared" / "peers" / "torchvision_on_cpu.py"
 ROUND = ["--rounds", "1", "--seconds", "0.01", "--cores", "2"]
 OURS = [word for name in ("tensorflow", "jax", "torch") for word in ("--only", f"keras_resnet, {name}")]
+AT_BEST = ["--only", "its convolutions alone", "--only", "its convolutions' roofline"]
 # What stands for a folder of photographs is put into these.
 TOYS = {
-    "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2", *ROUND, *OURS],
+    "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2", *ROUND, *OURS, *AT_BEST],
     "inference": ["--models", "resnet18", "--image-size", "32", "--batches", "1", *ROUND],
     "compile_time": ["--models", "resnet20,resnet32", "--batch", "2", *ROUND, "--only", "keras_resnet, jax"],
     "runs": ["digits", "--epochs", "2", "--model", "resnet8", "--images-on-device", *ROUND[:2], *ROUND[4:]],
+    "roofline": ["--models", "resnet20", "--image-size", "32", "--batch", "2", *ROUND[:2], *ROUND[4:]],
     "memory": ["--models", "resnet20", "--batch", "2", *ROUND, "--only", "keras_resnet, torch"],
     "input_pipeline": ["--photographs", "{photographs}/train/all", *ROUND],
     "fed_training": ["folder:{photographs}", "--model", "resnet18", "--size", "32", "--batch-size", "4"],

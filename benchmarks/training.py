@@ -7,7 +7,8 @@ A step of SGD with momentum and weight decay on images that lie on the device, t
 of PyTorch. "Keras's layers" are the same network without what `keras_resnet/models/running.py` does, with Keras's SGD.
 Times are also told as shares of those of torchvision's network, eager and channels last; of CIFAR networks, of the same
 network in PyTorch. "Its convolutions alone" are those of this package's network, by PyTorch, forward and backward: no
-step that calls these one after the other is shorter.
+step that calls these one after the other is shorter. Their roofline is no time that was taken, but the least in which
+the machine could do them, see `roofline.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 import harness
 import keras_resnet
+import roofline
 from harness import Contender, Setting, Subject
 from jax_peers import flax_step
 from torch_peers import device_of_torch, network, timm_network
@@ -182,15 +184,11 @@ def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network, k
 
 def convolutions(setting: Setting) -> Step:
     """Those of this package's network, one by one, forward and backward, and nothing else."""
-    import keras
     import torch
 
-    from keras_resnet.models.catalog import find
-
-    size, device = setting["image_size"], device_of_torch()
+    device = device_of_torch()
     dtype = torch.bfloat16 if setting["precision"] == "mixed_bfloat16" else torch.float32
-    model = find(setting["model"])(input_shape=(size, size, 3), classifier_activation=None)
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    every = roofline.convolutions(setting["model"], setting["image_size"])
 
     def drawn(*shape: int, learned: bool) -> torch.Tensor:
         tensor = torch.randn(shape, dtype=dtype, device=device).to(memory_format=torch.channels_last)
@@ -200,13 +198,12 @@ def convolutions(setting: Setting) -> Step:
     def work(batch: int) -> list[Any]:
         """Images, kernel, strides, padding, and the gradient above, of each."""
         found = []
-        for layer in layers:
-            (_, *side, channels), (height, width, _, filters) = layer.input.shape, layer.kernel.shape
-            images = drawn(batch, channels, *side, learned=channels > 3)  # nobody asks for that of the image
-            kernel = drawn(filters, channels, height, width, learned=True)
-            around = (height // 2, width // 2) if layer.padding == "same" else (0, 0)
-            above = drawn(batch, filters, *layer.output.shape[1:3], learned=False)
-            found.append((images, kernel, layer.strides, around, above))
+        for each in every:
+            (*side, channels), (*window, _, filters), (*place, _) = each.images, each.kernel, each.given
+            images = drawn(batch, channels, *side, learned=not each.of_the_image)
+            kernel = drawn(filters, channels, *window, learned=True)
+            above = drawn(batch, filters, *place, learned=False)
+            found.append((images, kernel, each.strides, each.padding, above))
         return found
 
     def take(_: Any, labels: Any) -> Any:
@@ -217,6 +214,14 @@ def convolutions(setting: Setting) -> Step:
         return last[0].flatten()[0].item()  # waits for the device
 
     return Step(take, torch.as_tensor)
+
+
+def convolutions_at_best(setting: Setting) -> Callable[[int], float]:
+    """The least seconds for them, at the peaks that the machine reaches when asked."""
+    of = roofline.convolutions(setting["model"], setting["image_size"])
+    precision = setting["precision"]
+    width = roofline.BYTES[precision]
+    return lambda batch: roofline.least_seconds(of, batch, width, roofline.measured(precision))
 
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -236,6 +241,7 @@ CONTENDERS = {
     "timm, compiled": Contender(partial(training, partial(pytorch, compile=True, of=timm_network))),
     "PyTorch, compiled": Contender(partial(training, partial(pytorch, compile=True))),
     "its convolutions alone": Contender(partial(training, convolutions), "torch"),
+    "its convolutions' roofline": Contender(convolutions_at_best, "torch", computes=True),
 }
 
 
