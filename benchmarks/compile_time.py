@@ -15,11 +15,20 @@ from functools import partial
 import numpy as np
 import training
 
+import harness
 from harness import Setting, Subject
 
 
-def begun(load: Callable[[Setting], training.Step], setting: Setting) -> dict[str, float]:
-    """Seconds of what comes first, and milliseconds of a step."""
+def begun(load: Callable[[Setting], training.Step], setting: Setting, commanded: bool = False) -> dict[str, float]:
+    """Seconds of what comes first, and milliseconds of a step.
+
+    Args:
+        load: makes the step.
+        setting: what the case is.
+        commanded: whether the process begins as the command does.
+    """
+    if commanded:
+        harness.as_the_command()
     import keras  # noqa: F401 - not counted
 
     size, batch = setting["image_size"], setting["batch"]
@@ -45,7 +54,7 @@ def begun(load: Callable[[Setting], training.Step], setting: Setting) -> dict[st
 
 SUBJECTS = {
     **{
-        f"keras_resnet, {name}{words}": Subject(partial(begun, partial(training.ours, **ways)), name)
+        f"keras_resnet, {name}{words}": Subject(partial(begun, partial(training.ours, **ways), commanded=True), name)
         for name in training.BACKENDS
         for words, ways in (("", {}), (", in loops", {"loop": True}))
     },

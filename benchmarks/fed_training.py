@@ -13,7 +13,6 @@ import statistics
 import time
 
 import harness
-import keras_resnet
 from harness import Setting, Subject
 from keras_resnet import backend
 
@@ -22,13 +21,13 @@ CHOICES = ("model", "batch_size", "precision", "size")
 
 def fed(setting: Setting) -> dict[str, float]:
     """Training of both kinds; the first turn, which compiles, does not count."""
+    harness.as_the_command()
     from keras_resnet.data import load, steps_per_epoch
     from keras_resnet.training.compiled import build
     from keras_resnet.training.feed import Feed
     from keras_resnet.training.machine import Machine
     from keras_resnet.training.recipes import recipe_for
 
-    keras_resnet.keep_memory()
     case = {key: setting[key] for key in CHOICES}
     recipe = recipe_for("paper", dataset=setting["dataset"], data_dir=setting["data_dir"], **case)
     data = load(recipe.dataset, recipe.data_dir)

@@ -100,6 +100,14 @@ def numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
+def as_the_command() -> None:
+    """Has a contender's process begin as the `keras-resnet` command does, before Keras is imported."""
+    from keras_resnet import backend, keep_memory
+
+    backend.settle()
+    keep_memory()
+
+
 def work(contender: Contender | Subject, setting: Setting) -> None:
     """A contender's process: loads, then reads sizes, and answers seconds a call, until there are no more.
 

@@ -40,9 +40,9 @@ def answering(load: Callable[..., Answer], *words: Any, **choices: Any) -> Calla
 
 def keras_file(setting: Setting, file: str) -> Answer:
     """This package's network, as `predict` runs it."""
-    from keras_resnet import keep_memory, saving
+    harness.as_the_command()
+    from keras_resnet import saving
 
-    keep_memory()
     return saving.load(Path(setting["folder"], file))[0].predict_on_batch
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
-import keras_resnet
 from harness import Setting, Subject
 from torch_peers import plain_run
 
@@ -38,10 +37,10 @@ def recipe_of(setting: Setting) -> Recipe:
 
 def ours(setting: Setting) -> dict[str, float]:
     """This package's run, as the command has it."""
+    harness.as_the_command()
     from keras_resnet.training.machine import Machine
     from keras_resnet.training.run import train
 
-    keras_resnet.keep_memory()
     machine = Machine(**{name: setting[name] for name in MACHINE})
     with tempfile.TemporaryDirectory() as folder:
         summary = train(recipe_of(setting), folder, machine=machine)

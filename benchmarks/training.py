@@ -72,14 +72,14 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
         as_built: not of Keras's layers.
         **ways: what `in_units` is told, if anything.
     """
+    if as_built:
+        harness.as_the_command()
     import keras
 
     from keras_resnet.models.catalog import find
     from keras_resnet.training.optimizer import SGD
     from keras_resnet.training.units import in_units
 
-    if as_built:
-        keras_resnet.keep_memory()
     size = setting["image_size"]
     model = find(setting["model"])(input_shape=(size, size, 3), classifier_activation=None, dtype=setting["precision"])
     if not as_built:
@@ -91,10 +91,10 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
 
 def on_each_core(setting: Setting) -> Step:
     """This package's network, on JAX, a part of each batch on each core, dealt out at each step, as by `--devices`."""
+    harness.as_the_command()
     from keras_resnet import backend
     from keras_resnet.host import cores
 
-    keras_resnet.keep_memory()
     devices = backend.devices(cores())
     with devices.scope():
         step = ours(setting)

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from keras_resnet.backend import environment
+
+for variable, value in environment().items():  # as the command has it, whose results tests compare with their own
+    os.environ.setdefault(variable, value)
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
 if WORKER is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,19 @@ def test_the_environment_goes_before_what_is_installed_and_a_choice_before_the_e
     assert backend.settle() == "torch"
     assert backend.settle("jax") == "jax"
     assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+@pytest.mark.parametrize(("machine", "asked"), [("x86_64", "1"), ("AMD64", "1"), ("aarch64", None)])
+def test_tensorflow_is_asked_for_onednn_on_the_processors_where_that_pays(before_keras, monkeypatch, machine, asked):
+    before_keras("jax")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "")
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    backend.settle()
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == asked
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    backend.settle()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
 
 
 def test_a_backend_that_is_unknown_or_not_installed_is_refused_with_what_would_work(before_keras, monkeypatch):

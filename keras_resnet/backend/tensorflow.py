@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ from .onednn import writes_astray
 from .traces import Event, Span
 
 
+@functools.cache
 def accelerators() -> list[str]:
     """The names of this machine's accelerators."""
     devices = tf.config.list_physical_devices("GPU")
@@ -81,11 +83,21 @@ def drawing() -> AbstractContextManager[None]:
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
-    """See `keras_resnet.backend.convolution`. Keras calls TensorFlow's own, which is sound but for one kind."""
-    if not writes_astray(kernel.shape, layer.strides) or layer.data_format != "channels_last":
+    """See `keras_resnet.backend.convolution`. Keras calls TensorFlow's own, which is sound but for two kinds.
+
+    On processors, TensorFlow convolves channels first by oneDNN alone, and is without it where a processor has not what
+    it expects, such as AVX-512; Keras turns images about for its pooling, too.
+    """
+    turned = layer.data_format == "channels_first" and not accelerators()
+    astray = writes_astray(kernel.shape, layer.strides) and (turned or layer.data_format == "channels_last")
+    if not turned and not astray:
         return None
-    x = x[:, :: layer.strides[0], :: layer.strides[1]]
-    return keras.ops.conv(x, kernel, 1, layer.padding, layer.data_format, layer.dilation_rate)
+    x = tf.transpose(x, (0, 2, 3, 1)) if turned else x
+    strides = layer.strides
+    if astray:
+        x, strides = x[:, :: strides[0], :: strides[1]], 1
+    x = keras.ops.conv(x, kernel, strides, layer.padding, "channels_last", layer.dilation_rate)
+    return tf.transpose(x, (0, 3, 1, 2)) if turned else x
 
 
 def max_pool(*_: Any) -> Any | None:

@@ -1,6 +1,7 @@
 """Every variant trains, saves and reloads, also in a Keras without this package."""
 
 import json
+import os
 import subprocess
 import sys
 from itertools import product
@@ -161,6 +162,32 @@ def test_the_channels_may_come_first(seeded):
     first.set_weights(last.get_weights())
     images = images_for(last)
     np.testing.assert_allclose(call(first, images.transpose(0, 3, 1, 2)), call(last, images), atol=1e-5)
+
+
+CHANNELS_FIRST = """
+import keras, keras_resnet, numpy as np
+
+last = keras_resnet.CifarResNet(8, classes=3, shortcut="B", width=0.5, input_shape=(17, 21, 3))
+first = keras_resnet.CifarResNet(
+    8, classes=3, shortcut="B", width=0.5, input_shape=(3, 17, 21), data_format="channels_first"
+)
+first.set_weights(last.get_weights())
+images, labels = np.random.default_rng(0).random((4, 17, 21, 3), "float32"), np.array([0, 1, 2, 0])
+for model, given in ((last, images), (first, images.transpose(0, 3, 1, 2))):
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.train_on_batch(given, labels)
+for one, other in zip(first.get_weights(), last.get_weights(), strict=True):
+    np.testing.assert_allclose(one, other, atol=1e-4)
+print("equal")
+"""
+
+
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_channels_that_come_first_learn_the_same_with_and_without_onednn(onednn):
+    """TensorFlow is without on processors that have no AVX-512, and then convolves channels last alone."""
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn}
+    done = subprocess.run([sys.executable, "-c", CHANNELS_FIRST], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "equal", done.stderr
 
 
 def test_the_global_data_format_is_kept_in_the_saved_file(tmp_path):
