@@ -140,19 +140,23 @@ def look(setting: Setting) -> dict[str, float]:
         "gigabytes_a_second": peaks.bytes / 1e9,
         "gigaflop": counts / batch / 1e9,
         "megabytes": moved / batch / 1e6,
-        "least_milliseconds": 1000 * least_seconds(of, batch, width, peaks) / batch,
+        "least_microseconds": 1e6 * least_seconds(of, batch, width, peaks) / batch,
     }
 
 
+MEASURED, GIVEN = "roofline of this machine", "roofline of the peaks given"
+SUBJECTS = {name: Subject(look, "torch") for name in (MEASURED, GIVEN)}
+
+
 def main() -> None:
-    subjects = {"roofline of the convolutions": Subject(look, "torch")}
-    parser = harness.options(__doc__, subjects)
+    parser = harness.options(__doc__, SUBJECTS)
     parser.add_argument("--models", default="resnet50", help="with commas")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--precision", default="float32", choices=BYTES)
     parser.add_argument("--peaks", help="teraflop and gigabytes a second, with a comma")
-    arguments = harness.parse(parser, subjects)
+    arguments = harness.parse(parser, SUBJECTS)
+    arguments.only = [GIVEN if arguments.peaks else MEASURED]
     peaks = None
     if arguments.peaks:
         teraflop, gigabytes = map(float, arguments.peaks.split(","))
@@ -163,7 +167,7 @@ def main() -> None:
     for model in arguments.models.split(","):
         case = {"model": model, "depth": find(model).respec().depth, "image_size": arguments.image_size}
         case |= {"batch": arguments.batch, "precision": arguments.precision}
-        results += harness.look_at(subjects, arguments, case, peaks=peaks)
+        results += harness.look_at(SUBJECTS, arguments, case, peaks=peaks)
         harness.write(arguments, results)
 
 
