@@ -62,7 +62,7 @@ def settle(choice: str | None = None) -> str:
 def environment() -> dict[str, str]:
     """Variables that TensorFlow reads when it is imported: to be quiet, and on x86 processors to compute by oneDNN.
 
-    Of its own accord it does so only where there is AVX-512 or the like; elsewhere its steps take twice as long.
+    Of its own accord it does so only where there is AVX-512 or the like; `benchmarks/NOTES.md` has what that costs.
     """
     onednn = {"TF_ENABLE_ONEDNN_OPTS": "1"} if platform.machine().lower() in ("x86_64", "amd64") else {}
     return {"TF_CPP_MIN_LOG_LEVEL": "3", **onednn}
