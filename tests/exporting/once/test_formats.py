@@ -89,10 +89,13 @@ def test_whole_numbers_cost_little_and_what_they_cost_is_told(tmp_path):
     core = openvino.Core()
     model = core.read_model(tmp_path / "small" / "1" / "model.xml")
     assert sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops()) > 8
-    answers = core.compile_model(model, "CPU")(digits.x_test[:50].astype("float32"))["probabilities"]
+    images = digits.x_test.astype("float32")
+    answers = core.compile_model(model, "CPU")(images)["probabilities"]
     whole = keras.saving.load_model(run / "model.keras", compile=False)
-    expected = np.asarray(whole.predict(digits.x_test[:50].astype("float32"), verbose=0))
-    assert 0 < np.abs(answers - expected).max() < 0.2
+    expected = np.asarray(whole.predict(images, verbose=0))
+    # of single images, those that the network doubts may change their class; over all of them rounding is small
+    assert 0 < np.abs(answers - expected).mean() < 0.02
+    assert (answers.argmax(1) == expected.argmax(1)).mean() > 0.95
     assert "int8, whose ranges 60 images decided; error on digits" in (tmp_path / "small/1/README.md").read_text()
 
 
