@@ -1,4 +1,4 @@
-"""TensorFlow: `tf.distribute.MirroredStrategy` on the devices of one machine."""
+"""TensorFlow: one device, or several of one machine by `tf.distribute.MirroredStrategy`."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def devices(count: int | None, _: bool) -> Devices:
         )
     gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
     count = chosen(count, len(gpus), len(cpus))
-    return Mirrored([device.name for device in (gpus or cpus)[:count]]) if count > 1 else Devices()
+    return Mirrored([device.name for device in (gpus or cpus)[:count]]) if count > 1 else Fed()
 
 
 def _workers() -> int:
@@ -221,7 +221,38 @@ def _workers() -> int:
     return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
 
 
-class Mirrored(Devices):
+class Fed(Devices):
+    """One device, with data sets in front of it that do not tune themselves.
+
+    Keras would make data sets that do. The thread that tunes them may miss that their iterator has been dropped, which
+    then waits for that thread: about as long as the iterator has been in use, up to a minute, and wherever Python
+    happens to collect it. There is nothing to tune where a generator gives the batches.
+    """
+
+    def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
+        """A data set that begins anew: Keras looks at some batches beforehand, and would lose them of an iterator."""
+        begun = batches()
+        first = next(begun)
+        unread = [itertools.chain([first], begun)]
+        return _untuned(lambda: unread.pop() if unread else batches(), first)
+
+    def feed_test(self, batches: Sequence[Any]) -> Any:
+        """Of batches that threads make, Keras's own data set, which they keep from tuning itself."""
+        if getattr(batches, "workers", 1) > 1:
+            return batches
+        whole = _untuned(lambda: (batches[index] for index in range(len(batches))), batches[0])
+        return whole.apply(tf.data.experimental.assert_cardinality(len(batches)))
+
+
+def _untuned(batches: Callable[[], Iterator[Any]], first: Sequence[Any]) -> tf.data.Dataset:
+    """A data set of batches that are like the first."""
+    signature = tuple(tf.TensorSpec(array.shape, array.dtype) for array in first)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2).with_options(options)
+
+
+class Mirrored(Fed):
     """Several devices of this machine, in one process.
 
     Dropout draws the same masks on every device.
@@ -243,11 +274,6 @@ class Mirrored(Devices):
         if isinstance(kept.optimizer, keras.optimizers.LossScaleOptimizer):
             kept.optimizer.apply = _with_equal_gradients(kept.optimizer.apply)
         _synchronize(kept, True)
-
-    def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
-        """A data set that begins anew: Keras looks at some batches beforehand, and would lose them of an iterator."""
-        shapes = [tf.TensorSpec(array.shape, array.dtype) for array in next(batches())]
-        return tf.data.Dataset.from_generator(batches, output_signature=tuple(shapes)).prefetch(tf.data.AUTOTUNE)
 
     def feed_test(self, batches: Sequence[Any]) -> Any:
         """Without end, since a distributed data set that ends takes `fit` down with it; each test begins it anew."""

@@ -200,6 +200,41 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused_with_what_would_do():
         Devices(replicas=4).check_batch(30)
 
 
+class Numbers(keras.utils.PyDataset):
+    """Six batches to test on, of which each image is its batch's number."""
+
+    def __init__(self, workers):
+        super().__init__(workers=workers)
+        self.batches = [(np.full((4, 2), number, "uint8"), np.eye(4, dtype="float32")) for number in range(6)]
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+def test_every_batch_is_fed_once_in_its_order_and_by_no_data_set_that_tunes_itself():
+    """Whose iterator, where it is dropped, may wait for the thread that tunes it, for up to a minute."""
+    started = []
+
+    def batches():
+        started.append(True)
+        yield from tested.batches
+
+    devices, tested = backend.devices(1), Numbers(workers=1)
+    fed, fed_test = devices.feed(batches), devices.feed_test(tested)
+    assert [int(np.asarray(images)[0, 0]) for images, _ in fed] == list(range(6))
+    assert len(started) == 1, "a stream that was begun only to look at it"
+    for _ in range(2):
+        assert [int(np.asarray(images)[0, 0]) for images, _ in fed_test] == list(range(6))
+    if RUNNING == "tensorflow":
+        assert [data.options().autotune.enabled for data in (fed, fed_test)] == [False, False]
+        assert int(fed_test.cardinality()) == 6
+    by_threads = Numbers(workers=2)
+    assert devices.feed_test(by_threads) is by_threads, "Keras has threads make its batches, and does not tune either"
+
+
 def test_more_devices_than_there_are_are_refused():
     with pytest.raises(ValueError, match="torchrun --nproc-per-node 99" if RUNNING == "torch" else "from 1 to the 1"):
         backend.devices(99)
