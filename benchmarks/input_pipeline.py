@@ -63,7 +63,8 @@ def photographs(folder: str) -> list[Path]:
 
 
 def ours(paths: list[Path], crop: str) -> Iterator[Any]:
-    """Batches as `model.fit` would get them, made when they are asked for."""
+    """Batches as `model.fit` would get them, made when they are asked for, in a process that the command began."""
+    harness.as_the_command()
     from keras_resnet.data.stream_batches import Side, StreamTrainingBatches
 
     side = Side(Files(paths), np.arange(len(paths)), "benchmark")

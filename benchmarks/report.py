@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) 
             axes.barh(names, values, color=[color(name) for name in names])
             axes.tick_params(labelsize=7)
             axes.set_xlabel(FIGURES[figure])
-            axes.set_title(f"{rows[0]['model']}\n{case}", fontsize=8)
+            axes.set_title(f"{rows[0]['model']}\n{textwrap.fill(case, 60)}", fontsize=8)
             continue
         for name in dict.fromkeys(row["contender"] for row in cases[case]):
             points = [(row["depth"], row[figure]) for row in rows if row["contender"] == name]
