@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import keras
 
 Result = TypeVar("Result")
 
@@ -73,7 +76,7 @@ class Devices:
         """
         return batches()
 
-    def feed_test(self, batches: Sequence[Any]) -> Any:
+    def feed_test(self, batches: keras.utils.PyDataset) -> Any:
         """What `model.fit` and `model.evaluate` are given to test on: as often as they ask, all of these batches."""
         return batches
 

@@ -225,8 +225,9 @@ class Fed(Devices):
     """One device, with data sets in front of it that do not tune themselves.
 
     Keras would make data sets that do. The thread that tunes them may miss that their iterator has been dropped, which
-    then waits for that thread: about as long as the iterator has been in use, up to a minute, and wherever Python
-    happens to collect it. There is nothing to tune where a generator gives the batches.
+    then waits for that thread: about as long as the iterator has been in use, up to a minute
+    (`kOptimizationPeriodMaxMs` in TensorFlow's source), and wherever Python happens to collect it. There is nothing to
+    tune where a generator gives the batches.
     """
 
     def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
@@ -236,9 +237,9 @@ class Fed(Devices):
         unread = [itertools.chain([first], begun)]
         return _untuned(lambda: unread.pop() if unread else batches(), first)
 
-    def feed_test(self, batches: Sequence[Any]) -> Any:
+    def feed_test(self, batches: keras.utils.PyDataset) -> Any:
         """Of batches that threads make, Keras's own data set, which they keep from tuning itself."""
-        if getattr(batches, "workers", 1) > 1:
+        if batches.workers > 1:
             return batches
         whole = _untuned(lambda: (batches[index] for index in range(len(batches))), batches[0])
         return whole.apply(tf.data.experimental.assert_cardinality(len(batches)))
@@ -275,7 +276,7 @@ class Mirrored(Fed):
             kept.optimizer.apply = _with_equal_gradients(kept.optimizer.apply)
         _synchronize(kept, True)
 
-    def feed_test(self, batches: Sequence[Any]) -> Any:
+    def feed_test(self, batches: keras.utils.PyDataset) -> Any:
         """Without end, since a distributed data set that ends takes `fit` down with it; each test begins it anew."""
         return self.feed(lambda: (batches[index % len(batches)] for index in itertools.count()))
 
