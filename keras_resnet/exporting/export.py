@@ -63,6 +63,7 @@ def export(
             that is missing.
     """
     chosen = Choices(**choices)
+    _refuse_others(Path(out))
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
     info = {**info, **{k: v for k, v in (("class_names", class_names), ("view", view)) if v is not None}}
     _, classes = shapes(network)
@@ -142,18 +143,26 @@ def _elsewhere(network: keras.Model, info: Mapping[str, Any], out: str | Path, c
     return json.loads(done.stdout)
 
 
-@contextmanager
-def _next_version(out: Path) -> Iterator[tuple[int, Path]]:
-    """The next version's number, and a folder that takes its place when all of it is written.
+def _refuse_others(out: Path) -> None:
+    """Refuses a folder of all versions that cannot be one.
 
     Raises:
-        ValueError: the folder of all versions is no folder, holds something else, or is in use.
+        ValueError: it is no folder, or holds something else.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{str(out)!r} is a file. Choose another folder.")
     others = [path.name for path in out.glob("*") if not path.name.isdigit() and not path.name.startswith(".")]
     if others:
         raise ValueError(f"{str(out)!r} holds something else than versions of a model: {others[0]}. Choose another.")
+
+
+@contextmanager
+def _next_version(out: Path) -> Iterator[tuple[int, Path]]:
+    """The next version's number, and a folder that takes its place when all of it is written.
+
+    Raises:
+        ValueError: the folder of all versions is in use.
+    """
     with saving.held(out, "exports to"):
         version = max((int(path.name) for path in out.glob("*") if path.name.isdigit()), default=0) + 1
         with saving.folder_atomically(out / str(version)) as folder:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import keras
 import numpy as np
@@ -15,6 +18,22 @@ from pictures import photograph
 
 VIEW = {"size": 64, "resize": 73}
 NAMES = ["tench", "English springer", "Tüte", "chain saw", "church", "horn", "truck", "pump", "ball", "parachute"]
+
+# A program of its own: a SavedModel, an .npz of what its signatures take, an .npz for what they give.
+ASK = """
+import sys
+import numpy as np, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+taken, given = np.load(sys.argv[2], allow_pickle=True), {}
+for key in taken:
+    signature, name = key.split("/")
+    given_to_it = taken[key].tolist() if name == "image_bytes" else taken[key]
+    for answer, value in model.signatures[signature](**{name: tf.constant(given_to_it)}).items():
+        text = value.dtype == tf.string
+        given[f"{signature}/{answer}"] = np.char.decode(value.numpy().astype(bytes)) if text else value.numpy()
+assert "keras_resnet" not in sys.modules
+np.savez(sys.argv[3], **given)
+"""
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +95,17 @@ def expected(network, photographs):
 def orange():
     """A PNG file."""
     return cv2.imencode(".png", np.full((70, 90, 3), (0, 128, 255), np.uint8))[1].tobytes()
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Has a SavedModel's signatures answer, in a program of its own; inputs are named signature__input."""
+
+    def answers(folder, **taken):
+        np.savez(tmp_path / "in.npz", **{name.replace("__", "/"): value for name, value in taken.items()})
+        words = [sys.executable, "-c", ASK, str(folder), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return np.load(tmp_path / "out.npz")
+
+    return answers
