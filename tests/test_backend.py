@@ -99,23 +99,6 @@ def test_device_and_versions_are_told():
     assert backend.device().startswith("CPU (") or " x " in backend.device()
 
 
-def test_only_the_drawing_of_weights_is_compiled_in_a_hurry():
-    if RUNNING != "jax":
-        with backend.drawing() as nothing:
-            assert nothing is None
-        return
-    import jax
-
-    def hurried():
-        return jax.config.read("jax_disable_most_optimizations")
-
-    assert not hurried()
-    with pytest.raises(RuntimeError, match="in its midst"), backend.drawing():
-        assert hurried()
-        raise RuntimeError("in its midst")
-    assert not hurried()
-
-
 ALONE = """
 import sys
 

@@ -11,7 +11,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -151,9 +150,9 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
     return run
 
 
-def drawing() -> AbstractContextManager[None]:
-    """In which a network's weights are drawn. What a backend compiles for that is used once."""
-    return _engine().drawing()
+def normal(seed: int, shape: Sequence[int], deviation: float) -> Any | None:
+    """What `keras.random.normal` draws, of mean 0 and in float32; None where Keras's is as good."""
+    return _engine().normal(seed, shape, deviation)
 
 
 def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> Any | None:

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
+from jax import lax
 from jax.experimental import multihost_utils
+from jax.extend.random import threefry_2x32
 
 from ..host import cores
 from . import quietly, traces
@@ -25,6 +29,7 @@ from .traces import WAITING, Event, Span
 
 TEXT = 1000  # bytes of what a process can say
 LEAST = 8  # images that a core is worth
+DRAWN = 1 << 14  # numbers that are drawn at once, of many weights or for few
 PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
 
 
@@ -48,18 +53,26 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     return jax.jit(jax.grad(function))
 
 
-@contextlib.contextmanager
-def drawing() -> Iterator[None]:
-    """See `keras_resnet.backend.drawing`. On processors, compiled in a third of the time.
+def normal(seed: int, shape: Sequence[int], deviation: float) -> jax.Array:
+    """See `keras_resnet.backend.normal`. Compiled once; Keras has three programs compiled for each shape.
 
-    XLA compiles a program for the weights of each shape, which took nearly all of the time of a first network.
+    That took nearly all of the time of a first network.
     """
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", before or jax.default_backend() == "cpu")
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
+    key, count = np.array([seed, 0], "uint32"), math.prod(shape)
+    parts = [_normal(key, np.uint32(first)) for first in range(0, count, DRAWN)]
+    drawn = np.concatenate(parts)[:count].reshape(shape)
+    return jax.device_put(drawn * np.float32(deviation))
+
+
+@jax.jit
+def _normal(key: jax.Array, first: jax.Array) -> jax.Array:
+    """`jax.random.normal`, of which each number depends on the key and on its place alone: those from one place on."""
+    places = first + jnp.arange(DRAWN, dtype="uint32")
+    high, low = jnp.split(threefry_2x32(key, jnp.concatenate([jnp.zeros_like(places), places])), 2)
+    mantissas = ((high ^ low) >> 9) | np.float32(1).view("uint32")
+    least = np.nextafter(np.float32(-1), np.float32(0))
+    uniform = (lax.bitcast_convert_type(mantissas, "float32") - 1) * (1 - least) + least
+    return np.float32(np.sqrt(2)) * lax.erf_inv(jnp.maximum(uniform, least))
 
 
 def lay_out_kernel(_: Any) -> None:

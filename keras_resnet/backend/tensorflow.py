@@ -77,9 +77,8 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_bat
     return normalised
 
 
-def drawing() -> AbstractContextManager[None]:
-    """Nothing of that is compiled."""
-    return contextlib.nullcontext()
+def normal(seed: int, shape: Sequence[int], deviation: float) -> None:
+    """Keras's: nothing of it is compiled."""
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import datetime
 import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,9 +59,8 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_bat
     return normalised if axis == 1 else normalised.movedim(1, axis)
 
 
-def drawing() -> AbstractContextManager[None]:
-    """Nothing of that is compiled."""
-    return contextlib.nullcontext()
+def normal(seed: int, shape: Sequence[int], deviation: float) -> None:
+    """Keras's: nothing of it is compiled."""
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor | None:

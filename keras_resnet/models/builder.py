@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from .. import backend
 from ..preprocessing import normalize
 from .keras_layers import KerasLayers
 from .network import trunk
@@ -139,12 +138,11 @@ def assemble(
             pretrained = pretrained.for_rgb()
             x = normalize(image, pretrained.mean, pretrained.deviation, data_format)
     layers = KerasLayers(data_format, dtype, spec.bn_momentum, spec.bn_epsilon)
-    with backend.drawing():
-        x = trunk(layers, x, spec)
-        if include_top:
-            x = layers.classifier(x, classes, classifier_activation)
-        elif pooling:
-            x = layers.global_pool(x, pooling)
+    x = trunk(layers, x, spec)
+    if include_top:
+        x = layers.classifier(x, classes, classifier_activation)
+    elif pooling:
+        x = layers.global_pool(x, pooling)
     inputs = [image] if input_tensor is None else keras.utils.get_source_inputs(image)
     model = quicken(keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name))
     if weights is not None:

@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from .layers import Tensor
+from .running import VarianceScaling
 
 
 class KerasLayers:
@@ -120,7 +121,7 @@ class KerasLayers:
         """
         x = self.global_pool(x, pooling)
         # The weights' variance is He's for a layer that no ReLU follows.
-        initializer = keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
+        initializer = VarianceScaling(1.0, "fan_in", "untruncated_normal")
         precise = {"dtype": self.policy.variable_dtype}
         x = layers.Dense(classes, kernel_initializer=initializer, name="logits", **precise)(x)
         return layers.Activation(activation, name="predictions", **precise)(x) if activation is not None else x
@@ -135,4 +136,4 @@ def he_normal() -> keras.initializers.Initializer:
 
     A new one a layer: one initializer object gives every layer of one shape the same values.
     """
-    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    return VarianceScaling(2.0, "fan_out", "untruncated_normal")

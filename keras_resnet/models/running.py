@@ -5,6 +5,7 @@ What others see of them, and what files hold, are Keras's layers, so that a save
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -96,5 +97,18 @@ class Add(Faster, layers.Add):
         return layers.Add.call(self, inputs) if found is None else found
 
 
+class VarianceScaling(Faster, keras.initializers.VarianceScaling):
+    """Draws the weights that Keras would, where that compiles a program for each shape."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        plain = self.distribution == "untruncated_normal" and self.mode in FANS and isinstance(self.seed, int)
+        drawn = None
+        if plain and keras.backend.standardize_dtype(dtype) == "float32":
+            fan = math.prod(shape) / shape[FANS[self.mode]]
+            drawn = backend.normal(self.seed, shape, math.sqrt(self.scale / fan))
+        return keras.initializers.VarianceScaling.__call__(self, shape, dtype) if drawn is None else drawn
+
+
+FANS = {"fan_in": -1, "fan_out": -2}  # where in a kernel's shape that is which the fan is not made of
 FUNCTIONAL = type(keras.Model(_image := keras.Input((1,)), _image))
 FASTER = {faster.__bases__[1]: faster for faster in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}

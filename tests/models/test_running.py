@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 from keras_resnet import ResNet, ResNet20, ResNet20V2
-from keras_resnet.models.running import BatchNormalization, Conv2D, quicken
+from keras_resnet.models.running import BatchNormalization, Conv2D, VarianceScaling, quicken
 
 RNG = np.random.default_rng(0)
 
@@ -221,3 +221,22 @@ def with_softplus(layer):
     if isinstance(layer, layers.ReLU):
         return layers.Activation("softplus", name=layer.name)
     return layer.__class__.from_config(layer.get_config())
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 5, 7), (1, 1, 64, 256), (3, 3, 64, 64), (17, 3), (300, 201)])
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", None])
+def test_weights_are_drawn_as_keras_draws_them(shape, mode, dtype):
+    """Whatever their shape, of the same seed; also many times as many as are drawn at once, and a few more."""
+    settings = {"scale": 2.0, "mode": mode, "distribution": "untruncated_normal", "seed": 7}
+    expected = keras.initializers.VarianceScaling(**settings)(shape, dtype)
+    found = VarianceScaling(**settings)(shape, dtype)
+    assert keras.backend.standardize_dtype(found.dtype) == (dtype or "float32")
+    np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-6)
+
+
+def test_an_initializer_is_keras_own_for_whoever_writes_it_down():
+    ours = VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
+    theirs = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
+    assert keras.initializers.serialize(ours) == keras.initializers.serialize(theirs)
+    assert type(ours.clone()) is keras.initializers.VarianceScaling
