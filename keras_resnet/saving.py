@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -210,7 +211,7 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
     import keras  # here alone: what a file says of itself can be read before a backend is chosen
 
     from .models.builder import allow_depth
-    from .models.running import quicken
+    from .models.running import REGISTERED, draws_faster, quicken
 
     path = model_file(path)
     info = read_info(path)
@@ -219,12 +220,30 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
         with zipfile.ZipFile(path) as archive:
             layers = json.loads(archive.read("config.json"))["config"].get("layers", ())
         allow_depth(len(layers))
-        return quicken(keras.saving.load_model(path, compile=False)), info
+        with _registered(path) if draws_faster() else contextlib.nullcontext(path) as file:
+            return quicken(keras.saving.load_model(file, REGISTERED, compile=False)), info
     except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
         raise ValueError(
             f"Keras cannot open {str(path)!r}: {first_line(_cause(error))} Give a `.keras` file of Keras's own layers; "
             "one with others, open in Python and pass the model."
         ) from error
+
+
+@contextlib.contextmanager
+def _registered(path: Path) -> Iterator[Path]:
+    """A copy of a model file whose initializers are those of `REGISTERED`: Keras draws weights before it reads them."""
+    from .models.running import register
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as changed:
+            for name in archive.namelist():
+                with archive.open(name) as source, changed.open(name, "w", force_zip64=True) as target:
+                    if name == "config.json":
+                        target.write(json.dumps(json.load(source, object_hook=register)).encode())
+                    else:
+                        shutil.copyfileobj(source, target, 1 << 20)
+        yield copy
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -48,6 +48,29 @@ def test_a_file_of_plain_keras_opens_and_nothing_is_known_of_it(model, tmp_path)
     assert saving.load(tmp_path / "model.keras")[1] == {}
 
 
+def test_what_is_opened_and_saved_again_says_what_it_said(tmp_path):
+    """Also of its initializers, though weights that a file has are not drawn as Keras draws them."""
+
+    def said(path):
+        with zipfile.ZipFile(path) as archive:
+            found = json.loads(archive.read("config.json"), object_hook=anonymous)
+        return found["config"]
+
+    def anonymous(found):
+        found.pop("shared_object_id", None)
+        return found
+
+    network = ResNet20(zero_init_residual=True)
+    network.save(tmp_path / "network.keras")
+    opened, _ = saving.load(tmp_path / "network.keras")
+    opened.save(tmp_path / "again.keras")
+    assert said(tmp_path / "again.keras") == said(tmp_path / "network.keras")
+    initializers = {str(layer.kernel_initializer) for layer in opened.layers if hasattr(layer, "kernel_initializer")}
+    assert any("VarianceScaling" in initializer for initializer in initializers)
+    for one, other in zip(opened.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
