@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from ..models.running import quicken
+from ..models.running import REGISTERED, quicken, register
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
 PRECISE = (
@@ -74,12 +74,14 @@ def _clone(
     """
 
     def clone(layer: keras.Layer) -> keras.Layer:
-        return layer.__class__.from_config({**layer.get_config(), **changes.get(layer.name, {})})
+        config = {**layer.get_config(), **changes.get(layer.name, {})}
+        return layer.__class__.from_config({name: register(value) for name, value in config.items()})
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         return args[0] if layer.name in gone else layer(*args, **kwargs)
 
-    copy = quicken(keras.models.clone_model(model, clone_function=clone, call_function=call))
+    with keras.saving.custom_object_scope(REGISTERED):
+        copy = quicken(keras.models.clone_model(model, clone_function=clone, call_function=call))
     for layer in copy.layers:
         if layer.name in (values or {}):
             layer.set_weights(values[layer.name])
