@@ -3,9 +3,9 @@
     python tests/all_backends.py [BACKEND ...]
 
 Each backend gets as many processes as there are cores, up to four, and a core for each. The room `data` knows no Keras,
-and what is exported is the same graph whatever wrote it, so `data` and `exporting/once` run once, at the beginning;
-`tests/across` compares the backends, so it runs once, at the end, and only where all of them are asked for. Fails if a
-test fails, if a backend runs none, or if a test is skipped although ../shared is there.
+and what a folder `once` tests is the same whatever the backend, such as an exported graph, so these run once, at the
+beginning; `tests/across` compares the backends, so it runs once, at the end, and only where all of them are asked for.
+Fails if a test fails, if a backend runs none, or if a test is skipped although ../shared is there.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 TESTS = Path(__file__).resolve().parent
-ONCE = ("data", "exporting/once")
-ACROSS = "across"
+ONCE = (TESTS / "data", *sorted(TESTS.rglob("once")))
+ACROSS = TESTS / "across"
 BACKENDS = ("tensorflow", "jax", "torch")
 PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
 SHARED = TESTS.parents[1] / "shared"
@@ -66,11 +66,11 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
 
 
 def main(backends: list[str]) -> int:
-    outcomes = [run(folder, backends[0], str(TESTS / folder)) for folder in ONCE]
-    others = [f"--ignore={TESTS / folder}" for folder in (*ONCE, ACROSS)]
+    outcomes = [run("once", backends[0], *map(str, ONCE))]
+    others = [f"--ignore={folder}" for folder in (*ONCE, ACROSS)]
     outcomes += [run(backend, backend, str(TESTS), *others) for backend in backends]
     if set(backends) == set(BACKENDS):
-        outcomes.append(run(ACROSS, backends[0], str(TESTS / ACROSS)))
+        outcomes.append(run("across", backends[0], str(ACROSS)))
     print("\n" + "=" * 79)
     for outcome in outcomes:
         verdict = "good" if outcome.good else "BAD"

@@ -28,22 +28,43 @@ def small(tuner="random", **choices):
     return study_of("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """By tuner what a short search left and said: its folder, the lines, the report."""
+    found = {}
+    for tuner in TUNERS:
+        folder, told = tmp_path_factory.mktemp(tuner), []
+        study = small(tuner, epochs=3 if tuner == "hyperband" else 1, max_trials=2 if tuner == "random" else 1)
+        Search(study, folder, keras.backend.backend(), told.append).search()
+        found[tuner] = folder, told, write_report(folder)
+    return found
+
+
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_every_tuner_ends_with_a_model_that_opens_in_a_fresh_process(tmp_path, tuner):
-    """Also where this package is not imported. And the recipe that it leaves repeats the trial."""
-    told, trials = [], 2 if tuner == "random" else 1
-    study = small(tuner, epochs=3 if tuner == "hyperband" else 1, max_trials=trials)  # of which it deals out one
-    Search(study, tmp_path, keras.backend.backend(), told.append).search()
-    best = write_report(tmp_path)
+def test_every_tuner_ends_with_the_best_it_has_seen(searched, tuner):
+    """Hyperband's trial has one epoch of its three."""
+    folder, told, best = searched[tuner]
+    trials = 2 if tuner == "random" else 1
     assert [line.partition(":")[0] for line in told] == [f"trial {number + 1}/{trials}" for number in range(trials)]
-    assert [(result["status"], result["epochs"]) for result in results(tmp_path)] == trials * [("done", 1)]
-    assert best["score"] == min(result["score"] for result in results(tmp_path))
-    model = tmp_path / "tuner" / f"trial_{best['trial']}" / "run" / "model.keras"
-    program = f"import keras; print(keras.saving.load_model({str(model)!r}, compile=False).output_shape)"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "(None, 10)\n"
-    if tuner == "random":
-        again = train(recipe_for(str(tmp_path / "best_recipe.json")), tmp_path / "again", say=print)
-        assert again["validation_error"] == pytest.approx(best["error"], abs=1.0)  # one image of a hundred
+    assert [(result["status"], result["epochs"]) for result in results(folder)] == trials * [("done", 1)]
+    assert best["score"] == min(result["score"] for result in results(folder))
+
+
+def test_every_tuners_model_opens_in_a_fresh_process(searched):
+    """Also where this package is not imported."""
+    models = [
+        str(folder / "tuner" / f"trial_{best['trial']}" / "run" / "model.keras")
+        for folder, _, best in searched.values()
+    ]
+    program = f"import keras\nfor path in {models}: print(keras.saving.load_model(path, compile=False).output_shape)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == len(TUNERS) * "(None, 10)\n", done.stderr
+
+
+def test_the_recipe_that_is_left_repeats_the_best_trial(searched, tmp_path):
+    folder, _, best = searched["random"]
+    again = train(recipe_for(str(folder / "best_recipe.json")), tmp_path / "again", say=print)
+    assert again["validation_error"] == pytest.approx(best["error"], abs=1.0)  # one image of a hundred
 
 
 class Trials:

@@ -1,0 +1,50 @@
+"""What a network has in common with that of keras.applications before it has weights, which no backend changes."""
+
+import inspect
+
+import keras
+import pytest
+
+import keras_resnet
+from facts import KERAS_APPLICATIONS_TOTALS
+from keras_resnet.weights.keras_applications import V1, V2
+
+
+@pytest.mark.parametrize(("name", "total"), KERAS_APPLICATIONS_TOTALS.items())
+def test_its_totals_are_ours_and_its_convolution_biases(name, total):
+    theirs = getattr(keras.applications, name)(weights=None)
+    assert theirs.count_params() == total
+    biases = sum(layer.filters for layer in theirs.layers if isinstance(layer, keras.layers.Conv2D) and layer.use_bias)
+    layout = (V2 if name.endswith("V2") else V1)["layout"]
+    ours = getattr(keras_resnet, name)(**layout)
+    kept = 64 if name.endswith("V2") else 0  # the stem's, behind which zeros are padded
+    assert ours.count_params() == total - biases + kept
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2"])
+def test_the_arguments_are_its_arguments_in_its_order(name):
+    theirs = inspect.signature(getattr(keras.applications, name)).parameters
+    ours = inspect.signature(getattr(keras_resnet, name)).parameters
+    assert list(ours)[: len(theirs)] == list(theirs)
+    for argument in theirs:
+        if argument != "weights":  # the one difference
+            assert ours[argument].default == theirs[argument].default, argument
+    assert ours["weights"].default is None
+
+
+SHAPES = [
+    {},
+    {"include_top": False},
+    {"include_top": False, "pooling": "avg"},
+    {"include_top": False, "pooling": "max", "input_shape": (64, 48, 3)},
+    {"input_shape": (100, 64, 3), "classes": 7},
+    {"include_top": False, "input_shape": (None, None, 5)},
+    {"classes": 2, "classifier_activation": "sigmoid", "input_shape": (32, 32, 1), "name": "detector"},
+]
+
+
+@pytest.mark.parametrize("arguments", SHAPES)
+def test_inputs_outputs_and_names_are_as_there(arguments):
+    theirs = keras.applications.ResNet50(weights=None, **arguments)
+    ours = keras_resnet.ResNet50(weights=None, **arguments)
+    assert (ours.input_shape, ours.output_shape, ours.name) == (theirs.input_shape, theirs.output_shape, theirs.name)
