@@ -38,6 +38,7 @@ FIGURES = {
 }
 PEAKS = ("teraflop_a_second", "gigabytes_a_second")  # of the machine, whatever the network: told, and not drawn
 COLORS = {"tensorflow": "tab:orange", "jax": "tab:green", "torch": "tab:blue"}
+STYLES = {"Keras's": ":", "in loops": "--", "compiled": "--"}
 
 Row = dict[str, Any]
 
@@ -164,7 +165,7 @@ def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) 
     """A panel a case and figure: each contender's by depth, or a bar for each where there is one network."""
     drawn = [figure for figure in FIGURES if figure not in PEAKS]
     panels = [(case, figure) for case, rows in cases.items() for figure in drawn if figure in rows[0]]
-    picture = Figure(figsize=(1 + 4.8 * len(panels), 4.4), layout="constrained", dpi=110)
+    picture = Figure(figsize=(3 + 4.4 * len(panels), 4.4), layout="constrained", dpi=110)
     for number, (case, figure) in enumerate(panels):
         axes = drawing.plain(picture.add_subplot(1, len(panels), number + 1))
         rows = sorted(cases[case], key=lambda row: row["depth"])
@@ -178,14 +179,14 @@ def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) 
             continue
         for name in dict.fromkeys(row["contender"] for row in cases[case]):
             points = [(row["depth"], row[figure]) for row in rows if row["contender"] == name]
-            style = {"ls": ":" if "Keras's" in name else "--" if "loops" in name else "-", "lw": 1.2, "marker": "."}
-            axes.plot(*zip(*points, strict=True), color=color(name), label=name, **style)
+            style = next((style for word, style in STYLES.items() if word in name), "-")
+            axes.plot(*zip(*points, strict=True), color=color(name), ls=style, lw=1.2, marker=".", label=name)
         axes.set_yscale("log")
         axes.set_xlabel("depth")
         axes.set_ylabel(FIGURES[figure])
         axes.set_title(case, fontsize=8)
         if number == len(panels) - 1:
-            drawing.legend(axes)
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, edgecolor="none")
     drawing.save(picture, path, title)
 
 

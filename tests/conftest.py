@@ -19,7 +19,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -
 if WORKER is None:
     # JAX compiles without optimising, and once: most tests compile the same. Here and in all processes behind this one.
     _JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_resnet-jax-")
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1".strip()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _JAX_CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
