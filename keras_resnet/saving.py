@@ -237,9 +237,11 @@ def _registered(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as changed:
-            for name in archive.namelist():
-                with archive.open(name) as source, changed.open(name, "w", force_zip64=True) as target:
-                    if name == "config.json":
+            for member in archive.infolist():
+                same = zipfile.ZipInfo(member.filename)
+                same.compress_type = member.compress_type  # for what expands to too much, Keras refuses to read
+                with archive.open(member) as source, changed.open(same, "w", force_zip64=True) as target:
+                    if member.filename == "config.json":
                         target.write(json.dumps(json.load(source, object_hook=register)).encode())
                     else:
                         shutil.copyfileobj(source, target, 1 << 20)

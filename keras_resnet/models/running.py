@@ -119,9 +119,10 @@ def draws_faster() -> bool:
 
 def register(config: Any) -> Any:
     """What is said of an object, under a name of `REGISTERED` if that is an initializer that draws faster."""
-    if isinstance(config, dict) and config.get("class_name") == "VarianceScaling":
-        return {**config, "registered_name": next(iter(REGISTERED))}
-    return config
+    if not isinstance(config, dict) or config.get("module") != "keras.initializers":
+        return config
+    name = f"keras_resnet>{config['class_name']}"
+    return {**config, "registered_name": name} if name in REGISTERED else config
 
 
 REGISTERED = {"keras_resnet>VarianceScaling": VarianceScaling}
