@@ -17,7 +17,7 @@ for variable, value in environment().items():  # as the command has it, whose re
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
 if WORKER is None:
-    # JAX compiles without optimising, and once: most tests compile the same. Here and in all processes behind this one.
+    # JAX optimises little, and compiles once: most tests compile the same. Here and in all processes behind this one.
     _JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_resnet-jax-")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1".strip()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _JAX_CACHE.name
@@ -33,7 +33,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The reference material beside the project."""
+    """The reference material beside the project; `all_backends.py` counts a skip as a failure where it is there."""
     if not SHARED.is_dir():
         pytest.skip("../shared is absent")
     return SHARED

@@ -101,12 +101,17 @@ class VarianceScaling(Faster, keras.initializers.VarianceScaling):
     """Draws the weights that Keras would, where that compiles a program for each shape."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        plain = self.distribution == "untruncated_normal" and self.mode in FANS and isinstance(self.seed, int)
         drawn = None
-        if plain and keras.backend.standardize_dtype(dtype) == "float32":
+        if self.is_plain(shape, dtype):
             fan = math.prod(shape) / shape[FANS[self.mode]]
             drawn = backend.normal(self.seed, shape, math.sqrt(self.scale / fan))
         return keras.initializers.VarianceScaling.__call__(self, shape, dtype) if drawn is None else drawn
+
+    def is_plain(self, shape: tuple[int, ...], dtype: Any) -> bool:
+        """Whether it draws a kernel as networks of this package have them; files may hold others."""
+        normal = self.distribution == "untruncated_normal" and keras.backend.standardize_dtype(dtype) == "float32"
+        plain = self.mode in FANS and self.input_axes is None and self.output_axes is None
+        return normal and plain and isinstance(self.seed, int) and len(shape) > 1 and 0 not in shape
 
 
 FANS = {"fan_in": -1, "fan_out": -2}  # where in a kernel's shape that is which the fan is not made of

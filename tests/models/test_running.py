@@ -223,7 +223,7 @@ def with_softplus(layer):
     return layer.__class__.from_config(layer.get_config())
 
 
-@pytest.mark.parametrize("shape", [(3, 3, 5, 7), (1, 1, 64, 256), (3, 3, 64, 64), (17, 3), (300, 201)])
+@pytest.mark.parametrize("shape", [(3, 3, 5, 7), (1, 1, 64, 256), (3, 3, 64, 64), (17, 3), (300, 201), (9,)])
 @pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", None])
 def test_weights_are_drawn_as_keras_draws_them(shape, mode, dtype):
@@ -233,6 +233,13 @@ def test_weights_are_drawn_as_keras_draws_them(shape, mode, dtype):
     found = VarianceScaling(**settings)(shape, dtype)
     assert keras.backend.standardize_dtype(found.dtype) == (dtype or "float32")
     np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-6)
+
+
+def test_weights_whose_fans_lie_elsewhere_are_drawn_as_keras_draws_them():
+    settings = {"scale": 2.0, "mode": "fan_in", "distribution": "untruncated_normal", "seed": 7}
+    axes = {"input_axes": [0], "output_axes": [1, 2]}
+    expected = keras.initializers.VarianceScaling(**settings, **axes)((5, 3, 4))
+    np.testing.assert_allclose(numpy(VarianceScaling(**settings, **axes)((5, 3, 4))), numpy(expected), rtol=1e-6)
 
 
 def test_an_initializer_is_keras_own_for_whoever_writes_it_down():

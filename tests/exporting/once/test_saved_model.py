@@ -98,10 +98,11 @@ def test_the_next_version_stands_beside_the_last_whole_or_not_at_all(file, serve
     assert (card["version"], card["top"], card["fold"]) == (8, 10, False)
     assert sorted(path.name for path in out.iterdir()) == [".lock", "7", "8"]
     assert not (out / "8" / "assets.extra").exists()
-    monkeypatch.setattr(module, "write_card", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        keras_resnet.export(file, out)
-    assert sorted(path.name for path in out.iterdir()) == [".lock", "7", "8"]
+    if keras.backend.backend() == "tensorflow":  # or it is another process that writes
+        monkeypatch.setattr(module, "write_card", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            keras_resnet.export(file, out)
+        assert sorted(path.name for path in out.iterdir()) == [".lock", "7", "8"]
 
 
 def test_half_precision_answers_nearly_the_same(ask, file, expected, tmp_path):
