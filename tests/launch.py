@@ -32,7 +32,6 @@ elif settings["forced"]:
     tf.config.set_logical_device_configuration(one, [each] * settings["forced"])
 import numpy as np
 import small_runs
-small_runs.spare_tensorflow()
 from keras_resnet.cli import main
 small_runs.take_few_digits()
 if settings["side"]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.abc
-import importlib.machinery
 import io
 import json
 import os
 import signal
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -69,22 +66,6 @@ def take_them_for_larger(side: int) -> None:
     from keras_resnet.data import DATASETS
 
     DATASETS["digits"] = dataclasses.replace(DATASETS["digits"], side=side)
-
-
-class _Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """A TensorFlow that is there and cannot be imported."""
-
-    def find_spec(self, name: str, *_: Any) -> Any:
-        return importlib.machinery.ModuleSpec(name, self) if name == "tensorflow" else None
-
-    def exec_module(self, module: Any) -> None:
-        raise ImportError("spared")
-
-
-def spare_tensorflow() -> None:
-    """Keeps TensorFlow from another backend, which has no need of it: Keras imports it for three seconds a process."""
-    if os.environ["KERAS_BACKEND"] != "tensorflow":
-        sys.meta_path.insert(0, _Broken())
 
 
 def signal_in(epoch: int, step: int, number: int = signal.SIGKILL) -> None:

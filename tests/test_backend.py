@@ -31,6 +31,7 @@ def before_keras(monkeypatch):
 
         monkeypatch.setattr(importlib.util, "find_spec", find)
 
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.delitem(sys.modules, "keras")
     for module in backend.BACKENDS.values():
         monkeypatch.delitem(sys.modules, module, raising=False)
@@ -97,6 +98,32 @@ def test_device_and_versions_are_told():
     assert versions[RUNNING][0].isdigit()
     assert set(versions) == {"keras_resnet", "keras", RUNNING, "numpy", "python"}
     assert backend.device().startswith("CPU (") or " x " in backend.device()
+
+
+START = """
+import sys
+from keras_resnet import backend
+backend.settle()
+import keras
+keras.utils.set_random_seed(1)
+keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(sys.argv[1])
+print(*sorted({"tensorflow", "jax", "torch", "sklearn", "matplotlib", "pandas", "IPython"} & set(sys.modules)))
+import matplotlib.pyplot, sklearn.base, tensorflow  # for whoever else wants them they are there
+"""
+
+
+def test_a_start_spares_keras_what_it_has_no_use_for(tmp_path):
+    environment = {**os.environ, "KERAS_BACKEND": RUNNING}
+    done = subprocess.run(
+        [sys.executable, "-c", START, tmp_path / "model.keras"], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == f"{RUNNING}\n", done.stderr
+
+
+def test_a_process_that_has_imported_keras_keeps_its_imports():
+    before = [*sys.meta_path]
+    backend.settle()
+    assert sys.meta_path == before
 
 
 ALONE = """

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from . import spared
 from .devices import Devices
 from .traces import Span
 
@@ -28,7 +29,8 @@ BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras
 def settle(choice: str | None = None) -> str:
     """Decides which backend Keras will use, before Keras is imported.
 
-    Sets what is missing of `environment`.
+    For programs whose process is this package's alone, such as its command: sets what is missing of `environment`, and
+    spares Keras the imports of `spared`.
 
     Args:
         choice: a backend; None for `KERAS_BACKEND`, else the first one that is installed.
@@ -52,6 +54,8 @@ def settle(choice: str | None = None) -> str:
     os.environ["KERAS_BACKEND"] = name
     for variable, value in environment().items():
         os.environ.setdefault(variable, value)
+    if "keras" not in sys.modules:
+        spared.spare(BACKENDS[name])
     if name == "tensorflow":
         with quietly():
             importlib.import_module("tensorflow")
@@ -71,8 +75,8 @@ def environment() -> dict[str, str]:
 def quietly() -> Iterator[None]:
     """Keeps from the terminal what the engines' libraries write whatever their log level is.
 
-    TensorFlow's while it is imported, which Keras does on every backend, to seed and to save, where it is installed;
-    and those that connect JAX's processes, on stdout.
+    TensorFlow's while it is imported, which Keras does on every backend, to seed and to save, where it is installed and
+    not spared; and those that connect JAX's processes, on stdout.
     """
     sys.stdout.flush()
     sys.stderr.flush()

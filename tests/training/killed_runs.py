@@ -22,8 +22,6 @@ ENGINE = backend.settle()
 import small_runs  # noqa: E402
 from keras_resnet import cli  # noqa: E402
 
-small_runs.spare_tensorflow()
-
 COMMAND = (
     "train digits --model resnet8 --width 0.25 --shortcut B --stochastic-depth 0.5 --ema 0.5 --schedule cosine "
     "--batch-size 32 --epochs 12 --save-every 1e-9"  # a checkpoint at every step
