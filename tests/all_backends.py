@@ -23,7 +23,7 @@ TESTS = Path(__file__).resolve().parent
 ONCE = (TESTS / "data", *sorted(TESTS.rglob("once")))
 ACROSS = TESTS / "across"
 BACKENDS = ("tensorflow", "jax", "torch")
-PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
+PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder")
 SHARED = TESTS.parents[1] / "shared"
 
 

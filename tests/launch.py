@@ -116,7 +116,7 @@ def started(
 
 def ended(running: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     """What each process has come to: its status, and what it wrote to stdout and stderr."""
-    written = [process.communicate(timeout=120) for process in running]
+    written = [process.communicate(timeout=600) for process in running]
     return [(process.returncode, *text) for process, text in zip(running, written, strict=True)]
 
 

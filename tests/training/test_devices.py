@@ -55,7 +55,7 @@ def in_parts(folder, layout, machine=None, **changes):
     command += ["--devices", "2"] if "forced" in layout else []
     command += [f"--{name.replace('_', '-')}={value}" for name, value in (machine or {}).items()]
     with launch.started(*command, weights=folder / "weights", **layout, **changes) as running:
-        if running[-1].wait(timeout=120) == -signal.SIGKILL:
+        if running[-1].wait(timeout=600) == -signal.SIGKILL:
             running[0].kill()
         written = launch.ended(running)
     weights = [dict(np.load(path)) for path in sorted(folder.glob("weights*.npz"))]
