@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import keras
@@ -30,6 +31,13 @@ def test_onnxruntime_answers_the_same(file, expected, tmp_path):
         np.testing.assert_allclose(found, probabilities[:batch], atol=1e-5)
     assert (folder / "labels.txt").read_text(encoding="utf-8").splitlines()[2] == "Tüte"
     assert "`model.onnx` takes any number of images" in (folder / "README.md").read_text()
+
+
+def test_the_command_says_nothing_of_what_converters_have_to_say(file, tmp_path):
+    """Those of ONNX and of TensorFlow warn of themselves, once a process: in one of its own."""
+    words = [sys.executable, "-m", "keras_resnet.cli", "export", str(file), str(tmp_path / "out"), "--format", "onnx"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_litert_answers_the_same(file, expected, tmp_path):
