@@ -117,7 +117,7 @@ def test_a_start_spares_keras_what_it_has_no_use_for(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", START, tmp_path / "model.keras"], env=environment, capture_output=True, text=True
     )
-    assert done.stdout == f"{RUNNING}\n", done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{RUNNING}\n"), done.stderr
 
 
 def test_a_process_that_has_imported_keras_keeps_its_imports():
