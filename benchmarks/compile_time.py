@@ -2,7 +2,8 @@
 
     python benchmarks/compile_time.py --models resnet20,resnet56,resnet110 [--image-size 32 --batch 128] [--json FILE]
 
-Each in a new process. "In loops" is `--loop-units`. Importing the backend is not counted.
+Each in a new process. "Rematerialized" is `--rematerialize`, "in loops" is `--loop-units`. Importing the backend is not
+counted.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ SUBJECTS = {
     **{
         f"keras_resnet, {name}{words}": Subject(partial(begun, partial(training.ours, **ways), commanded=True), name)
         for name in training.BACKENDS
-        for words, ways in (("", {}), (", in loops", {"loop": True}))
+        for words, ways in training.WAYS.items()
     },
     **{
         f"Keras's layers, {name}": Subject(partial(begun, partial(training.ours, as_built=False)), name)

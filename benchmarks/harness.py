@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,6 @@ class Process:
         contender: it.
         setting: what it is told.
         cores: how many it may use.
-
-    Attributes:
-        found: the figures of a subject.
-        left_out: why there is nothing to time, or None.
     """
 
     def __init__(self, name: str, contender: Contender | Subject, setting: Setting, cores: int) -> None:
@@ -168,8 +165,16 @@ class Process:
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": contender.backend or "tensorflow"},
             preexec_fn=lambda: os.sched_setaffinity(0, allowed),
         )
-        self.found = self._answer()
-        self.left_out = self.found.get("left out")
+
+    @cached_property
+    def found(self) -> dict[str, Any]:
+        """The figures of a subject; of a contender, waits until it has loaded."""
+        return self._answer()
+
+    @property
+    def left_out(self) -> str | None:
+        """Why there is nothing to time, if there is not."""
+        return self.found.get("left out")
 
     def seconds(self, size: int) -> float:
         """Seconds a call, the median of a round's."""
@@ -217,7 +222,11 @@ def compare(
     told = {**case, **setting, "sizes": sizes, "seconds": arguments.seconds, "peers": arguments.peers}
     results = []
     for cores in arguments.cores:
-        every = [Process(name, contenders[name], told, cores) for name in arguments.only]
+        every: list[Process] = []
+        for name in arguments.only:
+            every.append(Process(name, contenders[name], told, cores))
+            if len(every) >= cores:
+                _ = every[-cores].found  # a core for each that loads, which is not timed
         there = [process for process in every if not process.left_out]
         for process in every:
             if process.left_out:

@@ -31,17 +31,11 @@ def added(load: Callable[[Setting], training.Step], setting: Setting) -> dict[st
     return {"mebibytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
 
 
-WAYS = {
-    "": {},
-    ", rematerialized": {"rematerialize": True},
-    ", in loops": {"loop": True},
-    ", rematerialized, in loops": {"rematerialize": True, "loop": True},
-}
 SUBJECTS = {
     **{
         f"keras_resnet, {name}{words}": Subject(partial(added, partial(training.ours, **ways)), name)
         for name in training.BACKENDS
-        for words, ways in WAYS.items()
+        for words, ways in training.WAYS.items()
     },
     **{
         f"Keras's layers, {name}": Subject(partial(added, partial(training.ours, as_built=False)), name)

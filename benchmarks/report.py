@@ -38,7 +38,13 @@ FIGURES = {
 }
 PEAKS = ("teraflop_a_second", "gigabytes_a_second")  # of the machine, whatever the network: told, and not drawn
 COLORS = {"tensorflow": "tab:orange", "jax": "tab:green", "torch": "tab:blue"}
-STYLES = {"Keras's": ":", "in loops": "--", "compiled": "--"}
+STYLES = {
+    "Keras's": ":",
+    "rematerialized, in loops": (0, (5, 1, 1, 1, 1, 1)),
+    "rematerialized": "-.",
+    "in loops": "--",
+    "compiled": "--",
+}
 
 Row = dict[str, Any]
 

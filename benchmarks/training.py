@@ -225,6 +225,13 @@ def convolutions_at_best(setting: Setting) -> Callable[[int], float]:
 
 
 BACKENDS = ("tensorflow", "jax", "torch")
+# How a network may be cut into its units, of which comparisons of memory and of depth speak.
+WAYS = {
+    "": {},
+    ", rematerialized": {"rematerialize": True},
+    ", in loops": {"loop": True},
+    ", rematerialized, in loops": {"rematerialize": True, "loop": True},
+}
 CONTENDERS = {
     **{f"keras_resnet, {name}": Contender(partial(training, ours), name) for name in BACKENDS},
     "keras_resnet, jax, a device a core": Contender(partial(training, on_each_core), "jax"),
