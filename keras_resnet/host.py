@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
+from pathlib import Path
 
 # Of glibc's malloc.h: parameters of `mallopt`, and what they are set to.
 KEPT = {
@@ -17,6 +19,13 @@ KEPT = {
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def avx512() -> bool:
+    """Whether the processor has AVX-512; False where only Linux would tell."""
+    about = Path("/proc/cpuinfo")
+    return about.exists() and " avx512f " in f"{about.read_text()} ".replace("\n", " ")
 
 
 def readers() -> int:

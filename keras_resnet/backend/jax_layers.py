@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import keras
+from jax import lax
 from jax import numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from ..host import avx512
+
 TINY = 16  # pixels
+
+Pair = tuple[int, int]  # of rows and of columns
 
 
 def batch_norm(*_: Any) -> None:
@@ -20,7 +28,8 @@ def batch_norm(*_: Any) -> None:
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     """See `keras_resnet.backend.convolution`. On processors, of 1x1 kernels or tiny images, a product of matrices.
 
-    XLA knows no better than to slide a window over them, and the gradients take two to three times as long there.
+    XLA knows no better than to slide a window over them, and the gradients take two to three times as long there. Of
+    larger kernels and images the gradient of the kernel is a product, but where there is AVX-512.
     """
     if not _on_processor(layer.data_format) or layer.groups > 1:
         return None
@@ -35,10 +44,74 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
         x = jnp.pad(x, ((0, 0), (above, height - 1 - above), (left, width - 1 - left), (0, 0)))
         shifts = itertools.product(range(height), range(width))
         x = jnp.concatenate([x[:, down : down + rows, right : right + columns] for down, right in shifts], -1)
+    elif (layer.padding == "valid" or {*layer.strides} == {1}) and {*layer.dilation_rate} == {1} and not avx512():
+        added = (0, 0) if layer.padding == "valid" else (height - 1, width - 1)
+        return _slid(x, kernel, layer.strides, tuple((zeros // 2, zeros - zeros // 2) for zeros in added))
     else:
         return None
     product = _product(x.reshape(-1, height * width * channels), kernel.reshape(-1, filters))
     return product.reshape(batch, rows, columns, -1)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _slid(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
+    """A convolution by XLA, which for the gradient of the kernel slides a window as large as the images.
+
+    Args:
+        x: images (batch, rows, columns, channels).
+        kernel: (height, width, channels, filters).
+        strides: of rows and of columns.
+        padding: the zeros before and behind the rows, and the columns; none where a stride is not 1.
+    """
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@partial(_slid.defjvp, symbolic_zeros=True)
+def _slid_and_tangent(
+    strides: Pair, padding: tuple[Pair, Pair], primals: tuple[Any, Any], tangents: tuple[Any, Any]
+) -> tuple[Any, Any]:
+    (x, kernel), (of_x, of_kernel) = primals, tangents
+    y = _slid(x, kernel, strides, padding)
+    tangent = jnp.zeros_like(y) if isinstance(of_x, SymbolicZero) else _slid(of_x, kernel, strides, padding)
+    if not isinstance(of_kernel, SymbolicZero):
+        (above, _), (left, _) = padding
+        tangent += _slid_by_products(x, of_kernel, strides, (above, left), y.shape)
+    return y, tangent
+
+
+def _slid_by_products(x: Any, kernel: Any, strides: Pair, before: Pair, shape: tuple[int, ...]) -> Any:
+    """What `_slid` gives, of this shape, computed so that the gradient of the kernel is a product of matrices.
+
+    The images lie beside themselves, moved by each column of the kernel. Times the kernel they give what each of its
+    rows adds to the output, also beside one another, which is added up a row further each. So the gradient of the
+    kernel is those images times the gradients of the output, which lie beside themselves, moved by rows: six times the
+    memory of images for a kernel of 3x3, where all nine positions of the kernel would take ten.
+    """
+    height, width, channels, filters = kernel.shape
+    batch, rows, columns, _ = shape
+    exact = jnp.promote_types(x.dtype, jnp.float32)
+    beside = jnp.concatenate(list(_moved(x.astype(exact), width, strides[1], before[1], columns)), -1)
+    output = jnp.zeros(shape, exact)
+    for first in range(min(strides[0], height)):  # rows that are one apart in the output
+        lines, taps = beside[:, first :: strides[0]], kernel[first :: strides[0]].astype(exact)
+        matrix = taps.transpose(1, 2, 0, 3).reshape(width * channels, -1)
+        product = (lines.reshape(-1, width * channels) @ matrix).reshape(batch, -1, columns, len(taps) * filters)
+        for row, added in enumerate(lax.split(product, [filters] * len(taps), -1)):
+            low = before[0] - row
+            output += _padded(added, 1, low, rows - low - lines.shape[1])
+    return output.astype(kernel.dtype)
+
+
+def _moved(x: Any, width: int, stride: int, before: int, columns: int) -> Iterator[Any]:
+    """The columns of images that each column of a kernel meets."""
+    for column in range(width):
+        low = before - column
+        yield _padded(x, 2, low, stride * (columns - 1) + 1 - low - x.shape[2])[:, :, ::stride]
+
+
+def _padded(x: Any, axis: int, low: int, high: int) -> Any:
+    """With so many zeros more along an axis, or fewer."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) if each == axis else (0, 0, 0) for each in range(x.ndim)])
 
 
 def _product(x: Any, y: Any) -> Any:
