@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process."""
+"""Memory that is freed stays with the process; and what the processor can do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import platform
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from keras_resnet import host
 
@@ -54,3 +57,20 @@ def test_the_command_maps_pages_once_and_another_process_each_time():
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not host.keep_memory()
+
+
+@pytest.mark.parametrize(
+    ("about", "wide"),
+    [
+        ("flags\t\t: fpu avx avx2 avx512f avx512dq\nbugs\t\t:\n", True),
+        ("flags\t\t: fpu avx avx2 avx512f", True),
+        ("flags\t\t: fpu avx avx2\nbugs\t\t:\n", False),
+        (None, False),  # another system than Linux
+    ],
+)
+def test_a_processor_with_avx512_is_told_from_one_without(monkeypatch, tmp_path, about, wide):
+    file = tmp_path / "cpuinfo"
+    if about is not None:
+        file.write_text(about)
+    monkeypatch.setattr(host, "Path", lambda path: file if path == "/proc/cpuinfo" else Path(path))
+    assert host.avx512.__wrapped__() == wide

@@ -164,6 +164,36 @@ def test_sums(others):
 if keras.backend.backend() == "jax":
     import jax
 
+    from keras_resnet.backend import jax_layers
+
+    @pytest.mark.parametrize("wide", [True, False])
+    @pytest.mark.parametrize(
+        ("kernel", "strides", "padding"),
+        [(3, 1, "same"), (2, 1, "same"), ((1, 4), 1, "same"), (3, 2, "valid"), (7, 2, "valid"), (2, (3, 1), "valid")],
+    )
+    def test_kernels_learn_the_same_on_every_processor(monkeypatch, kernel, strides, padding, wide):
+        """With AVX-512 XLA computes their gradients, and without it products of matrices."""
+        monkeypatch.setattr(jax_layers, "avx512", lambda: wide)
+        models = twins(lambda dtype: [layers.Conv2D(6, kernel, strides, padding)], (11, 9, 16))
+        trained_alike(models, RNG.normal(size=(2, 11, 9, 16)).astype("float32"))
+
+    @pytest.mark.parametrize(("strides", "padding"), [(1, "same"), (2, "valid")])
+    def test_a_convolution_has_all_derivatives_of_keras_also_forward(monkeypatch, strides, padding):
+        monkeypatch.setattr(jax_layers, "avx512", lambda: False)
+        plain, fast = twins(lambda dtype: [layers.Conv2D(3, 3, strides, padding, use_bias=False)], (7, 6, 16))
+        images, along = (RNG.normal(size=(2, 7, 6, 16)).astype("float32") for _ in range(2))
+        kernel, kernel_along = (RNG.normal(size=(3, 3, 16, 3)).astype("float32") for _ in range(2))
+        found, expected = [], []
+        for model, derivatives in ((fast, found), (plain, expected)):
+
+            def cubes(kernel, images, model=model):
+                return (model.stateless_call([kernel], [], images)[0] ** 3).sum()
+
+            derivatives += jax.jvp(cubes, (kernel, images), (kernel_along, along))
+            derivatives.append(jax.jvp(jax.grad(cubes), (kernel, images), (kernel_along, along))[1])
+        for one, other in zip(found, expected, strict=True):
+            alike(one, other, 1e-4)
+
     @pytest.mark.parametrize("order", ["original", "full_preactivation"])
     def test_a_unit_is_not_computed_again_by_those_behind_it(order):
         """XLA makes of what it computes at once a fusion; none may take more of a stage with more units."""
