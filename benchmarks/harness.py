@@ -278,7 +278,7 @@ def look_at(
                 spread |= {"_from": min(values), "_to": max(values)}
                 row |= {f"{figure}{key}": round(value, 3) for key, value in spread.items()}
             words = ", ".join(f"{row[figure]:,g} {figure.replace('_', ' ')}" for figure in found[0])
-            print(f"  {name:44}{words}", flush=True)
+            print(f"  {name:47}{words}", flush=True)
             results.append(row)
     return results
 
