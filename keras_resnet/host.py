@@ -23,7 +23,7 @@ def cores() -> int:
 
 @functools.cache
 def avx512() -> bool:
-    """Whether the processor has AVX-512; False where only Linux would tell."""
+    """Whether the processor has AVX-512. Only Linux is asked; elsewhere it is taken to have none."""
     about = Path("/proc/cpuinfo")
     return about.exists() and " avx512f " in f"{about.read_text()} ".replace("\n", " ")
 
