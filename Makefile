@@ -6,6 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 BACKENDS ?= tensorflow jax torch
+# Not compiled: most of these packages is never imported, and what is, is compiled then.
 INSTALL = $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3

@@ -29,7 +29,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     """See `keras_resnet.backend.convolution`. On processors, of 1x1 kernels or tiny images, a product of matrices.
 
     XLA knows no better than to slide a window over them, and the gradients take two to three times as long there. The
-    gradient of any other kernel is a product where there is no AVX-512.
+    gradient of a larger kernel is a product where there is no AVX-512.
     """
     if not _on_processor(layer.data_format) or layer.groups > 1:
         return None

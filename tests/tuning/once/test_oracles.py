@@ -19,7 +19,7 @@ SPACE = space("network", changes={"learning_rate": "0.01..0.4", "shortcut": "A,B
 BOUNDS = Bounds(Recipe(dataset="cifar10", epochs=9), 10, (32, 32, 3), parameters=150_000)
 
 
-def oracle(name, folder, trials=5, bounds=BOUNDS, rows=SPACE):
+def oracle(name, folder, trials=6, bounds=BOUNDS, rows=SPACE):
     own = {"hyperband": {"max_epochs": 9}, "bayesian": {"num_initial_points": 3}}.get(name, {})
     made = ORACLES[name](
         objective=keras_tuner.Objective("score", "min"), hyperparameters=hyperparameters(rows), seed=1, **own
@@ -45,15 +45,14 @@ def run(made, worker="tuner0", status="COMPLETED"):
 @pytest.mark.parametrize("name", list(ORACLES))
 def test_no_trial_is_spent_on_a_candidate_out_of_bounds(tmp_path, name):
     """Of this space, about half costs more than 150,000 parameters, or cannot be."""
-    trials = 6 if name == "bayesian" else 8  # behind the first three, each costs it seconds
-    made, seen = oracle(name, tmp_path, trials), []
+    made, seen = oracle(name, tmp_path, trials=8), []
     while (trial := run(made)).status != "STOPPED":
         values = decoded(trial.hyperparameters.values)
         cost = BOUNDS.cost(values)
         assert cost is not None
         assert cost.parameters <= 150_000
         seen.append(json.dumps(values, sort_keys=True))
-    assert len(set(seen)) == len(seen) == trials
+    assert len(set(seen)) == len(seen) == 8
 
 
 def test_a_grid_search_tries_every_candidate_within_bounds_once_the_papers_first(tmp_path):
@@ -97,9 +96,9 @@ def test_after_a_stop_it_goes_on_and_tries_nothing_twice(tmp_path, name):
         if trial.status == "STOPPED":
             break
         found.append(decoded(trial.hyperparameters.values))
-    assert len(found) == 5
+    assert len(found) == 6
     assert found == expected
-    assert len({json.dumps(values, sort_keys=True) for values in found}) == 5
+    assert len({json.dumps(values, sort_keys=True) for values in found}) == 6
 
 
 def test_a_trial_that_was_running_is_run_again_by_its_worker(tmp_path):
