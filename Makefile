@@ -6,8 +6,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 BACKENDS ?= tensorflow jax torch
-# Not compiled: most of these packages is never imported, and what is, is compiled then.
 INSTALL = $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+# On every core, where pip takes one; where nothing may be written later, each process would compile what it imports.
+COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true  # templates among the packages are no Python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -41,6 +42,7 @@ $(VENV)/bin/python:
 $(VENV)/with-tensorflow: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing keras-resnet with TensorFlow; this takes a few minutes the first time."
 	$(INSTALL) --editable '.[tensorflow]'
+	$(COMPILE)
 	@touch $@
 
 # torch first and alone: it must be the pinned release before anything else asks for one.
@@ -48,4 +50,5 @@ $(VENV)/with-tests: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing keras-resnet with TensorFlow, JAX, Torch and what the tests need."
 	$(INSTALL) torch
 	$(INSTALL) --editable '.[tensorflow,jax,torch,export,test]'
+	$(COMPILE)
 	@touch $@ $(VENV)/with-tensorflow

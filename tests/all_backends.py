@@ -25,6 +25,8 @@ ACROSS = TESTS / "across"
 BACKENDS = ("tensorflow", "jax", "torch")
 PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder")
 SHARED = TESTS.parents[1] / "shared"
+# Hundreds of processes import the package: one compiles it.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass
@@ -48,7 +50,7 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
         status = subprocess.run(
             [sys.executable, "-m", "pytest", "-rs", *PARALLEL, f"--junitxml={report}", *arguments],
             cwd=TESTS.parent,
-            env={**os.environ, "KERAS_BACKEND": backend},
+            env={**ENVIRONMENT, "KERAS_BACKEND": backend},
         ).returncode
         suites = ElementTree.parse(report).getroot().iter("testsuite") if report.exists() else ()
         counts = [

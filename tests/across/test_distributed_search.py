@@ -12,7 +12,7 @@ import time
 
 SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
 SEARCH = [
-    *("tune", "digits", "--tuner", "random", "--max-trials", "4", "--space", "shape", "--patience", "8"),
+    *("tune", "digits", "--tuner", "random", "--max-trials", "4", "--space", "shape", "--patience", "15"),
     *(word for name, values in SPACE.items() for word in ("--set", f"{name}={values}")),
     *("--epochs", "4", "--images", "200", "--validation", "100", "--no-stop-early"),
     *("--backend", "torch", "--out", "search"),
