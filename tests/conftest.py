@@ -18,9 +18,10 @@ for variable, value in environment().items():  # as the command has it, whose re
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
 if WORKER is None:
-    # JAX optimises little, and compiles once: most tests compile the same. Here and in all processes behind this one.
+    # JAX compiles quickly, and once: most tests compile the same. Here and in all processes behind this one.
     _JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_resnet-jax-")
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1".strip()
+    _QUICKLY = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICKLY}".strip()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _JAX_CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
