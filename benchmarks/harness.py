@@ -13,12 +13,14 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,7 +171,10 @@ class Process:
     @cached_property
     def found(self) -> dict[str, Any]:
         """The figures of a subject; of a contender, waits until it has loaded."""
-        return self._answer()
+        try:
+            return self._answer()
+        except MemoryError as error:
+            return {"left out": str(error)}
 
     @property
     def left_out(self) -> str | None:
@@ -177,24 +182,33 @@ class Process:
         return self.found.get("left out")
 
     def seconds(self, size: int) -> float:
-        """Seconds a call, the median of a round's."""
-        self._process.stdin.write(f"{size}\n")
+        """Seconds a call, the median of a round's.
+
+        Raises:
+            MemoryError: it has been killed, as the system does for want of memory.
+        """
+        with suppress(BrokenPipeError):  # it has ended, and the answer says how
+            self._process.stdin.write(f"{size}\n")
         return self._answer()
 
     def _answer(self) -> Any:
         """What the process says next.
 
         Raises:
+            MemoryError: it has been killed.
             RuntimeError: it has ended.
         """
         if line := self._process.stdout.readline():
             return json.loads(line)
+        if self._process.wait() == -signal.SIGKILL:
+            raise MemoryError("killed, probably for want of memory; try fewer at a time, with --only")
         self._errors.seek(0)
         raise RuntimeError(f"{self.name} ended: {self._errors.read()[-2000:].decode(errors='replace')}")
 
     def end(self) -> None:
         """Has it end."""
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
 
@@ -234,8 +248,13 @@ def compare(
         for size in sizes:
             rounds: dict[str, list[float]] = {process.name: [] for process in there}
             for _ in range(arguments.rounds):
-                for process in there:
-                    rounds[process.name].append(1000 * process.seconds(size) / size)
+                for process in list(there):
+                    try:
+                        rounds[process.name].append(1000 * process.seconds(size) / size)
+                    except MemoryError as error:  # what the others did is kept
+                        there.remove(process)
+                        del rounds[process.name]
+                        print(f"left out: {process.name} ({error})", flush=True)
             what = {**case, "cores": cores, "batch": size}
             print(f"\n{', '.join(f'{key} {value}' for key, value in what.items())}: milliseconds an image")
             results += _table(what, rounds, base)
