@@ -284,6 +284,7 @@ def look_at(
                 process.end()
                 if process.left_out:
                     left_out[name] = process.left_out
+                    rounds.pop(name, None)
                     print(f"left out: {name} ({process.left_out})", flush=True)
                 else:
                     rounds.setdefault(name, []).append(process.found)

@@ -11,7 +11,7 @@ import sys
 import time
 
 SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
-SEARCH = [
+SEARCH = [  # whose patience is longer than a chief takes to start on a busy machine
     *("tune", "digits", "--tuner", "random", "--max-trials", "4", "--space", "shape", "--patience", "15"),
     *(word for name, values in SPACE.items() for word in ("--set", f"{name}={values}")),
     *("--epochs", "4", "--images", "200", "--validation", "100", "--no-stop-early"),
