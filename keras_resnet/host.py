@@ -11,7 +11,7 @@ from pathlib import Path
 # Of glibc's malloc.h: parameters of `mallopt`, and what they are set to.
 KEPT = {
     -4: 0,  # M_MMAP_MAX: nothing large is taken from the system by itself, to be given back when it is freed
-    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: nor what is free at the end
+    -1: -1,  # M_TRIM_THRESHOLD: nor is what is free at the end, however much it is
     -8: 1,  # M_ARENA_MAX: one heap for all threads; what is large does not fit into the others
 }
 
