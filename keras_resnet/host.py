@@ -38,8 +38,9 @@ def keep_memory() -> bool:
 
     A training step on a processor needs the same hundreds of megabytes again and again. By glibc's defaults much of
     that goes back to the system behind each step, which clears it and maps it anew, page by page; where pages are dear,
-    as in virtual machines, that takes a tenth to a fifth of a step on JAX and, with large images, on Torch. The command
-    does this to its own process; in one of yours, call it before the first network is built.
+    as in virtual machines, that takes a tenth to a quarter of a step on JAX and, with large images, on Torch. The
+    command does this to its own process; in one of yours, call it before the first network is built. What is kept goes
+    back to the system when the process ends, and not before.
 
     Returns:
         Whether it does: False where the C library is not glibc.
