@@ -12,7 +12,8 @@ import pytest
 
 from keras_resnet import host
 
-# Has a thread take memory again and again, more than glibc ever keeps by itself, and counts the pages that are mapped.
+# Has a thread take more memory than glibc keeps by itself, write 80 MB of it and free it, again and again, and counts
+# the pages that are mapped.
 PROGRAM = """
 import ctypes, json, resource, sys, threading
 from keras_resnet import cli
