@@ -41,6 +41,9 @@ def add(commands: Commands) -> None:
             f"--{name}", type=positive, metavar="N", help=f"photographs: {what} [what the network was trained for]"
         )
     parser.add_argument(
+        "--mirror", action="store_true", help="see the mirror image of the one view too, and average what both give"
+    )
+    parser.add_argument(
         "--batch-size", type=positive, metavar="N", help="images at a time [500; 50 photographs of 224x224]"
     )
     parser.add_argument(
@@ -54,7 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ..evaluation.evaluate import View, evaluate
     from ..evaluation.report import default_folder, write_report
 
-    view = View(crops=arguments.crops, scales=arguments.scales or (), size=arguments.size, resize=arguments.resize)
+    view = View(
+        crops=arguments.crops,
+        scales=arguments.scales or (),
+        size=arguments.size,
+        resize=arguments.resize,
+        mirror=arguments.mirror,
+    )
     found = evaluate(
         arguments.models,
         arguments.dataset,

@@ -30,23 +30,29 @@ class View:
         scales: the shorter sides of whole images, mirrored too (2015, table 4); none for crops.
         size, resize: of the crops, and of the shorter side of the image that they are cut from; None for what the
             network was trained for.
+        mirror: whether the mirror image of the one view counts as much as the view itself.
     """
 
     crops: int = 1
     scales: tuple[int, ...] = ()
     size: int | None = None
     resize: int | None = None
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if self.crops not in CROPS:
             raise ValueError(f"`crops` must be 1 or 10. Received: {self.crops}")
         if self.scales and (self.crops != 1 or self.size or self.resize):
             raise ValueError("`scales` show whole images, so that there is nothing to say of crops.")
+        if self.mirror and (self.crops != 1 or self.scales):
+            raise ValueError("Ten crops and whole images at several scales are mirrored without `mirror`.")
 
     def __str__(self) -> str:
         if self.scales:
             return f"scales {','.join(map(str, self.scales))}"
-        return "ten crops" if self.crops == 10 else "one view"
+        if self.crops == 10:
+            return "ten crops"
+        return "one view, mirrored too" if self.mirror else "one view"
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def evaluate(
     view = view or View()
     opened = [saving.load(path) for path in models]
     data = load(dataset, data_dir)
-    if isinstance(data, Dataset) and view != View():
+    if isinstance(data, Dataset) and replace(view, mirror=False) != View():
         raise ValueError(f"The images of {dataset} are seen as they are; crops and scales are for photographs.")
     batch_size = batch_size or (IN_MEMORY if isinstance(data, Dataset) else PHOTOGRAPHS)
     for model, _ in opened:
@@ -145,7 +151,8 @@ def _test(
     verbose: int,
 ) -> Tested:
     if isinstance(data, Dataset):
-        return one_view(model, data.test_batches(batch_size=batch_size, split=split), verbose=verbose)
+        batches = data.test_batches(batch_size=batch_size, split=split)
+        return one_view(model, batches, mirror=view.mirror, verbose=verbose)
     if view.scales:
         whole = data.many_views(scales_of(view.scales), split=split)
         return many_views(_for_size(model, None), whole, batch_size, verbose=verbose)
@@ -155,7 +162,7 @@ def _test(
         crops = data.many_views(ten_crops_of(size, resize), split=split)
         return many_views(model, crops, batch_size, verbose=verbose)
     batches = data.test_batches(batch_size=batch_size, split=split, size=size, resize=resize)
-    return one_view(model, batches, verbose=verbose)
+    return one_view(model, batches, mirror=view.mirror, verbose=verbose)
 
 
 def crop_of(model: keras.Model, trained: Mapping[str, int], view: View) -> tuple[int, int]:

@@ -59,25 +59,29 @@ def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return given.astype("float32")
 
 
-def one_view(model: keras.Model, batches: ArrayTestBatches | StreamTestBatches, *, verbose: int = 0) -> Tested:
+def one_view(
+    model: keras.Model, batches: ArrayTestBatches | StreamTestBatches, *, mirror: bool = False, verbose: int = 0
+) -> Tested:
     """Tests a network on one view of every image.
 
     Args:
         model: takes raw images, gives a probability a class, or a logit.
         batches: a data set's `test_batches`: images (n, height, width, channels) of 0 to 255, integer labels (n,) and
             weights (n,), of which 0 stands for an image that does not count.
+        mirror: whether it sees the mirror image too; the probabilities of both are averaged.
         verbose: 1 for a progress bar.
 
     Raises:
         ValueError: images or labels that do not fit the network.
     """
     shape, classes = shapes(model)
+    look = _both_ways if mirror else probabilities_of
     rows, right, bad = [], [], 0
     begun = time.perf_counter()
     for images, labels, weights in tqdm(batches, "Testing", len(batches), leave=False, disable=not verbose):
         _check_images(model, shape, images.shape[1:])
         _check_labels(model, classes, labels)
-        rows.append(probabilities_of(model, images)[weights > 0])
+        rows.append(look(model, images)[weights > 0])
         right.append(labels[weights > 0])
     bad = len(getattr(getattr(batches, "bad", None), "names", ()))
     return Tested(np.concatenate(rows), np.concatenate(right), bad, time.perf_counter() - begun)

@@ -54,3 +54,10 @@ def test_a_report_that_cannot_be_written_does_not_take_the_result_along(command)
     status, out, err = command("evaluate run digits")
     assert (status, err.count("\n")) == (2, 1)
     assert "run: " in out and "top-1 error" in out
+
+
+def test_a_test_with_mirror_images_leaves_a_report_of_its_own(command):
+    shutil.copytree(small_runs.finished(), "run")
+    status, out, _ = command("evaluate run digits --mirror --json")
+    assert (status, json.loads(out)["view"]) == (0, "one view, mirrored too")
+    assert Path("run/evaluation/digits-test-one-view-mirrored-too/result.json").is_file()

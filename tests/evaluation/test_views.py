@@ -115,6 +115,16 @@ def softmax_of(view):
     return powers / powers.sum()
 
 
+@pytest.mark.parametrize("batch_size", [1, 5, 500])
+def test_one_view_is_averaged_with_its_mirror_image_where_that_is_asked_for(pixels, batch_size):
+    images = np.random.default_rng(0).integers(0, 256, (7, 2, 2, 3), dtype=np.uint8)
+    batches = ArrayTestBatches(images=images, labels=np.arange(7), batch_size=batch_size)
+    tested = one_view(pixels(end="softmax"), batches, mirror=True)
+    expected = [(softmax_of(image) + softmax_of(image[:, ::-1])) / 2 for image in images]
+    np.testing.assert_allclose(tested.probabilities, expected, rtol=1e-4, atol=1e-6)
+    assert list(tested.labels) == list(range(7))
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_probabilities_are_averaged_over_views_and_their_mirror_images(pixels, monkeypatch, batch_size):
     monkeypatch.setattr("keras_resnet.evaluation.views._at_a_time", lambda shape, size: size)
