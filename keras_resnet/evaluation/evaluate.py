@@ -45,7 +45,9 @@ class View:
         if self.scales and (self.crops != 1 or self.size or self.resize):
             raise ValueError("`scales` show whole images, so that there is nothing to say of crops.")
         if self.mirror and (self.crops != 1 or self.scales):
-            raise ValueError("Ten crops and whole images at several scales are mirrored without `mirror`.")
+            raise ValueError(
+                "`mirror` is for one view; ten crops and whole images at several scales are mirrored already."
+            )
 
     def __str__(self) -> str:
         if self.scales:

@@ -77,11 +77,10 @@ def test_another_size_than_the_network_was_built_for(photographs, save):
 
 @pytest.mark.parametrize(
     ("data", "shape", "classes", "crop"),
-    [("photographs", (32, 32, 3), 3, {"size": 32, "resize": 37}), ("digits", (8, 8, 1), 10, {})],
+    [(None, (32, 32, 3), 3, {"size": 32, "resize": 37}), ("digits", (8, 8, 1), 10, {})],
 )
-def test_the_mirror_image_of_the_one_view_counts_as_much(request, save, data, shape, classes, crop):
-    path = save(input_shape=shape, classes=classes)
-    data = request.getfixturevalue(data) if data == "photographs" else data
+def test_the_mirror_image_of_the_one_view_counts_as_much(photographs, save, data, shape, classes, crop):
+    path, data = save(input_shape=shape, classes=classes), data or photographs
     result = evaluate([path], data, view=View(mirror=True)).result
     images, labels, _ = (
         np.concatenate(part) for part in zip(*load(data).test_batches(batch_size=9, **crop), strict=True)
@@ -149,8 +148,8 @@ def test_images_in_memory_are_seen_as_they_are(save, view):
         ({"crops": 5}, r"`crops` must be 1 or 10. Received: 5"),
         ({"crops": 10, "scales": (224,)}, "`scales` show whole images"),
         ({"size": 32, "scales": (224,)}, "`scales` show whole images"),
-        ({"crops": 10, "mirror": True}, "are mirrored without `mirror`"),
-        ({"scales": (224,), "mirror": True}, "are mirrored without `mirror`"),
+        ({"crops": 10, "mirror": True}, "`mirror` is for one view"),
+        ({"scales": (224,), "mirror": True}, "`mirror` is for one view"),
     ],
 )
 def test_views_that_contradict_one_another_are_refused(view, words):
