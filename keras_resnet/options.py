@@ -9,7 +9,7 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, NoReturn
 
 
@@ -44,7 +44,7 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
         if "help" not in field.metadata:
             continue
         hint, flag = hints[field.name], "--" + field.name.replace("_", "-")
-        default = f" [{_shown(field.default)}]" if defaults and field.default not in (None, False) else ""
+        default = f" [{_shown(field.default)}]" if defaults and field.default not in (None, False, MISSING) else ""
         how = {
             "dest": field.name,
             "default": argparse.SUPPRESS,

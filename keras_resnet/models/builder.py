@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +78,9 @@ def ResNet(  # noqa: N802
         ValueError: a choice that does not exist or contradicts another or the weights, an input that is too small,
             weights that do not fit.
     """
-    respec = partial(Spec, stage_units=tuple(stage_units), stage_filters=tuple(stage_filters))
     return assemble(
-        respec,
-        choices,
+        Spec,
+        {"stage_units": tuple(stage_units), "stage_filters": tuple(stage_filters), **choices},
         include_top=include_top,
         weights=weights,
         input_tensor=input_tensor,

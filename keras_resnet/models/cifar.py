@@ -21,11 +21,14 @@ PLAIN = {"shortcut": None}
 
 
 def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
-    """The CIFAR network of so many weighted layers.
+    """The CIFAR network of so many weighted layers; with `stage_units` among the choices, of as many as those make.
 
     Raises:
         ValueError: a depth that units of this kind do not make up; the message names the nearest that they do.
     """
+    defaults = {"stage_filters": (16, 32, 64), "shortcut": "B" if unit == "bottleneck" else "A", "stem": "cifar"}
+    if "stage_units" in choices:
+        return Spec(unit=unit, **{**defaults, **choices})
     layers = 3 * len(UNITS.get(unit, UNITS["basic"]))  # an unknown unit is for `Spec` to refuse
     n, left = divmod(depth - 2, layers) if isinstance(depth, int) else (0, 1)
     if left or n < 1:
@@ -34,8 +37,7 @@ def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
         raise ValueError(
             f"A CIFAR network of {unit} units has {layers}n+2 layers. Received: depth={depth!r}; nearest: {valid}"
         )
-    defaults = {"shortcut": "B" if unit == "bottleneck" else "A", "stem": "cifar"}
-    return Spec(stage_units=(n, n, n), stage_filters=(16, 32, 64), unit=unit, **{**defaults, **choices})
+    return Spec(stage_units=(n, n, n), unit=unit, **{**defaults, **choices})
 
 
 def cifar_net(

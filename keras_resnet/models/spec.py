@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass
+from typing import Any
 
 from .rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, STRIDES_ON, UNITS, Convolution
 
 
 def option(default: object, text: str) -> dataclasses.Field:
-    """A dataclass field with the line of help that the command line prints for it."""
+    """A dataclass field with the line of help that the command line prints for it; MISSING has no default."""
     return dataclasses.field(default=default, metadata={"help": text})
+
+
+STAGES = ("stage_units", "stage_filters")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +28,10 @@ class Spec:
             and what is accepted.
     """
 
-    stage_units: tuple[int, ...]
-    stage_filters: tuple[int, ...]
+    stage_units: tuple[int, ...] = option(
+        MISSING, "units of each stage, such as 3,4,6,3 (else those that the network's name says)"
+    )
+    stage_filters: tuple[int, ...] = option(MISSING, "filters of each stage, such as 64,128,256,512 (else the same)")
     unit: str = option("basic", f"the residual unit: {', '.join(UNITS)}")
     order: str = option("original", f"where batch norm and ReLU stand: {', '.join(ORDERS)}")
     shortcut: str | None = option(
@@ -110,6 +116,10 @@ class Spec:
                 owners = [repr(skip) for skip, row in SKIPS.items() if name in row.numbers]
                 raise ValueError(f"`{name}` belongs to skip {' and '.join(owners)}. Received: skip={self.skip!r}")
 
+    def told(self, chosen: Iterable[str]) -> dict[str, Any]:
+        """The choices as a file tells them beside the network's name, which says the stages where nobody chose them."""
+        return {name: value for name, value in vars(self).items() if name in chosen or name not in STAGES}
+
     def number(self, name: str) -> float:
         """The value of a number of the skip: the one given, else its row's."""
         given = getattr(self, name)
@@ -130,6 +140,11 @@ class Spec:
         """By how much the last stage's map is smaller than the image; also the smallest image the network takes."""
         stem = STEMS[self.stem]
         return stem.stride * (2 if stem.pool else 1) * 2 ** (len(self.stage_units) - 1)
+
+
+def as_choices(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Choices out of JSON, which has lists for tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
 def _check_choice(name: str, value: object, accepted: Iterable[object]) -> None:

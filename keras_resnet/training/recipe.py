@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..models.catalog import find
-from ..models.spec import Spec, option
+from ..models.spec import Spec, as_choices, option
 from ..options import check_types
 
 SCHEDULES = ("step", "plateau", "cosine", "linear")
@@ -106,6 +106,7 @@ class Recipe:
     def __post_init__(self) -> None:
         check_types(Recipe, vars(self))
         check_types(Spec, self.network)
+        object.__setattr__(self, "network", as_choices(self.network))
         object.__setattr__(self, "drops", tuple(self.drops))
         if self.scales is not None:
             object.__setattr__(self, "scales", tuple(self.scales))
@@ -198,7 +199,8 @@ class Recipe:
         Raises:
             ValueError: a choice that does not apply to the data set.
         """
-        spec = find(self.model).respec(**{**(layout or {}), **self.network})
+        chosen = {**(layout or {}), **self.network}
+        spec = find(self.model).respec(**chosen)
         for name in VIEWS:
             if getattr(self, name) is not None and name not in defaults:
                 raise ValueError(f"`{name}` does not apply to {self.dataset}. Received: {getattr(self, name)!r}")
@@ -209,7 +211,7 @@ class Recipe:
         scale = self.batch_size / (self.scaled_from or self.batch_size)
         return replace(
             self,
-            network={name: value for name, value in vars(spec).items() if not name.startswith("stage_")},
+            network=spec.told(chosen),
             epochs=epochs,
             iterations=iterations or epochs * steps_per_epoch,
             warmup_rate=warmup_rate(spec) if self.warmup_rate is None else self.warmup_rate,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..models.complexity import Complexity, count
 from ..models.rows import UNITS
-from ..models.spec import Spec
+from ..models.spec import STAGES, Spec
 from ..training.recipe import Recipe
 from .space import OF_SPEC, UNITS_PER_STAGE, Dimension, Space
 
@@ -36,6 +36,8 @@ def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
         unit = network.get("unit") or base.spec.unit
         changes["model"] = f"resnet{3 * len(UNITS[unit]) * values[UNITS_PER_STAGE] + 2}"
         network["unit"] = unit  # a depth alone may be that of another kind
+    if "model" in changes:  # whose name says the stages
+        network = {name: value for name, value in network.items() if name not in STAGES}
     return replace(base, network=network, **changes)
 
 

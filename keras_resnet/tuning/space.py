@@ -18,13 +18,14 @@ import numpy as np
 import yaml
 
 from ..models.rows import ORDERS, SHORTCUTS, SKIPS, UNITS
-from ..models.spec import Spec
+from ..models.spec import STAGES, Spec
 from ..training.recipe import SCHEDULES, Recipe
 
 UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; stands for a `model`, whose depth it makes
 OF_SPEC = frozenset(field.name for field in fields(Spec) if "help" in field.metadata)
 OF_RECIPE = frozenset(field.name for field in fields(Recipe) if "help" in field.metadata)
-NOT_SEARCHED = frozenset({"dataset", "data_dir", "validation", "seed", "epochs", "iterations"})  # of the search itself
+# What is of the search itself, and what "model" and "units_per_stage" say.
+NOT_SEARCHED = frozenset({"dataset", "data_dir", "validation", "seed", "epochs", "iterations", *STAGES})
 
 
 def _check_name(name: str) -> None:

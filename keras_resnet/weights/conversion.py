@@ -15,7 +15,7 @@ from ..models import imagenet
 from ..models.architectures import Architecture
 from ..models.catalog import find
 from ..models.rows import STEMS
-from ..models.spec import Spec
+from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
 from .pretrained import FREE, Pretrained
 from .reading import check, labels, read
@@ -62,7 +62,8 @@ def convert(
     architecture, chosen = _network(source, model, choices)
     pretrained = read(source, architecture.respec(**chosen), chosen, name=architecture.__name__.lower())
     pretrained = _told(pretrained, class_labels, mean, deviation)
-    spec = architecture.respec(**{**pretrained.layout, **chosen})
+    asked = {**pretrained.layout, **chosen}
+    spec = architecture.respec(**asked)
     pretrained.check(spec)
     pretrained = pretrained.for_rgb()
     built = _build(architecture, pretrained, chosen)
@@ -70,7 +71,7 @@ def convert(
         "model": architecture.__name__.lower(),
         "source": str(source),
         **_known(pretrained),
-        "network": {name: value for name, value in vars(spec).items() if not name.startswith("stage_")},
+        "network": spec.told(asked),
     }
     if to == "keras":
         saving.save(built, out, info)
@@ -103,7 +104,7 @@ def _network(source: str | Path, model: str | None, choices: Mapping[str, Any]) 
     name = model or info.get("model")
     if name is None:
         raise ValueError(f"{str(source)!r} does not name its network. Name it: --model resnet50")
-    return find(name), {**(info.get("network", {}) if model is None else {}), **choices}
+    return find(name), {**(as_choices(info.get("network", {})) if model is None else {}), **choices}
 
 
 def _told(

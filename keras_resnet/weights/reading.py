@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import saving
 from ..data.labels import class_ids, class_names
-from ..models.spec import Spec
+from ..models.spec import Spec, as_choices
 from ..saving import first_line
 from . import hub, keras_applications, published, torch_files, torch_names
 from .pretrained import Pretrained, Unnamed, tensors_of
@@ -120,7 +120,7 @@ def _from_keras(path: Path) -> Pretrained:
     return Pretrained(
         repr(str(path)),
         tensors_of(model),
-        layout=info.get("network", {}),
+        layout=as_choices(info.get("network", {})),
         mean=mean,
         deviation=deviation,
         view=info.get("view", {}),

@@ -31,6 +31,12 @@ def test_a_network_is_found_in_any_case_and_changed_by_options(command):
     assert first["paper_macs"] == ""  # the paper prints none for option C
 
 
+def test_stages_can_be_chosen(command):
+    (row,) = json.loads(command("summary resnet34 --stage-units 2,2,2,2 --json")[1])
+    assert (row["layers"], row["units"]) == (18, "2-2-2-2")
+    assert row["parameters"] == facts.IMAGENET_PARAMETERS[18]["v1_B"]
+
+
 def test_a_depth_without_a_name_of_its_own_is_found(command):
     (row,) = json.loads(command("summary ResNet38V2 --classes 100 --json")[1])
     assert (row["layers"], row["order"], row["units"]) == (38, "full_preactivation", "6-6-6")

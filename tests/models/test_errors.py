@@ -93,6 +93,13 @@ def test_another_unit_keeps_the_depth_of_a_cifar_net():
     assert keras_resnet.ResNet164.respec(unit="basic").depth == 164
 
 
+def test_stages_that_are_chosen_make_the_depth_of_a_cifar_net():
+    """Of bottleneck units there is no ResNet-8 otherwise."""
+    chosen = find("resnet8").respec(unit="bottleneck", stage_units=(1, 2), stage_filters=(8, 16))
+    assert (chosen.depth, chosen.stage_units, chosen.stage_filters) == (11, (1, 2), (8, 16))
+    assert (chosen.shortcut, chosen.stem) == ("B", "cifar")
+
+
 def test_a_named_network_is_an_ordinary_function():
     assert pickle.loads(pickle.dumps(keras_resnet.ResNet50)) is keras_resnet.ResNet50
     assert keras_resnet.ResNet50.__name__ == "ResNet50"

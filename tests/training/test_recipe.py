@@ -61,6 +61,17 @@ def test_a_files_warm_up_and_choices_belong_to_its_network(tmp_path):
     assert recipe_for(path, network={"width": 2.0}).spec.shortcut == "C"
 
 
+def test_stages_that_a_recipe_chooses_are_those_of_its_run(tmp_path):
+    path = written(
+        tmp_path, dataset="cifar10", model="resnet18", network={"stage_units": [1, 1, 1, 1], "stem": "cifar"}
+    )
+    recipe = recipe_for(path).resolve(390, {"pad": 4, "flip": True})
+    assert (recipe.spec.depth, recipe.spec.stage_filters) == (10, (64, 128, 256, 512))
+    assert recipe_for(written(tmp_path, **as_json(recipe))) == recipe
+    other = recipe_for(written(tmp_path, **as_json(recipe)), model="resnet34")
+    assert other.spec.stage_units == (3, 4, 6, 3)  # a name's own, where another is named
+
+
 def test_a_files_augmentation_belongs_to_its_data_set(tmp_path):
     recipe = recipe_for(written(tmp_path, **resolved()), dataset="digits").resolve(44, {"pad": 1, "flip": False})
     assert (recipe.pad, recipe.flip) == (1, False)  # a mirrored digit is another sign

@@ -56,6 +56,17 @@ def test_a_run_begins_where_the_weights_are(fine_tune):
     assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3", "logits"}
 
 
+def test_stages_come_with_a_run_s_weights(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    train_on = ["train", "digits", "--images", "64", "--epochs", "1"]
+    chosen = ["--model", "resnet8", "--stage-units", "1,2", "--stage-filters", "16,24"]
+    assert main([*train_on, *chosen, "--out", str(first)]) == 0
+    assert main([*train_on, "--weights", str(first), "--out", str(second)]) == 0
+    for there in (network(first), network(second)):
+        assert there["stage2_unit2_conv2/kernel"].shape == (3, 3, 24, 24)
+        assert "stage3_unit1_conv1/kernel" not in there
+
+
 def test_model_network_and_normalisation_come_with_a_run_s_weights(fine_tune):
     out, _ = fine_tune()
     recipe, before = (json.loads((folder / "recipe.json").read_text()) for folder in (out, small_runs.finished()))

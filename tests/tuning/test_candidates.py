@@ -33,6 +33,14 @@ def test_units_per_stage_make_the_depth(values, model, depth):
     assert (recipe.learning_rate, recipe.epochs) == (0.2, 3)
 
 
+@pytest.mark.parametrize("value", [{"units_per_stage": 3}, {"model": "resnet20"}])
+def test_the_stages_are_those_of_a_candidate_s_model(value):
+    base = Recipe(dataset="cifar10", epochs=3, network={"stage_units": (1, 1, 1), "width": 2.0})
+    recipe = recipe_of(base, value)
+    assert (recipe.spec.stage_units, recipe.spec.width) == ((3, 3, 3), 2.0)
+    assert recipe_of(base, {"learning_rate": 0.2}).spec.stage_units == (1, 1, 1)
+
+
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
 def test_the_cost_is_the_papers(depth):
     """`facts.json`, option A."""

@@ -122,6 +122,7 @@ def test_it_can_be_written_in_a_file(tmp_path, name, text):
         ({"without": ["depth"]}, "has no dimension 'depth'"),
         ({"changes": {"learning_rte": "1"}}, "near: learning_rate"),
         ({"changes": {"seed": "1,2"}}, "no dimension 'seed'"),
+        ({"changes": {"stage_units": "1,2"}}, "no dimension 'stage_units'"),
         ({"changes": {"width": "wide"}}, "0.01..0.4 for a range. Received: 'wide'"),
         ({"changes": {"width": ""}}, "has no values"),
         ({"changes": {"width": "2..1"}}, "must rise"),

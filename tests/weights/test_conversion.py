@@ -52,15 +52,28 @@ def test_what_its_user_knows_goes_into_the_file(small, tmp_path):
     assert (again["model"], again["labels"], again["normalization"]) == ("resnet8", 3, report["normalization"])
 
 
-def test_choices_of_the_network_that_a_file_names_need_not_be_said_again(small, tmp_path, seeded):
-    model = seeded(keras_resnet.CifarResNet(8, shortcut="B", order="full_preactivation"))
+@pytest.mark.parametrize(
+    "choices", [{"shortcut": "B", "order": "full_preactivation"}, {"stage_units": (1, 2), "stage_filters": (16, 24)}]
+)
+def test_choices_of_the_network_that_a_file_names_need_not_be_said_again(tmp_path, seeded, choices):
+    model = seeded(keras_resnet.CifarResNet(8, **choices))
     model.save(tmp_path / "b.keras")
-    convert(tmp_path / "b.keras", tmp_path / "told.keras", "resnet8", shortcut="B", order="full_preactivation")
+    convert(tmp_path / "b.keras", tmp_path / "told.keras", "resnet8", **choices)
     image = np.ones((1, 32, 32, 3), "float32")
     for source, out in (("told", "once"), ("once", "twice")):
         convert(tmp_path / f"{source}.keras", tmp_path / f"{out}.keras")
         converted, _ = saving.load(tmp_path / f"{out}.keras")
         np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (converted, model)))
+
+
+def test_weights_of_other_stages_are_refused(tmp_path, seeded):
+    stages = {"stage_filters": (16, 24), "stem": "cifar", "shortcut": "A", "classes": 10}
+    seeded(keras_resnet.ResNet((1, 2), **stages)).save(tmp_path / "b.keras")
+    told = tmp_path / "told.keras"
+    convert(tmp_path / "b.keras", told, "resnet8", stage_units=(1, 2), stage_filters=(16, 24))
+    assert keras_resnet.ResNet20(weights=told).get_layer("stage2_unit2_conv2").kernel.shape == (3, 3, 24, 24)
+    with pytest.raises(ValueError, match=r"are for `stage_units=\(1, 2\)`. Received: stage_units=\(1, 1\)"):
+        keras_resnet.ResNet((1, 1), weights=told, **stages)
 
 
 def test_a_weights_file_gives_its_network(small, tmp_path):
