@@ -21,9 +21,9 @@ def written(tmp_path, **fields):
 def test_a_resolved_recipe_is_the_same_when_read_from_its_file(tmp_path, name):
     weights = {"weights": "x.pth"} if name == "finetune" else {}
     recipe = recipe_for(name, dataset="cifar10", model="resnet110", network={"width": 2.0, "skip": "conv"}, **weights)
-    recipe = recipe.resolve(390, {"pad": 4, "flip": True})
+    recipe = recipe.resolve(390, {"pad": 4, "flip": True, "cutout": 0})
     assert recipe_for(written(tmp_path, **as_json(recipe))) == recipe
-    assert recipe.resolve(7, {"pad": 0, "flip": False}) == recipe  # no question is left open
+    assert recipe.resolve(7, {"pad": 0, "flip": False, "cutout": 4}) == recipe  # no question is left open
 
 
 def test_a_choice_changes_a_named_recipe_in_that_alone():
@@ -36,6 +36,7 @@ def test_digits_have_a_recipe_of_two_minutes():
     recipe = recipe_for(dataset="digits").resolve(44, {"pad": 1, "flip": False})
     assert (recipe.epochs, recipe.iterations, recipe.batch_size) == (60, 60 * 44, 32)
     assert recipe_for("modern", dataset="digits").epochs == 60
+    assert recipe_for("speedrun", dataset="digits").cutout is None  # 8 of 8 pixels
 
 
 def resolved(**choices):
