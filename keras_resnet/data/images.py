@@ -97,7 +97,8 @@ def resize_to(image: np.ndarray, height: int, width: int, channels: int) -> np.n
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Lists the image files in a folder and the folders beneath it, sorted by path.
 
-    An image is a file whose name ends in one of `EXTENSIONS`, in small or capital letters.
+    An image is a file whose name ends in one of `EXTENSIONS`, in small or capital letters. What is hidden, by a name
+    that begins with a dot, is passed over.
 
     Raises:
         DataError: If the folder does not exist or holds no image.
@@ -105,7 +106,13 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file()]
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in EXTENSIONS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     if not found:
         raise DataError(f"{folder}: no image in this folder; accepted are {', '.join(EXTENSIONS)}")
     return sorted(found)

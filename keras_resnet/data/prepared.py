@@ -22,7 +22,13 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 # A name as tfds.builder takes it, without a namespace, which is a look into the network: name/config:version.
 _NAME = re.compile(r"\w+(/[\w.@-]+)?(:[\d.*]+)?")
 # Sets whose split "test" has no labels.
-_TESTED_ON = {"imagenet2012": "validation", "imagenet2012_subset": "validation"}
+_TESTED_ON = {
+    "imagenet2012": "validation",
+    "imagenet2012_subset": "validation",
+    "i_naturalist2017": "validation",
+    "i_naturalist2018": "validation",
+    "i_naturalist2021": "val",
+}
 _REMEDY = "give another data_dir, or delete this folder so that the set is prepared anew"
 
 

@@ -60,8 +60,9 @@ class PreparedSource:
 
     def _record(self, number: int, item: dict[str, Any] | None) -> Record:
         item = item or {"image": b"", "label": 0}
-        key = item.get("file_name") or item.get("id") or b""
-        name = f"{self._name} {self._split} record {number}" + f" ({key.decode()})" * bool(key)
+        key = item.get("file_name") or item.get("file_id") or item.get("id") or b""
+        key = key.decode() if isinstance(key, bytes) else key  # of some sets, a number
+        name = f"{self._name} {self._split} record {number}" + f" ({key})" * bool(key)
         if not 0 <= item["label"] < len(self.class_names):
             raise DataError(f"{name}: label {item['label']}; accepted are 0 to {len(self.class_names) - 1}")
         return Record(item["image"], int(item["label"]), name)

@@ -66,7 +66,7 @@ class ImageStream:
             size: Of the views in pixels, by default 224.
 
         Raises:
-            DataError: If the kind is none of these, or too many images are bad.
+            DataError: If the kind is none of these, or not one image is whole.
         """
         if kind not in ("pixel", "channel"):
             raise DataError(f"mean({kind!r}) of {self.name}: accepted are 'pixel' and 'channel'")
@@ -156,7 +156,8 @@ def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:
     # disable=None: silent where stderr is not a terminal.
     bar = tqdm(desc=f"Mean of {side.where}", total=len(looked_at), delay=1, leave=False, disable=None)
     with bar:
-        for images, _, weights in StreamTestBatches(side=looked_at, batch_size=batch_size, size=size):
+        # As many may be bad as are: too many among these few need not be too many of all.
+        for images, _, weights in StreamTestBatches(side=looked_at, batch_size=batch_size, size=size, bad_share=1.0):
             total += images.sum(axis=0, dtype=np.int64)  # an image of weight 0 is black
             weight += weights.sum()
             bar.update(min(batch_size, len(looked_at) - bar.n))
@@ -174,6 +175,8 @@ def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStre
         sources = open_folder(name.removeprefix(FOLDER))
     else:
         sources = PreparedSource(name, data_dir, test=False), PreparedSource(name, data_dir, test=True)
+        for source in sources:
+            source.read([0])  # or a split without labels would be found out behind the first epoch
     train, test = (
         Side(source, np.arange(len(source)), f"{name}, {what}")
         for source, what in zip(sources, ("train", "test"), strict=True)

@@ -153,6 +153,9 @@ def test_images_are_listed_in_order_from_all_folders(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
+    for hidden in ("._b.JPEG", ".trash/c.jpg"):  # as some systems leave them
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).touch()
     found = [path.relative_to(tmp_path) for path in list_images(str(tmp_path))]
     assert found == [Path("a/deep/er.jpg"), Path("a/z.png"), Path("b.JPEG")]
 

@@ -1,6 +1,7 @@
 """Data sets of photographs on disk: what a folder must look like, its mean, and the split to choose by."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -112,6 +113,18 @@ def test_the_mean_is_of_a_sample_spread_evenly_over_the_set(data, monkeypatch):
     views = [i for i, _, _ in StreamTestBatches(side=data.train, batch_size=1, size=16)]
     expected = np.mean([views[0], views[13], views[26]], axis=(0, 1))
     np.testing.assert_allclose(load(data.name).mean("pixel", 16), expected)
+
+
+def test_the_sample_may_hold_more_than_its_share_of_bad_photographs(data, photographs, tmp_path):
+    """A twelfth of all would be too many; whether there are so many, those who look at all find out."""
+    shutil.copytree(photographs, tmp_path / "some")
+    for path in sorted((tmp_path / "some/train").glob("*/*"))[:20]:
+        path.write_bytes(b"no image")
+    some = load(f"folder:{tmp_path / 'some'}")
+    whole = [i[0] for i, _, _ in StreamTestBatches(side=data.train, batch_size=1, size=16)][20:]
+    np.testing.assert_allclose(some.mean("pixel", 16), np.mean(whole, axis=0))
+    with pytest.raises(DataError, match="are not whole"):
+        list(StreamTestBatches(side=some.train, batch_size=27, size=16))
 
 
 def test_taking_leaves_the_others_out(data):
