@@ -98,11 +98,12 @@ class Spec:
         for name in ("width", "bn_epsilon"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` must be a number above 0. Received: {getattr(self, name)!r}")
-        if self.shortcut is None and self.stochastic_depth:
-            raise ValueError(
-                "A plain net (`shortcut=None`) has no path around a unit, so `stochastic_depth` must be 0. "
-                f"Received: {self.stochastic_depth!r}"
-            )
+        for name, none in (("stochastic_depth", 0), ("zero_init_residual", False)):
+            if self.shortcut is None and getattr(self, name):
+                raise ValueError(
+                    f"A plain net (`shortcut=None`) has no path around a unit, so `{name}` must be {none}. "
+                    f"Received: {getattr(self, name)!r}"
+                )
 
     def _check_skip(self) -> None:
         if self.skip != "identity" and SHORTCUTS[self.shortcut].same != "skip":

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..models.catalog import find
 from ..models.spec import Spec
 from ..options import check_types
 from ..saving import model_file, read_info
@@ -88,6 +89,10 @@ STREAM_RECIPES: dict[str, dict[str, Any]] = {
     "finetune": {**_FINETUNE, "model": "resnet50", "batch_size": 32, "crop": "aspect_ratio"},
 }
 
+# Choices of a network that belong to how it is trained, so that a named recipe has them for any, but a plain net, whose
+# signal they would stop.
+BEGINNING = ("zero_init_residual",)
+
 # What a data set changes in every named recipe.
 FOR_DATASET: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 60, "iterations": None, "batch_size": 32, "cutout": None},
@@ -101,8 +106,8 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
         name: a key of `RECIPES`, or of `STREAM_RECIPES` where the data set is a stream; or the path of a JSON file.
             None for "finetune" where there are `weights`, and for "paper" otherwise.
         **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
-            `iterations` scales the schedule, and the other way round. What a file says only because of its network,
-            data set or batch size gives way where those are chosen anew.
+            `iterations` scales the schedule, and the other way round. What a recipe says only because of its
+            network, data set or batch size gives way where those are chosen anew.
 
     Raises:
         ValueError: no such recipe, a file that is none, an unknown field or value.
@@ -126,7 +131,10 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
             else ()
         ),
     }
+    kept = {choice: value for choice, value in base.get("network", {}).items() if choice in BEGINNING}
     base = {name: value for name, value in base.items() if name not in stale}
+    if "model" in changed and not name.endswith(".json") and find(choices["model"]).spec.shortcut:
+        base["network"] = kept
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
     merged = {**base, **choices}
     if "dataset" not in merged:

@@ -26,6 +26,7 @@ from keras_resnet.models.catalog import find
         ({"width": 0.5}, r"stage1_unit1 would go from 16 to 8. Use `shortcut='B'`.*Received: width=0.5"),
         ({"stochastic_depth": 1.0}, r"`stochastic_depth` must be at least 0 and below 1. Received: 1.0"),
         ({"shortcut": None, "stochastic_depth": 0.2}, r"plain net .* Received: 0.2"),
+        ({"shortcut": None, "zero_init_residual": True}, r"plain net .* `zero_init_residual` must be False"),
         ({"shortcut": None, "skip": "dropout"}, r"plain net has no shortcut. Received: shortcut=None"),
         ({"shortcut": "C", "skip": "conv"}, r"option C puts a projection everywhere"),
         ({"gate_bias": -6.0}, r"`gate_bias` belongs to skip 'exclusive_gating' and 'shortcut_only_gating'"),

@@ -136,7 +136,7 @@ def specs(draw):
         "downsample": draw(st.sampled_from(DOWNSAMPLES)),
         "stride_on": draw(st.sampled_from(STRIDES_ON)),
         "width": draw(st.sampled_from([1.0, 2.0])),
-        "zero_init_residual": order != "relu_before_addition" and draw(st.booleans()),
+        "zero_init_residual": order != "relu_before_addition" and shortcut is not None and draw(st.booleans()),
         "stochastic_depth": 0.0 if shortcut is None else draw(st.sampled_from([0.0, 0.3])),
     }
 
