@@ -44,7 +44,7 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
         if "help" not in field.metadata:
             continue
         hint, flag = hints[field.name], "--" + field.name.replace("_", "-")
-        default = f" [{_shown(field.default)}]" if defaults and field.default not in (None, False, MISSING) else ""
+        default = f" [{shown(field.default)}]" if defaults and field.default not in (None, False, MISSING) else ""
         how = {
             "dest": field.name,
             "default": argparse.SUPPRESS,
@@ -70,7 +70,7 @@ def as_words(values: Mapping[str, Any]) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words.append(f"--{flag}={'none' if value is None else _shown(value)}")  # "=", for numbers below 0
+            words.append(f"--{flag}={shown(value)}")  # "=", for numbers below 0
     return words
 
 
@@ -152,5 +152,6 @@ def _metavar(hint: Any) -> str:
     return names.get(kind, "NAME")
 
 
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+def shown(value: Any) -> str:
+    """A value as it is given on the command line."""
+    return "none" if value is None else ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

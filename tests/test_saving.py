@@ -131,6 +131,16 @@ def test_the_last_two_checkpoints_are_kept(model, tmp_path):
     assert folder.restore(model, []).state == {"epochs": 4}
 
 
+def test_checkpoints_are_in_the_order_in_which_they_were_written(model, tmp_path):
+    """However many epochs and steps there are, so that their numbers have more digits."""
+    folder = RunFolder(tmp_path)
+    folder.begin(recipe_for(dataset="digits"))
+    model.compile(keras.optimizers.SGD(), loss="mse")
+    for epochs, step in ((9_999, 0), (9_999, 999_999), (9_999, 1_000_000), (10_000, 0)):
+        folder.write_checkpoint(model, [], Progress([{}] * epochs, step=step))
+    assert [path.stem for path in folder.newest_first()] == ["epoch_10000", "epoch_9999_step_1000000"]
+
+
 def test_a_checkpoint_with_less_optimizer_than_the_run_has_is_not_taken_silently(model, tmp_path):
     """Keras warns of it and goes on without the velocities."""
     folder = RunFolder(tmp_path)

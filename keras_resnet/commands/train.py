@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     plain = "plainnet56" if recipe.spec.stem == "cifar" else "plainnet34"
     data = recipe.dataset + (f" --data-dir {recipe.data_dir}" if recipe.data_dir else "")
     print(
-        f"\n{recipe.model} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
+        f"\n{recipe.title} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
         f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n"
         f"{probed}\n"
         f"Look at   {out}/curves.png     error, loss and learning rate\n"

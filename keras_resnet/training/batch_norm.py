@@ -22,7 +22,8 @@ def reestimate(model: keras.Model, batches: Any, steps: int) -> None:
     dropout and stochastic depth are at work too.
 
     Args:
-        model: any model with batch norm; its weights stay as they are, and so do the statistics of what is frozen.
+        model: a model with batch norm among its own layers, not within models that it is made of; its weights stay as
+            they are, and so do the statistics of what is frozen.
         batches: pairs of images as the model takes them, and anything; of one size, as `keras.Model.evaluate` takes
             them.
         steps: how many batches.

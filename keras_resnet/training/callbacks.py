@@ -141,10 +141,9 @@ class Bookkeeper(keras.callbacks.Callback):
             }
         )
         self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
-        last = epoch + 1 == self.epochs
         self._write()
-        self.folder.write_history(self.progress.history, last=last)
-        if not last:
+        self.folder.write_history(self.progress.history)
+        if epoch + 1 < self.epochs:
             self._leave(self._wish(due=False))
 
     def _wish(self, due: bool) -> str | None:

@@ -59,10 +59,18 @@ def build(
         batches: what it is trained on, where `machine` has its images lie on the device.
 
     Raises:
-        ValueError: an augmentation that the data do not have, or weights that do not fit.
+        ValueError: an augmentation that the data do not have, weights that do not fit, or images of several sizes
+            with a mean by pixel.
     """
     shape = data.image_shape(recipe.size)
     mean, deviation = normalisation(recipe, data, weights)
+    if mean.ndim == 3:
+        for name in ("size", "test_size", "first_size"):
+            if getattr(recipe, name) not in (None, len(mean)):
+                raise ValueError(
+                    f"A mean by pixel fits one size of images, here {len(mean)}, and `{name}` is "
+                    f"{getattr(recipe, name)}. Choose --mean channel."
+                )
     any_size = mean.ndim == 1 and recipe.size is not None
     image = keras.Input((None, None, shape[-1]) if any_size else shape, name="image")
     whole = find(recipe.model)(

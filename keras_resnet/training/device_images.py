@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from ..data import TrainingBatches
@@ -25,7 +26,8 @@ class DeviceImages(keras.layers.Layer):
         padded = batches.padded()
         _, *self._side, channels = padded.shape
         pixels = padded.reshape(-1, channels)
-        self._window, self._erased, self._fill = batches.images.shape[1:3], batches.cutout, pixels[:1]
+        self._window, self._erased = batches.images.shape[1:3], batches.cutout
+        self._fill = np.broadcast_to(np.asarray(batches.fill, pixels.dtype), channels)
         self.pixels = self.add_weight(
             shape=pixels.shape, dtype="uint8", initializer=lambda *_, **__: pixels, trainable=False, name="pixels"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..backend.devices import Devices
-from ..data import Dataset, ImageStream, steps_per_epoch
+from ..data import DataError, Dataset, ImageStream, steps_per_epoch
 from ..host import readers
 from .machine import Machine
 from .recipe import AUGMENTATION, Recipe
-from .testing import ImagesToTest, one_hot
+from .testing import ImagesToTest, noted, one_hot
 
 TEST_BATCH = 500  # images in memory that are tested at once
 
@@ -57,6 +58,7 @@ class Feed:
         largest, threads = (TEST_BATCH, 1) if isinstance(data, Dataset) else (part, readers())
         tested = {"size": recipe.test_size, "resize": recipe.test_resize}
         self.tested = ImagesToTest(data, devices, largest, threads=threads, **tested)
+        self._problems: list[DataError] = []
 
     def training(self, epoch: int, step: int, end: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """This process's part of every batch: images and one-hot labels.
@@ -81,4 +83,15 @@ class Feed:
             for index, (images, labels) in enumerate(stream(epoch, step), step)
             if index % len(self.batches) < self.steps  # the parts of whole batches
         )
-        yield from itertools.islice(whole, left)
+        with noted(self._problems):
+            yield from itertools.islice(whole, left)
+
+    @contextlib.contextmanager
+    def plainly(self) -> Iterator[None]:
+        """Raises what is wrong with the data as it was raised; TensorFlow, asking for them, makes its own error of it."""
+        try:
+            yield
+        except Exception:
+            if problems := self._problems + self.tested.problems:
+                raise problems[0] from None
+            raise

@@ -6,6 +6,7 @@
     model.keras    the trained network, which takes raw images
     summary.json   the result; written last, so a folder without it is a run that did not end
     profile/       where the time of a step goes, of a run that was asked to tell
+    probe/         the run before this one, of a run that fine-tunes: a folder like this
     checkpoints/   the last two, each one file: weights, optimizer, history, state; `epoch_0003_step_000120.keras` was
                    written in the midst of the fourth epoch
 
@@ -20,6 +21,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +79,7 @@ class RunFolder:
         )
         self.checkpoints = self.path / "checkpoints"
         self._recipe: dict[str, Any] = {}
+        self._title = ""
         self._drawn = time.monotonic()
 
     def check(self, recipe: Recipe) -> None:
@@ -98,10 +101,7 @@ class RunFolder:
                     f"{str(self.path)!r} holds files but no recipe.json. Choose another folder with --out."
                 )
             return
-        try:
-            there = json.loads(self.recipe.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{str(self.recipe)!r} is damaged: {error}. Choose another folder with --out.") from error
+        there = _read(self.recipe)
         begun = self.summary.exists() or self.newest_first()
         if begun and (changes := _changes(there, as_json(recipe), but=("data_dir",))):
             raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
@@ -127,7 +127,7 @@ class RunFolder:
         Raises:
             ValueError: another run has begun here since the folder was checked.
         """
-        self._recipe = as_json(recipe)
+        self._recipe, self._title = as_json(recipe), f"{recipe.title} on {recipe.dataset}"
         if not self.writes:
             return
         self.check(recipe)
@@ -136,8 +136,12 @@ class RunFolder:
             saving.remove_partial(folder)
 
     def finished(self) -> dict[str, Any] | None:
-        """The summary of a run that ended, or None."""
-        return json.loads(self.summary.read_text(encoding="utf-8")) if self.summary.exists() else None
+        """The summary of a run that ended, or None.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        return _read(self.summary) if self.summary.exists() else None
 
     def write_checkpoint(self, model: keras.Model, seeds: Sequence[keras.Variable], progress: Progress) -> None:
         """Keeps everything that the run needs to go on from here; the arguments are those of `restore`."""
@@ -209,8 +213,7 @@ class RunFolder:
         writer.writerows(history)
         saving.write_text(self.history, text.getvalue())
         if last or time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
-            title = f"{self._recipe['model']} on {self._recipe['dataset']}"
-            saving.write_atomically(self.curves, lambda path: draw_curves(history, path, title))
+            saving.write_atomically(self.curves, lambda path: draw_curves(history, path, self._title))
             self._drawn = time.monotonic()
 
     def write_result(self, model: keras.Model, info: dict[str, Any], summary: dict[str, Any]) -> None:
@@ -221,7 +224,22 @@ class RunFolder:
 
     def newest_first(self) -> list[Path]:
         """The checkpoints."""
-        return sorted(self.checkpoints.glob("epoch_*.keras"), key=lambda path: path.stem, reverse=True)
+        return sorted(self.checkpoints.glob("epoch_*.keras"), key=_moment, reverse=True)
+
+
+def _moment(checkpoint: Path) -> list[int]:
+    """When a checkpoint was written: behind so many epochs, and perhaps steps of the next."""
+    return [int(number) for number in re.findall(r"\d+", checkpoint.stem)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it is not a JSON object")
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}. Choose another folder with --out.") from error
+    return value
 
 
 def _changes(there: dict[str, Any], here: dict[str, Any], but: tuple[str, ...] = ()) -> str:

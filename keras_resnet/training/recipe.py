@@ -11,7 +11,7 @@ from typing import Any
 
 from ..models.catalog import find
 from ..models.spec import Spec, as_choices, option
-from ..options import check_types
+from ..options import check_types, shown
 
 SCHEDULES = ("step", "plateau", "cosine", "linear")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -70,8 +70,8 @@ class Recipe:
     rise: float = option(0.0, "share of the schedule in which it rises linearly from zero")
     warmup_rate: float | None = option(
         None,
-        "learning rate until the training error is below --warmup-error (else 0.01 from 110 layers on, as in the "
-        "papers; 0: none)",
+        "learning rate until the training error is below --warmup-error (else, as in the papers, 0.01 for a CIFAR "
+        "network of 110 layers or more, but not for full_preactivation; 0: none)",
     )
     warmup_error: float = option(0.8, "the training error that ends the warm-up")
     momentum: float = option(0.9, "SGD's momentum")
@@ -185,6 +185,17 @@ class Recipe:
         """The network that is trained."""
         return find(self.model).respec(**self.network)
 
+    @property
+    def title(self) -> str:
+        """The network's name, and in brackets the choices that make it another than the one of that name."""
+        own = vars(find(self.model).spec)
+        chosen = [
+            f"{name} {shown(value)}"
+            for name, value in vars(self.spec).items()
+            if name in self.network and value != own[name]
+        ]
+        return f"{self.model} ({'; '.join(chosen)})" if chosen else self.model
+
     def resolve(
         self, steps_per_epoch: int, defaults: Mapping[str, Any], layout: Mapping[str, Any] | None = None
     ) -> Recipe:
@@ -224,12 +235,14 @@ class Recipe:
     def size_in(self, epoch: int) -> int | None:
         """The side of the training images in an epoch, counted from 0; None where they are taken as they are.
 
-        "Progressive resolution": small images, at first, cost less. Of a resolved recipe.
+        "Progressive resolution": small images, at first, cost less. Where there are fewer epochs than sizes, the
+        smallest are left out, for a run ends at its full size. Of a resolved recipe.
         """
         if self.size is None:
             return None
         sizes = [*range(self.first_size, self.size, GROWTH), self.size]
-        return sizes[min(epoch, self.epochs - 1) * len(sizes) // self.epochs]
+        left = max(0, self.epochs - 1 - epoch)
+        return sizes[-1 - left * len(sizes) // self.epochs]
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0, without what depends on the errors: warm-up and plateaus.

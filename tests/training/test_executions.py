@@ -23,7 +23,9 @@ RECIPE = {"batch_size": 16, "epochs": 2, "drops": (2 / 3,), "drop_factor": 100.0
 RECIPE |= {"pad": 1, "flip": True, "cutout": 2}
 
 
-@pytest.mark.parametrize("choices", [{}, {"flip": False}, {"pad": 0}, {"cutout": 3}, {"cutout": 4}], ids=str)
+@pytest.mark.parametrize(
+    "choices", [{}, {"flip": False}, {"pad": 0, "cutout": 3}, {"cutout": 3}, {"cutout": 4}], ids=str
+)
 def test_the_device_makes_of_a_view_what_the_host_makes_of_its_image(choices):
     """Byte for byte; what the host makes is looked at in `tests/data/test_augment.py`."""
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 7, 3), dtype=np.uint8)

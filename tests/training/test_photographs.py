@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import signal
 
 import cv2
@@ -14,6 +15,7 @@ import pytest
 
 import small_runs
 from keras_resnet.cli import main
+from keras_resnet.data import ImageStream
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 from pictures import jpeg, photograph
@@ -115,9 +117,22 @@ def test_evaluate_and_predict_see_what_the_run_saw(ran, album, capsys, caplog):
 
 def test_a_mean_by_pixel_fits_one_size(album, tmp_path):
     recipe = recipe_for("paper", dataset=f"folder:{album}", **{**RECIPE, "mean": "pixel", "test_size": 48})
-    with pytest.raises(ValueError, match=r"`test_size` is 48 beside `size` 32. Choose --mean channel"):
+    with pytest.raises(ValueError, match=r"one size of images, here 32, and `test_size` is 48. Choose --mean channel"):
         train(recipe, tmp_path / "run", say=lambda line: None)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_too_many_photographs_that_are_not_whole_end_a_run_in_a_line(album, tmp_path, capsys, monkeypatch, split):
+    """Of 39 and of 17, ten may be so."""
+    monkeypatch.setattr(ImageStream, "mean", lambda self, kind, size: np.zeros(3))
+    shutil.copytree(album, tmp_path / "album")
+    for path in sorted((tmp_path / "album" / split).glob("*/*"))[:12]:
+        path.write_bytes(b"no image")
+    line = f"train folder:{tmp_path / 'album'} --model resnet8 --width 0.25 --shortcut B --size 32 --epochs 1"
+    assert main([*line.split(), "--out", str(tmp_path / "run")]) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("keras-resnet: error: folder:") and "images are not whole" in last
 
 
 def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):

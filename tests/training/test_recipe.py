@@ -73,6 +73,27 @@ def test_stages_that_a_recipe_chooses_are_those_of_its_run(tmp_path):
     assert other.spec.stage_units == (3, 4, 6, 3)  # a name's own, where another is named
 
 
+def test_a_recipe_starts_residuals_at_zero_in_any_network_that_has_some():
+    for model, zeroed in (("resnet50", True), ("resnet101", True), ("plainnet34", False)):
+        assert recipe_for("modern", dataset="folder:photos", model=model).spec.zero_init_residual == zeroed
+    speedrun = recipe_for("speedrun", dataset="cifar10", model="resnet20")
+    assert speedrun.network == {}  # the stages are those of its own network
+
+
+@pytest.mark.parametrize(
+    ("model", "network", "title"),
+    [
+        ("resnet20", {}, "resnet20"),
+        ("resnet20", {"shortcut": "A", "width": 1.0}, "resnet20"),  # its own
+        ("resnet110", {"unit": "one_layer", "shortcut": None}, "resnet110 (unit one_layer; shortcut none)"),
+        ("resnet18", {"stem": "cifar", "stage_units": (1, 1, 1, 1)}, "resnet18 (stage_units 1,1,1,1; stem cifar)"),
+    ],
+)
+def test_a_network_is_called_by_its_name_and_by_what_is_not_that_names(model, network, title):
+    recipe = Recipe(dataset="cifar10", model=model, network=network)
+    assert recipe.title == recipe.resolve(390, {"pad": 4, "flip": True}).title == title
+
+
 def test_a_files_augmentation_belongs_to_its_data_set(tmp_path):
     recipe = recipe_for(written(tmp_path, **resolved()), dataset="digits").resolve(44, {"pad": 1, "flip": False})
     assert (recipe.pad, recipe.flip) == (1, False)  # a mirrored digit is another sign

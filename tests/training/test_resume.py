@@ -90,10 +90,14 @@ def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(copied):
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
 
 
-def test_a_run_killed_behind_its_last_epoch_only_writes_its_result(copied):
+@pytest.mark.parametrize("lost", [(), ("history.csv", "curves.png")])
+def test_a_run_killed_behind_its_last_epoch_only_writes_its_result(copied, lost):
     as_if_killed(copied, in_epoch=5)
+    for name in lost:
+        (copied / name).unlink(missing_ok=True)
     assert resume(copied) == ["Going on behind epoch 4 of 4."]
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
+    assert (copied / "curves.png").is_file()
 
 
 def test_a_finished_run_says_so_and_changes_no_file(copied):
@@ -191,8 +195,14 @@ def test_a_run_that_ended_no_epoch_gives_its_folder_to_any_other(copied):
 def test_a_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("ten years of work")
     assert "thesis.tex" not in refused(tmp_path)
-    (tmp_path / "recipe.json").write_text('{"dataset":')
-    assert "damaged" in refused(tmp_path)
+    for text in ('{"dataset":', "[]", "\udcff"):
+        (tmp_path / "recipe.json").write_text(text, errors="surrogateescape")
+        assert "damaged" in refused(tmp_path)
+
+
+def test_a_damaged_summary_is_told_in_a_line(copied):
+    (copied / "summary.json").write_text('{"test_error": 1')
+    assert "summary.json' is damaged" in refused(copied)
 
 
 def test_a_file_is_no_folder(tmp_path):
