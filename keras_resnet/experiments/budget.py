@@ -84,7 +84,8 @@ class Budget:
             depths = sorted({row.spec.depth for row in experiment.rows if row.spec.unit == unit})
             step = BOTTLENECK if unit == "bottleneck" else BASIC
             there = list(range(2 + step, self.depth + 1, step))
-            instead[unit] = dict(zip(depths, there[-len(depths) :], strict=False))
+            fewer = zip(depths, there[-len(depths) :], strict=False)
+            instead[unit] = {own: min(own, depth) for own, depth in fewer}
         rows = [
             _of_depth(row, depth) for row in experiment.rows if (depth := instead[row.spec.unit].get(row.spec.depth))
         ]

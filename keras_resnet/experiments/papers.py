@@ -162,6 +162,7 @@ _ALL = (
         "the degradation on ImageNet: plain and residual networks of 18 and 34 layers",
         (_PLAIN18, _PLAIN34, _RESNET18, _RESNET34A),
         **_IMAGENET,
+        view=_TEN_CROPS,  # of the numbers, which are those of tables 2 and 3
         curves=True,
     ),
     Experiment(

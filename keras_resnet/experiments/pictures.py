@@ -24,7 +24,7 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
 
     Args:
         rows: by name, the curves of each run: "epoch", "train_error" and "test_error", a value an epoch. Of several
-            runs the median of each epoch is drawn.
+            runs the median of each epoch is drawn, over those that came so far.
         path: the PNG file to write.
         title: what stands above the picture.
     """
@@ -34,9 +34,10 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
     colors = colormaps["tab10" if len(rows) <= 10 else "tab20"].colors
     highest = []
     for (name, runs), color in zip(rows.items(), colors, strict=False):
-        epochs = min((run["epoch"] for run in runs), key=len)
+        epochs = max((run["epoch"] for run in runs), key=len)
         train, test = (
-            np.median([run[kind][: len(epochs)] for run in runs], axis=0) for kind in ("train_error", "test_error")
+            [np.median([run[kind][place] for run in runs if len(run[kind]) > place]) for place in range(len(epochs))]
+            for kind in ("train_error", "test_error")
         )
         marker = "o" if len(epochs) < 3 else None
         axes.plot(epochs, train, color=color, linewidth=1, linestyle="--", alpha=0.8, marker=marker)

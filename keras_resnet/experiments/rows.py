@@ -17,7 +17,8 @@ class Published(NamedTuple):
     """What a paper prints of a row, in percent of top-1 error unless said.
 
     Attributes:
-        error: of one run, or the median of several; None where nothing, or no number, is printed.
+        error: of one run, or of several the best (2015) or the median (2016); None where nothing, or no number, is
+            printed.
         mean, deviation: of several runs.
         top5: top-5 error.
         fail: whether "fail" is printed, for an error above 20 %.
@@ -28,6 +29,11 @@ class Published(NamedTuple):
     deviation: float | None = None
     top5: float | None = None
     fail: bool = False
+
+    @property
+    def expected(self) -> float | None:
+        """The error that a run is held against: the mean where there is one."""
+        return self.error if self.mean is None else self.mean
 
     def __str__(self) -> str:
         """As the paper prints it."""

@@ -128,8 +128,9 @@ def carry_out(
                 bar.refresh()
                 if stop.asked:
                     raise StoppedError(f"{stop.asked} came, and the runs are saved where they were")
-                if any(future.done() and future.exception() for future in waiting):
-                    break
+                for future in waiting:
+                    if future.done():
+                        future.result()  # raises what went wrong; the others are saved on the way out
         for run, future in zip(missing, waiting, strict=True):
             future.result()
             error = run.result()["error"]

@@ -49,9 +49,9 @@ def _verdict(published: Published, median: float | None, scaled: str) -> str:
     if published.fail:
         told = f"{median:.2f} %, where the paper's is above {FAIL:.0f} %"
         return "reproduced: it fails here too" if median > FAIL else f"not reproduced: {told}"
-    if published.error is None:
+    if published.expected is None:
         return "the paper prints no number"
-    away = median - published.error
+    away = median - published.expected
     spread = 2 * (published.deviation or SPREAD)
     if abs(away) <= spread:
         return f"reproduced: within {spread:.2f} of the paper's"
@@ -68,9 +68,9 @@ def order(lines: Sequence[dict[str, Any]], rows: Sequence[Row]) -> tuple[int, in
         In how many pairs the same row is better here, and how many pairs differ clearly in the paper.
     """
     placed = [
-        (100.0 if row.published.fail else row.published.error, line["median"])
+        (100.0 if row.published.fail else row.published.expected, line["median"])
         for row, line in zip(rows, lines, strict=True)
-        if line["median"] is not None and (row.published.fail or row.published.error is not None)
+        if line["median"] is not None and (row.published.fail or row.published.expected is not None)
     ]
     clear = [(one, other) for one, other in itertools.combinations(placed, 2) if abs(one[0] - other[0]) >= CLEAR]
     return sum((one[0] < other[0]) == (one[1] < other[1]) for one, other in clear), len(clear)

@@ -27,6 +27,11 @@ def test_where_there_are_fewer_depths_the_deepest_networks_are_left_out():
     assert all(row.spec.shortcut is None for row in experiment.rows[:3])
 
 
+def test_no_network_gives_way_to_a_deeper_one():
+    assert scaled("he2015-table6", depth=110)[1] == [20, 32, 44, 56, 104, 110]
+    assert set(scaled("he2016-table1", depth=200)[1]) == {110}
+
+
 def test_an_experiment_of_one_depth_takes_the_deepest_there_is():
     assert set(scaled("he2016-table1", depth=20)[1]) == {20}
     assert set(scaled("he2016-table1", depth=25)[1]) == {20}

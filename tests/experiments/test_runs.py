@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import cv2
 import keras
 import pytest
 
+from keras_resnet.experiments.pictures import draw_curves
 from keras_resnet.experiments.report import write_report
 from keras_resnet.experiments.rows import Experiment, Published, Row
 from keras_resnet.experiments.runs import carry_out, plan
@@ -148,6 +150,38 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
     error = plan(EXPERIMENT, out[0], [0])[0].result()["error"]
     found = [plan(experiment, tmp_path, [0])[0].result()["error"] for experiment in (EXPERIMENT, crops, scales)]
     assert found == [error, 11.0, 12.0]
+
+
+def test_a_run_that_fails_ends_the_others_at_once(tmp_path, monkeypatch):
+    """The first is at it for a minute unless it is told to end."""
+    ended = threading.Event()
+
+    def run(_, words):
+        if str(plans[0].folder) in words:
+            ended.wait(60)
+            return 75, "", "asked to stop"
+        return 2, "", "keras-resnet: error: no such data"
+
+    rows = (EXPERIMENT.rows[0], dataclasses.replace(EXPERIMENT.rows[0], name="other", recipe={**TINY, "epochs": 3}))
+    plans = plan(dataclasses.replace(EXPERIMENT, rows=rows), tmp_path, [0])
+    monkeypatch.setattr(Processes, "run", run)
+    monkeypatch.setattr(Processes, "__exit__", lambda *_: ended.set())
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match=r"other, seed 0: .*no such data"):
+        carry_out(plans, workers=2, say=print)
+    assert time.monotonic() - begun < 30
+
+
+def test_curves_go_on_where_one_of_several_runs_has_diverged(tmp_path, monkeypatch):
+    """The number beside a row is the median of the runs that came to the end."""
+    whole = {"epoch": [1, 2, 3], "train_error": [50, 40, 30], "test_error": [60, 50, 20]}
+    short = {"epoch": [1], "train_error": [90], "test_error": [90]}
+    drawn = []
+    monkeypatch.setattr("keras_resnet.experiments.pictures.save", lambda figure, *_: drawn.append(figure))
+    draw_curves({"a row": [whole, short, whole]}, tmp_path / "curves.png", "")
+    (axes,) = drawn[0].axes
+    test = next(line for line in axes.lines if line.get_label() == "a row: 20.00 %")
+    assert test.get_ydata().tolist() == [60, 50, 20]
 
 
 LONG = """
