@@ -7,6 +7,8 @@ error grows smoothly with the number of units that are missing or out of place.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,14 @@ from ..drawing import legend, literal, plain, save
 from ..evaluation.scores import ranks
 from ..models.chain import chain
 
+KEPT = 2**31  # bytes of maps that are kept
+
 
 class Lesions:
     """A network that can be tested with its units in any order, with some of them left out.
 
     Each part of it is a function of its own, so that no order has to be compiled, and what stands before the first
-    lesion is computed once.
+    lesion is computed once, as far as memory goes.
 
     Args:
         model: a model of this package; takes raw images.
@@ -45,23 +49,37 @@ class Lesions:
     def __init__(self, model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
         self._parts = chain(model)
         self.names = list(self._parts.units)
-        self.movable = [name for name, unit in self._parts.units.items() if unit.input_shape == unit.output_shape]
         batches = list(batches)
         if not batches:
             raise ValueError("There are no images to test lesions with.")
         self._labels = np.concatenate([labels for _, labels, _ in batches])
         self._weights = np.concatenate([weights for _, _, weights in batches])
-        # What each unit takes in the whole network, batch by batch.
-        self._before = [[self._parts.stem.predict_on_batch(images) for images, _, _ in batches]]
+        every, shapes = self._look_at(batches[0][0], len(batches))
+        self.movable = [
+            name for name, (one, other) in zip(self.names, itertools.pairwise(shapes), strict=True) if one == other
+        ]
+        # What a unit takes in the whole network, batch by batch, of every so many units, by their places.
+        maps = [self._parts.stem.predict_on_batch(images) for images, _, _ in batches]
+        self._before = {0: maps}
+        for place, unit in enumerate(self._parts.units.values(), start=1):
+            maps = [unit.predict_on_batch(batch) for batch in maps]
+            if place % every == 0:
+                self._before[place] = maps
+
+    def _look_at(self, images: np.ndarray, batches: int) -> tuple[int, list[tuple[int, ...]]]:
+        """Of how many units one's input can be kept, and the shapes of all maps."""
+        maps = [self._parts.stem.predict_on_batch(images)]
         for unit in self._parts.units.values():
-            self._before.append([unit.predict_on_batch(maps) for maps in self._before[-1]])
+            maps.append(unit.predict_on_batch(maps[-1]))
+        return math.ceil(batches * sum(each.nbytes for each in maps) / KEPT), [each.shape for each in maps]
 
     def error(self, order: Sequence[str] | None = None) -> float:
         """The top-1 error in percent with the units in this order; those that are not in it are left out."""
         order = self.names if order is None else list(order)
         same = next((place for place, (a, b) in enumerate(zip(order, self.names, strict=False)) if a != b), len(order))
-        maps = self._before[same]
-        for name in order[same:]:
+        start = max(place for place in self._before if place <= same)
+        maps = self._before[start]
+        for name in order[start:]:
             maps = [self._parts.units[name].predict_on_batch(batch) for batch in maps]
         scores = np.concatenate([np.asarray(self._parts.head.predict_on_batch(batch)) for batch in maps])
         wrong = ranks(scores, self._labels)[self._weights > 0] >= 1

@@ -14,7 +14,7 @@ import numpy as np
 from .. import backend, saving
 from ..backend.devices import Devices
 from ..data import Dataset, ImageStream, steps_per_epoch
-from ..evaluation.evaluate import View, crop_of
+from ..evaluation.evaluate import View, crop_of, places
 from ..evaluation.views import shapes
 from ..models.taps import taps
 from ..training.batch_norm import reestimate
@@ -65,7 +65,7 @@ def network(
 
 
 def batches_for(
-    model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream, images: int
+    model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream, images: int, *, labels: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The first test images of a data set, as a network was tested on them.
 
@@ -74,12 +74,13 @@ def batches_for(
         info: what its file says of it.
         data: the data set.
         images: how many, at most.
+        labels: whether the labels are looked at, so that the network must know the data set's classes.
 
     Yields:
-        Images, labels and weights; those behind the last image have weight 0.
+        Images, labels, as the network numbers its classes, and weights; those behind the last image have weight 0.
 
     Raises:
-        ValueError: images that the network does not take.
+        ValueError: images that the network does not take, or classes that it does not know.
     """
     view = {}
     if isinstance(data, ImageStream):
@@ -88,15 +89,16 @@ def batches_for(
     there = data.image_shape(view.get("size"))
     if any(want not in (None, have) for want, have in zip(shape, there, strict=True)):
         raise ValueError(f"{model.name!r} takes images of {shape}. Received: {there}")
+    place = places(model, info, data) if labels else np.arange(data.classes)
     batches = data.test_batches(batch_size=min(BATCH, images), **view)
     count = min(len(batches), math.ceil(images / min(BATCH, images)))
-    for number, (seen, labels, weights) in enumerate(itertools.islice(batches, count)):
+    for number, (seen, right, weights) in enumerate(itertools.islice(batches, count)):
         left = images - number * len(seen)
         if left <= 0:
             break
         weights = weights.copy()
         weights[left:] = 0
-        yield seen, labels, weights
+        yield seen, place[right], weights
 
 
 def to_logits(model: keras.Model) -> keras.Model:

@@ -55,15 +55,15 @@ def propagation(
         return summed_loss(parts.head(x), labels)
 
     gradient = backend.gradient(loss)
-    sums, factors, count = np.zeros((2, len(names))), np.zeros(len(names)), 0
+    sums, factors, count, shapes = np.zeros((2, len(names))), np.zeros(len(names)), 0, []
     for images, labels in tqdm(counted(batches), "Batches", leave=False, disable=not verbose):
         outputs, carried = _forward(parts, split, images)
+        shapes = [output.shape[1:] for output in outputs]
         found = gradient([keras.ops.zeros_like(output) for output in outputs], images, labels)
         sums[0] += [np.sqrt(np.square(_rows(output)).mean(axis=1)).sum() for output in outputs]
         sums[1] += [np.linalg.norm(_rows(at), axis=1).sum() for at in found]
         factors += [np.sum(factor) for factor in carried]
         count += len(images)
-    shapes = [parts.stem.output_shape, *(unit.output_shape for unit in parts.units.values())]
     factor = [
         None if number == 0 or shapes[number] != shapes[number - 1] else float(factors[number]) / count
         for number in range(len(names))

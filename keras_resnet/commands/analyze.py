@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     look, data, seen = tool(name), load(arguments.dataset, arguments.data_dir), verbose(arguments)
     for path in arguments.models:
         model, info = network(path, data, given(arguments, Spec), arguments.seed)
-        batches = batches_for(model, info, data, arguments.images or kind.images)
+        batches = batches_for(model, info, data, arguments.images or kind.images, labels=kind.labels)
         seed = {"seed": arguments.seed} if kind.random else {}
         found[path] = getattr(look, name)(model, batches, verbose=seen, **seed)
     if arguments.json:

@@ -52,9 +52,9 @@ class View:
     def __str__(self) -> str:
         if self.scales:
             return f"scales {','.join(map(str, self.scales))}"
-        if self.crops == 10:
-            return "ten crops"
-        return "one view, mirrored too" if self.mirror else "one view"
+        look = "ten crops" if self.crops == 10 else "one view" + ", mirrored too" * self.mirror
+        sizes = [f"{name} {side}" for name, side in (("size", self.size), ("resize", self.resize)) if side]
+        return ", ".join([look, *sizes])
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,9 @@ def evaluate(
     names = [_class_names(model, info, data) for model, info in opened]
     if any(other != names[0] for other in names):
         raise ValueError("Networks that are tested together must know the same classes in the same order.")
-    places = [_places(model, info, data) for model, info in opened]
+    placed = [places(model, info, data) for model, info in opened]
     tests = []
-    for (model, info), place in zip(opened, places, strict=True):
+    for (model, info), place in zip(opened, placed, strict=True):
         tested = _test(model, info.get("view", {}), data, split, view, batch_size, verbose)
         tests.append(replace(tested, labels=place[tested.labels]))
     together = replace(
@@ -191,11 +191,11 @@ def _class_names(model: keras.Model, info: Mapping[str, Any], data: Dataset | Im
     return list(info.get("class_names") or [*data.class_names[:classes], *numbers[len(data.class_names) :]])
 
 
-def _places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> np.ndarray:
+def places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> np.ndarray:
     """Which of a network's classes each of the data's is, by identifier or name; by number where it names none.
 
     Raises:
-        ValueError: it names classes, and not these.
+        ValueError: it names classes, and not these; or it has fewer.
     """
     known = [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
     for own in known:
@@ -207,4 +207,6 @@ def _places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageSt
             f"{model.name!r} knows other classes than {data.name}: {', '.join(map(repr, foreign[:3]))} "
             f"{'is' if len(foreign) == 1 else 'are'} not among {', '.join(map(repr, known[-1][:3]))}, ..."
         )
+    if data.classes > (classes := shapes(model)[1]):
+        raise ValueError(f"{model.name!r} has {classes} classes. Received: {data.name}, which has {data.classes}")
     return np.arange(data.classes)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from keras_resnet.analysis import lesions as module
 from keras_resnet.analysis.lesions import Lesions, lesions
 
 
@@ -36,6 +37,24 @@ def test_the_whole_network_has_its_own_error(seeded, choices):
     model = seeded(keras_resnet.CifarResNet(20, **choices))
     images, labels, _ = data()
     assert Lesions(model, batches()).error() == pytest.approx(error(model, images, labels), abs=1e-3)
+
+
+def test_what_memory_does_not_hold_is_computed_anew(seeded, monkeypatch):
+    model = seeded(keras_resnet.CifarResNet(20))
+    whole = Lesions(model, batches())
+    monkeypatch.setattr(module, "KEPT", 3 * 40 * 16 * 32 * 32 * 4)  # three maps of the first stage
+    some = Lesions(model, batches())
+    assert 1 < len(some._before) < len(whole._before) == 10
+    for without in some.names[1:3], some.names[-1:], []:
+        order = [name for name in some.names if name not in without]
+        assert some.error(order) == whole.error(order)
+
+
+def test_a_unit_that_halves_the_map_stays_though_images_may_have_any_size(seeded):
+    """In keras.applications' V2, the last of a stage halves it and widens nothing."""
+    choices = {"stem": "cifar", "downsample": "last_unit", "order": "full_preactivation", "shortcut": "B"}
+    model = seeded(keras_resnet.ResNet((2, 1), (16, 16), input_shape=(None, None, 3), classes=10, **choices))
+    assert Lesions(model, batches()).movable == ["stage1_unit1", "stage2_unit1"]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ def test_the_product_of_the_factors_is_that_of_equation_8(seeded, choices, facto
     assert found[-1]["product"] == 1
 
 
+def test_a_unit_that_halves_the_map_has_no_factor_though_images_may_have_any_size(seeded):
+    choices = {"stem": "cifar", "downsample": "last_unit", "order": "full_preactivation", "shortcut": "B"}
+    model = seeded(keras_resnet.ResNet((2, 1), (16, 16), input_shape=(None, None, 3), classes=10, **choices))
+    assert [unit["factor"] for unit in units(model)] == [None, 1, None, 1]
+
+
 @pytest.mark.parametrize("skip", ["exclusive_gating", "shortcut_only_gating"])
 def test_a_gate_that_sees_nothing_is_its_bias(seeded, skip):
     model = seeded(keras_resnet.CifarResNet(20, skip=skip))

@@ -130,6 +130,11 @@ def test_classes_that_a_network_does_not_know_are_refused(photographs, save):
         evaluate([path], photographs)
 
 
+def test_classes_that_have_no_name_are_counted(save):
+    with pytest.raises(ValueError, match=r"has 3 classes. Received: digits, which has 10"):
+        evaluate([save(classes=3, input_shape=(8, 8, 1))], "digits")
+
+
 def test_networks_of_different_classes_are_no_ensemble(photographs, save):
     first, second = save("a", {"class_names": NAMES}), save("b", {"class_names": NAMES[::-1]})
     with pytest.raises(ValueError, match="same classes in the same order"):
