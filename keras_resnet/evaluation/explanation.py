@@ -33,7 +33,12 @@ def grad_cam(model: keras.Model, images: Any, classes: Sequence[int] | None = No
     Raises:
         ValueError: a model without a top, or none of this package; classes that it does not have.
     """
-    logits = np.asarray(dense_logits(model).predict_on_batch(np.asarray(images)), dtype="float32")
+    return heat(model, dense_logits(model), images, classes)
+
+
+def heat(model: keras.Model, dense: keras.Model, images: Any, classes: Sequence[int] | None) -> np.ndarray:
+    """What `grad_cam` returns, for many batches: `dense` is what `dense_logits` makes of the model."""
+    logits = np.asarray(dense.predict_on_batch(np.asarray(images)), dtype="float32")
     if model.get_layer("avg_pool").data_format == "channels_first":
         logits = np.moveaxis(logits, 1, -1)
     if classes is None:

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from .. import saving
 from ..data import DATASETS, DataError
 from ..data.labels import IMAGENET, class_ids, class_names
-from .explanation import draw_explanation, grad_cam
+from ..models.taps import dense_logits
+from .explanation import draw_explanation, heat
 from .source import Source, batches
 from .views import probabilities_of, shapes
 
@@ -58,11 +59,12 @@ def predict(
     if not top >= 1:
         raise ValueError(f"`top` must be at least 1. Received: {top}")
     images = Source(source, shape, view)
+    dense = dense_logits(model) if explain else None
     bar = tqdm(images, "Looking", len(images), leave=False, disable=not verbose)
 
     def look(batch: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         probabilities = probabilities_of(model, batch)
-        heats = grad_cam(model, batch, probabilities.argmax(axis=1)) if explain else [None] * len(batch)
+        heats = heat(model, dense, batch, probabilities.argmax(axis=1)) if explain else [None] * len(batch)
         return list(zip(probabilities, heats, strict=True))
 
     results = []
@@ -70,13 +72,13 @@ def predict(
         if isinstance(image, DataError):
             results.append({"image": name, "error": str(image)})
             continue
-        probabilities, heat = found
+        probabilities, speaking = found
         results.append({"image": name, "classes": _named(probabilities, names, top)})
         if explain:
             path = Path(explain) / f"{images.short_name(name)}.png"
             best = results[-1]["classes"][0]
             title = f"{images.short_name(name)}: {best['name']}, {100 * best['probability']:.1f} %"
-            saving.write_atomically(path, partial(draw_explanation, image, heat, title=title))
+            saving.write_atomically(path, partial(draw_explanation, image, speaking, title=title))
             results[-1]["explanation"] = str(path)
     return results
 

@@ -11,6 +11,7 @@ Every file is written whole or not at all.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
 from pathlib import Path
@@ -22,13 +23,18 @@ from .pictures import draw_calibration, draw_confusion
 
 
 def default_folder(model: str | Path, result: dict[str, Any]) -> Path:
-    """Where a test of a model goes, if its user does not say: beside the model, a folder a way to test."""
+    """Where a test of a model goes, if its user does not say: beside the model, a folder a way to test.
+
+    An ensemble's bears the first digits of a hash of its members' names.
+    """
     path = Path(model)
     run = path if path.is_dir() else path.parent
     parts = [] if path.is_dir() or path.name == "model.keras" else [path.stem]
     parts += [result["dataset"].removeprefix("folder:").rstrip("/").rpartition("/")[2], result["split"]]
     parts += [] if result["view"] == "one view" else [result["view"]]
-    parts += [f"ensemble-of-{len(result['members'])}"] if "members" in result else []
+    if "members" in result:
+        digest = hashlib.sha256(" + ".join(member["model"] for member in result["members"]).encode()).hexdigest()
+        parts += [f"ensemble-of-{len(result['members'])}-{digest[:8]}"]
     return run / "evaluation" / re.sub(r"[ ,:/]+", "-", "-".join(parts))
 
 

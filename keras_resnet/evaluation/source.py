@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -58,9 +59,8 @@ class Source:
             yield name, image
 
     def short_name(self, name: str) -> str:
-        """A name that is a file's, unique among those of this source."""
-        within = str(Path(name).relative_to(self.path)) if self.path.is_dir() else Path(name).name
-        return within.replace("/", "-").replace("\\", "-")
+        """What it is called within this source: of a folder, the path in it."""
+        return str(Path(name).relative_to(self.path)) if self.path.is_dir() else Path(name).name
 
     def _read(self, index: int) -> np.ndarray:
         height, width, channels = self.shape
@@ -97,7 +97,9 @@ def batches(
 def _array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive of arrays")
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} is no array of images: {error}") from error
     if array.ndim == 3:
         array = array[None]

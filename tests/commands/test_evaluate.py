@@ -45,7 +45,8 @@ def test_evaluate_tells_of_an_ensemble_and_of_each_of_its_members(command):
     assert [line.partition(":")[0] for line in out.splitlines()[:3]] == ["one", "two", "one + two"]
     errors = {line.partition("wrong")[0].partition(":")[2] for line in out.splitlines()[:3]}
     assert len(errors) == 1  # of two equal networks
-    assert Path("one/evaluation/digits-test-ensemble-of-2/result.json").is_file()
+    (report,) = Path("one/evaluation").glob("digits-test-ensemble-of-2-*/result.json")
+    assert [member["model"] for member in json.loads(report.read_text())["members"]] == ["one", "two"]
 
 
 def test_a_report_that_cannot_be_written_does_not_take_the_result_along(command):

@@ -109,8 +109,8 @@ def test_prediction_leaves_a_picture_of_each_image(tmp_path):
         cv2.imwrite(str(path), pictures(1, 40)[0])
     (tmp_path / "photos" / "two" / "broken.png").write_bytes(b"no image")
     results = predict(network(), tmp_path / "photos", explain=tmp_path / "why")
-    names = ["one-a.png.png", "two-a.png.png", "two-b.jpg.png"]
-    assert sorted(path.name for path in (tmp_path / "why").iterdir()) == names
+    names = ["one/a.png.png", "two/a.png.png", "two/b.jpg.png"]
+    assert sorted(str(path.relative_to(tmp_path / "why")) for path in (tmp_path / "why").rglob("*.png")) == names
     assert [row.get("explanation") for row in results] == [*(str(tmp_path / "why" / name) for name in names), None]
     np.save(tmp_path / "images.npy", pictures(2).astype(np.uint8))
     predict(network(), tmp_path / "images.npy", explain=tmp_path / "array")

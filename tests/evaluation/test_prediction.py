@@ -184,6 +184,11 @@ def test_an_array_of_something_else_is_refused_by_what_it_holds(pixels, tmp_path
 def test_a_file_that_is_no_array_is_refused(pixels, tmp_path):
     (tmp_path / "text.npy").write_text("hello")
     refused(tmp_path / "text.npy", "text.npy", "no array of images", model=pixels())
+    (tmp_path / "empty.npy").touch()
+    refused(tmp_path / "empty.npy", "empty.npy", "no array of images", model=pixels())
+    np.savez(tmp_path / "several.npz", a=np.zeros(1))
+    (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    refused(tmp_path / "several.npy", "several.npy", "no array of images", model=pixels())
     refused(tmp_path / "nothing.npy", "nothing.npy", model=pixels())
 
 

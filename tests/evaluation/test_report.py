@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.evaluation import scores
-from keras_resnet.evaluation.evaluate import Evaluation
+from keras_resnet.evaluation.evaluate import Evaluation, View
 from keras_resnet.evaluation.report import default_folder, write_report
 
 
@@ -60,7 +60,16 @@ def test_the_report_lies_beside_the_model_under_the_name_of_the_test(tmp_path):
     assert default_folder(run, result) == run / "evaluation" / "cifar10-test"
     assert default_folder(run / "model.keras", result) == run / "evaluation" / "cifar10-test"
     assert default_folder(run / "x.keras", result) == run / "evaluation" / "x-cifar10-test"
-    result = {"dataset": "folder:some/photos/", "split": "train", "view": "scales 224,256", "members": [1, 2, 3]}
-    assert default_folder(run, result) == run / "evaluation" / "photos-train-scales-224-256-ensemble-of-3"
+    result = {"dataset": "folder:some/photos/", "split": "train", "view": "scales 224,256"}
+    ensembles = [{**result, "members": [{"model": "a"}, {"model": other}]} for other in ("b", "c")]
+    found = [default_folder(run, ensemble) for ensemble in ensembles]
+    assert found[0] != found[1] == default_folder(run, ensembles[1])
+    assert {path.name[:-8] for path in found} == {"photos-train-scales-224-256-ensemble-of-2-"}
+    views = [str(View(**view)) for view in ({"size": 320}, {"size": 320, "resize": 352}, {"crops": 10, "size": 320})]
+    assert [default_folder(run, {**result, "view": view}).name for view in views] == [
+        "photos-train-one-view-size-320",
+        "photos-train-one-view-size-320-resize-352",
+        "photos-train-ten-crops-size-320",
+    ]
     result = {"dataset": "imagenet2012:5.1.0", "split": "test", "view": "ten crops"}
     assert default_folder(run, result) == run / "evaluation" / "imagenet2012-5.1.0-test-ten-crops"
