@@ -17,8 +17,8 @@ from ..models.catalog import find
 from ..models.rows import STEMS
 from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
-from .pretrained import FREE, Pretrained
-from .reading import check, labels, read
+from .pretrained import FREE, Pretrained, tensors_of
+from .reading import IMAGENET, check, labels, read
 
 FORMATS = ("keras", "torchvision")
 _IN_TORCHVISION = ("ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152")
@@ -67,6 +67,7 @@ def convert(
     pretrained.check(spec)
     pretrained = pretrained.for_rgb()
     built = _build(architecture, pretrained, chosen)
+    _check_labels(pretrained, built.output_shape[-1])
     info = {
         "model": architecture.__name__.lower(),
         "source": str(source),
@@ -76,7 +77,7 @@ def convert(
     if to == "keras":
         saving.save(built, out, info)
     else:
-        torch_files.write_state(_for_torchvision(pretrained, spec, info["model"]), out)
+        torch_files.write_state(_for_torchvision(tensors_of(built), spec, info["model"]), out)
     return {
         "source": str(source),
         "out": str(out),
@@ -100,7 +101,8 @@ def _check_ending(out: Path, to: str) -> None:
 
 def _network(source: str | Path, model: str | None, choices: Mapping[str, Any]) -> tuple[Architecture, dict[str, Any]]:
     """The network that a user named, or the source does, and what was chosen of it."""
-    info = saving.read_info(source) if saving.model_file(source).suffix == ".keras" else {}
+    ours = source != IMAGENET and saving.model_file(source).suffix == ".keras"
+    info = saving.read_info(source) if ours else {}
     name = model or info.get("model")
     if name is None:
         raise ValueError(f"{str(source)!r} does not name its network. Name it: --model resnet50")
@@ -121,21 +123,28 @@ def _told(
             raise ValueError(f"No such labels: {error}") from error
     elif class_labels is not None:
         pretrained = replace(pretrained, class_names=tuple(class_labels), class_ids=None)
-    names, classes = pretrained.class_names, pretrained.classes
-    if names and classes and len(names) != classes:
-        raise ValueError(f"{pretrained.source} has {classes} classes. Received: {len(names)} labels")
+    if pretrained.classes:
+        _check_labels(pretrained, pretrained.classes)
     for field, value in (("mean", mean), ("deviation", deviation)):
         if value is not None:
             pretrained = replace(pretrained, **{field: 255 * np.asarray(value, "float64")})
+    if pretrained.deviation is not None and not pretrained.normalised:
+        raise ValueError("A deviation needs a mean. Give --mean too.")
     return pretrained
+
+
+def _check_labels(pretrained: Pretrained, classes: int) -> None:
+    if (names := pretrained.class_names) and len(names) != classes:
+        raise ValueError(f"{pretrained.source} has {classes} classes. Received: {len(names)} labels")
 
 
 def _build(architecture: Architecture, pretrained: Pretrained, chosen: Mapping[str, Any]) -> Any:
     kernel = pretrained.tensors.get("stem_conv/kernel")
     size = None if pretrained.view else STEMS[architecture.spec.stem].image_size
+    shape = size, size, 3 if kernel is None else kernel.shape[2]
     return architecture(
         weights=pretrained,
-        input_shape=(size, size, 3 if kernel is None else kernel.shape[2]),
+        input_shape=np.shape(pretrained.mean) if np.ndim(pretrained.mean) == 3 else shape,
         classes=pretrained.classes or architecture.classes,
         data_format="channels_last",
         **chosen,
@@ -159,11 +168,11 @@ def _normalization(pretrained: Pretrained) -> dict[str, Any] | None:
         return None
     if np.ndim(pretrained.mean) == 3:
         return {"mean": "by pixel"}
-    mean, deviation = (np.round(np.asarray(value, "float64"), 4) for value in (pretrained.mean, pretrained.deviation))
-    return {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    known = {"mean": pretrained.mean, "deviation": pretrained.deviation}
+    return {name: np.round(value, 4).tolist() for name, value in known.items() if value is not None}
 
 
-def _for_torchvision(pretrained: Pretrained, spec: Spec, name: str) -> dict[str, np.ndarray]:
+def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -> dict[str, np.ndarray]:
     """The state dict of torchvision's network, if it has this one.
 
     Raises:
@@ -180,6 +189,6 @@ def _for_torchvision(pretrained: Pretrained, spec: Spec, name: str) -> dict[str,
         )
     tensors = {
         key: value + np.float32(spec.bn_epsilon - torch_names.EPSILON) if key.endswith("moving_variance") else value
-        for key, value in pretrained.tensors.items()
+        for key, value in tensors.items()
     }
     return torch_names.to_state(tensors)

@@ -41,7 +41,8 @@ PUBLISHED = (
     Published("ResNet101V2", None, V2["layout"]),
     Published("ResNet152V2", None, V2["layout"]),
 )
-# These change nothing of what weights mean. (Those of keras.applications are fitted to any epsilon.)
+# These say nothing of which weights are meant. (Those of keras.applications are fitted to any epsilon, and those of
+# the hub refuse all but their own.)
 FREE = ("bn_epsilon", "bn_momentum", "zero_init_residual", "stochastic_depth")
 
 

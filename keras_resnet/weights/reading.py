@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -86,11 +87,9 @@ def _published(spec: Spec, chosen: Mapping[str, Any], name: str, top: bool) -> P
             "choice as it comes. Pass `weights=None` or a file."
         )
     if row.address:
-        found = read(row.address, spec)
-    else:
-        source = _of_keras_applications(row.network, include_top=top)
-        found = keras_applications.carried_over(source, spec, **_PHOTOGRAPHS, **labels(IMAGENET))
-    return replace(found, layout=row.layout)
+        return read(row.address, spec)
+    source = _of_keras_applications(row.network, include_top=top)
+    return keras_applications.carried_over(source, spec, **_PHOTOGRAPHS, **labels(IMAGENET))
 
 
 def _of_keras_applications(network: str, *, include_top: bool) -> keras.Model:
@@ -103,7 +102,8 @@ def _of_keras_applications(network: str, *, include_top: bool) -> keras.Model:
 def _from_torch(path: Path, spec: Spec, source: str, config: Mapping[str, Any]) -> Pretrained:
     tensors = torch_names.from_state(torch_files.read_state(path), source)
     if spec.shortcut == "A":
-        tensors = torch_names.append_zeros(tensors, spec)
+        with contextlib.suppress(KeyError, IndexError):  # another network's: `give_to` says what does not fit
+            tensors = torch_names.append_zeros(tensors, spec)
     layout = torch_names.layout(spec)
     known = {**_TORCH_INPUT, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.described(dict(config))}
     found = Pretrained(source, tensors, layout, named_there=torch_names.name_there, **known)

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 import keras_resnet
 from keras_resnet import saving
@@ -21,6 +22,12 @@ def test_its_score_is_what_its_author_says(shared, tmp_path):
     data = load("cifar10", shared / "data/tfds")
     predicted = np.argmax(model.predict(data.x_test, batch_size=500, verbose=0), axis=1)
     assert int((predicted == data.y_test).sum()) == RIGHT
+
+
+@pytest.mark.parametrize("depth", [14, 32])
+def test_those_of_another_depth_are_refused(shared, depth):
+    with pytest.raises(ValueError, match=r"akamaster_resnet20.th' does not fit 'resnet\d+'"):
+        keras_resnet.CifarResNet(depth, weights=shared / "references/akamaster_resnet20.th")
 
 
 def test_other_classes_get_a_new_head_on_the_same_features(shared):

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import keras_resnet
+import small_runs
 from keras_resnet import saving
 from keras_resnet.weights.conversion import convert
 
@@ -66,6 +68,40 @@ def test_choices_of_the_network_that_a_file_names_need_not_be_said_again(tmp_pat
         np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (converted, model)))
 
 
+def test_a_mean_alone_is_told_as_such(small, tmp_path):
+    """As Caffe's networks have it."""
+    assert convert(small[0], tmp_path / "out.keras", "resnet8", mean=3 * [0.5])["normalization"] == {
+        "mean": 3 * [127.5]
+    }
+
+
+def test_a_run_keeps_its_mean_by_pixel(tmp_path):
+    run = small_runs.finished()
+    assert convert(run, tmp_path / "out.keras")["normalization"] == {"mean": "by pixel"}
+    (there, _), (here, _) = saving.load(run / "model.keras"), saving.load(tmp_path / "out.keras")
+    image = np.full((1, 8, 8, 1), 9, "float32")
+    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (there, here)))
+
+
+def test_imagenet_are_weights_where_a_folder_is_called_so_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").mkdir()
+    with pytest.raises(ValueError, match="No ImageNet weights are published for 'resnet20'"):
+        convert("imagenet", "out.keras", "resnet20")
+
+
+def test_a_file_without_names_gives_torchvision_all_tensors(tmp_path, seeded):
+    seeded(whole := keras_resnet.ResNet18(input_shape=(32, 32, 3))).save_weights(tmp_path / "all.weights.h5")
+    with pytest.raises(ValueError, match=r"has 1000 classes. Received: 4 labels"):
+        convert(tmp_path / "all.weights.h5", tmp_path / "no.keras", "resnet18", class_labels=[*"abcd"])
+    report = convert(tmp_path / "all.weights.h5", tmp_path / "out.safetensors", "resnet18", to="torchvision")
+    state = safetensors.numpy.load_file(tmp_path / "out.safetensors")
+    assert report["tensors"] == len(whole.weights) == 102
+    assert len(state) == 122  # of torchvision's ResNet-18, which counts the batches of each of 20 batch norms
+    kernel = keras.ops.convert_to_numpy(whole.get_layer("stem_conv").kernel)
+    np.testing.assert_array_equal(state["conv1.weight"], kernel.transpose(3, 2, 0, 1))
+
+
 def test_weights_of_other_stages_are_refused(tmp_path, seeded):
     stages = {"stage_filters": (16, 24), "stem": "cifar", "shortcut": "A", "classes": 10}
     seeded(keras_resnet.ResNet((1, 2), **stages)).save(tmp_path / "b.keras")
@@ -97,6 +133,7 @@ def test_a_weights_file_gives_its_network(small, tmp_path):
         ({"class_labels": "imagenet"}, r"has 3 classes. Received: 1000 labels"),
         ({"class_labels": "imagenet22k"}, r"No such labels: .*'imagenet22k'"),
         ({"class_labels": ["a"]}, r"has 3 classes. Received: 1 labels"),
+        ({"deviation": 3 * [0.5]}, r"A deviation needs a mean"),
         ({"mean": [0.5, 0.5]}, r"The mean must have the shape .* or \(3,\). Received: \(2,\)"),
         ({"mean": 3 * [0.5], "deviation": [0.5]}, r"The deviation must have the shape .* or \(3,\). Received: \(1,\)"),
         ({"model": "resnet14"}, r"it lacks stage1_unit2_conv1/kernel"),
