@@ -91,7 +91,9 @@ def _readme(card: Mapping[str, Any]) -> str:
         alone = ", with its probabilities alone" if card["asked"] == "images" else ""
         usage = SAVED_MODEL.format(asked=card["asked"], alone=alone, shape=shape, top=card["top"])
     else:
-        usage = FILE.format(file=next(name for name in card["files"] if name.startswith("model.")), shape=shape)
+        from .formats import FORMATS  # imports TensorFlow
+
+        usage = FILE.format(file=FORMATS[card["format"]].file, shape=shape)
     return README.format(network=card["network"], rows=rows, shown=_shown(card), usage=usage, files=files)
 
 

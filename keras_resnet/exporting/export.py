@@ -70,7 +70,7 @@ def export(
     info["class_names"] = [str(name) for name in info.get("class_names") or range(classes)]
     if len(info["class_names"]) != classes:
         raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(info['class_names'])} class names")
-    if broken := [name for name in info["class_names"] if len(name.splitlines()) > 1]:
+    if broken := [name for name in info["class_names"] if name and name.splitlines() != [name]]:
         raise ValueError(f"A class's name is one line. Received: {broken[0]!r}")
     if keras.backend.backend() != "tensorflow":
         return _elsewhere(network, info, out, chosen)
@@ -99,7 +99,7 @@ def _write(network: keras.Model, info: Mapping[str, Any], folder: Path, choices:
     labels.unlink()  # a copy of it is among the assets
     if choices.warm_up:
         (height, width, channels), side = shapes(network)[0], view["size"] if view else 224
-        write_requests(folder, choices.warm_up, (height or side, width or side, channels))
+        write_requests(folder, choices.warm_up, (height or side, width or side, channels), choices.asked)
     return {}
 
 

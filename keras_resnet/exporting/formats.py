@@ -1,4 +1,4 @@
-"""The formats beside the SavedModel: each one file, from float32 images of 0 to 255 to probabilities.
+"""The formats beside the SavedModel, each one file, OpenVINO's two: from float32 images of 0 to 255 to probabilities.
 
 Their converters are others' packages, and all are given the same: a TensorFlow graph whose variables are constants.
 """

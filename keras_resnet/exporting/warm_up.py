@@ -11,13 +11,14 @@ import tensorflow as tf
 FILE = "assets.extra/tf_serving_warmup_requests"
 
 
-def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, int, int]) -> None:
-    """Writes a request of each batch size, of a JPEG file and of images each.
+def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, int, int], asked: str) -> None:
+    """Writes a request of each batch size for what answers where no signature is named, and for images.
 
     Args:
         folder: of the SavedModel.
         batch_sizes: those that the server will see.
         shape: (height, width, channels) of the images.
+        asked: what the signature takes that answers where none is named: "image_bytes", of a JPEG file, or "images".
 
     Raises:
         ValueError: tensorflow-serving-api is not installed.
@@ -31,13 +32,13 @@ def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, i
             "Warm-up requests need tensorflow-serving-api: pip install 'keras-resnet[export]', or say --warm-up none."
         ) from error
     grey = np.full(shape, 127, np.uint8)
-    file = tf.io.encode_jpeg(grey).numpy()
-    inputs = {"serving_default": ("image_bytes", np.array(file)), "images": ("images", grey.astype(np.float32))}
+    one = {"image_bytes": np.array(tf.io.encode_jpeg(grey).numpy()), "images": grey.astype(np.float32)}
+    inputs = {"serving_default": asked, "images": "images"}
     (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / FILE)) as records:
         for batch in batch_sizes:
-            for signature, (name, one) in inputs.items():
-                tensor = tf.make_tensor_proto(np.stack([one] * batch))
+            for signature, name in inputs.items():
+                tensor = tf.make_tensor_proto(np.stack([one[name]] * batch))
                 request = PredictRequest(model_spec=ModelSpec(signature_name=signature), inputs={name: tensor})
                 log = PredictionLog(predict_log=PredictLog(request=request))
                 records.write(log.SerializeToString())

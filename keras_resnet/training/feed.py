@@ -88,7 +88,7 @@ class Feed:
 
     @contextlib.contextmanager
     def plainly(self) -> Iterator[None]:
-        """Raises what is wrong with the data as it was raised; TensorFlow, asking for them, makes its own error of it."""
+        """Raises what is wrong with the data as it was raised; TensorFlow makes an error of its own of it."""
         try:
             yield
         except Exception:

@@ -61,6 +61,8 @@ def test_the_command_says_where_it_wrote_and_what(file, tmp_path, capsys):
     assert f"Look at {tmp_path / 'out' / '1'}/README.md" in capsys.readouterr().out
     assert (tmp_path / "out/1/assets/labels.txt").read_text().startswith("name 0\n")
     assert "as it was trained" in (tmp_path / "out/1/README.md").read_text()
+    with pytest.raises(ValueError, match=r"A class's name is one line. Received: 'name 0\\n'"):
+        keras_resnet.export(file, tmp_path / "out", class_names=labels.read_text().splitlines(keepends=True))
     labels.write_text("one\n")
     assert main(words) == 2
     assert capsys.readouterr().err == "keras-resnet: error: 'resnet18' has 10 classes. Received: 1 class names\n"

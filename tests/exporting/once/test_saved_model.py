@@ -81,6 +81,19 @@ def test_warm_up_requests_are_those_that_the_server_reads(served):
     assert seen[::2] == [("serving_default", "image_bytes", (n,)) for n in (1, 2)] and seen[1::2] == images
 
 
+def test_what_the_server_tries_is_what_it_answers_where_images_are_asked_for(file, tmp_path):
+    """A request that the model does not take has TensorFlow Serving refuse the model."""
+    keras_resnet.export(file, tmp_path / "out", asked="images", warm_up=(2,))
+    loaded = tf.saved_model.load(str(tmp_path / "out" / "1"))
+    asked = []
+    for record in tf.data.TFRecordDataset(str(tmp_path / "out/1/assets.extra/tf_serving_warmup_requests")):
+        request = PredictionLog.FromString(record.numpy()).predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+        assert loaded.signatures[request.model_spec.signature_name](**inputs)["probabilities"].shape == (2, 10)
+        asked.append(request.model_spec.signature_name)
+    assert asked == ["serving_default", "images"]
+
+
 def test_the_card_says_if_whoever_asks_must_normalise():
     card = {"shape": [64, 64, 3], "view": None, "normalization": None}
     inside = shown({**card, "input": "raw images, 0 to 255"})
@@ -89,7 +102,7 @@ def test_the_card_says_if_whoever_asks_must_normalise():
 
 
 def test_the_next_version_stands_beside_the_last_whole_or_not_at_all(file, served, monkeypatch, tmp_path):
-    """Also not when warm-up requests, the last but one that is written, fail; what a killed process left goes."""
+    """Also not when the card, the last that is written, fails; what a killed process left goes."""
     out = tmp_path / "ten"
     (out / "7").mkdir(parents=True)
     (out / ".partial-1-8").mkdir()
