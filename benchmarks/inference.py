@@ -53,7 +53,8 @@ def keras_applications(setting: Setting) -> Answer:
     name = setting["model"].replace("resnet", "ResNet")
     if not hasattr(keras.applications, name):
         raise LookupError(f"keras.applications has no {name}")
-    return getattr(keras.applications, name)(weights=None).predict_on_batch
+    size = setting["image_size"]
+    return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3)).predict_on_batch
 
 
 def saved_model(setting: Setting, dtype: str) -> Answer:

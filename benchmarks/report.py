@@ -6,6 +6,7 @@ python benchmarks/report.py [FOLDER]
 from __future__ import annotations
 
 import json
+import math
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -107,12 +108,15 @@ def times(rows: list[Row], base: str) -> Iterator[str]:
     """A line a contender, a column a batch size, the fastest at the largest first."""
     found = {(row["contender"], row["batch"]): row["milliseconds"] for row in rows}
     batches = sorted({row["batch"] for row in rows})
-    names = sorted({row["contender"] for row in rows}, key=lambda name: found[name, batches[-1]])
+    names = sorted({row["contender"] for row in rows}, key=lambda name: found.get((name, batches[-1]), math.inf))
     yield f"| | {' | '.join(f'batch {batch}' for batch in batches)} |"
     yield "|---|" + "---:|" * len(batches)
     for name in names:
         cells = []
         for batch in batches:
+            if (name, batch) not in found:  # it had no memory for that
+                cells.append("")
+                continue
             share = f" ({found[name, batch] / found[base, batch]:.2f})" if (base, batch) in found else ""
             cells.append(f"{found[name, batch]:.1f}{share}")
         yield f"| {name} | {' | '.join(cells)} |"
