@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from ..options import Parser
 from ..training.recipe import Recipe
@@ -42,6 +43,18 @@ def backend_option(parser: Parser) -> None:
     parser.add_argument(
         "--backend", metavar="NAME", help="tensorflow, jax or torch [KERAS_BACKEND, else the first installed]"
     )
+
+
+def lines_of(path: str) -> list[str]:
+    """The lines of a text file.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path!r} is no text in UTF-8: {error}") from None
 
 
 def help_of(field: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import backend
 from ..models.spec import Spec
 from ..options import add_options, given, per_channel
-from .common import NETWORK, Commands, backend_option
+from .common import NETWORK, Commands, backend_option, lines_of
 
 
 def add(commands: Commands) -> None:
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     names = arguments.labels
     if names and Path(names).is_file():
-        names = Path(names).read_text(encoding="utf-8").splitlines()
+        names = lines_of(names)
     with contextlib.redirect_stdout(sys.stderr):  # on which Keras tells the progress of its downloads
         report = convert(
             arguments.source,

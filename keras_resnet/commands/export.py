@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import backend
 from ..exporting.choices import Choices
 from ..options import add_options, given
-from .common import Commands
+from .common import Commands, lines_of
 
 
 def add(commands: Commands) -> None:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         backend.settle("tensorflow")
     from ..exporting.export import export
 
-    labels = Path(arguments.labels).read_text(encoding="utf-8").splitlines() if arguments.labels else None
+    labels = lines_of(arguments.labels) if arguments.labels else None
     card = export(arguments.model, arguments.out, class_names=labels, **given(arguments, Choices))
     if arguments.json:
         print(json.dumps(card, indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -79,7 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     probe = summary.get(f"probe_{split}_error")
     probed = "" if probe is None else f"behind the probe before them, {probe:.2f} %\n"
     plain = "plainnet56" if recipe.spec.stem == "cifar" else "plainnet34"
-    data = recipe.dataset + (f" --data-dir {recipe.data_dir}" if recipe.data_dir else "")
+    data = shlex.quote(recipe.dataset) + (f" --data-dir {shlex.quote(recipe.data_dir)}" if recipe.data_dir else "")
+    run_folder = shlex.quote(str(out))
     print(
         f"\n{recipe.title} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
         f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n"
@@ -87,8 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         f"Look at   {out}/curves.png     error, loss and learning rate\n"
         f"          {out}/history.csv    a row an epoch\n"
         f"          {out}/model.keras    the network; it takes raw images\n"
-        f"Try       {command} evaluate {out} {data}\n"
-        f"          {command} predict {out} IMAGE\n"
+        f"Try       {command} evaluate {run_folder} {data}\n"
+        f"          {command} predict {run_folder} IMAGE\n"
         f"          {command} train {data} --model {plain} --epochs {summary['epochs']}    "
         "why depth failed without shortcuts"
     )
@@ -99,4 +101,4 @@ def _as_called() -> str:
     """What the user types to call this command again: its path where it is not on the shell's."""
     name = "keras-resnet"
     called = Path(sys.argv[0])
-    return str(called) if called.name == name and not shutil.which(name) else name
+    return shlex.quote(str(called)) if called.name == name and not shutil.which(name) else name

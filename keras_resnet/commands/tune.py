@@ -48,7 +48,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--target-macs", type=positive, metavar="N", help="beyond which the error counts for more")
     parser.add_argument(
         "--target-latency",
-        type=_milliseconds,
+        type=_above_zero,
         metavar="MS",
         help="the same, of an image alone on the machine of the trial",
     )
@@ -67,12 +67,12 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--patience",
-        type=float,
+        type=_above_zero,
         default=600.0,
         metavar="SECONDS",
         help="on many machines: without a sign of life behind which a worker or the chief counts as dead [600]",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the search [0]")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the search [0]")
     parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
     backend_option(parser)
 
@@ -120,14 +120,20 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     split = "validation" if study.base.validation else "test"
     print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.")
-    print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and four pictures")
+    print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures")
     return 0
 
 
-def _milliseconds(text: str) -> float:
+def _above_zero(text: str) -> float:
     if not float(text) > 0:
         raise argparse.ArgumentTypeError(f"must be above 0. Received: {text}")
     return float(text)
+
+
+def _seed(text: str) -> int:
+    if not 0 <= int(text) < 2**32 - 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 2**32 - 2. Received: {text}")
+    return int(text)
 
 
 def _named_values(text: str) -> tuple[str, str]:

@@ -17,6 +17,16 @@ def option(default: object, text: str) -> dataclasses.Field:
 
 
 STAGES = ("stage_units", "stage_filters")
+# What each choice by name may be.
+CHOICES = {
+    "unit": UNITS,
+    "order": ORDERS,
+    "shortcut": SHORTCUTS,
+    "skip": SKIPS,
+    "stem": STEMS,
+    "downsample": DOWNSAMPLES,
+    "stride_on": STRIDES_ON,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +63,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         self._check_stages()
-        for name, accepted in (
-            ("unit", UNITS),
-            ("order", ORDERS),
-            ("shortcut", SHORTCUTS),
-            ("skip", SKIPS),
-            ("stem", STEMS),
-            ("downsample", DOWNSAMPLES),
-            ("stride_on", STRIDES_ON),
-        ):
+        for name, accepted in CHOICES.items():
             _check_choice(name, getattr(self, name), accepted)
         self._check_numbers()
         self._check_skip()

@@ -22,6 +22,15 @@ COLORS = ("none", "pca")
 # Which of these apply, the data set knows.
 AUGMENTATION = ("flip", "pad", "cutout", "size", "crop", "scales", "color")
 VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")
+# What each choice by name may be.
+CHOICES = {
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+    "decayed": DECAYED,
+    "mean": (*MEANS, None),
+    "crop": (*CROPS, None),
+    "color": (*COLORS, None),
+}
 GROWTH = 32  # pixels by which photographs grow during a run
 
 
@@ -118,14 +127,7 @@ class Recipe:
             raise ValueError(f"`freeze_until` must be one of {', '.join(parts[1:])}. Received: {self.freeze_until!r}")
 
     def _check_choices(self) -> None:
-        for name, accepted in (
-            ("schedule", SCHEDULES),
-            ("precision", PRECISIONS),
-            ("decayed", DECAYED),
-            ("mean", (*MEANS, None)),
-            ("crop", (*CROPS, None)),
-            ("color", (*COLORS, None)),
-        ):
+        for name, accepted in CHOICES.items():
             if getattr(self, name) not in accepted:
                 accepted = [choice for choice in accepted if choice]
                 raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")

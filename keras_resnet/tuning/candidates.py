@@ -14,7 +14,7 @@ from ..training.recipe import Recipe
 from .space import OF_SPEC, UNITS_PER_STAGE, Dimension, Space
 
 # The dimensions that decide what a candidate costs.
-COSTS = {UNITS_PER_STAGE, "model", "unit", "width", "shortcut", "skip", "stem", "downsample", "stride_on"}
+COSTS = {UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "stem", "downsample", "stride_on"}
 
 
 def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:

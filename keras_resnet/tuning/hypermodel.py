@@ -36,7 +36,7 @@ class HyperResNet(keras_tuner.HyperModel):
         space: what is searched, as `keras_resnet.tuning.space.space` makes it; None for the network, and learning
             rate, momentum, weight decay, batch size and schedule.
         recipe: what all candidates have in common; None for the papers' recipe. Its `model` is the network where the
-            space has no "units_per_stage".
+            space has no "units_per_stage". Of its training, the optimizer, the batch size and the schedule count.
         mean: what is subtracted from the images, by channel or for all.
 
     Raises:
@@ -57,7 +57,8 @@ class HyperResNet(keras_tuner.HyperModel):
         self.space = space or find_space("all", without=ELSEWHERE)
         if elsewhere := [row.name for row in self.space.dimensions if row.name not in OF_SPEC | HERE]:
             raise ValueError(f"{', '.join(elsewhere)} can be searched by `keras-resnet tune` alone; leave them out.")
-        self.base = recipe or Recipe(dataset="", epochs=1)
+        # Whose schedule is that of `fit`.
+        self.base = replace(recipe or Recipe(dataset=""), epochs=1, iterations=None)
         self.mean = [mean] * self.input_shape[-1] if isinstance(mean, int | float) else list(mean)
 
     def recipe(self, hp: keras_tuner.HyperParameters) -> Recipe:

@@ -98,22 +98,10 @@ class Oracle:
             while True:
                 time.sleep(every)
                 self.take_back()
-                if self._retry_queue and not self.ongoing_trials and not self.tuner_ids:
-                    self._give_up()
 
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         return thread
-
-    @keras_tuner.synchronized
-    def _give_up(self) -> None:
-        """Marks trials that nobody is left to try again."""
-        while self._retry_queue:
-            trial = self.trials[self._retry_queue.pop()]
-            trial.status, trial.message = TrialStatus.FAILED, "its worker died, and no other was left"
-            self.end_order.append(trial.trial_id)
-            self._save_trial(trial)
-        self.save()
 
     def reload(self) -> None:
         """Goes on with a search. A trial that was running stays its worker's, who may be at it still.
@@ -177,7 +165,9 @@ class Bayesian(Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
         """By chance at first, then by what the process makes of the trials so far."""
         done = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
         few = len(done) < (self.num_initial_points or 3 * len(self._nonfixed_space()))
-        drawn = [values for _ in range(1 if few else DRAWN) if (values := self._random_values()) is not None]
+        drawn = []
+        while len(drawn) < (1 if few else DRAWN) and (values := self._random_values()) is not None:
+            drawn.append(values)
         if not drawn:
             return {"status": TrialStatus.STOPPED, "values": None}
         best = 0

@@ -22,6 +22,12 @@ COSTS = {"macs": ("multiply-adds of an image, in millions", 1e6), "latency": ("m
 Results = Sequence[Mapping[str, Any]]
 
 
+def whole(results: Results) -> list[Mapping[str, Any]]:
+    """The trials that ended, and had as much of what Hyperband deals out as any."""
+    most = max((result["units"] for result in results), default=0)
+    return [result for result in results if result["status"] == "done" and result["units"] == most]
+
+
 def front(results: Results, cost: str = "macs") -> list[Mapping[str, Any]]:
     """The trials that no other beats in both error and cost ("macs" or "latency"), the cheapest first."""
     best: list[Mapping[str, Any]] = []
@@ -37,13 +43,16 @@ def draw_front(results: Results, path: Path, title: str, cost: str = "macs", tar
     results = [result for result in results if result.get(cost)]
     figure = Figure(figsize=(7.6, 5), dpi=150, layout="constrained")
     axes = plain(figure.add_subplot())
-    for status, marker, color in (("done", "o", "#3b82c4"), ("other", "x", FAINT)):
-        some = [result for result in results if (result["status"] == "done") == (status == "done")]
-        label = "trial" if status == "done" else "stopped early, or came to nothing"
+    done = whole(results)
+    others = [result for result in results if result not in done]
+    for some, label, marker, color in (
+        (done, "trial", "o", "#3b82c4"),
+        (others, "short, stopped early, or came to nothing", "x", FAINT),
+    ):
         if some:
             costs, errors = [row[cost] / unit for row in some], [row["error"] for row in some]
             axes.scatter(costs, errors, marker=marker, color=color, s=28, label=label)
-    best = front([result for result in results if result["status"] == "done"], cost)
+    best = front(done, cost)
     if best:
         costs, errors = [row[cost] / unit for row in best], [row["error"] for row in best]
         axes.step(costs, errors, where="post", color=ACCENT, linewidth=1.4, label="Pareto front")
@@ -61,15 +70,17 @@ def draw_front(results: Results, path: Path, title: str, cost: str = "macs", tar
 def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> None:
     """Draws the error against each dimension, a panel each; of a choice, the median of each value too.
 
-    Trials that were stopped have the error of an early epoch: they are crosses, and in no median.
+    Trials that were short, or stopped, have the error of an early epoch: they are crosses, and in no median.
     """
+    ended = whole(results)
     rows = [row for row in space.dimensions if not row.fixed]
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)
     figure = Figure(figsize=(3 * columns, 0.4 + 2.5 * lines), dpi=150, layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
     for axes, row in zip(panels, rows, strict=False):
-        _draw_dimension(plain(axes), row, [result for result in results if row.name in result["values"]])
+        some = [result for result in results if row.name in result["values"]]
+        _draw_dimension(plain(axes), row, some, [result in ended for result in some])
     for axes in list(panels)[len(rows) :]:
         axes.set_visible(False)
     for axes in figure.axes:
@@ -77,9 +88,8 @@ def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> N
     save(figure, path, title)
 
 
-def _draw_dimension(axes: Any, row: Dimension, results: Results) -> None:
-    errors = np.array([result["error"] for result in results])
-    done = np.array([result["status"] == "done" for result in results], bool)
+def _draw_dimension(axes: Any, row: Dimension, results: Results, ended: Sequence[bool]) -> None:
+    errors, done = np.array([result["error"] for result in results]), np.array(ended, bool)
     values = [result["values"][row.name] for result in results]
     if row.low is not None:
         _draw_trials(axes, np.array(values), errors, done)

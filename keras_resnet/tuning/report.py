@@ -66,7 +66,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
 
 def _rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
     """Whole trials before short ones, which stand for them alone; then by score."""
-    return result["status"] != "done", -result["epochs"], result["score"]
+    return result["status"] != "done", -result["units"], result["score"]
 
 
 def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, Any]]:

@@ -109,12 +109,13 @@ class Search(BaseTuner):
     def run_trial(self, trial: Trial) -> dict[str, float]:
         """Trains one candidate, and tells keras-tuner what it is worth."""
         values = decoded(trial.hyperparameters.values)
-        recipe = self.study.recipe(values, values.get("tuner/epochs"))
+        units = values.get("tuner/epochs", self.study.units)
+        recipe = self.study.recipe(values, units)
         folder, cost = Path(self.get_trial_dir(trial.trial_id)), self.study.bounds.cost(values)
         saving.write_json(folder / "recipe.json", as_json(recipe))
         with alive(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
             latency = self._latency(recipe) if self.study.target_latency else None
-            came_to = self._train(trial.trial_id, recipe, folder)
+            came_to = self._train(trial.trial_id, recipe, units, folder)
         found = {
             "trial": trial.trial_id,
             "values": self.study.space.active(values),
@@ -122,6 +123,7 @@ class Search(BaseTuner):
             "macs": cost.macs,
             "latency": latency,
             "epochs": recipe.epochs,
+            "units": units,
             **came_to,
             "score": self.study.score(came_to["error"], cost, latency),
         }
@@ -146,10 +148,14 @@ class Search(BaseTuner):
     def _engine_words(self) -> list[str]:
         return ["--backend", self.engine] if self.engine else []
 
-    def _train(self, trial_id: str, recipe: Recipe, folder: Path) -> dict[str, Any]:
-        """Runs a trial in a process of its own; returns its "status", "error" and "seconds"."""
+    def _train(self, trial_id: str, recipe: Recipe, units: int, folder: Path) -> dict[str, Any]:
+        """Runs a trial of so many of what Hyperband deals out, in a process of its own.
+
+        Returns its "status", "error" and "seconds".
+        """
         history, column = folder / "run" / "history.csv", f"{'validation' if recipe.validation else 'test'}_error"
-        as_long = [result["trial"] for result in results(self.folder) if result["epochs"] == recipe.epochs]
+        before = results(self.folder)
+        as_long = [result["trial"] for result in before if result["units"] == units]
         others = [Path(self.get_trial_dir(other)) / "run" / "history.csv" for other in as_long]
         stopped_early = False
 
@@ -172,8 +178,8 @@ class Search(BaseTuner):
         if stopped_early:
             *_, last = csv.DictReader(history.read_text(encoding="utf-8").splitlines())
             return {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
-        if status == 2 and not MEMORY.search(told):
-            self._end(ValueError(f"Trial {trial_id}: {last_line(told)}"))  # no other could do better
+        if status == 2 and not MEMORY.search(told) and all(result["status"] != "done" for result in before):
+            self._end(ValueError(f"Trial {trial_id}: {last_line(told)}"))  # no other has done better
         lost = status in KILLED or MEMORY.search(told)
         why = "out of memory" if lost else "diverged" if diverged(status, told) else f"failed: {last_line(told)}"
         return {"status": why, "error": self._worst, "seconds": None}

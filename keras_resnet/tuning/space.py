@@ -18,14 +18,19 @@ import numpy as np
 import yaml
 
 from ..models.rows import ORDERS, SHORTCUTS, SKIPS, UNITS
+from ..models.spec import CHOICES as SPEC_CHOICES
 from ..models.spec import STAGES, Spec
+from ..options import check_types
+from ..training.recipe import CHOICES as RECIPE_CHOICES
 from ..training.recipe import SCHEDULES, Recipe
 
 UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; stands for a `model`, whose depth it makes
 OF_SPEC = frozenset(field.name for field in fields(Spec) if "help" in field.metadata)
 OF_RECIPE = frozenset(field.name for field in fields(Recipe) if "help" in field.metadata)
-# What is of the search itself, and what "model" and "units_per_stage" say.
-NOT_SEARCHED = frozenset({"dataset", "data_dir", "validation", "seed", "epochs", "iterations", *STAGES})
+# What is of the search itself; what "model" and "units_per_stage" say; the size, by which bounds count; and lists.
+NOT_SEARCHED = frozenset(
+    {"dataset", "data_dir", "validation", "seed", "epochs", "iterations", "size", "drops", "scales", *STAGES}
+)
 
 
 def _check_name(name: str) -> None:
@@ -38,6 +43,12 @@ def _check_name(name: str) -> None:
         )
 
 
+def _type_of(name: str) -> str:
+    if name == UNITS_PER_STAGE:
+        return "int"
+    return next(str(field.type) for row in (Recipe, Spec) for field in fields(row) if field.name == name)
+
+
 @dataclass(frozen=True)
 class Dimension:
     """One thing that is searched, or fixed.
@@ -46,7 +57,7 @@ class Dimension:
         name: a field of `Recipe` or of `Spec`, or "units_per_stage".
         values: what it may be, if it is a choice; one value if it is fixed.
         low, high: its ends, if it is a range of numbers, which both belong to it.
-        default: the papers' value; the first that a search tries.
+        default: the papers' value; the first that a grid search tries.
         when: another dimension and the values of it for which this one means something.
     """
 
@@ -62,13 +73,32 @@ class Dimension:
         if self.low is None:
             if not self.values:
                 raise ValueError(f"The dimension {self.name!r} has no values.")
+            self._check_values()
             if self.default not in self.values:
                 object.__setattr__(self, "default", self.values[0])
+        elif "float" not in _type_of(self.name):
+            raise ValueError(f"The dimension {self.name!r} has no range. Name its values, such as {self.name}=A,B")
         elif not self.low < self.high:
             raise ValueError(f"The range of {self.name!r} must rise. Received: {self.low!r} to {self.high!r}")
         elif self.default is None or not self.low <= self.default <= self.high:
             middle = math.sqrt(self.low * self.high) if self.logarithmic else (self.low + self.high) / 2
             object.__setattr__(self, "default", float(f"{middle:.3g}"))
+
+    def _check_values(self) -> None:
+        accepted = {**SPEC_CHOICES, **RECIPE_CHOICES}.get(self.name)
+        for value in self.values:
+            if accepted is not None and value not in accepted:
+                names = ", ".join("none" if choice is None else choice for choice in accepted)
+                raise ValueError(f"The dimension {self.name!r} may be {names}. Received: {value!r}")
+            try:
+                if self.name != UNITS_PER_STAGE:
+                    check_types(Spec if self.name in OF_SPEC else Recipe, {self.name: value})
+                elif not isinstance(value, int) or value < 1:
+                    raise ValueError("it counts units, from 1 on")
+            except ValueError as error:
+                raise ValueError(f"The dimension {self.name!r} cannot be {value!r}: {error}") from error
+        if None in self.values and any(isinstance(value, int | float) for value in self.values):
+            raise ValueError(f"The dimension {self.name!r} has numbers, beside which `none` cannot be searched.")
 
     @property
     def fixed(self) -> bool:
@@ -277,14 +307,10 @@ def read_dimension(name: str, text: str, known: Dimension | None = None) -> Dime
 def _value(name: str, text: str) -> Any:
     if text.lower() in ("none", "true", "false"):
         return {"none": None, "true": True, "false": False}[text.lower()]
-    kind = "int" if name == UNITS_PER_STAGE else _type_of(name)
+    kind = _type_of(name)
     if "str" in kind:
         return text
     return int(text) if "int" in kind else float(text)
-
-
-def _type_of(name: str) -> str:
-    return next(str(field.type) for row in (Recipe, Spec) for field in fields(row) if field.name == name)
 
 
 def _without_orphans(rows: Iterable[Dimension]) -> list[Dimension]:

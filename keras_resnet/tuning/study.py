@@ -86,7 +86,13 @@ class Study:
             return replace(recipe, epochs=units)
         if self.fidelity == "images":
             return replace(recipe, images=max(recipe.batch_size, round(share * self.base.images)))
-        return replace(recipe, size=max(64, 32 * round(math.sqrt(share) * self.base.size / 32)))
+        size = min(self.base.size, max(64, 32 * round(math.sqrt(share) * self.base.size / 32)))
+        tested = {
+            name: round(side * size / self.base.size)
+            for name in ("test_size", "test_resize")
+            if (side := getattr(recipe, name))
+        }
+        return replace(recipe, size=size, first_size=recipe.first_size and min(recipe.first_size, size), **tested)
 
     def score(self, error: float, cost: Complexity, latency: float | None = None) -> float:
         """What is made smallest: the error, and beyond the target more of it, by MnasNet's rule (Tan et al. 2019).

@@ -47,6 +47,9 @@ from launch import shell
         ("train digits --validation 97", ("97", "1 to 96")),
         ("train digits --devices 0", ("`devices`", "at least 1", "0")),
         ("train digits --devices 99", ("99", "devices")),
+        ("tune digits --seed -1", ("--seed", "from 0", "-1")),
+        ("tune digits --patience 0", ("--patience", "above 0", "0")),
+        ("tune digits --set schedule=cosine,lineer", ("'schedule' may be", "'lineer'")),
         ("train digits --backend mxnet", ("'mxnet'", "tensorflow, jax, torch")),
         ("train cifar10 --data-dir nowhere", ("nowhere", "no such folder")),
         ("evaluate nothing.keras digits", ("'nothing.keras'", "Give a `.keras` file or the folder of a finished run")),
@@ -158,7 +161,7 @@ def test_a_model_that_does_not_fit_the_data_is_told_in_a_line(mistake, monkeypat
     mistake(f"evaluate {small_runs.finished()} cifar10", "knows other classes than cifar10", "'airplane'")
     layers = keras.layers
     keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)]).save("three.keras")
-    mistake("evaluate three.keras digits", "3 classes", "9")
+    mistake("evaluate three.keras digits", "3 classes", "digits, which has 10")
     keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(3, 3)]).save("map.keras")
     np.save("image.npy", np.zeros((8, 8, 1), np.uint8))
     for line in ("evaluate map.keras digits", "predict map.keras image.npy"):

@@ -58,6 +58,8 @@ def test_what_to_try_next_can_be_typed_as_it_stands(command, monkeypatch):
     monkeypatch.setattr(sys, "argv", [".venv/bin/keras-resnet", "train", "digits"])
     monkeypatch.setenv("PATH", "/nowhere")
     assert "Try       .venv/bin/keras-resnet evaluate runs/digits-resnet20 digits\n" in command("train digits")[1]
+    _, told, _ = command("train digits --out 'my runs/1' --data-dir 'my data'")
+    assert "keras-resnet evaluate 'my runs/1' digits --data-dir 'my data'\n" in told
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     assert "Try       keras-resnet evaluate runs/digits-resnet20 digits\n" in command("train digits")[1]
 

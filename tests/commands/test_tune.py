@@ -17,7 +17,7 @@ def test_tune_searches_and_goes_on(command):
     best = json.loads(Path("s/tuner/trial_0/result.json").read_text())
     assert out.splitlines() == [
         f"Best: {best['error']:.2f} % validation error, trial 1.",
-        "Look at s/: leaderboard.html, leaderboard.csv, best_recipe.json, and four pictures",
+        "Look at s/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures",
     ]
     status, out, err = command(f"{line} 1 --json")  # nothing is left to do
     assert (status, err, json.loads(out)) == (0, "", best)

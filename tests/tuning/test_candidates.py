@@ -6,7 +6,8 @@ import pytest
 
 import facts
 from keras_resnet.training.recipe import Recipe
-from keras_resnet.tuning.candidates import Bounds, recipe_of
+from keras_resnet.tuning.candidates import Bounds, grid, recipe_of
+from keras_resnet.tuning.space import space
 
 BASE = Recipe(dataset="cifar10", epochs=3)
 
@@ -46,6 +47,16 @@ def test_the_cost_is_the_papers(depth):
     """`facts.json`, option A."""
     cost = bounds().cost({"units_per_stage": (depth - 2) // 6, "shortcut": "A"})
     assert cost.parameters == facts.CIFAR_PARAMETERS[depth]["v1_A"]
+
+
+def test_a_grid_finds_what_is_within_bounds_in_another_order_alone():
+    """Version 2 of ResNet-20 with projections has 272,282 parameters, the original 272,474."""
+    rows = space(
+        "shape",
+        changes={"units_per_stage": "3", "width": "1", "shortcut": "B", "order": "original,full_preactivation"},
+    )
+    found = list(grid(rows, bounds(parameters=272_300)))
+    assert [values["order"] for values in found] == ["full_preactivation"]
 
 
 def test_what_costs_more_than_the_bounds_is_not_admitted():

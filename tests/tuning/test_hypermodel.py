@@ -8,6 +8,7 @@ import pytest
 
 import facts
 import keras_resnet
+from keras_resnet.training.recipes import recipe_for
 from keras_resnet.tuning.space import space
 
 
@@ -37,7 +38,8 @@ def test_keras_tuner_searches_with_it_and_loads_the_best(tmp_path):
 def test_it_falls_with_the_rate_of_its_schedule(monkeypatch):
     """The papers' steps: divided by 10 behind a half and behind three quarters."""
     rows = space("shape", changes={"units_per_stage": "1,2", "width": "0.25", "shortcut": "B", "learning_rate": "0.1"})
-    hypermodel, hp = keras_resnet.HyperResNet((8, 8, 1), 3, rows), keras_tuner.HyperParameters()
+    recipe = recipe_for("paper", dataset="cifar10")  # whose 64,000 iterations are another schedule
+    hypermodel, hp = keras_resnet.HyperResNet((8, 8, 1), 3, rows, recipe), keras_tuner.HyperParameters()
     model = hypermodel.build(hp)
     images, labels = np.zeros((4, 8, 8, 1)), np.zeros(4)
     history = hypermodel.fit(hp, model, images, labels, epochs=4, verbose=0).history

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -15,9 +16,11 @@ from keras_resnet.training.processes import Processes
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
+from keras_resnet.tuning.pictures import whole
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.search import Search, results
 from keras_resnet.tuning.study import Study, hopeless, study_of
+from pictures import jpeg, photograph
 
 SMALL = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
 
@@ -157,6 +160,53 @@ def test_a_hopeless_trial_is_stopped_and_keeps_the_error_it_had(monkeypatch, tmp
     Search(small(max_trials=5, epochs=4), tmp_path, say=print).search()
     assert [result["status"] for result in results(tmp_path)] == ["done"] * 3 + ["stopped behind epoch 2", "done"]
     assert results(tmp_path)[3]["error"] == 80.0
+
+
+def test_short_trials_are_not_held_against_whole_ones(monkeypatch, tmp_path):
+    """Of fewer images, they have as many epochs; the first of these would be hopeless among whole ones."""
+    study = small("hyperband", epochs=2, images=900, fidelity="images", max_trials=None)
+    units, stopped = [], []
+
+    def run(words, stop):
+        units.append(json.loads(Path(words[words.index("--recipe") + 1]).read_text())["images"] // 100)
+        history = Path(words[words.index("--out") + 1]) / "history.csv"
+        history.parent.mkdir(parents=True)
+        error = 100.0 - 10 * units[-1] - len(units) / 100
+        history.write_text(f"epoch,validation_error\n1,{error + 1}\n")
+        stopped.append(stop())
+        return 0, json.dumps({"validation_error": error, "seconds": 1.0}), ""
+
+    monkeypatch.setattr(Processes, "run", lambda _, words, stop: run(words, stop))
+    Search(study, tmp_path, say=lambda line: None).search()
+    assert {1, 3, 9} == set(units) and not any(stopped)
+    found = results(tmp_path)
+    assert [result["units"] for result in found] == units
+    assert write_report(tmp_path)["units"] == 9
+    assert {result["units"] for result in whole(found)} == {9}
+
+
+def test_a_candidate_that_cannot_be_ends_no_search_in_which_others_could(monkeypatch, tmp_path):
+    Trials(monkeypatch, 30.0, (2, "", "keras-resnet: error: `batch_size` must be divisible by 8"), 20.0)
+    Search(small(max_trials=3), tmp_path, say=lambda line: None).search()
+    assert [result["status"] for result in results(tmp_path)] == [
+        "done",
+        "failed: `batch_size` must be divisible by 8",
+        "done",
+    ]
+
+
+def test_photographs_that_are_smaller_in_short_trials_are_tested_so(tmp_path):
+    for name in ("train/a/1.jpg", "train/a/2.jpg", "val/a/1.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(photograph(0, 40, 40)))
+    study = study_of(f"folder:{tmp_path}", recipe="modern", fidelity="size", epochs=2, validation=1)
+    seen = [study.recipe({}, units) for units in (1, 3, 9)]
+    assert [(recipe.first_size, recipe.size, recipe.test_size) for recipe in seen] == [
+        (64, 64, 85),
+        (96, 96, 128),
+        (128, 192, 256),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,14 @@ def folder(tmp_path):
         trial = tmp_path / "tuner" / f"trial_{number}"
         (trial / "run").mkdir(parents=True)
         result = {"trial": str(number), "values": {**ROWS.default(), **changes}, "error": error, "score": error}
-        result |= {"macs": int(macs), "parameters": 1000, "epochs": epochs, "seconds": 2.5, "status": status}
+        result |= {
+            "macs": int(macs),
+            "parameters": 1000,
+            "epochs": epochs,
+            "units": epochs,
+            "seconds": 2.5,
+            "status": status,
+        }
         (trial / "result.json").write_text(json.dumps(result))
         (trial / "recipe.json").write_text(json.dumps({"number": number}))
         lines = "".join(f"{epoch},{error + 5 / epoch}\n" for epoch in range(1, epochs + 1))

@@ -167,17 +167,36 @@ def test_a_worker_that_is_heard_of_keeps_its_trial(tmp_path):
         assert made.take_back() == []
 
 
-def test_a_trial_that_nobody_is_left_for_is_marked(tmp_path):
-    made = oracle("random", tmp_path, trials=1)
+def test_workers_that_were_all_away_for_long_take_their_trials_up_again(tmp_path):
+    """As a cluster takes its machines back and gives others: three trials that fail in a row would end the search."""
+    made = oracle("random", tmp_path, trials=5)
     made.patience = 0.1
-    lost = made.create_trial("dead")
-    made.watch(every=0.1)
+    lost = {made.create_trial(worker).trial_id for worker in "abcd"}
+    made.watch(every=0.05)
     deadline = time.monotonic() + 10
-    while made.trials[lost.trial_id].status != "FAILED" and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert made.trials[lost.trial_id].status == "FAILED"
-    assert "died" in made.trials[lost.trial_id].message
+    while made.ongoing_trials and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert made.ongoing_trials == {}
+    made.patience = 60
+    taken = [run(made, "e") for _ in range(5)]
+    assert {trial.trial_id for trial in taken[:4]} == lost
+    assert {trial.status for trial in taken} == {"COMPLETED"}
+    assert run(made, "e").status == "STOPPED"
+
+
+def test_a_space_that_is_used_up_ends_a_bayesian_search_at_once(tmp_path, monkeypatch):
+    rows = space("shape", changes={"units_per_stage": "1,2", "width": "1", "shortcut": "A,B", "learning_rate": "0.1"})
+    made, drawn = (
+        oracle("bayesian", tmp_path, trials=9, rows=rows, bounds=dataclasses.replace(BOUNDS, parameters=None)),
+        [],
+    )
+    whole = made._random_values
+    monkeypatch.setattr(made, "_random_values", lambda: drawn.append(1) or whole())
+    assert [run(made).status for _ in range(5)] == 4 * ["COMPLETED"] + ["STOPPED"]
+    assert drawn[-2:] and len(drawn) < 4 * 256
+    drawn.clear()
+    run(made)
+    assert len(drawn) == 1
 
 
 def test_its_state_is_never_half_written(tmp_path, monkeypatch):
