@@ -17,8 +17,12 @@ python=${PYTHON:-python3}
 
 export KERASTUNER_ORACLE_IP=${KERASTUNER_ORACLE_IP:-127.0.0.1}
 export KERASTUNER_ORACLE_PORT=${KERASTUNER_ORACLE_PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
-gpus=$({ command -v nvidia-smi > /dev/null && nvidia-smi --list-gpus | wc -l; } || echo 0)
-cores=$(nproc)
+if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
+    IFS=, read -ra gpus <<< "$CUDA_VISIBLE_DEVICES"
+else
+    mapfile -t gpus < <(command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=index --format=csv,noheader)
+fi
+read -ra cores < <("$python" -c 'import os; print(*sorted(os.sched_getaffinity(0)))')
 running=()
 trap 'kill "${running[@]}" 2> /dev/null || true' EXIT
 trap 'exit 75' TERM INT
@@ -28,12 +32,23 @@ running+=($!)
 chief=$!
 for ((worker = 0; worker < workers; worker++)); do
     share=()
-    if ((gpus > 0)); then
-        export CUDA_VISIBLE_DEVICES=$((worker % gpus))
-    elif ((workers <= cores)) && command -v taskset > /dev/null; then
-        share=(taskset --cpu-list "$worker-$((cores - 1)):$workers")
+    if ((${#gpus[@]})); then
+        export CUDA_VISIBLE_DEVICES=${gpus[worker % ${#gpus[@]}]}
+    elif ((workers <= ${#cores[@]})) && command -v taskset > /dev/null; then
+        own=()
+        for ((core = worker; core < ${#cores[@]}; core += workers)); do own+=("${cores[core]}"); done
+        share=(taskset --cpu-list "$(IFS=,; echo "${own[*]}")")
     fi
     KERASTUNER_TUNER_ID=worker$worker "${share[@]}" "$python" -m keras_resnet.cli tune "$@" &
     running+=($!)
 done
+# A chief ends when a worker has been told that there is nothing left to try; where all have failed, nobody will be.
+status=0 told=0
+for worker in "${running[@]:1}"; do
+    if wait "$worker"; then told=1; else status=$?; fi
+done
+if ((! told)); then
+    echo "$0: every worker has ended with an error, and so does the search" >&2
+    exit "$status"
+fi
 wait "$chief"

@@ -20,5 +20,17 @@ export KERASTUNER_ORACLE_PORT=$((20000 + SLURM_JOB_ID % 20000))
 
 KERASTUNER_TUNER_ID=chief CUDA_VISIBLE_DEVICES= keras-resnet tune "$@" &
 chief=$!
-srun --kill-on-bad-exit=0 bash -c 'KERASTUNER_TUNER_ID=worker$SLURM_PROCID exec keras-resnet tune "$@"' worker "$@" || true
+trap 'kill "$chief" 2> /dev/null || true' EXIT
+# A chief ends when a worker has been told that there is nothing left to try. Where some have failed, it may have ended so;
+# where all have, nobody will be told, and it gets a minute to have been.
+if ! srun --kill-on-bad-exit=0 bash -c 'KERASTUNER_TUNER_ID=worker$SLURM_PROCID exec keras-resnet tune "$@"' worker "$@"; then
+    for ((second = 0; second < 60; second++)); do
+        kill -0 "$chief" 2> /dev/null || break
+        sleep 1
+    done
+    if kill -0 "$chief" 2> /dev/null; then
+        echo "$0: every worker has ended with an error, and so does the search" >&2
+        exit 1
+    fi
+fi
 wait "$chief"
