@@ -207,6 +207,31 @@ def test_a_damaged_byte_is_found_in_every_member(saved):
         refused(saved)
 
 
+def test_a_damaged_directory_of_members_is_told_in_a_line(saved):
+    """A version, a flag, a way to compress, a place: any byte of it, where it shows."""
+    whole, found = saved.read_bytes(), 0
+    for place in range(whole.index(b"PK\x01\x02"), len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        saved.write_bytes(damaged)
+        try:
+            saving.read_info(saved)
+            saving.verify(saved)
+        except (ValueError, OSError):
+            found += 1
+    assert found > 100
+
+
+def test_a_member_that_is_missing_is_found_by_the_checksums(saved):
+    with zipfile.ZipFile(saved) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    del members["keras_resnet.json"]
+    with zipfile.ZipFile(saved, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    refused(saved)
+
+
 def test_a_member_that_another_file_lent_is_found_by_its_checksum(model, saved, tmp_path):
     """Every member is sound in itself, as the archive's own CRC-32 sees it."""
     other = keras.models.clone_model(model)

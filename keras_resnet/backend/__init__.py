@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ..host import cores
 from . import spared
 from .devices import Devices
 from .traces import Span
@@ -33,7 +34,8 @@ def settle(choice: str | None = None) -> str:
     spares Keras the imports of `spared`.
 
     Args:
-        choice: a backend; None for `KERAS_BACKEND`, else the first one that is installed.
+        choice: a backend; None for `KERAS_BACKEND`, else the one that Keras runs on already, else the first one that is
+            installed.
 
     Returns:
         The backend's name.
@@ -42,14 +44,16 @@ def settle(choice: str | None = None) -> str:
         ValueError: no such backend, one that is not installed, none installed at all, or another one that Keras runs
             on already.
     """
-    name = choice or os.environ.get("KERAS_BACKEND") or next((b for b, m in BACKENDS.items() if _installed(m)), None)
+    running = sys.modules["keras"].config.backend() if "keras" in sys.modules else None
+    first = next((name for name, module in BACKENDS.items() if _installed(module)), None)
+    name = choice or os.environ.get("KERAS_BACKEND") or running or first
     if name is None:
         raise ValueError("Keras needs a backend: pip install 'keras-resnet[tensorflow]', or [jax], or [torch].")
     if name not in BACKENDS:
         raise ValueError(f"Unknown backend {name!r}. Accepted: {', '.join(BACKENDS)}")
     if not _installed(BACKENDS[name]):
         raise ValueError(f"The backend {name!r} is not installed: pip install 'keras-resnet[{name}]'")
-    if "keras" in sys.modules and (running := sys.modules["keras"].config.backend()) != name:
+    if running not in (None, name):
         raise ValueError(f"Keras runs on {running!r} in this process already. Received: {name!r}")
     os.environ["KERAS_BACKEND"] = name
     for variable, value in environment().items():
@@ -99,7 +103,7 @@ def _installed(module: str) -> bool:
 def device() -> str:
     """The accelerators of this machine, in words, or its processor."""
     names = _engine().accelerators()
-    return f"{len(names)} x {names[0]}" if names else f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+    return f"{len(names)} x {names[0]}" if names else f"CPU ({cores()} cores, {platform.machine()})"
 
 
 def devices(count: int | None = None, spread: bool = False) -> Devices:

@@ -50,7 +50,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     else:
         return None
     product = _product(x.reshape(-1, height * width * channels), kernel.reshape(-1, filters))
-    return product.reshape(batch, rows, columns, -1)
+    return product.reshape(batch, rows, columns, filters)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))

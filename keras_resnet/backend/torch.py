@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import torch
 import torch.distributed as dist
+from keras.src.backend.torch.core import get_device
 
 from . import quietly, torch_layers, traces
 from .devices import Devices, torchrun_processes
@@ -26,8 +27,13 @@ BUCKET = 64 * 2**20  # bytes that are sent at once
 
 
 def accelerators() -> list[str]:
-    """The names of this machine's accelerators."""
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    """The names of this machine's accelerators; none where Keras has been told to use the processor."""
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if _on_cuda() else []
+
+
+def _on_cuda() -> bool:
+    """Whether Keras works there."""
+    return get_device().startswith("cuda")
 
 
 def version() -> str:
@@ -228,9 +234,13 @@ class Processes(Devices):
 
 
 def _join() -> None:
-    on_cuda = torch.cuda.is_available()
+    on_cuda, local = _on_cuda(), int(os.environ.get("LOCAL_RANK", 0))
+    if on_cuda and local >= (there := torch.cuda.device_count()):
+        raise ValueError(
+            f"torchrun started a process number {local} here, where there are {there} GPUs: one a process."
+        )
     if on_cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(local)
     try:
         dist.init_process_group("nccl" if on_cuda else "gloo")
     except (ValueError, RuntimeError) as error:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import keras
 
 
+V2 = {"order": "full_preactivation"}
+PLAIN = {"shortcut": None}
+
+
 class Architecture(Protocol):
     """A named network. Calling it builds the model; its attributes say, without Keras, what will be built."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from .keras_layers import KerasLayers
 from .network import trunk
 from .rows import STEMS
 from .running import quicken
-from .spec import Spec
+from .spec import Spec, as_choices
 
 if TYPE_CHECKING:
     from ..weights import Pretrained
@@ -80,7 +81,7 @@ def ResNet(  # noqa: N802
     """
     return assemble(
         Spec,
-        {"stage_units": tuple(stage_units), "stage_filters": tuple(stage_filters), **choices},
+        as_choices({"stage_units": stage_units, "stage_filters": stage_filters, **choices}),
         include_top=include_top,
         weights=weights,
         input_tensor=input_tensor,
@@ -138,7 +139,7 @@ def assemble(
     layers = KerasLayers(data_format, dtype, spec.bn_momentum, spec.bn_epsilon)
     x = trunk(layers, x, spec)
     if include_top:
-        x = layers.classifier(x, classes, classifier_activation)
+        x = layers.classifier(x, int(classes), classifier_activation)
     elif pooling:
         x = layers.global_pool(x, pooling)
     inputs = [image] if input_tensor is None else keras.utils.get_source_inputs(image)
@@ -174,7 +175,7 @@ def allow_depth(depth: int) -> None:
 def _check_arguments(include_top: bool, weights: Any, pooling: Any, classes: Any, activation: Any) -> None:
     if pooling not in (None, "avg", "max"):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling!r}")
-    if include_top and (not isinstance(classes, int) or classes < 1):
+    if include_top and (not isinstance(classes, numbers.Integral) or classes < 1):
         raise ValueError(f"`classes` must be a positive integer. Received: {classes!r}")
     if weights is None:
         return
@@ -195,7 +196,9 @@ def _image(
     """The tensor that the network begins with."""
     if tensor is not None:
         if not keras.backend.is_keras_tensor(tensor):
-            tensor = keras.Input(tensor=tensor)
+            raise ValueError(
+                f"`input_tensor` must be a Keras tensor, such as `keras.Input` gives. Received: {tensor!r}"
+            )
         _check_shape(tuple(tensor.shape)[1:], spec, data_format, weights, "input_tensor")
         return tensor
     if shape is None:

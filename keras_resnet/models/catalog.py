@@ -6,8 +6,8 @@ import difflib
 import re
 
 from . import cifar, imagenet
-from .architectures import Architecture
-from .cifar import PLAIN, V2, cifar_net
+from .architectures import PLAIN, V2, Architecture
+from .cifar import cifar_net
 
 ARCHITECTURES: dict[str, Architecture] = {
     name.lower(): value

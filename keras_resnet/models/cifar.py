@@ -6,18 +6,16 @@ one-layer units. Basic nets take option A, bottleneck nets option B, as both pap
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .architectures import Architecture, architecture
+from .architectures import PLAIN, V2, Architecture, architecture
 from .rows import UNITS
 from .spec import Spec
 
 if TYPE_CHECKING:
     import keras
-
-V2 = {"order": "full_preactivation"}
-PLAIN = {"shortcut": None}
 
 
 def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
@@ -30,7 +28,7 @@ def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
     if "stage_units" in choices:
         return Spec(unit=unit, **{**defaults, **choices})
     layers = 3 * len(UNITS.get(unit, UNITS["basic"]))  # an unknown unit is for `Spec` to refuse
-    n, left = divmod(depth - 2, layers) if isinstance(depth, int) else (0, 1)
+    n, left = divmod(int(depth) - 2, layers) if isinstance(depth, numbers.Integral) else (0, 1)
     if left or n < 1:
         below = max(n, 1) * layers + 2
         valid = f"{below} and {below + layers}" if n >= 1 else f"{below}"

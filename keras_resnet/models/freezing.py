@@ -14,7 +14,8 @@ EVERYTHING = "features"  # but the dense layer: the tap that the head pools
 def freeze(model: keras.Model, until: str = EVERYTHING) -> None:
     """Freezes a network up to a stage; what follows is free to learn.
 
-    The layers of the stem and of the stages up to `until` are set to `trainable=False`. Keras runs a frozen batch norm
+    The layers of the stem, what stands in front of it, and those of the stages up to `until` are set to
+    `trainable=False`. Keras runs a frozen batch norm
     in inference mode: it normalises by its moving statistics in training too, and these stay as they are. So a frozen
     part computes in training what it computes afterwards (but for dropout and stochastic depth, which are at work).
 
@@ -29,10 +30,12 @@ def freeze(model: keras.Model, until: str = EVERYTHING) -> None:
     order = parts(model)
     if until not in order:
         raise ValueError(f"`until` must be one of {', '.join(order)} of {model.name!r}. Received: {until!r}")
-    frozen = set(order[: order.index(until) + 1])
+    frozen, begun = set(order[: order.index(until) + 1]), False
     for layer in model.layers:
+        part = _part(layer, order)
+        begun = begun or part is not None
         if not isinstance(layer, keras.layers.Normalization):
-            layer.trainable = _part(layer, order) not in frozen
+            layer.trainable = begun and part not in frozen
 
 
 def unfreeze(model: keras.Model) -> None:

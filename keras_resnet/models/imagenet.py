@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .architectures import Architecture, architecture
+from .architectures import PLAIN, V2, Architecture, architecture
 from .spec import Spec
-
-V2 = {"order": "full_preactivation"}
-PLAIN = {"shortcut": None}
 
 
 def _net(name: str, units: tuple[int, ...], flops: str | None = None, **choices: Any) -> Architecture:

@@ -57,6 +57,8 @@ class BatchNormalization(Faster, layers.BatchNormalization):
         """What the layer gives for a tensor whose channels are at `axis`; None where it has to be composed."""
         if self.renorm or self.synchronized or not (self.fused and self.scale and self.center):
             return None
+        if self.variable_dtype in ("float16", "bfloat16"):  # kernels have statistics in float32
+            return None
         return backend.batch_norm(self, inputs, axis, of_batch=bool(training and self.trainable))
 
 
@@ -65,7 +67,7 @@ class Conv2D(Faster, layers.Conv2D):
 
     def prepare(self) -> None:
         """Lays out the kernel."""
-        backend.lay_out_kernel(self.kernel)
+        backend.lay_out_kernel(self._kernel)  # `kernel` is a sum where LoRA is at work
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         found = backend.convolution(self, inputs, kernel)

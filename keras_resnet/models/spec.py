@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
+from ..options import check_types
 from .rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, STRIDES_ON, UNITS, Convolution
 
 
@@ -63,6 +65,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         self._check_stages()
+        check_types(Spec, {name: value for name, value in vars(self).items() if name not in STAGES})
         for name, accepted in CHOICES.items():
             _check_choice(name, getattr(self, name), accepted)
         self._check_numbers()
@@ -83,9 +86,9 @@ class Spec:
             value = getattr(self, name)
             if not isinstance(value, Iterable) or isinstance(value, str) or not (entries := tuple(value)):
                 raise ValueError(f"`{name}` must be a tuple of positive integers, one a stage. Received: {value!r}")
-            if any(not isinstance(entry, int) or entry < 1 for entry in entries):
+            if any(not isinstance(entry, numbers.Integral) or entry < 1 for entry in entries):
                 raise ValueError(f"`{name}` must hold positive integers, one a stage. Received: {value!r}")
-            object.__setattr__(self, name, entries)
+            object.__setattr__(self, name, tuple(map(int, entries)))
         if len(self.stage_units) != len(self.stage_filters):
             raise ValueError(
                 "`stage_units` and `stage_filters` must name the same number of stages. "
@@ -100,6 +103,10 @@ class Spec:
         for name in ("width", "bn_epsilon"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` must be a number above 0. Received: {getattr(self, name)!r}")
+        if round(min(self.stage_filters) * self.width) < 1:
+            raise ValueError(
+                f"`width` must leave every stage a filter, of {self.stage_filters}. Received: {self.width!r}"
+            )
         for name, none in (("stochastic_depth", 0), ("zero_init_residual", False)):
             if self.shortcut is None and getattr(self, name):
                 raise ValueError(

@@ -21,8 +21,13 @@ def taps(model: keras.Model) -> dict[str, Any]:
         model: a model of this package.
 
     Returns:
-        Keras tensors by name: "stem", "stage1", "stage2", ... (each the output of its last layer, so that its stride
-        doubles from stage to stage), "features" (what the head pools), and with a top "pooled" and "logits".
+        Keras tensors by name: "stem", "stage1", "stage2", ... (each the output of its last layer; its stride doubles
+        from stage to stage, but with `downsample="last_unit"`, as in keras.applications' V2, the last two have one),
+        "features" (what the head pools), and with a top "pooled" and "logits". Those of what `any_size` gives are the
+        tensors of the network that it was made of.
+
+    Raises:
+        ValueError: a model that is none of this package.
     """
     last: dict[str, keras.Layer] = {}
     for layer in model.layers:
@@ -46,10 +51,11 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
         names: which taps; None for every stage, as a feature pyramid asks for.
 
     Returns:
-        A `keras.Model` whose output is a dict of tensors by name.
+        A `keras.Model` whose output is a dict of tensors by name, (batch, height, width, channels) those of stages
+        with "channels_last".
 
     Raises:
-        ValueError: a tap that the network does not have.
+        ValueError: a tap that the network does not have, or a model that is none of this package.
     """
     available = taps(model)
     names = [name for name in available if name.startswith("stage")] if names is None else list(names)
@@ -78,7 +84,7 @@ def any_size(model: keras.Model) -> keras.Model:
                 f"{model.name!r} subtracts a mean by pixel, which fits images of {model.input_shape[1:]} alone. "
                 "A network that was trained with --mean channel takes any size."
             )
-    channels = model.input_shape[1:].index(min(model.input_shape[1:]))
+    channels = 0 if model.get_layer("stem_conv").data_format == "channels_first" else 2
     shape = [size if axis == channels else None for axis, size in enumerate(model.input_shape[1:])]
     image = keras.Input(shape, name="image")
     return quicken(keras.models.clone_model(model, input_tensors=image, clone_function=lambda layer: layer))
@@ -101,7 +107,7 @@ def dense_logits(model: keras.Model) -> keras.Model:
     if "logits" not in available:
         raise ValueError(f"{model.name!r} has no logits. Build it with `include_top=True`.")
     x, dense = available["features"], model.get_layer("logits")
-    if x.shape[-1] == dense.kernel.shape[0]:
+    if model.get_layer("avg_pool").data_format == "channels_last":
         x = dense(x)
     else:  # the dense layer works on the last axis
         x = keras.layers.Permute((3, 1, 2))(dense(keras.layers.Permute((2, 3, 1))(x)))

@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 
 import keras_resnet
@@ -23,6 +24,15 @@ from keras_resnet.models.catalog import find
         ({"width": 0}, r"`width` must be a number above 0. Received: 0"),
         ({"width": float("inf")}, r"`width` must be a number above 0. Received: inf"),
         ({"width": float("nan")}, r"`width` must be a number above 0. Received: nan"),
+        (
+            {"width": 0.03, "shortcut": "B"},
+            r"`width` must leave every stage a filter, of \(16, 32, 64\). Received: 0.03",
+        ),
+        ({"width": "2"}, r"`width` must be a number. Received: '2'"),
+        ({"bn_momentum": None}, r"`bn_momentum` must be a number. Received: None"),
+        ({"skip": "exclusive_gating", "gate_bias": "x"}, r"`gate_bias` must be a number or null. Received: 'x'"),
+        ({"shortcut": ["B"]}, r"`shortcut` must be a text or null. Received: \['B'\]"),
+        ({"input_tensor": np.zeros((1, 32, 32, 3))}, r"`input_tensor` must be a Keras tensor"),
         ({"width": 0.5}, r"stage1_unit1 would go from 16 to 8. Use `shortcut='B'`.*Received: width=0.5"),
         ({"stochastic_depth": 1.0}, r"`stochastic_depth` must be at least 0 and below 1. Received: 1.0"),
         ({"shortcut": None, "stochastic_depth": 0.2}, r"plain net .* Received: 0.2"),
@@ -54,6 +64,13 @@ def test_units_and_filters_must_name_the_same_stages():
         Spec(stage_units=(1, 1), stage_filters=(16,))
 
 
+def test_numbers_of_numpy_are_numbers():
+    assert keras_resnet.CifarResNet(np.int64(8), classes=np.int32(3)).output_shape == (None, 3)
+    assert Spec(stage_units=np.array([1, 2]), stage_filters=(np.int64(16), 32)).stage_filters == (16, 32)
+    with pytest.raises(ValueError, match=r"`stage_units` must be a tuple of positive integers.*Received: 3"):
+        keras_resnet.ResNet(3, 64)
+
+
 def test_an_unknown_keyword_is_a_type_error_as_in_any_function():
     with pytest.raises(TypeError, match="colour"):
         keras_resnet.ResNet20(colour="red")
@@ -80,7 +97,7 @@ def test_networks_are_found_by_name_in_any_case_and_at_any_valid_depth():
     assert find("PLAINNET38").spec.depth == 38
     assert find("plainnet38").spec.shortcut is None
     assert find("resnet38v2").spec.order == "full_preactivation"
-    with pytest.raises(ValueError, match=r"'resnet23'|depth=23; nearest: 20 and 26"):
+    with pytest.raises(ValueError, match=r"depth=23; nearest: 20 and 26"):
         find("resnet23")
     with pytest.raises(ValueError, match=r"Unknown network 'reznet50'. Near it: resnet50"):
         find("reznet50")

@@ -55,6 +55,15 @@ def test_neither_weights_nor_statistics_of_a_frozen_part_move_and_all_others_do(
     assert changed(before, values(model)) == learns
 
 
+def test_what_stands_in_front_of_a_stem_is_frozen_with_it():
+    image = keras.Input((32, 32, 5))
+    model = keras_resnet.CifarResNet(8, input_tensor=keras.layers.Conv2D(3, 1, name="adapter")(image))
+    keras_resnet.freeze(model)
+    assert [layer.name for layer in model.layers if layer.trainable and layer.weights] == ["logits"]
+    keras_resnet.freeze(model, "stem")
+    assert not model.get_layer("adapter").trainable and model.get_layer("stage1_unit1_conv1").trainable
+
+
 def test_the_last_stage_of_version_2_has_the_activation_behind_it_with_it():
     model = network(order="full_preactivation")
     before = values(model)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_resnet import ResNet, ResNet20, ResNet20V2
+from keras_resnet import CifarResNet, ResNet, ResNet20, ResNet20V2, ResNet50
 from keras_resnet.models.running import BatchNormalization, Conv2D, VarianceScaling, quicken
+from keras_resnet.saving import load
 
 RNG = np.random.default_rng(0)
 
@@ -210,6 +211,28 @@ if keras.backend.backend() == "jax":
             return max(line.partition("fusion(")[2].partition(")")[0].count("%") for line in compiled.splitlines())
 
         assert 3 <= operands(9) <= operands(3) + 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_whole_network_in_half_precision_answers_as_keras_has_it(dtype):
+    """Its statistics too, which kernels do not take."""
+    model = CifarResNet(8, dtype=dtype)
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    images = RNG.normal(size=(2, 32, 32, 3)).astype("float32")
+    alike(plain(images), model(images), 0.02)
+
+
+def test_no_images_have_no_answers():
+    assert ResNet50(input_shape=(32, 32, 3), classes=3)(np.zeros((0, 32, 32, 3), "float32")).shape == (0, 3)
+
+
+def test_a_network_that_was_adapted_by_lora_opens(tmp_path):
+    model = CifarResNet(8)
+    model.get_layer("stage1_unit1_conv1").enable_lora(2)
+    model.save(tmp_path / "model.keras")
+    images = RNG.normal(size=(2, 32, 32, 3)).astype("float32")
+    alike(load(tmp_path / "model.keras")[0](images), model(images), 1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "float64"])

@@ -71,6 +71,15 @@ def test_dense_logits_average_to_the_logits(data_format):
     np.testing.assert_allclose(dense.mean(axis=(2, 3) if first else (1, 2)), call(model, batch), atol=1e-5)
 
 
+def test_a_map_as_wide_as_it_has_channels_is_told_apart():
+    """16 channels of 16x16, first and last, and images of fewer pixels than channels."""
+    choices = {"stage_units": (1,), "stage_filters": (16,), "stem": "cifar", "classes": 5}
+    model = keras_resnet.ResNet(**choices, input_shape=(3, 16, 16), data_format="channels_first")
+    assert keras_resnet.dense_logits(model).output_shape == (None, 5, 16, 16)
+    model = keras_resnet.ResNet(**choices, input_shape=(8, None, 10))
+    assert any_size(model).input_shape == (None, None, None, 10)
+
+
 def test_a_dense_form_shares_the_weights():
     model = keras_resnet.CifarResNet(8, input_shape=(None, None, 3))
     dense = keras_resnet.dense_logits(model)
