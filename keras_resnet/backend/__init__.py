@@ -45,8 +45,8 @@ def settle(choice: str | None = None) -> str:
             on already.
     """
     running = sys.modules["keras"].config.backend() if "keras" in sys.modules else None
-    first = next((name for name, module in BACKENDS.items() if _installed(module)), None)
-    name = choice or os.environ.get("KERAS_BACKEND") or running or first
+    first = next((name for name in (running, *BACKENDS) if name in BACKENDS and _installed(BACKENDS[name])), None)
+    name = choice or os.environ.get("KERAS_BACKEND") or first
     if name is None:
         raise ValueError("Keras needs a backend: pip install 'keras-resnet[tensorflow]', or [jax], or [torch].")
     if name not in BACKENDS:
