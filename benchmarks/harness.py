@@ -26,6 +26,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from keras_resnet.training.processes import SHARED_GPU
+
 PACKAGES = (
     "keras",
     "keras-hub",
@@ -40,8 +42,6 @@ PACKAGES = (
     "openvino",
 )
 WARM_UP = 2  # calls of each size
-# That nobody takes all of a GPU, on which the others wait with their networks.
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 Setting = Mapping[str, Any]  # what all contenders are told, as JSON takes it
 
@@ -166,7 +166,12 @@ class Process:
             stderr=self._errors,
             text=True,
             bufsize=1,
-            env={**os.environ, **SHARED, "KERAS_BACKEND": contender.backend or "tensorflow"},
+            env={
+                **os.environ,
+                **SHARED_GPU,  # on which the others wait with their networks
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                "KERAS_BACKEND": contender.backend or "tensorflow",
+            },
             preexec_fn=lambda: os.sched_setaffinity(0, allowed),
         )
 

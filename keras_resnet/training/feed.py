@@ -88,10 +88,14 @@ class Feed:
 
     @contextlib.contextmanager
     def plainly(self) -> Iterator[None]:
-        """Raises what is wrong with the data as it was raised; TensorFlow makes an error of its own of it."""
+        """Raises what is wrong with the data as it was raised: TensorFlow makes an error of its own of it.
+
+        Any other error goes on as it is.
+        """
         try:
             yield
-        except Exception:
-            if problems := self._problems + self.tested.problems:
-                raise problems[0] from None
+        except Exception as error:  # TensorFlow's, whose kind is not known here
+            problems = self._problems + self.tested.problems
+            if problems and error not in problems:
+                raise problems[0] from error
             raise

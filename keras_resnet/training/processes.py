@@ -15,6 +15,9 @@ from typing import Any
 
 from .interruption import TRY_AGAIN
 
+# The environment in which JAX and TensorFlow take of a GPU's memory what they need, and not all of it.
+SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
 
 class Processes:
     """Runs the command in processes, and has all of them stop when this one is interrupted.
@@ -111,8 +114,7 @@ def _device(worker: int, gpus: Sequence[str]) -> dict[str, str]:
     """The environment in which a worker has a GPU of its own, or shares one: none then takes all of its memory."""
     if not gpus:
         return {}
-    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    return {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)], **shared}
+    return {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)], **SHARED_GPU}
 
 
 def _shares(workers: int) -> list[set[int]]:

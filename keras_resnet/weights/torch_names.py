@@ -119,5 +119,6 @@ def append_zeros(tensors: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.
             moved[out] = moved[out][..., order]
             for variable in _VARIABLES["bn"].values():
                 moved[f"{name}_bn{last}/{variable}"] = moved[f"{name}_bn{last}/{variable}"][order]
-    moved["logits/kernel"] = moved["logits/kernel"][order]
+    if "logits/kernel" in moved:  # a file may have no head
+        moved["logits/kernel"] = moved["logits/kernel"][order]
     return moved

@@ -24,7 +24,9 @@ RECIPE |= {"pad": 1, "flip": True, "cutout": 2}
 
 
 @pytest.mark.parametrize(
-    "choices", [{}, {"flip": False}, {"pad": 0, "cutout": 3}, {"cutout": 3}, {"cutout": 4}], ids=str
+    "choices",
+    [{}, {"flip": False}, {"pad": 0}, {"pad": 0, "cutout": 3}, {"cutout": 3}, {"cutout": 4}],
+    ids=str,
 )
 def test_the_device_makes_of_a_view_what_the_host_makes_of_its_image(choices):
     """Byte for byte; what the host makes is looked at in `tests/data/test_augment.py`."""

@@ -8,6 +8,7 @@ import keras_resnet
 from keras_resnet import saving
 from keras_resnet.data import load
 from keras_resnet.weights.conversion import convert
+from keras_resnet.weights.torch_files import read_state, write_state
 
 RIGHT = 9173  # of the test set's 10,000 images, as its author's network has it
 
@@ -28,6 +29,18 @@ def test_its_score_is_what_its_author_says(shared, tmp_path):
 def test_those_of_another_depth_are_refused(shared, depth):
     with pytest.raises(ValueError, match=r"akamaster_resnet20.th' does not fit 'resnet\d+'"):
         keras_resnet.CifarResNet(depth, weights=shared / "references/akamaster_resnet20.th")
+
+
+def test_a_file_without_a_head_gives_the_same_features(shared, tmp_path):
+    path = shared / "references/akamaster_resnet20.th"
+    state = {name: value for name, value in read_state(path).items() if "linear" not in name}
+    write_state(state, tmp_path / "headless.safetensors")
+    image = np.full((1, 32, 32, 3), 99, "float32")
+    found, expected = (
+        keras.ops.convert_to_numpy(keras_resnet.ResNet20(weights=file, include_top=False, pooling="avg")(image))
+        for file in (tmp_path / "headless.safetensors", path)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_other_classes_get_a_new_head_on_the_same_features(shared):

@@ -97,6 +97,8 @@ def test_the_second_time_nothing_is_fetched(hub, shared):
     fetched = list(asked)
     keras_resnet.ResNet18(weights="imagenet")
     assert asked == fetched
+    with pytest.raises(ValueError, match=r"are for `bn_epsilon=1e-05`. Received: bn_epsilon=0.001"):
+        keras_resnet.ResNet18(weights="imagenet", bn_epsilon=1e-3)
 
 
 def test_imagenet_weights_of_the_strides_that_torchvision_has_come_from_there(hub, shared):
