@@ -131,8 +131,7 @@ def assemble(
 
         top = include_top and classes == default_classes
         pretrained = read(weights, spec, chosen, name=name, top=top)
-        spec = respec(**{**pretrained.layout, **chosen})
-        pretrained.check(spec)
+        spec = pretrained.spec_for(respec, chosen)
         if include_preprocessing and pretrained.normalised:
             pretrained = pretrained.for_rgb()
             x = normalize(image, pretrained.mean, pretrained.deviation, data_format)

@@ -25,7 +25,7 @@ def read_weights(recipe: Recipe) -> Pretrained | None:
         return None
     architecture, chosen = find(recipe.model), recipe.network
     found = read(recipe.weights, architecture.respec(**chosen), chosen, name=recipe.model)
-    found.check(architecture.respec(**{**found.layout, **chosen}))
+    found.spec_for(architecture.respec, chosen)
     return found.for_rgb()
 
 

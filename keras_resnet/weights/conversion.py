@@ -62,9 +62,7 @@ def convert(
     architecture, chosen = _network(source, model, choices)
     pretrained = read(source, architecture.respec(**chosen), chosen, name=architecture.__name__.lower())
     pretrained = _told(pretrained, class_labels, mean, deviation)
-    asked = {**pretrained.layout, **chosen}
-    spec = architecture.respec(**asked)
-    pretrained.check(spec)
+    spec = pretrained.spec_for(architecture.respec, chosen)
     pretrained = pretrained.for_rgb()
     built = _build(architecture, pretrained, chosen)
     _check_labels(pretrained, built.output_shape[-1])
@@ -72,7 +70,7 @@ def convert(
         "model": architecture.__name__.lower(),
         "source": str(source),
         **_known(pretrained),
-        "network": spec.told(asked),
+        "network": spec.told({**pretrained.layout, **chosen}),
     }
     if to == "keras":
         saving.save(built, out, info)
@@ -82,7 +80,7 @@ def convert(
         "source": str(source),
         "out": str(out),
         "model": info["model"],
-        "tensors": len(pretrained.tensors) or len(built.weights),
+        "tensors": len(pretrained.tensors),
         "parameters": sum(int(np.prod(variable.shape)) for variable in built.trainable_variables),
         "classes": built.output_shape[-1],
         "labels": len(pretrained.class_names or ()),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from ..models.architectures import PLAIN, V2
 from ..models.spec import Spec
 
 HEAD = "logits/"  # what the names of the dense layer's tensors begin with
@@ -66,6 +65,27 @@ class Pretrained:
         tensors = {**self.tensors, first: np.ascontiguousarray(self.tensors[first][:, :, ::-1])}
         return replace(self, tensors=tensors, reversed_channels=False)
 
+    def spec_for(self, respec: Callable[..., Spec], chosen: Mapping[str, Any]) -> Spec:
+        """The network that takes these weights: what its user did not choose of it is as they need it.
+
+        What the name of a network says they do not change: whether its units are those of 2016 ("V2"), and whether it
+        has shortcuts.
+
+        Args:
+            respec: from choices to the spec of the network that was asked for.
+            chosen: what its user chose of it.
+
+        Raises:
+            ValueError: a choice that is another one than that of the weights; the message names it.
+        """
+        asked = respec(**chosen)
+        for name, said in {**V2, **PLAIN}.items():
+            if name in self.layout and (getattr(asked, name) == said) != (self.layout[name] == said):
+                raise self._refused(name, asked)
+        spec = respec(**{**self.layout, **chosen})
+        self.check(spec)
+        return spec
+
     def check(self, spec: Spec) -> None:
         """Makes sure that a network computes what the weights were trained for.
 
@@ -74,9 +94,13 @@ class Pretrained:
         """
         for name, value in self.layout.items():
             if name not in FREE and getattr(spec, name) != value:
-                raise ValueError(
-                    f"The weights of {self.source} are for `{name}={value!r}`. Received: {name}={getattr(spec, name)!r}"
-                )
+                raise self._refused(name, spec)
+
+    def _refused(self, name: str, spec: Spec) -> ValueError:
+        return ValueError(
+            f"The weights of {self.source} are for `{name}={self.layout[name]!r}`. "
+            f"Received: {name}={getattr(spec, name)!r}"
+        )
 
     def give_to(self, model: keras.Model, *, head: bool = True) -> int:
         """Sets the weights of every layer that has any, but for normalisation.
@@ -113,26 +137,6 @@ class Pretrained:
         """What a tensor is called here and, where that is something else, there."""
         there = self.named_there(name)
         return name if there == name else f"{name} ({there})"
-
-
-@dataclass(frozen=True)
-class Unnamed(Pretrained):
-    """The weights of a `.weights.h5` file, in which Keras keeps no names: shapes and order alone must fit.
-
-    Attributes:
-        path: the file.
-    """
-
-    path: Path = field(kw_only=True)
-
-    def give_to(self, model: keras.Model, *, head: bool = True) -> int:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # Keras only warns of a layer that the file does not have
-                model.load_weights(self.path)
-        except (ValueError, KeyError, OSError, UserWarning) as error:
-            raise ValueError(f"{self.source} does not fit {model.name!r}: {' '.join(str(error).split())}") from error
-        return len(variables_of(model))
 
 
 def variables_of(model: keras.Model) -> dict[str, keras.Variable]:

@@ -16,7 +16,8 @@ from ..data.labels import class_ids, class_names
 from ..models.spec import Spec, as_choices
 from ..saving import first_line
 from . import hub, keras_applications, published, torch_files, torch_names
-from .pretrained import Pretrained, Unnamed, tensors_of
+from .pretrained import Pretrained, tensors_of
+from .weights_files import NORMALISATION, read_layers
 
 IMAGENET = "imagenet"
 # What the networks that PyTorch's world trains on photographs are given: ImageNet's mean and deviation.
@@ -75,7 +76,7 @@ def read(
     if path.suffix in torch_files.ENDINGS:
         beside = path.with_name(hub.CONFIG)
         return _from_torch(path, spec, repr(str(path)), hub.read_config(beside) if beside.is_file() else {})
-    return _from_keras(path) if path.suffix == ".keras" else Unnamed(repr(str(path)), {}, path=path)
+    return _from_keras(path) if path.suffix == ".keras" else _from_weights_file(path)
 
 
 def _published(spec: Spec, chosen: Mapping[str, Any], name: str, top: bool) -> Pretrained:
@@ -105,7 +106,9 @@ def _from_torch(path: Path, spec: Spec, source: str, config: Mapping[str, Any]) 
         with contextlib.suppress(KeyError, IndexError):  # another network's: `give_to` says what does not fit
             tensors = torch_names.append_zeros(tensors, spec)
     layout = torch_names.layout(spec)
-    known = {**_TORCH_INPUT, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.described(dict(config))}
+    first = tensors.get("stem_conv/kernel")
+    usual_input = _TORCH_INPUT if first is None or first.shape[2] == 3 else {}
+    known = {**usual_input, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.described(dict(config))}
     found = Pretrained(source, tensors, layout, named_there=torch_names.name_there, **known)
     usual = _LABELS.get((spec.stem, found.classes))
     return replace(found, **labels(usual)) if usual and not found.class_names else found
@@ -129,8 +132,26 @@ def _from_keras(path: Path) -> Pretrained:
     )
 
 
+def _from_weights_file(path: Path) -> Pretrained:
+    found = read_layers(path)
+    first = next((values for values in found.values() if NORMALISATION in values), None)
+    tensors = {
+        f"{layer}/{name}": value
+        for layer, values in found.items()
+        if values is not first
+        for name, value in values.items()
+    }
+    known = {} if first is None else dict(zip(("mean", "deviation"), _statistics(first), strict=True))
+    return Pretrained(repr(str(path)), tensors, **known)
+
+
 def _normalisation(layer: keras.layers.Normalization) -> tuple[np.ndarray, np.ndarray]:
-    mean, variance = (keras.ops.convert_to_numpy(value)[0] for value in (layer.mean, layer.variance))
+    return _statistics({name: keras.ops.convert_to_numpy(getattr(layer, name))[0] for name in ("mean", "variance")})
+
+
+def _statistics(values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation, of a value a channel or a pixel."""
+    mean, variance = values["mean"], values["variance"]
     if mean.size in mean.shape:  # one value a channel, whichever axis that is
         mean, variance = mean.ravel(), variance.ravel()
     return mean, np.sqrt(variance)

@@ -12,6 +12,7 @@ import pytest
 import small_runs
 from keras_resnet import saving
 from keras_resnet.cli import main
+from keras_resnet.models.catalog import find
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
@@ -161,11 +162,22 @@ def test_what_cannot_be_is_refused_before_anything_is_written(fine_tune, tmp_pat
 
 
 def test_weights_that_do_not_say_how_images_were_normalised_need_a_mean(tmp_path, fine_tune):
-    model, info = saving.load(small_runs.finished())
-    model.save_weights(tmp_path / "x.weights.h5")
+    _, info = saving.load(small_runs.finished())
+    bare = find(info["model"])(weights=small_runs.finished(), include_preprocessing=False, input_shape=(8, 8, 1))
+    bare.save_weights(tmp_path / "x.weights.h5")
     saved = {"model": info["model"], "network": info["network"], "weights": str(tmp_path / "x.weights.h5")}
     with pytest.raises(ValueError, match=r"x.weights.h5' does not say how its images were normalised"):
         fine_tune(**saved)
+    out, _ = fine_tune(**saved, mean="channel", freeze_until="features")
+    assert kept(out, small_runs.finished()) >= {"stem", "stage1", "stage2", "stage3"}
+
+
+def test_a_network_does_not_become_what_its_name_denies(fine_tune):
+    """The weights are those of a ResNet-8 of version 1; those of version 2 have other units."""
+    with pytest.raises(ValueError, match=r"are for `order='original'`. Received: order='full_preactivation'"):
+        fine_tune(model="resnet8v2")
+    with pytest.raises(ValueError, match=r"are for `shortcut='B'`. Received: shortcut=None"):
+        fine_tune(model="plainnet8")
 
 
 @pytest.mark.parametrize("machine", [Machine(rematerialize=True), Machine(loop_units=True)])

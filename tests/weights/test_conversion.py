@@ -9,6 +9,8 @@ import keras_resnet
 import small_runs
 from keras_resnet import saving
 from keras_resnet.weights.conversion import convert
+from keras_resnet.weights.pretrained import tensors_of
+from keras_resnet.weights.torch_names import to_state
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_imagenet_are_weights_where_a_folder_is_called_so_too(tmp_path, monkeypa
         convert("imagenet", "out.keras", "resnet20")
 
 
-def test_a_file_without_names_gives_torchvision_all_tensors(tmp_path, seeded):
+def test_a_weights_file_gives_torchvision_all_tensors(tmp_path, seeded):
     seeded(whole := keras_resnet.ResNet18(input_shape=(32, 32, 3))).save_weights(tmp_path / "all.weights.h5")
     with pytest.raises(ValueError, match=r"has 1000 classes. Received: 4 labels"):
         convert(tmp_path / "all.weights.h5", tmp_path / "no.keras", "resnet18", class_labels=[*"abcd"])
@@ -100,6 +102,15 @@ def test_a_file_without_names_gives_torchvision_all_tensors(tmp_path, seeded):
     assert len(state) == 122  # of torchvision's ResNet-18, which counts the batches of each of 20 batch norms
     kernel = keras.ops.convert_to_numpy(whole.get_layer("stem_conv").kernel)
     np.testing.assert_array_equal(state["conv1.weight"], kernel.transpose(3, 2, 0, 1))
+
+
+def test_the_usual_mean_of_photographs_is_none_of_grey_images(tmp_path, seeded):
+    """PyTorch's files do not say it; for three channels it is ImageNet's."""
+    choices = {"input_shape": (32, 32, 1), "classes": 3, "width": 0.25, "shortcut": "B"}
+    grey = seeded(keras_resnet.ResNet18(**choices))
+    safetensors.numpy.save_file(to_state(tensors_of(grey)), tmp_path / "grey.safetensors")
+    again = keras_resnet.ResNet18(weights=tmp_path / "grey.safetensors", **choices)
+    assert all(map(np.array_equal, again.get_weights(), grey.get_weights()))
 
 
 def test_weights_of_other_stages_are_refused(tmp_path, seeded):

@@ -2,11 +2,15 @@
 
 import warnings
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 import keras_resnet
+from keras_resnet import saving
+from keras_resnet.models.catalog import find
+from keras_resnet.weights.conversion import convert
 
 
 def same(one, other):
@@ -22,17 +26,53 @@ def test_a_file_gives_its_network_its_weights(tmp_path, ending):
     assert same(keras_resnet.ResNet20(weights=str(path)), model)
 
 
-def test_a_keras_file_of_another_network_is_refused_by_the_names_of_its_layers(tmp_path):
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_a_file_of_another_network_is_refused_by_the_names_of_its_layers(tmp_path, ending):
     """ResNet20 and ResNet20V2 have tensors of the same shapes in the same order."""
-    keras_resnet.ResNet20().save(tmp_path / "v1.keras")
-    with pytest.raises(ValueError, match=r"v1.keras.*does not fit 'resnet20v2'.*head_bn"):
-        keras_resnet.ResNet20V2(weights=tmp_path / "v1.keras")
+    model, path = keras_resnet.ResNet20(), tmp_path / f"v1{ending}"
+    model.save(path) if ending == ".keras" else model.save_weights(path)
+    with pytest.raises(ValueError, match=r"v1.*does not fit 'resnet20v2'.*head_bn"):
+        keras_resnet.ResNet20V2(weights=path)
     with pytest.raises(ValueError, match=r"stage1_unit4_conv1"):
-        keras_resnet.ResNet32(weights=tmp_path / "v1.keras")
+        keras_resnet.ResNet32(weights=path)
     with pytest.raises(
         ValueError, match=r"stage1_unit1_conv1/kernel is \(3, 3, 16, 16\) there and \(3, 3, 16, 64\) here"
     ):
-        keras_resnet.CifarResNet(20, width=4.0, weights=tmp_path / "v1.keras")
+        keras_resnet.CifarResNet(20, width=4.0, weights=path)
+
+
+def test_the_units_of_a_name_are_not_those_of_a_file_that_says_others(tmp_path):
+    """He et al. 2016 have another unit, the plain nets of 2015 no shortcut; tensors alone do not show the latter."""
+    told = {}
+    for name in ("resnet20", "resnet20v2", "plainnet20"):
+        network = find(name)
+        told[name] = tmp_path / f"{name}.keras"
+        saving.save(network(), told[name], {"model": name, "network": network.spec.told({})})
+    for name, path in told.items():
+        assert same(find(name)(weights=path), saving.load(path)[0])
+        for other in told.keys() - {name}:
+            with pytest.raises(ValueError, match=rf"{name}.keras' are for `(order|shortcut)=.*Received: \1="):
+                find(other)(weights=path)
+    assert keras_resnet.ResNet20(weights=told["resnet20v2"], order="full_preactivation").get_layer("head_bn")
+    with pytest.raises(ValueError, match=r"are for `order='original'`. Received: order='full_preactivation'"):
+        convert(told["resnet20"], tmp_path / "no.keras", "resnet20v2")
+
+
+def test_a_weights_file_has_names_and_the_normalisation(tmp_path):
+    """In which order its layers lie is Keras's affair: by attributes of HDF5, each says what it is called."""
+    image = keras.Input((32, 32, 3))
+    layer = keras_resnet.preprocessing.normalize(image, np.array([100.0, 110.0, 120.0]), np.full(3, 50.0))
+    model = keras_resnet.CifarResNet(8, classes=3, input_tensor=layer, dtype="bfloat16")
+    model.save_weights(tmp_path / "x.weights.h5")
+    again = keras_resnet.CifarResNet(8, classes=3, weights=tmp_path / "x.weights.h5", dtype="bfloat16")
+    assert same(again, model)
+    fresh = keras_resnet.CifarResNet(8, weights=tmp_path / "x.weights.h5", classes=7)
+    kept = keras_resnet.weights.pretrained.tensors_of
+    np.testing.assert_array_equal(kept(fresh)["stem_conv/kernel"], np.float32(kept(model)["stem_conv/kernel"]))
+    with h5py.File(tmp_path / "x.weights.h5", "a") as file:
+        del file["layers/conv2d/vars"].attrs["name"]
+    with pytest.raises(ValueError, match=r"x.weights.h5' is no .* layers/conv2d/vars is no layer"):
+        keras_resnet.CifarResNet(8, weights=tmp_path / "x.weights.h5")
 
 
 def test_a_trained_model_lends_its_weights_without_its_normalisation_if_asked(tmp_path):
