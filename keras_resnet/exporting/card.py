@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import saving
+from .choices import CHANNELS
 
 README = """\
 # {network}
@@ -32,14 +33,17 @@ Signatures of the SavedModel; each takes any number of images. Where none is nam
 
 | signature | takes | gives |
 |---|---|---|
-| `image_bytes` | `image_bytes`: JPEG, PNG, GIF or BMP files | `probabilities`, `classes`, `scores`, `valid` |
-| `images` | `images`: float32 {shape}, 0 to 255 | `probabilities`, `classes`, `scores` |
+{files}| `images` | `images`: float32 {shape}, 0 to 255 | `probabilities`, `classes`, `scores` |
 | `images_uint8` | `images`: uint8 {shape} | `probabilities`, `classes`, `scores` |
 | `features` | `images`: float32 {shape}, 0 to 255 | `features`: the vector before the logits |
 
-`classes` are the names of the {top} most probable classes, `scores` their probabilities. A file that does not decode
-has `valid` false and zeros; the others of its batch are answered.
+`classes` are the names of the {top} most probable classes, `scores` their probabilities.{invalid}
 """
+FILES = """\
+| `image_bytes` | `image_bytes`: JPEG, PNG, GIF or BMP files | `probabilities`, `classes`, `scores`, `valid` |
+"""
+INVALID = """ A file that does not decode
+has `valid` false and zeros; the others of its batch are answered."""
 FILE = """\
 `{file}` takes any number of images as `images`, float32 {shape}, 0 to 255, and gives `probabilities`.
 """
@@ -89,7 +93,15 @@ def _readme(card: Mapping[str, Any]) -> str:
     files = "".join(f"{digest}  {name}\n" for name, digest in card["files"].items())
     if card["format"] == "saved_model":
         alone = ", with its probabilities alone" if card["asked"] == "images" else ""
-        usage = SAVED_MODEL.format(asked=card["asked"], alone=alone, shape=shape, top=card["top"])
+        takes_files = card["shape"][-1] in CHANNELS
+        usage = SAVED_MODEL.format(
+            asked=card["asked"],
+            alone=alone,
+            shape=shape,
+            top=card["top"],
+            files=FILES if takes_files else "",
+            invalid=INVALID if takes_files else "",
+        )
     else:
         from .formats import FORMATS  # imports TensorFlow
 

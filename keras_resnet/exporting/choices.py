@@ -10,6 +10,7 @@ from ..options import check_types
 FORMATS = ("saved_model", "onnx", "litert", "openvino")
 DTYPES = ("float32", "bfloat16")
 ASKED = ("image_bytes", "images")
+CHANNELS = (1, 3)  # of image files
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Choices:
         int8: a folder of images; convolutions then compute in 8-bit whole numbers, whose ranges these images decide.
             For the format "openvino".
         measure: a data set with labels, on which the error is told of what was exported and of what it was made of.
+        data_dir: where that lies, if it is a prepared set of tensorflow-datasets; None for its own folder.
 
     Raises:
         ValueError: a choice that does not exist, or that does not go with another.
@@ -44,6 +46,7 @@ class Choices:
     )
     int8: str | None = option(None, "a folder of images that decide the ranges of 8-bit numbers; for --format openvino")
     measure: str | None = option(None, "a data set with labels, to tell what 8-bit numbers cost")
+    data_dir: str | None = option(None, "where prepared tensorflow-datasets sets lie (else its own folder)")
 
     def __post_init__(self) -> None:
         check_types(Choices, vars(self))
@@ -58,3 +61,5 @@ class Choices:
             )
         if self.measure and not self.int8:
             raise ValueError("`measure` tells what 8-bit numbers cost, and goes with `int8`.")
+        if self.data_dir and not self.measure:
+            raise ValueError(f"`data_dir` goes with `measure`, whose data set lies there. Received: {self.data_dir!r}")

@@ -20,7 +20,7 @@ from ..evaluation.views import shapes
 from ..options import as_words
 from ..training.processes import last_line
 from .card import ERRORS, LABELS, write_card
-from .choices import Choices
+from .choices import CHANNELS, Choices
 from .folding import fold, in_dtype
 
 
@@ -66,12 +66,17 @@ def export(
     _refuse_others(Path(out))
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
     info = {**info, **{k: v for k, v in (("class_names", class_names), ("view", view)) if v is not None}}
-    _, classes = shapes(network)
+    (*_, channels), classes = shapes(network)
     info["class_names"] = [str(name) for name in info.get("class_names") or range(classes)]
     if len(info["class_names"]) != classes:
         raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(info['class_names'])} class names")
     if broken := [name for name in info["class_names"] if name and name.splitlines() != [name]]:
         raise ValueError(f"A class's name is one line. Received: {broken[0]!r}")
+    if chosen.format == "saved_model" and chosen.asked == "image_bytes" and channels not in CHANNELS:
+        raise ValueError(
+            f"No image file has the {channels} channels that {network.name!r} takes. Choose the images themselves: "
+            "asked='images'."
+        )
     if keras.backend.backend() != "tensorflow":
         return _elsewhere(network, info, out, chosen)
     with _next_version(Path(out)) as (version, folder):
@@ -91,7 +96,7 @@ def _write(network: keras.Model, info: Mapping[str, Any], folder: Path, choices:
     labels.write_text("".join(f"{name}\n" for name in info["class_names"]), encoding="utf-8")
     model = in_dtype(fold(network) if choices.fold else network, choices.dtype)
     if choices.int8:
-        return {"int8": write_int8(model, folder, network, info, choices.int8, choices.measure)}
+        return {"int8": write_int8(model, folder, network, info, choices)}
     if choices.format != "saved_model":
         write_format(model, folder, choices.format)
         return {}

@@ -43,7 +43,7 @@ def fold(model: keras.Model) -> keras.Model:
         raise ValueError(f"{model!r} is no functional model: its layers cannot be told from one another.")
     folded = _pairs(model)
     gone = {norm.name for norm in folded.values()} | {layer.name for layer in model.layers if isinstance(layer, IDLE)}
-    changes = {name: {"use_bias": True} for name in folded}
+    changes = {name: {"use_bias": True, **_adapted(model.get_layer(name))} for name in folded}
     values = {name: _absorbed(model.get_layer(name), norm) for name, norm in folded.items()}
     return _clone(model, changes, values, gone)
 
@@ -86,10 +86,22 @@ def _clone(
         if layer.name in (values or {}):
             layer.set_weights(values[layer.name])
         elif layer.weights:
-            store: dict[str, Any] = {}
-            model.get_layer(layer.name).save_own_variables(store)
-            layer.load_own_variables(store)  # and not `set_weights`, behind which a normalisation keeps its old mean
+            _copy(model.get_layer(layer.name), layer)
     return copy
+
+
+def _copy(source: keras.Layer, layer: keras.Layer) -> None:
+    """Gives a layer the weights of another of its kind, and those of the layers within to those within."""
+    for one, other in zip(source._flatten_layers(), layer._flatten_layers(), strict=True):
+        store: dict[str, Any] = {}
+        one.save_own_variables(store)
+        if store:
+            other.load_own_variables(store)  # and not `set_weights`, behind which a normalisation keeps its old mean
+
+
+def _adapted(layer: keras.Layer) -> dict[str, None]:
+    """What differs in the configuration of a layer whose kernel has taken up what LoRA adds to it."""
+    return {"lora_rank": None} if getattr(layer, "lora_enabled", False) else {}
 
 
 def _pairs(model: keras.Model) -> dict[str, layers.BatchNormalization]:
@@ -122,7 +134,7 @@ def _absorbed(layer: keras.Layer, norm: layers.BatchNormalization) -> list[np.nd
     scale = 1 / np.sqrt(variance + norm.epsilon)
     if norm.scale:
         scale *= np.float64(keras.ops.convert_to_numpy(norm.gamma))
-    kernel, *bias = (np.float64(weight) for weight in layer.get_weights())
-    shift = (bias[0] if bias else 0.0) - mean
+    kernel = np.float64(keras.ops.convert_to_numpy(layer.kernel))
+    shift = (np.float64(keras.ops.convert_to_numpy(layer.bias)) if layer.use_bias else 0.0) - mean
     offset = np.float64(keras.ops.convert_to_numpy(norm.beta)) if norm.center else 0.0
     return [kernel * scale, shift * scale + offset]  # the output's channels are a kernel's last axis

@@ -12,10 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ..analysis.looking import batches_for, counted
-from ..data import DataError, load
+from ..data import DataError, Dataset, ImageStream, load
 from ..evaluation.source import Source
 from ..evaluation.views import shapes
 from ..training.callbacks import percent_error
+from .choices import Choices
 from .formats import FORMATS, frozen, need, openvino_model, quiet
 
 CALIBRATED = 300  # images, at most
@@ -23,7 +24,7 @@ PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}  # which a CPU with bfloat16 would
 
 
 def write_int8(
-    model: keras.Model, folder: Path, network: keras.Model, info: Mapping[str, Any], images: str, measure: str | None
+    model: keras.Model, folder: Path, network: keras.Model, info: Mapping[str, Any], choices: Choices
 ) -> dict[str, Any]:
     """Writes a model in OpenVINO's format, quantised after training: weights and activations by their ranges.
 
@@ -32,8 +33,7 @@ def write_int8(
         folder: where it is written.
         network: the network that it was made of.
         info: what is known of the network.
-        images: a folder of images, which decide the ranges of activations; as `predict` takes them.
-        measure: a data set with labels; None to measure nothing.
+        choices: `int8`, whose images decide the ranges of activations, as `predict` takes them; and what is measured.
 
     Returns:
         "images", how many decided; and if it was measured "errors" in percent, by "float32" and "int8".
@@ -46,24 +46,27 @@ def write_int8(
     import nncf
     import openvino
 
-    source = Source(images, shapes(network)[0], info.get("view"))
+    source = Source(choices.int8, shapes(network)[0], info.get("view"))
     decoded = (image for _, image in source if not isinstance(image, DataError))
     seen = [image[None].astype("float32") for image in itertools.islice(decoded, CALIBRATED)]
     if not seen:
-        raise ValueError(f"{images!r} holds no image that decodes.")
+        raise ValueError(f"{choices.int8!r} holds no image that decodes.")
     with quiet():
         whole = openvino_model(frozen(model))
         small = nncf.quantize(whole, nncf.Dataset(seen), subset_size=len(seen))
         openvino.save_model(small, str(folder / FORMATS["openvino"].file), compress_to_fp16=False)
-    errors = {"errors": _errors({"float32": whole, "int8": small}, network, info, measure)} if measure else {}
-    return {"images": len(seen), **errors}
+    if not choices.measure:
+        return {"images": len(seen)}
+    data = load(choices.measure, choices.data_dir)
+    return {"images": len(seen), "errors": _errors({"float32": whole, "int8": small}, network, info, data)}
 
 
-def _errors(models: Mapping[str, Any], network: keras.Model, info: Mapping[str, Any], dataset: str) -> dict[str, float]:
+def _errors(
+    models: Mapping[str, Any], network: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream
+) -> dict[str, float]:
     """The error of models of OpenVINO on the test images of a data set, in percent, by name."""
     import openvino
 
-    data = load(dataset)
     core = openvino.Core()
     compiled = {name: core.compile_model(one, "CPU", PRECISE) for name, one in models.items()}
     right: dict[str, list[np.ndarray]] = {name: [] for name in models}

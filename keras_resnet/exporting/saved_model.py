@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ..evaluation.views import shapes
 from ..models.taps import taps
+from .choices import CHANNELS
 from .decoding import reader
 
 AT_ONCE = 8  # image files of a batch that are decoded side by side
@@ -47,14 +48,15 @@ class Served(tf.Module):
         )
         self._top = min(top, classes)
         self._shown = (view["size"], view["size"]) if view else (height or 224, width or 224)
-        self._read = reader(*self._shown, self.channels, view)
+        self._read = reader(*self._shown, self.channels, view) if self.channels in CHANNELS else None
 
     def signatures(self, asked: str) -> dict[str, Any]:
         """The signatures by name; see `keras_resnet.export` for what they take and give.
 
         Args:
-            asked: which of them is the one that is asked if none is named: "image_bytes"; or "images", which then gives
-                probabilities alone, so that programs that know no text can read the graph.
+            asked: which of them is the one that is asked if none is named: "image_bytes", which is there where the
+                network's images have as many channels as files; or "images", which then gives probabilities alone, so
+                that programs that know no text can read the graph.
         """
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
@@ -74,7 +76,7 @@ class Served(tf.Module):
             return self._named(tf.cast(images, tf.float32))
 
         found = {
-            "image_bytes": of_files,
+            **({"image_bytes": of_files} if self._read else {}),
             "images": self._taking(of_images),
             "images_uint8": self._taking(of_images, tf.uint8),
         }

@@ -32,7 +32,9 @@ def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, i
             "Warm-up requests need tensorflow-serving-api: pip install 'keras-resnet[export]', or say --warm-up none."
         ) from error
     grey = np.full(shape, 127, np.uint8)
-    one = {"image_bytes": np.array(tf.io.encode_jpeg(grey).numpy()), "images": grey.astype(np.float32)}
+    one = {"images": grey.astype(np.float32)}
+    if asked == "image_bytes":
+        one[asked] = np.array(tf.io.encode_jpeg(grey).numpy())
     inputs = {"serving_default": asked, "images": "images"}
     (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / FILE)) as records:

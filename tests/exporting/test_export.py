@@ -129,6 +129,18 @@ def test_a_folder_that_another_process_exports_to_is_refused(file, tmp_path):
         keras_resnet.export(file, tmp_path)
 
 
+def test_a_network_of_what_no_file_holds_takes_images_alone(ask, tmp_path):
+    model = keras_resnet.CifarResNet(8, input_shape=(8, 8, 4), classes=3)
+    with pytest.raises(ValueError, match="No image file has the 4 channels"):
+        keras_resnet.export(model, tmp_path / "out")
+    keras_resnet.export(model, tmp_path / "out", asked="images", warm_up=(1,))
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 4)).astype("float32")
+    found = ask(tmp_path / "out" / "1", images__images=images)["images/probabilities"]
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(images)), atol=1e-5)
+    readme = (tmp_path / "out" / "1" / "README.md").read_text()
+    assert "(batch, 8, 8, 4)" in readme and "image_bytes" not in readme and "decode" not in readme
+
+
 def test_choices_that_make_no_sense_are_refused(network, tmp_path):
     for choices in (
         {"dtype": "float8"},
@@ -138,6 +150,7 @@ def test_choices_that_make_no_sense_are_refused(network, tmp_path):
         {"warm_up": (0,)},
         {"class_names": ["one"]},
         {"class_names": 10 * ["a\nb"]},
+        {"data_dir": "sets"},
     ):
         with pytest.raises(ValueError, match="Received"):
             keras_resnet.export(network[0], tmp_path / "out", **choices)

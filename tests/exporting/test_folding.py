@@ -130,6 +130,32 @@ def test_a_bias_and_a_batch_norm_without_scale_or_center_fold_too():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_network_within_a_model_keeps_its_weights():
+    """As Keras's guide to transfer learning builds one: the network is a layer of the model."""
+    image = keras.Input((32, 32, 3))
+    inside = keras_resnet.CifarResNet(8, shortcut="B", width=0.5, include_top=False, pooling="avg")
+    model = keras.Model(image, layers.Dense(2)(inside(image)))
+    model.set_weights([RNG.uniform(0.1, 0.3, weight.shape) for weight in model.get_weights()])
+    for slim in (fold(model), in_dtype(model, "float32")):
+        assert slim.layers[1].name == inside.name
+        same(model, slim)
+
+
+def test_what_lora_adds_to_a_kernel_folds_with_it(filled):
+    model = network()
+    filled(model)
+    before = keras.ops.convert_to_numpy(model(IMAGES, training=False))
+    for name in kinds(model, layers.Conv2D):
+        layer = model.get_layer(name)
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(RNG.normal(size=layer.lora_kernel_b.shape))
+    assert not np.allclose(keras.ops.convert_to_numpy(model(IMAGES, training=False)), before, rtol=1e-2)
+    slim = fold(model)
+    assert not kinds(slim, layers.BatchNormalization)
+    assert not any("lora" in weight.name for weight in slim.weights)
+    same(model, slim)
+
+
 def test_half_precision_leaves_normalisation_and_head_alone(filled):
     model = network()
     filled(model)
