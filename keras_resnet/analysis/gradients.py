@@ -70,7 +70,7 @@ def gradients(
             x = unit(x)
             if number in numbers:
                 direction, place = next(seen)
-                found = found + chosen[place] * keras.ops.sum(x * direction)
+                found = found + chosen[place] * keras.ops.sum(keras.ops.cast(x, "float32") * direction)
         return found
 
     gradient, rng = backend.gradient(projected), np.random.default_rng(seed)

@@ -25,6 +25,7 @@ from ..training.recipes import recipe_for
 from ..training.transfer import defaults
 
 BATCH = 100
+PIXELS = 2**19  # of a batch, whose maps are kept: ten photographs of 224x224
 NORMALISED = 10  # batches of training images over which batch norm's statistics are taken before a training
 
 
@@ -90,8 +91,9 @@ def batches_for(
     if any(want not in (None, have) for want, have in zip(shape, there, strict=True)):
         raise ValueError(f"{model.name!r} takes images of {shape}. Received: {there}")
     place = places(model, info, data) if labels else np.arange(data.classes)
-    batches = data.test_batches(batch_size=min(BATCH, images), **view)
-    count = min(len(batches), math.ceil(images / min(BATCH, images)))
+    size = min(BATCH, images, max(1, PIXELS // math.prod(there[:2])))
+    batches = data.test_batches(batch_size=size, **view)
+    count = min(len(batches), math.ceil(images / size))
     for number, (seen, right, weights) in enumerate(itertools.islice(batches, count)):
         left = images - number * len(seen)
         if left <= 0:

@@ -99,6 +99,7 @@ def path_gradient(model: keras.Model) -> Callable[[Any, Any, Any], np.ndarray]:
 
 def _passing(branch: Any, passes: Any) -> Any:
     """A branch as it is, whose gradient passes where `passes` is 1, and where it is 0 does not."""
+    passes = keras.ops.cast(passes, branch.dtype)
     return passes * branch + (1 - passes) * keras.ops.stop_gradient(branch)
 
 

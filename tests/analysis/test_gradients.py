@@ -46,6 +46,15 @@ def test_they_are_those_of_a_loop_over_points_and_units(seeded):
         assert unit["correlation"][-1] == pytest.approx(vectors[0] @ vectors[-1], abs=2e-3)
 
 
+def test_in_half_precision_they_are_much_the_same(seeded):
+    whole, half = (
+        gradients(seeded(keras_resnet.CifarResNet(8, dtype=dtype)), batches(2), draws=1)["units"]
+        for dtype in ("float32", "mixed_bfloat16")
+    )
+    for one, other in zip(whole, half, strict=True):
+        assert one["correlation"][0] == pytest.approx(other["correlation"][0], abs=0.1)
+
+
 def test_of_the_same_image_twice_they_are_the_same(seeded):
     ((images, labels, _),) = batches(1)
     twice = [(np.repeat(images, 2, axis=0), np.repeat(labels, 2), np.ones(2))]
