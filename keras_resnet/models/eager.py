@@ -48,6 +48,10 @@ class Eager:
 
     _steps: tuple[Step, ...] = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As Keras pickles a model, by the class that has a name."""
+        return self.__class__._unpickle_model, super().__reduce__()[1]
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
         flat = keras.tree.flatten(inputs)
         if mask is not None or others or any(hasattr(tensor, "_keras_mask") for tensor in flat):

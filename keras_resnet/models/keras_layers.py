@@ -90,7 +90,8 @@ class KerasLayers:
         return layers.Rescaling(factor, offset, name=name, **self._plain)(x)
 
     def dropout(self, x: Tensor, name: str, rate: float) -> Tensor:
-        return layers.Dropout(rate, name=name, **self._plain)(x)
+        # Told the shape of its masks, on Torch too it draws them by its own seed, with which a run goes on.
+        return layers.Dropout(rate, noise_shape=(None,) * 4, name=name, **self._plain)(x)
 
     def drop_path(self, x: Tensor, name: str, rate: float) -> Tensor:
         return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name, **self._plain)(x)

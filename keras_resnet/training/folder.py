@@ -80,6 +80,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self._recipe: dict[str, Any] = {}
         self._title = ""
+        self._damaged: set[Path] = set()  # checkpoints that are none
         self._drawn = time.monotonic()
 
     def check(self, recipe: Recipe) -> None:
@@ -150,8 +151,10 @@ class RunFolder:
         seeds = [keras.ops.convert_to_numpy(variable).tolist() for variable in seeds]
         info = {"recipe": self._recipe, "seeds": seeds, **dataclasses.asdict(progress)}
         step = f"_step_{progress.step:06d}" if progress.step else ""
-        saving.save(model, self.checkpoints / f"epoch_{len(progress.history):04d}{step}.keras", info)
-        for old in self.newest_first()[KEPT_CHECKPOINTS:]:
+        path = self.checkpoints / f"epoch_{len(progress.history):04d}{step}.keras"
+        saving.save(model, path, info)
+        self._damaged.discard(path)
+        for old in [path for path in self.newest_first() if path not in self._damaged][KEPT_CHECKPOINTS:]:
             old.unlink()
 
     def restore(
@@ -176,6 +179,7 @@ class RunFolder:
                 progress = self._load(model, seeds, path)
             except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
                 problems.append(f"{path.name}: {saving.first_line(error)}")
+                self._damaged.add(path)
                 continue
             for problem in problems:
                 say(f"Passing over a damaged checkpoint. {problem}")

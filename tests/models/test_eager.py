@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import weakref
 
 import keras
@@ -194,3 +196,5 @@ def test_it_is_a_functional_model_to_whoever_asks(tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert type(again) is plain.__class__
     alike(again(images(model)), model(images(model)), 1e-5)
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        alike(copied(images(model)), model(images(model)), 1e-5)

@@ -15,6 +15,7 @@ import pytest
 import small_runs
 from keras_resnet.cli import main
 from keras_resnet.training.folder import RunFolder
+from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.run import train
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -80,6 +81,20 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     assert json.loads(stdout) == json.loads((out / "summary.json").read_text())
 
 
+def test_the_masks_of_dropout_go_on_where_they_were(tmp_path, signal_in):
+    """Those on shortcuts (2016, figure 2f); where a stage begins, a projection needs none."""
+    network = {"stage_units": (3, 1, 1), "shortcut": "B", "skip": "dropout", "skip_dropout": 0.5}
+    recipe = small_runs.small_recipe(epochs=2, network=network)
+    train(recipe, tmp_path / "whole", say=lambda line: None)
+    assert '"Dropout"' in small_runs.config(tmp_path / "whole" / "model.keras")
+    signal_in(2, 2, signal.SIGTERM)
+    with pytest.raises(StoppedError):
+        train(recipe, tmp_path / "stopped", say=lambda line: None)
+    signal_in(0, 0)
+    train(recipe, tmp_path / "stopped", say=lambda line: None)
+    assert small_runs.results(tmp_path / "stopped") == small_runs.results(tmp_path / "whole")
+
+
 def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(copied):
     as_if_killed(copied, in_epoch=5)
     newest = copied / "checkpoints" / "epoch_0004.keras"
@@ -88,6 +103,17 @@ def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(copied):
     assert "damaged" in told and "epoch_0004.keras" in told
     assert going_on == "Going on behind epoch 3 of 4."
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
+
+
+def test_a_damaged_checkpoint_is_none_of_the_two_that_are_kept(copied, signal_in):
+    as_if_killed(copied, in_epoch=5)
+    newest = copied / "checkpoints" / "epoch_0004.keras"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    signal_in(4, 2, signal.SIGTERM)
+    with pytest.raises(StoppedError):
+        resume(copied)
+    left = sorted(path.stem for path in newest.parent.iterdir())
+    assert len(left) == 3 and left[:2] == ["epoch_0003", "epoch_0003_step_000002"], left
 
 
 @pytest.mark.parametrize("lost", [(), ("history.csv", "curves.png")])
