@@ -100,10 +100,14 @@ def _installed(module: str) -> bool:
     return sys.modules.get(module) is not None or importlib.util.find_spec(module) is not None
 
 
-def device() -> str:
-    """The accelerators of this machine, in words, or its processor."""
+def device(count: int | None = None) -> str:
+    """The accelerators of this machine, in words, or its processor.
+
+    Args:
+        count: how many of them, in all processes; None for all of this machine.
+    """
     names = _engine().accelerators()
-    return f"{len(names)} x {names[0]}" if names else f"CPU ({cores()} cores, {platform.machine()})"
+    return f"{count or len(names)} x {names[0]}" if names else f"CPU ({cores()} cores, {platform.machine()})"
 
 
 def devices(count: int | None = None, spread: bool = False) -> Devices:

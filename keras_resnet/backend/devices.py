@@ -28,9 +28,10 @@ class Devices:
         process: which one of them this is, from 0.
         replicas: the devices of all of them.
         loops: whether a training step may contain a loop.
+        accumulates: whether a batch may go through the network in parts.
     """
 
-    loops = True
+    loops = accumulates = True
 
     def __init__(self, processes: int = 1, process: int = 0, replicas: int = 1) -> None:
         self.processes, self.process, self.replicas = processes, process, replicas

@@ -262,6 +262,7 @@ class Mirrored(Fed):
     """
 
     loops = False  # in which devices would have to wait for one another, for batch norm
+    accumulates = False  # Keras updates on a condition, within which devices cannot wait for one another
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(replicas=len(names))

@@ -206,7 +206,10 @@ class Processes(Devices):
         What is drawn at random alone differs: each process draws for images of its own.
         """
         for variable in (*fitted.variables, *kept.optimizer.variables):
-            dist.broadcast(variable.value.detach(), src=0)
+            own = variable.value.detach()
+            sent = own.contiguous()  # NCCL takes no kernel that is laid out otherwise
+            dist.broadcast(sent, src=0)
+            own.copy_(sent)
         for variable in fitted.non_trainable_variables:
             if "seed_generator" in variable.path and not self.chief:
                 seed, drawn = variable.value.tolist()  # of which the second counts, and the sum seeds

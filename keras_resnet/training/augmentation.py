@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .. import backend
 from .device_images import DeviceImages
 from .recipe import Recipe
 
@@ -108,6 +109,7 @@ class Mix(keras.layers.Layer):
 
     def __init__(self, mixup: float, cutmix: float) -> None:
         super().__init__(dtype="float32")
+        self.supports_jit = backend.jit_compile() is True  # on GPUs, TensorFlow's XLA knows no Beta distribution
         self.mixers = [keras.layers.MixUp(mixup, **_PLAIN)] if mixup else []
         if cutmix:  # Keras draws the parameter from a range, too
             self.mixers.append(keras.layers.CutMix((cutmix, cutmix), **_PLAIN))
@@ -139,7 +141,9 @@ class Mix(keras.layers.Layer):
 
 
 class RandAugment(keras.layers.Layer):
-    """Two random operations on every image (Cubuk et al. 2020, "RandAugment"; operations and ranges as torchvision's).
+    """Two random operations on every image (Cubuk et al. 2020, "RandAugment").
+
+    Operations and ranges are torchvision's, but for brightness, which Keras adds where torchvision multiplies.
 
     `keras.layers.RandAugment` draws the same operations for all images of a batch, and from ranges of which the paper's
     are a small part. As it does, this makes all operations of the whole batch and chooses among the results.

@@ -95,12 +95,15 @@ def build(
     images = DeviceImages(batches) if machine.images_on_device else None
     fitted = augmented(inner, recipe, mean.reshape(-1, shape[-1]).mean(axis=0), images)
     for model in dict.fromkeys((kept, fitted)):
-        _compile(model, optimizer, recipe, data.classes)
+        compile_for(model, optimizer, recipe, data.classes)
     return Networks(whole, kept, fitted)
 
 
-def _compile(model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, classes: int) -> None:
+def compile_for(model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, classes: int) -> None:
     """Compiles a model that ends in logits for training."""
+    if backend.jit_compile() is True:
+        for layer in model._flatten_layers():  # or Keras compiles nothing where TensorFlow could not
+            layer.supports_jit = True
     model.compile(
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),

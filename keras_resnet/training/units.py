@@ -64,7 +64,7 @@ class Units(keras.layers.Layer):
     """
 
     def __init__(self, units: list[keras.Model], rematerialize: bool, **arguments: Any) -> None:
-        super().__init__(**arguments)
+        super().__init__(autocast=False, **arguments)  # what is half precision stays so
         self.units, self.rematerialize = units, rematerialize
         self.built = True
 

@@ -10,9 +10,11 @@ import pytest
 
 import small_runs
 from keras_resnet.training.augmentation import RandAugment, augmented
+from keras_resnet.training.compiled import compile_for
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
+from keras_resnet.training.testing import Accuracy
 
 SIDE, COLORS = 16, np.eye(3) * 255  # a class a colour
 
@@ -61,6 +63,26 @@ def test_a_label_is_mixed_of_classes_as_its_image_is_of_colours(choices):
         np.testing.assert_allclose(found, colors, atol=edge)
         mixed.append((found.max(axis=1) < 0.99).mean())
     assert 0.1 < np.mean(mixed) < 0.8  # a third meets its own class
+
+
+def test_the_training_error_counts_a_mixed_image_as_its_larger_part():
+    """The "network" answers the colours, so that it is always right; of labels that are not mixed it would not be."""
+    keras.utils.set_random_seed(0)
+    _, model, _ = behind(small_runs.small_recipe(mixup=1.0))
+    model.compile(keras.optimizers.SGD(0.0), "mse", weighted_metrics=[Accuracy(name="accuracy")])
+    images, labels = colored(30)
+    for _ in range(6):
+        seen = model.train_on_batch(images, labels, sample_weight=np.ones(30), return_dict=True)
+    assert seen["accuracy"] > 0.99
+
+
+@pytest.mark.parametrize("choices", [{"randaugment": 9.0}, {"mixup": 0.5}, {"cutmix": 0.5}], ids=str)
+def test_on_jax_all_of_a_step_is_compiled(choices):
+    """Where one layer says that it cannot be, as Keras's do for TensorFlow's sake, Keras compiles nothing."""
+    recipe = small_runs.small_recipe(**choices)
+    _, model, _ = behind(recipe)
+    compile_for(model, keras.optimizers.SGD(0.0), recipe, 3)
+    assert model.jit_compile is True or keras.backend.backend() != "jax"
 
 
 def test_erasing_takes_a_rectangle_of_so_many_images_and_leaves_the_labels():

@@ -257,13 +257,17 @@ def test_a_launch_that_this_backend_cannot_answer_names_what_can(monkeypatch):
     assert backend.devices().replicas == 1
 
 
-def test_units_in_a_loop_are_refused_where_devices_cannot_wait_in_one(tmp_path, monkeypatch):
-    class Loopless(Devices):
-        loops = False
+def test_what_devices_cannot_wait_for_one_another_in_is_refused(tmp_path, monkeypatch):
+    """Loops and conditions, in which TensorFlow's cannot."""
 
-    monkeypatch.setattr(backend, "devices", lambda count, spread: Loopless(replicas=2))
+    class Straight(Devices):
+        loops = accumulates = False
+
+    monkeypatch.setattr(backend, "devices", lambda count, spread: Straight(replicas=2))
     with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
         run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
+    with pytest.raises(ValueError, match=r"`accumulate` works on one device on this backend. Received: 2 devices"):
+        run.train(small_runs.small_recipe(accumulate=2), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

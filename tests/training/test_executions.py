@@ -132,6 +132,11 @@ def test_a_profile_counts_steps_and_not_executions(tmp_path):
 
 MISTAKES = {
     "no steps": ({"steps_per_execution": 0}, {}, "`steps_per_execution` must be at least 1. Received: 0"),
+    "a rise that is not foreseen": (
+        {"steps_per_execution": 3},
+        {"schedule": "plateau", "rise": 0.5},
+        "`steps_per_execution` must be 1 where a rate",
+    ),
     "a warm-up": ({"steps_per_execution": 3}, {"warmup_rate": 0.01}, "`steps_per_execution` must be 1 where the rate"),
 }
 
