@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .commands import COMMANDS
 from .commands.common import Commands
-from .host import keep_memory
+from .host import NO_MEMORY, keep_memory
 from .options import Parser
 from .version import __version__
 
@@ -42,6 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nkeras-resnet: stopped", file=sys.stderr)
         return 130
+    except Exception as error:  # each backend has its own
+        if not NO_MEMORY.search(f"{type(error).__name__}: {error}"):
+            raise
+        print(
+            "keras-resnet: error: out of memory. A smaller --batch-size takes less; of train, --accumulate and "
+            "--rematerialize leave the batch as large.",
+            file=sys.stderr,
+            flush=True,
+        )
+        return 2
 
 
 def _on_purpose(error: BaseException) -> bool:

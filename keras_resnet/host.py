@@ -6,6 +6,7 @@ import ctypes
 import functools
 import os
 import platform
+import re
 from pathlib import Path
 
 # Of glibc's malloc.h: parameters of `mallopt`, and what they are set to.
@@ -14,6 +15,10 @@ KEPT = {
     -1: -1,  # M_TRIM_THRESHOLD: nor is what is free at the end, however much it is
     -8: 1,  # M_ARENA_MAX: one heap for all threads; what is large does not fit into the others
 }
+# In what the backends, NumPy and C++ say where there is no memory left.
+NO_MEMORY = re.compile(
+    r"[Oo]ut of memory|RESOURCE_EXHAUSTED|ResourceExhausted|MemoryError|bad_alloc|can't allocate memory|\bOOM\b"
+)
 
 
 def cores() -> int:

@@ -50,17 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
     from ..training.callbacks import DivergedError
     from ..training.folder import RunFolder
     from ..training.run import train
+    from ..training.transfer import PROBE
 
     try:
         # Keras tells its progress on stdout, which is the summary's alone if a program reads it.
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
             summary = train(recipe, out, lambda line: print(line, file=sys.stderr, flush=True), machine)
     except DivergedError as error:
-        kept = RunFolder(out).newest_first()
+        folder, rate = (out / PROBE, "--probe-rate") if error.probe else (out, "--learning-rate")
+        kept = RunFolder(folder).newest_first()
         print(
             f"keras-resnet: training diverged: {error}. "
             + (f"The last good checkpoint is {kept[0]}. " if kept else "")
-            + f"A lower --learning-rate{' and another --out' if kept else ''} often helps.",
+            + f"A lower {rate}{' and another --out' if kept else ''} often helps.",
             file=sys.stderr,
         )
         return 1

@@ -23,7 +23,13 @@ AGREE_EVERY = 20  # steps behind which several processes ask one another whether
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number.
+
+    Attributes:
+        probe: whether that was in the run before a run.
+    """
+
+    probe = False
 
 
 class StopAtNaN(keras.callbacks.Callback):

@@ -19,7 +19,7 @@ from ..data.streams import SIZE
 from ..models.complexity import count
 from ..models.freezing import unfreeze
 from .batch_norm import reestimate
-from .callbacks import Bookkeeper, EndBehind, Executions, StopAtNaN, percent_error
+from .callbacks import Bookkeeper, DivergedError, EndBehind, Executions, StopAtNaN, percent_error
 from .compiled import Networks, build
 from .feed import Feed
 from .folder import Progress, RunFolder, seed_variables
@@ -104,7 +104,11 @@ def train(
 def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machine, split: str) -> dict[str, float]:
     """The run before a run; returns the error that it ended with."""
     say(f"First a probe: up to {probe.freeze_until}, the network keeps its weights, epochs: {probe.epochs}.")
-    error = train(probe, out, say, machine)[f"{split}_error"]
+    try:
+        error = train(probe, out, say, machine)[f"{split}_error"]
+    except DivergedError as diverged:
+        diverged.probe = True
+        raise
     with backend.quietly():
         keras.utils.set_random_seed(probe.seed)  # the same, whether the probe was trained now or lay there
     say(f"{error:.2f} % {split} error behind the probe. Now all of the network learns.")
@@ -135,6 +139,11 @@ def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machin
             f"`loop_units` works on one device on this backend. Received: {devices.replicas} devices. "
             "Choose --devices 1, or --backend jax."
         )
+    if recipe.accumulate > 1 and not devices.accumulates:
+        raise ValueError(
+            f"`accumulate` works on one device on this backend. Received: {devices.replicas} devices. "
+            "Choose --devices 1, or --backend jax."
+        )
     alone = {"steps_per_execution": machine.steps_per_execution > 1, "images_on_device": machine.images_on_device}
     for name in (name for name, asked in alone.items() if asked):
         if devices.replicas > 1:
@@ -145,6 +154,11 @@ def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machin
         raise ValueError(
             "`steps_per_execution` must be 1 where the rate of a step hangs on the errors before it, as in this "
             "recipe's warm-up. Choose --warmup-rate 0 to leave that out."
+        )
+    if machine.steps_per_execution > 1 and recipe.schedule == "plateau" and recipe.rise:
+        raise ValueError(
+            "`steps_per_execution` must be 1 where a rate that is not known beforehand rises from step to step. "
+            "Choose --rise 0, or another --schedule."
         )
 
 
@@ -284,7 +298,7 @@ def _summary(feed: Feed, history: list[dict[str, Any]], split: str, results: dic
         "seconds": round(seconds, 1),
         "images_per_second": round(recipe.epochs * feed.images_per_epoch / seconds, 1),
         "backend": keras.backend.backend(),
-        "device": backend.device(),
+        "device": backend.device(devices.replicas),
         "devices": devices.replicas,
         "processes": devices.processes,
         "versions": backend.versions(),

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
@@ -24,6 +23,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from .. import saving
+from ..host import NO_MEMORY
 from ..models.spec import Spec
 from ..options import as_words
 from ..training.interruption import StoppedError, StopRequest, stop_request
@@ -34,7 +34,6 @@ from .parameters import decoded, hyperparameters
 from .study import Study, hopeless
 from .workers import PatientClient, alive, check_chief, role
 
-MEMORY = re.compile(r"[Oo]ut of memory|RESOURCE_EXHAUSTED|ResourceExhausted|MemoryError|bad_alloc|\bOOM\b")
 HELD = "Another process trains in"
 KILLED = (-9, 137)  # what the system does to a process when memory runs out
 
@@ -178,9 +177,9 @@ class Search(BaseTuner):
         if stopped_early:
             *_, last = csv.DictReader(history.read_text(encoding="utf-8").splitlines())
             return {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
-        if status == 2 and not MEMORY.search(told) and all(result["status"] != "done" for result in before):
+        if status == 2 and not NO_MEMORY.search(told) and all(result["status"] != "done" for result in before):
             self._end(ValueError(f"Trial {trial_id}: {last_line(told)}"))  # no other has done better
-        lost = status in KILLED or MEMORY.search(told)
+        lost = status in KILLED or NO_MEMORY.search(told)
         why = "out of memory" if lost else "diverged" if diverged(status, told) else f"failed: {last_line(told)}"
         return {"status": why, "error": self._worst, "seconds": None}
 

@@ -36,6 +36,30 @@ def test_a_full_disk_is_told_in_a_line(command, monkeypatch):
     assert (status, err) == (2, "keras-resnet: error: [Errno 28] No space left on device: 'runs'\n")
 
 
+class ResourceExhaustedError(Exception):
+    """What TensorFlow's is called."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8589934592 bytes."),
+        ResourceExhaustedError("failed to allocate memory"),
+    ],
+    ids=repr,
+)
+def test_too_little_memory_is_told_in_a_line(command, monkeypatch, error):
+    def train(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("keras_resnet.training.run.train", train)
+    status, _, err = command("train digits")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("keras-resnet: error: out of memory. A smaller --batch-size takes less")
+
+
 def test_ctrl_c_ends_in_a_line_that_says_how_to_go_on(command, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

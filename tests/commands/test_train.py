@@ -53,6 +53,14 @@ def test_a_run_that_diverges_ends_in_a_line_with_status_1_and_its_last_good_chec
     assert sum(row["probability"] for row in result["classes"]) <= 1 + 1e-5
 
 
+def test_a_probe_that_diverges_ends_in_a_line_that_names_its_own_rate(command):
+    words = f"--weights {small_runs.finished()} --freeze-until features --probe-epochs 1 --probe-rate 1e30 --epochs 1"
+    status, _, err = command(f"train digits {words} --batch-size 32 --out run")
+    last = err.splitlines()[-1]
+    assert status == 1 and "training diverged" in last and "A lower --probe-rate often helps" in last
+    assert "--learning-rate" not in err
+
+
 def test_what_to_try_next_can_be_typed_as_it_stands(command, monkeypatch):
     monkeypatch.setattr("keras_resnet.training.run.train", lambda *a, **k: SUMMARY)
     monkeypatch.setattr(sys, "argv", [".venv/bin/keras-resnet", "train", "digits"])
