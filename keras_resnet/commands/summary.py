@@ -55,7 +55,8 @@ def _latency(network: Architecture, choices: dict[str, Any], classes: int | None
     from ..evaluation.latency import latency
 
     shape = (size, size, 3) if size else None
-    model = network(input_shape=shape, classes=classes or network.classes, weights=None, **choices)
+    classes = classes or network.classes
+    model = network(input_shape=shape, classes=classes, weights=None, data_format="channels_last", **choices)
     found = round(latency(model), 3)
     keras.utils.clear_session()  # of all networks, the largest must fit
     return found

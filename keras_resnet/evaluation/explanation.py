@@ -38,7 +38,7 @@ def grad_cam(model: keras.Model, images: Any, classes: Sequence[int] | None = No
 
 def heat(model: keras.Model, dense: keras.Model, images: Any, classes: Sequence[int] | None) -> np.ndarray:
     """What `grad_cam` returns, for many batches: `dense` is what `dense_logits` makes of the model."""
-    logits = np.asarray(dense.predict_on_batch(np.asarray(images)), dtype="float32")
+    logits = np.asarray(dense.predict_on_batch(keras.ops.convert_to_numpy(images)), dtype="float32")
     if model.get_layer("avg_pool").data_format == "channels_first":
         logits = np.moveaxis(logits, 1, -1)
     if classes is None:

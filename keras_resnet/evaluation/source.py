@@ -69,7 +69,8 @@ class Source:
             return resize_to(image, height or image.shape[0], width or image.shape[1], channels)
         path = Path(self.names[index])
         if self.view:
-            return read_center(path, **self.view)
+            side = self.view["size"]
+            return resize_to(read_center(path, **self.view), side, side, channels)
         return resize_to(read_image(path), height or 224, width or 224, channels)
 
 

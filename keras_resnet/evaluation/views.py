@@ -38,7 +38,7 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
     """The (height, width, channels) of the images that a network takes, and its number of classes.
 
     Raises:
-        ValueError: a model that does not take images or does not tell classes.
+        ValueError: a model that does not take images, with the channels last, or does not tell classes.
     """
     one_each = len(model.inputs) == len(model.outputs) == 1
     if not one_each or len(model.inputs[0].shape) != 4 or len(model.outputs[0].shape) != 2:
@@ -46,6 +46,12 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
         raise ValueError(
             f"{model.name!r} must take images as (batch, height, width, channels) and give (batch, classes). "
             f"Received: a model from {', '.join(map(str, takes))} to {', '.join(map(str, gives))}"
+        )
+    layouts = [layer.data_format for layer in model.layers if hasattr(layer, "data_format")]
+    if layouts[:1] == ["channels_first"]:
+        raise ValueError(
+            f"{model.name!r} takes images with the channels first. Build it with data_format='channels_last' and these "
+            "weights, which fit both."
         )
     return tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
 

@@ -24,7 +24,7 @@ def speed(steps: int = 3) -> float:
 
     from ..models.cifar import ResNet20
 
-    model = ResNet20()
+    model = ResNet20(data_format="channels_last")
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     images, labels = np.zeros((128, 32, 32, 3), "float32"), np.zeros(128, int)
     seconds = []

@@ -76,7 +76,7 @@ def any_size(model: keras.Model) -> keras.Model:
         A `keras.Model` of the very same layers, whose input leaves height and width open.
 
     Raises:
-        ValueError: a network whose normalisation has a value a pixel, which fits one size.
+        ValueError: a network whose normalisation has a value a pixel, which fits one size; or none of this package.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and len(layer.axis) > 1:
@@ -84,6 +84,10 @@ def any_size(model: keras.Model) -> keras.Model:
                 f"{model.name!r} subtracts a mean by pixel, which fits images of {model.input_shape[1:]} alone. "
                 "A network that was trained with --mean channel takes any size."
             )
+    if not any(layer.name == "stem_conv" for layer in model.layers):
+        raise ValueError(
+            f"{model.name!r} is no network of keras_resnet, and takes images of {model.input_shape[1:]} alone."
+        )
     channels = 0 if model.get_layer("stem_conv").data_format == "channels_first" else 2
     shape = [size if axis == channels else None for axis, size in enumerate(model.input_shape[1:])]
     image = keras.Input(shape, name="image")

@@ -76,7 +76,9 @@ class HyperResNet(keras_tuner.HyperModel):
         inside = normalize(image, self.mean, None, "channels_last")
         try:
             recipe = self.recipe(hp)
-            model = find(recipe.model)(input_tensor=inside, classes=self.classes, **recipe.network)
+            model = find(recipe.model)(
+                input_tensor=inside, classes=self.classes, data_format="channels_last", **recipe.network
+            )
         except ValueError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
         model.compile(sgd(recipe), "sparse_categorical_crossentropy", metrics=["accuracy"])

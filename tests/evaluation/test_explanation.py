@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from keras_resnet.evaluation import prediction, source
 from keras_resnet.evaluation.explanation import draw_explanation
 from keras_resnet.evaluation.prediction import predict
+from keras_resnet.models.taps import dense_logits
 
 
 def network(**choices):
@@ -66,12 +68,12 @@ def test_it_is_the_map_weighted_by_the_mean_gradients_where_that_is_positive(ord
 def test_of_no_class_in_particular_it_is_that_of_the_most_probable():
     model, images = network(), pictures()
     best = np.asarray(model.predict_on_batch(images)).argmax(axis=1)
-    np.testing.assert_array_equal(keras_resnet.grad_cam(model, images), keras_resnet.grad_cam(model, images, best))
+    found = keras_resnet.grad_cam(model, images)
+    np.testing.assert_array_equal(found, keras_resnet.grad_cam(model, images, best))
+    np.testing.assert_array_equal(found, keras_resnet.grad_cam(model, keras.ops.convert_to_tensor(images)))
 
 
 def test_the_channels_may_come_first():
-    if keras.backend.backend() == "tensorflow":
-        return  # whose convolutions on a processor want the channels last
     last, first = network(), network(data_format="channels_first", input_shape=(3, 32, 32))
     first.set_weights(last.get_weights())
     images = pictures()
@@ -115,3 +117,12 @@ def test_prediction_leaves_a_picture_of_each_image(tmp_path):
     np.save(tmp_path / "images.npy", pictures(2).astype(np.uint8))
     predict(network(), tmp_path / "images.npy", explain=tmp_path / "array")
     assert sorted(path.name for path in (tmp_path / "array").iterdir()) == ["images.npy[0].png", "images.npy[1].png"]
+
+
+def test_one_network_explains_all_batches(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(source, "BATCH", 2)
+    monkeypatch.setattr(prediction, "dense_logits", lambda model: made.append(dense_logits(model)) or made[-1])
+    np.save(tmp_path / "images.npy", pictures(5).astype(np.uint8))
+    assert len(predict(network(), tmp_path / "images.npy", explain=tmp_path / "array")) == 5
+    assert len(made) == 1

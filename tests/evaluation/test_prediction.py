@@ -64,6 +64,9 @@ def test_a_coloured_file_is_made_grey_for_a_network_of_one_channel(pixels, tmp_p
     cv2.imwrite(str(tmp_path / "photo.png"), bgr)
     (result,) = predict(pixels((2, 2, 1), end="softmax"), tmp_path / "photo.png", top=4)
     assert [row["class"] for row in result["classes"]] == [1, 0, 2, 3]  # green is the brightest, then red
+    view = {"size": 2, "resize": 2}
+    (result,) = predict(pixels((2, 2, 1), end="softmax"), tmp_path / "photo.png", top=4, view=view)
+    assert [row["class"] for row in result["classes"]] == [1, 0, 2, 3]
 
 
 def test_a_folder_by_name_and_with_what_lies_deeper(pixels, images, tmp_path):

@@ -94,6 +94,12 @@ def test_a_model_of_other_things_than_images_is_refused():
         assert "\n" not in str(caught.value)
 
 
+def test_a_network_whose_channels_come_first_is_refused():
+    model = keras_resnet.CifarResNet(8, data_format="channels_first")
+    with pytest.raises(ValueError, match="'resnet8' takes images with the channels first"):
+        evaluate(model, np.zeros((1, 3, 32, 32)), np.zeros(1, int))
+
+
 # Many views
 
 

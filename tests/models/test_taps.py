@@ -121,3 +121,9 @@ def test_a_mean_by_pixel_fits_one_size():
         any_size(model)
     image = keras.Input((32, 32, 3))
     assert any_size(keras_resnet.CifarResNet(8, input_tensor=normalize(image, np.zeros(3)))).input_shape[1] is None
+
+
+def test_another_s_network_stays_of_its_size():
+    image = keras.Input((4, 4, 3))
+    with pytest.raises(ValueError, match=r"'other' is no network of keras_resnet, and takes .*\(4, 4, 3\) alone"):
+        any_size(keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="other"))

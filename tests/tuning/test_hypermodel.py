@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import keras_tuner
 import numpy as np
 import pytest
@@ -12,8 +13,14 @@ from keras_resnet.training.recipes import recipe_for
 from keras_resnet.tuning.space import space
 
 
-def test_its_default_is_the_papers_network_and_optimizer():
-    model = keras_resnet.HyperResNet().build(keras_tuner.HyperParameters())
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_its_default_is_the_papers_network_and_optimizer(data_format):
+    """Whatever layout Keras is set to: that of its images is (height, width, channels)."""
+    keras.config.set_image_data_format(data_format)
+    try:
+        model = keras_resnet.HyperResNet().build(keras_tuner.HyperParameters())
+    finally:
+        keras.config.set_image_data_format("channels_last")
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     assert trainable == facts.CIFAR_PARAMETERS[20]["v1_A"]
     assert model.optimizer.coupled_decay == 1e-4
