@@ -34,6 +34,8 @@ for ((worker = 0; worker < workers; worker++)); do
     share=()
     if ((${#gpus[@]})); then
         export CUDA_VISIBLE_DEVICES=${gpus[worker % ${#gpus[@]}]}
+        # Several may have one GPU, of which none may take all memory.
+        if ((workers > ${#gpus[@]})); then export XLA_PYTHON_CLIENT_PREALLOCATE=false TF_FORCE_GPU_ALLOW_GROWTH=true; fi
     elif ((workers <= ${#cores[@]})) && command -v taskset > /dev/null; then
         own=()
         for ((core = worker; core < ${#cores[@]}; core += workers)); do own+=("${cores[core]}"); done

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 from keras_resnet import Spec, cli
 from keras_resnet.options import given
@@ -37,3 +39,19 @@ for name in sys.argv[1:]:
             recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
             assert (recipe.model, recipe.spec.shortcut) == ("resnet56", "A")
     assert "usage: keras-resnet train" in done.stdout
+
+
+def test_every_command_of_the_guides_can_be_typed():
+    root = Path(__file__).resolve().parents[2]
+    lines = [
+        line.partition("keras-resnet ")[2]
+        for guide in (root / "README.md", root / "tuning" / "README.md")
+        for block in re.findall(r"```sh\n(.*?)```|((?:^    .*\n)+)", guide.read_text(), re.DOTALL | re.MULTILINE)
+        for line in "".join(block).replace("\\\n", " ").splitlines()
+        if re.match(r"\s*(torchrun .*)?keras-resnet ", line)
+    ]
+    assert len(lines) > 30
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if "..." not in words:
+            assert cli._parser().parse_args(words), line

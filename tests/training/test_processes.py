@@ -16,15 +16,19 @@ from keras_resnet.training.processes import Processes
     [("", 2, [None, None]), ("0,2", 2, ["0", "2"]), ("0,2", 3, ["0", "2", "0"]), ("0,2", 1, ["0,2"])],
 )
 def test_each_worker_has_a_gpu(monkeypatch, visible, workers, expected):
-    """By the variable that every engine heeds; None where there is no GPU to name."""
+    """By the variable that every engine heeds; None where there is no GPU to name. None takes all of its memory."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    started = []
+    memory = "XLA_PYTHON_CLIENT_PREALLOCATE", "TF_FORCE_GPU_ALLOW_GROWTH"  # as JAX's and TensorFlow's guides call them
+    for name in memory:
+        monkeypatch.delenv(name, raising=False)
+    started, shared = [], set()
 
     class Process:
         returncode = 0
 
         def __init__(self, words, *, env, **_):
             started.append(env["CUDA_VISIBLE_DEVICES"] or None)
+            shared.add(tuple(map(env.get, memory)))
 
         def communicate(self):
             return "", ""
@@ -35,6 +39,7 @@ def test_each_worker_has_a_gpu(monkeypatch, visible, workers, expected):
     for _ in range(workers):
         running.run(["train"])
     assert started == expected
+    assert shared == {("false", "true") if visible and workers > 1 else (None, None)}
 
 
 @pytest.mark.parametrize(("cores", "workers", "each"), [(2, 2, [1, 1]), (7, 2, [4, 3]), (8, 1, [8]), (1, 2, [1, 1])])

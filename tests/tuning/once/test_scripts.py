@@ -1,0 +1,109 @@
+"""The scripts that start a search: what each process is given, and how they end."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_resnet import cli
+
+TUNING = Path(__file__).resolve().parents[3] / "tuning"
+# Stands for Python: notes what a process of the search is given, and ends as it is told to.
+STUB = """#!/usr/bin/env bash
+if [[ $1 == -c ]]; then exec "$REAL" "$@"; fi
+memory="${XLA_PYTHON_CLIENT_PREALLOCATE-} ${TF_FORCE_GPU_ALLOW_GROWTH-}"
+echo "$KERASTUNER_TUNER_ID|${CUDA_VISIBLE_DEVICES-}|$memory|$*" >> "$LOG"
+if [[ $KERASTUNER_TUNER_ID == chief ]]; then
+    if [[ -n ${CHIEF-} ]]; then exit "$CHIEF"; fi
+    exec sleep 60
+fi
+exit "${!KERASTUNER_TUNER_ID}"
+"""
+
+
+@pytest.fixture
+def search(tmp_path):
+    """Runs `distributed.sh`; returns its status, what it said, and by process what that was given."""
+    (stub := tmp_path / "python").write_text(STUB)
+    stub.chmod(0o755)
+
+    def run(workers, gpus, **ends):
+        log = tmp_path / "log"
+        names = {"PYTHON": stub, "REAL": sys.executable, "LOG": log, "CUDA_VISIBLE_DEVICES": gpus, **ends}
+        done = subprocess.run(
+            [TUNING / "distributed.sh", str(workers), "digits", "--epochs", "1"],
+            env={**os.environ, **{name: str(value) for name, value in names.items()}},
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+        given = dict(line.split("|", 1) for line in log.read_text().splitlines())
+        return done.returncode, done.stderr, given
+
+    return run
+
+
+def test_workers_take_gpus_by_turns_and_those_who_share_one_share_its_memory(search):
+    status, _, given = search(3, "0,2", CHIEF=0, worker0=0, worker1=0, worker2=0)
+    words = "-m keras_resnet.cli tune digits --epochs 1"
+    assert status == 0
+    assert given == {
+        "chief": f"0,2| |{words}",
+        "worker0": f"0|false true|{words}",
+        "worker1": f"2|false true|{words}",
+        "worker2": f"0|false true|{words}",
+    }
+
+
+def test_a_worker_of_its_own_gpu_takes_all_of_it(search):
+    _, _, given = search(2, "0,2", CHIEF=0, worker0=0, worker1=0)
+    assert [given[f"worker{number}"].split("|")[:2] for number in (0, 1)] == [["0", " "], ["2", " "]]
+
+
+def test_the_search_ends_as_its_chief_or_where_all_workers_have_failed(search):
+    assert search(2, "", CHIEF=5, worker0=3, worker1=0)[0] == 5
+    status, said, given = search(2, "", worker0=3, worker1=3)
+    assert status == 3 and "every worker has ended with an error" in said and "chief" in given
+
+
+def test_who_names_no_workers_is_told_how(tmp_path):
+    for words in ([], ["digits", "--epochs"], ["0", "digits"]):
+        done = subprocess.run([TUNING / "distributed.sh", *words], capture_output=True, text=True)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "WORKERS DATASET" in done.stderr
+
+
+def test_other_scripts_are_bash():
+    for name in ("distributed.sh", "slurm.sh"):
+        subprocess.run(["bash", "-n", TUNING / name], check=True)
+
+
+def test_what_kubernetes_searches_can_be_typed():
+    search = re.search(r"SEARCH: >-\n((?:    .*\n)+)", (TUNING / "kubernetes.yaml").read_text())[1]
+    assert cli._parser().parse_args(["tune", *shlex.split(search)]).tuner == "hyperband"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["digits", "--epochs", "1"], ["--epochs", "1", "--dataset", "digits"], ["--dataset", "digits", "--epochs", "1"]],
+)
+def test_the_data_set_may_be_said_either_way(monkeypatch, words):
+    given = []
+    monkeypatch.setattr(cli, "main", lambda argv: given.append(argv) or 0)
+    monkeypatch.setattr(sys, "argv", ["search.py", *words])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(TUNING / "search.py"), run_name="__main__")
+    assert end.value.code == 0
+    assert given == [["tune", "digits", "--epochs", "1"]]
+
+
+def test_a_report_of_nothing_is_refused_in_a_line(tmp_path, capsys):
+    report = runpy.run_path(str(TUNING / "report.py"))["main"]
+    assert report([]) == report([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
