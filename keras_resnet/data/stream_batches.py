@@ -130,7 +130,7 @@ class StreamTrainingBatches:
         for step, (images, labels, bad) in enumerate(made, start):
             self.bad.note(bad)
             if (step + 1) % len(self) == 0:
-                self.bad.report(f"epoch {step // len(self)}")
+                self.bad.report(f"epoch {step // len(self) + 1}")
             yield images, labels
 
     def _make(self, step: int) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -16,7 +16,9 @@ class Machine:
         ValueError: a value out of its range; the message names what was received and what is accepted.
     """
 
-    devices: int | None = option(None, "devices of this process to train on (else all accelerators, or the processor)")
+    devices: int | None = option(
+        None, "devices of this process to train on (else all accelerators, on Torch one; or the processor)"
+    )
     rematerialize: bool = option(False, "compute what is inside units again for gradients: less memory, more time")
     loop_units: bool = option(False, "trace and compile units that are alike once: a very deep network begins sooner")
     images_on_device: bool = option(False, "images in memory: keep them on the device, and cut and mirror them there")

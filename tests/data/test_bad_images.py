@@ -140,7 +140,7 @@ def test_a_few_hundred_damaged_files_are_passed_over(folder, log, capfd):
     met = {record.name.rpartition("/")[2] for numbers in drawn for record in data.train.source.read(numbers)}
     assert set(bad) & met - closed <= set(named)
     reports = [line for line in log() if "epoch" in line]
-    assert [" epoch 0: " in reports[0], " epoch 1: " in reports[1], len(reports)] == [True, True, 2]
+    assert [" epoch 1: " in reports[0], " epoch 2: " in reports[1], len(reports)] == [True, True, 2]
 
     weights = np.concatenate([w for _, _, w in data.test_batches(batch_size=16, size=32, bad_share=0.99)])
     assert weights.sum() == data.test_count - len(bad) == 2
