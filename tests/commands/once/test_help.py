@@ -42,7 +42,7 @@ for name in sys.argv[1:]:
 
 
 def test_every_command_of_the_guides_can_be_typed():
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     lines = [
         line.partition("keras-resnet ")[2]
         for guide in (root / "README.md", root / "tuning" / "README.md")
