@@ -18,7 +18,7 @@ from .augmentation import augmented
 from .device_images import DeviceImages
 from .learning_rate import rate_or_schedule
 from .machine import Machine
-from .optimizer import SGD
+from .optimizer import SGD, Muon
 from .recipe import Recipe
 from .testing import Accuracy
 from .transfer import knows, normalisation
@@ -85,7 +85,7 @@ def build(
     if recipe.freeze_until is not None:
         freeze(whole, recipe.freeze_until)
     kept = quicken(keras.Model(whole.input, taps(whole)["logits"], name=whole.name))
-    optimizer = sgd(recipe)
+    optimizer = optimizer_of(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(kept.trainable_variables)  # or TensorFlow makes its variables in the step, and traces that twice
@@ -118,15 +118,24 @@ def compile_for(model: keras.Model, optimizer: keras.optimizers.Optimizer, recip
     model.reset_metrics()
 
 
-def sgd(recipe: Recipe) -> SGD:
+def optimizer_of(recipe: Recipe) -> SGD:
     """The optimizer of a recipe."""
-    return SGD(
+    arguments = {
+        "momentum": recipe.momentum,
+        "nesterov": recipe.nesterov,
+        "coupled_decay": recipe.weight_decay,
+        "decayed": recipe.decayed,
+        "use_ema": recipe.ema > 0,
+        "ema_momentum": recipe.ema ** (1 / recipe.accumulate),  # Keras averages behind every part of a batch
+        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+    }
+    if recipe.optimizer == "sgd":
+        return SGD(rate_or_schedule(recipe), **arguments)
+    return Muon(
         rate_or_schedule(recipe),
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        coupled_decay=recipe.weight_decay,
-        decayed=recipe.decayed,
-        use_ema=recipe.ema > 0,
-        ema_momentum=recipe.ema ** (1 / recipe.accumulate),  # Keras averages behind every part of a batch
-        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
+        kernel_rate=recipe.kernel_rate,
+        kernel_momentum=recipe.kernel_momentum,
+        highest_rate=recipe.learning_rate,
+        precision="bfloat16" if recipe.precision == "mixed_bfloat16" else "float32",
+        **arguments,
     )

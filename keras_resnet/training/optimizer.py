@@ -1,4 +1,4 @@
-"""SGD with the weight decay of the papers."""
+"""SGD with the weight decay of the papers, and Muon for the kernels of convolutions."""
 
 from __future__ import annotations
 
@@ -67,13 +67,16 @@ class SGD(_BackendSGD):
         chosen = [
             number
             for number, (grad, variable) in enumerate(zip(grads, variables, strict=True))
-            if grad is not None and (self.decayed == "all" or variable.name == "kernel")
+            if grad is not None and self._decays(variable)
         ]
         if decay:
             decaying = backend.with_decay([grads[n] for n in chosen], [variables[n] for n in chosen], decay)
             with_decay = dict(zip(chosen, decaying, strict=True))
             grads = [with_decay.get(number, grad) for number, grad in enumerate(grads)]
         super().apply(grads, trainable_variables)
+
+    def _decays(self, variable: Any) -> bool:
+        return self.decayed == "all" or variable.name == "kernel"
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates a variable, on backends that do so one by one."""
@@ -96,3 +99,92 @@ class SGD(_BackendSGD):
     def get_config(self) -> dict[str, Any]:
         own = {"ema_momentum": self._ema_momentum, "coupled_decay": self.coupled_decay, "decayed": self.decayed}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("keras_resnet")
+class Muon(SGD):
+    """Muon (Jordan et al. 2024) for the kernels of convolutions, and SGD for all else.
+
+    A kernel is a matrix, of as many columns as filters. What it moves by is its momentum made orthogonal, by the
+    Newton-Schulz iteration of `keras.optimizers.Muon`, which takes such kernels for Adam's: so all directions are
+    learned alike, those too of which the gradient has little. A step of rate 1 would be as long as the kernel. It keeps
+    the length that it had at the beginning, since what follows is batch norm, for which direction alone counts; so it
+    needs no decay.
+
+    Args:
+        learning_rate: of all else, the highest one of its schedule being `highest_rate`.
+        kernel_rate: that of kernels, while the rate of all else is `highest_rate`; both rise and fall together.
+        kernel_momentum: of the kernels' momentum, which is Nesterov's.
+        highest_rate: see `kernel_rate`.
+        precision: what the products of matrices are computed in, "float32" or "bfloat16".
+        **arguments: those of `SGD`.
+    """
+
+    STEPS, FACTORS = 5, (3.4445, -4.7750, 2.0315)  # of the iteration, as in the original
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.1,
+        *,
+        kernel_rate: float = 0.1,
+        kernel_momentum: float = 0.6,
+        highest_rate: float = 0.1,
+        precision: str = "float32",
+        **arguments: Any,
+    ) -> None:
+        super().__init__(learning_rate, **arguments)
+        self.kernel_rate, self.kernel_momentum = kernel_rate, kernel_momentum
+        self.highest_rate, self.precision = highest_rate, precision
+
+    def _decays(self, variable: Any) -> bool:
+        return super()._decays(variable) and not _turns(variable)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if _turns(variable):
+            self._turn(gradient, variable, learning_rate)
+        else:
+            super().update_step(gradient, variable, learning_rate)
+
+    def _parallel_update_step(self, grads: list[Any], variables: list[Any], learning_rate: Any) -> None:
+        """Updates all variables, on Torch."""
+        rest = []
+        for gradient, variable in zip(grads, variables, strict=True):
+            if _turns(variable):
+                self._turn(gradient, variable, learning_rate)
+            else:
+                rest.append((gradient, variable))
+        if rest:
+            super()._parallel_update_step(*map(list, zip(*rest, strict=True)), learning_rate)
+
+    def _turn(self, gradient: Any, kernel: Any, learning_rate: Any) -> None:
+        """Turns a kernel, which stays as long as it is."""
+        velocity = self.momentums[self._get_variable_index(kernel)]
+        self.assign(velocity, self.kernel_momentum * velocity + gradient)
+        ahead = gradient + self.kernel_momentum * velocity
+        matrix = keras.ops.reshape(ahead, (-1, kernel.shape[-1]))
+        length = keras.ops.norm(keras.ops.reshape(kernel, (-1,)))
+        rate = self.kernel_rate * learning_rate / self.highest_rate
+        step = keras.ops.reshape(self._orthogonal(matrix), kernel.shape)
+        moved = kernel - rate * length / min(matrix.shape) ** 0.5 * step
+        self.assign(kernel, moved * (length / keras.ops.norm(keras.ops.reshape(moved, (-1,)))))
+
+    def _orthogonal(self, matrix: Any) -> Any:
+        """The orthogonal matrix next to one, nearly: its singular values become 0.7 to 1.2."""
+        tall = matrix.shape[0] > matrix.shape[1]
+        x = keras.ops.cast(matrix, self.precision)
+        x = keras.ops.transpose(x) if tall else x
+        x = x / (keras.ops.norm(x) + 1e-7)
+        a, b, c = self.FACTORS
+        for _ in range(self.STEPS):
+            square = keras.ops.matmul(x, keras.ops.transpose(x))
+            x = a * x + keras.ops.matmul(b * square + c * keras.ops.matmul(square, square), x)
+        return keras.ops.cast(keras.ops.transpose(x) if tall else x, matrix.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        own = ("kernel_rate", "kernel_momentum", "highest_rate", "precision")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+def _turns(variable: Any) -> bool:
+    """Whether a variable is the kernel of a convolution."""
+    return len(variable.shape) == 4

@@ -14,6 +14,7 @@ from ..models.spec import Spec, as_choices, option
 from ..options import check_types, shown
 
 SCHEDULES = ("step", "plateau", "cosine", "linear")
+OPTIMIZERS = ("sgd", "muon")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DECAYED = ("all", "kernels")
 MEANS = ("pixel", "channel", "weights")
@@ -24,6 +25,7 @@ AUGMENTATION = ("flip", "pad", "cutout", "size", "crop", "scales", "color")
 VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")
 # What each choice by name may be.
 CHOICES = {
+    "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
     "decayed": DECAYED,
@@ -70,6 +72,9 @@ class Recipe:
     iterations: int | None = option(None, "length of the schedule in steps (else as many as --epochs); paper: 64000")
     batch_size: int = option(128, "images a step")
     accumulate: int = option(1, "parts of a batch that go through the network one by one, their gradients averaged")
+    optimizer: str = option("sgd", f"{', '.join(OPTIMIZERS)} (for the kernels of convolutions; all else by sgd)")
+    kernel_rate: float = option(0.1, "muon: their highest learning rate, which rises and falls with --learning-rate")
+    kernel_momentum: float = option(0.6, "muon: their momentum")
     learning_rate: float = option(0.1, "the highest learning rate")
     scaled_from: int | None = option(None, "batch size that --learning-rate is for; it is scaled to --batch-size")
     schedule: str = option("step", f"how it falls: {', '.join(SCHEDULES)}")
@@ -149,6 +154,7 @@ class Recipe:
                 raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)!r}")
         numbers = (
             "learning_rate",
+            "kernel_rate",
             "probe_rate",
             "weight_decay",
             "warmup_rate",
@@ -165,12 +171,14 @@ class Recipe:
             raise ValueError(f"`seed` must be below 2**32. Received: {self.seed!r}")
         if not self.drop_factor > 0:
             raise ValueError(f"`drop_factor` must be above 0. Received: {self.drop_factor!r}")
-        for name in ("momentum", "label_smoothing", "ema", "rise"):
+        for name in ("momentum", "kernel_momentum", "label_smoothing", "ema", "rise"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 0 and below 1. Received: {getattr(self, name)!r}")
         for name, highest in (("randaugment", 30), ("erasing", 1), ("mixup", 1), ("cutmix", 1)):
             if not 0 <= getattr(self, name) <= highest:
                 raise ValueError(f"`{name}` must be from 0 to {highest}. Received: {getattr(self, name)!r}")
+        if self.optimizer == "muon" and not self.learning_rate:
+            raise ValueError("`learning_rate` must be above 0 for muon, whose rates follow it. Received: 0.0")
         if self.freeze_until and not self.weights:
             raise ValueError(f"`freeze_until` needs `weights`, or chance is kept. Received: {self.freeze_until!r}")
         if self.mean == "weights" and not self.weights:

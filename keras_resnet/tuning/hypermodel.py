@@ -11,7 +11,7 @@ import keras_tuner
 
 from ..models.catalog import find
 from ..preprocessing import normalize
-from ..training.compiled import sgd
+from ..training.compiled import optimizer_of
 from ..training.recipe import Recipe
 from .candidates import recipe_of
 from .parameters import declare
@@ -81,7 +81,7 @@ class HyperResNet(keras_tuner.HyperModel):
             )
         except ValueError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        model.compile(sgd(recipe), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.compile(optimizer_of(recipe), "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.training.compiled import sgd
-from keras_resnet.training.optimizer import SGD
+from keras_resnet.training.compiled import optimizer_of
+from keras_resnet.training.optimizer import SGD, Muon
 from keras_resnet.training.recipe import Recipe
 
 
@@ -109,7 +109,7 @@ def test_averages_that_are_taken_behind_every_part_reach_as_far_back_as_those_of
     """A weight that leaps from 0 to 1 with the 21st batch: after four more, 0.6**4 of the leap is still to come."""
     variable = keras.Variable([0.0], dtype="float32", name="kernel")
     recipe = Recipe(dataset="digits", model="resnet8", ema=0.6, accumulate=4, learning_rate=1.0, momentum=0.0)
-    optimizer = sgd(recipe)
+    optimizer = optimizer_of(recipe)
     for gradient in [*[0.0] * 80, -4.0, 0.0, 0.0, 0.0, *[0.0] * 16]:
         optimizer.apply([keras.ops.convert_to_tensor([gradient], "float32")], [variable])
     assert keras.ops.convert_to_numpy(variable)[0] == pytest.approx(1, abs=0.01)  # it decays a little
@@ -131,3 +131,56 @@ def test_an_average_forgets_the_random_beginning_of_a_short_run():
     assert keras.ops.convert_to_numpy(variable)[0] == pytest.approx(expected, rel=1e-4)
     assert expected > 0.8 * weight
     assert optimizer.get_config()["ema_momentum"] == 0.999
+
+
+def test_a_kernel_turns_by_its_momentum_made_orthogonal_and_stays_as_long_as_it_is():
+    """By NumPy's singular values. The iteration leaves them between 0.65 and 1.25; the rest is exact."""
+    rng = np.random.default_rng(0)
+    shape, rates, momentum = (3, 3, 4, 8), [0.2, 0.1], 0.5
+    kernel = keras.Variable(rng.standard_normal(shape), dtype="float32", name="kernel")
+    gamma = keras.Variable(rng.standard_normal(8), dtype="float32", name="gamma")
+    head = keras.Variable(rng.standard_normal((8, 3)), dtype="float32", name="kernel")
+    optimizer = Muon(
+        rates[0],
+        kernel_rate=0.3,
+        kernel_momentum=momentum,
+        highest_rate=rates[0],
+        momentum=0.9,
+        coupled_decay=0.05,
+        decayed="kernels",
+    )
+    gradients = [rng.standard_normal((len(rates), *variable.shape)) for variable in (kernel, gamma, head)]
+    others = {
+        "gamma": caffe(keras.ops.convert_to_numpy(gamma), gradients[1], rates, 0.0),
+        "head": caffe(keras.ops.convert_to_numpy(head), gradients[2], rates, 0.05),
+    }
+    velocity = np.zeros(shape)
+    for step, rate in enumerate(rates):
+        before = keras.ops.convert_to_numpy(kernel).reshape(-1, 8).astype("float64")
+        optimizer.learning_rate = rate
+        given = [keras.ops.convert_to_tensor(gradient[step], "float32") for gradient in gradients]
+        optimizer.apply(given, [kernel, gamma, head])
+        after = keras.ops.convert_to_numpy(kernel).reshape(-1, 8)
+        assert np.linalg.norm(after) == pytest.approx(np.linalg.norm(before), rel=1e-5)
+        velocity = momentum * velocity + gradients[0][step]
+        left, _, right = np.linalg.svd((gradients[0][step] + momentum * velocity).reshape(-1, 8), full_matrices=False)
+        # Up to its length, `after` is `before` less a multiple of what is orthogonal: the scale that fits best is it.
+        share = 0.3 * rate / rates[0] * np.linalg.norm(before) / np.sqrt(8)
+        scales = np.linspace(0.9, 1.3, 4001)
+        steps = [left.T @ (before - scale * after) @ right.T / share for scale in scales]
+        step_there = min(steps, key=lambda found: np.abs(found - np.diag(np.diag(found))).max())
+        values = np.diag(step_there)
+        np.testing.assert_allclose(step_there, np.diag(values), atol=5e-3)
+        assert values.min() > 0.65 and values.max() < 1.25, values
+        for name, variable in (("gamma", gamma), ("head", head)):
+            value = keras.ops.convert_to_numpy(variable)
+            np.testing.assert_allclose(value, others[name][step], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_muon_is_made_again_of_its_configuration():
+    optimizer = optimizer_of(Recipe(dataset="digits", optimizer="muon", kernel_rate=0.2, epochs=1, schedule="plateau"))
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(again) is Muon
+    assert (again.kernel_rate, again.kernel_momentum, again.highest_rate) == (0.2, 0.6, 0.1)
+    with pytest.raises(ValueError, match="`learning_rate` must be above 0 for muon"):
+        Recipe(dataset="digits", optimizer="muon", learning_rate=0.0)
