@@ -177,8 +177,11 @@ class Recipe:
         for name, highest in (("randaugment", 30), ("erasing", 1), ("mixup", 1), ("cutmix", 1)):
             if not 0 <= getattr(self, name) <= highest:
                 raise ValueError(f"`{name}` must be from 0 to {highest}. Received: {getattr(self, name)!r}")
-        if self.optimizer == "muon" and not self.learning_rate:
-            raise ValueError("`learning_rate` must be above 0 for muon, whose rates follow it. Received: 0.0")
+        if self.optimizer == "muon" and not (self.learning_rate and self.momentum):
+            raise ValueError(
+                "`learning_rate`, which muon's rate follows, and `momentum` must be above 0 for muon. "
+                f"Received: {self.learning_rate!r} and {self.momentum!r}"
+            )
         if self.freeze_until and not self.weights:
             raise ValueError(f"`freeze_until` needs `weights`, or chance is kept. Received: {self.freeze_until!r}")
         if self.mean == "weights" and not self.weights:

@@ -182,5 +182,6 @@ def test_muon_is_made_again_of_its_configuration():
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(again) is Muon
     assert (again.kernel_rate, again.kernel_momentum, again.highest_rate) == (0.2, 0.6, 0.1)
-    with pytest.raises(ValueError, match="`learning_rate` must be above 0 for muon"):
-        Recipe(dataset="digits", optimizer="muon", learning_rate=0.0)
+    for nothing in ({"learning_rate": 0.0}, {"momentum": 0.0}):
+        with pytest.raises(ValueError, match="must be above 0 for muon"):
+            Recipe(dataset="digits", optimizer="muon", **nothing)
