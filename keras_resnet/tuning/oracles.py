@@ -172,6 +172,10 @@ class Bayesian(Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
             return {"status": TrialStatus.STOPPED, "values": None}
         best = 0
         if len(drawn) > 1:
+            # What it expects of those that are running stands for their scores; at first, it would expect zero.
+            self.gpr.fit(
+                [self._vector(trial.hyperparameters.values) for trial in done], [trial.score for trial in done]
+            )
             self.gpr.fit(*self._vectorize_trials())
             mean, deviation = self.gpr.predict(np.array([self._vector(values) for values in drawn]), return_std=True)
             best = int(np.argmin(mean - self.beta * deviation))

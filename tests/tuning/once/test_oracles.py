@@ -196,6 +196,21 @@ def test_a_space_that_is_used_up_ends_a_bayesian_search_at_once(tmp_path, monkey
     assert len(drawn) == 1
 
 
+def test_of_a_running_trial_a_bayesian_search_expects_what_others_came_to(tmp_path, monkeypatch):
+    """And not the zero that a process expects which has seen nothing, next to errors of about 50."""
+    made = oracle("bayesian", tmp_path, trials=8)
+    ended = [run(made) for _ in range(3)]
+    made.gpr = made._make_gpr()  # as behind a restart
+    made.create_trial("tuner1")
+    seen, fit = [], type(made.gpr).fit
+    monkeypatch.setattr(type(made.gpr), "fit", lambda self, x, y: seen.append(list(y)) or fit(self, x, y))
+    made.gpr = made._make_gpr()
+    made.create_trial("tuner2")
+    *others, running = seen[-1]
+    assert others == [trial.score for trial in ended]
+    assert 40 < running < 60
+
+
 def test_its_state_is_never_half_written(tmp_path, monkeypatch):
     made = oracle("random", tmp_path)
     run(made)
