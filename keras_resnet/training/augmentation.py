@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from .. import backend
 from .device_images import DeviceImages
 from .recipe import Recipe
 
@@ -109,7 +108,7 @@ class Mix(keras.layers.Layer):
 
     def __init__(self, mixup: float, cutmix: float) -> None:
         super().__init__(dtype="float32")
-        self.supports_jit = backend.jit_compile() is True  # on GPUs, TensorFlow's XLA knows no Beta distribution
+        self.supports_jit = False  # on GPUs, TensorFlow's XLA knows no Beta distribution
         self.mixers = [keras.layers.MixUp(mixup, **_PLAIN)] if mixup else []
         if cutmix:  # Keras draws the parameter from a range, too
             self.mixers.append(keras.layers.CutMix((cutmix, cutmix), **_PLAIN))

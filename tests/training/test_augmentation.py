@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import keras
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import pytest
 import small_runs
 from keras_resnet.training.augmentation import RandAugment, augmented
 from keras_resnet.training.compiled import compile_for
-from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
 from keras_resnet.training.testing import Accuracy
@@ -123,17 +120,10 @@ def test_randaugment_draws_for_each_image_and_more_with_its_magnitude():
     assert changes[0] < changes[1]
 
 
-def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(tmp_path, signal_in):
+def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(stopped_alike):
     choices = {**small_runs.STATEFUL, "epochs": 2, "erasing": 0.5, "mixup": 0.5, "cutmix": 1.0}
-    recipe = small_runs.small_recipe(**choices)
-    train(recipe, tmp_path / "whole", say=lambda line: None)
-    signal_in(1, 2, signal.SIGTERM)
-    with pytest.raises(StoppedError):
-        train(recipe, tmp_path / "stopped", say=lambda line: None)
-    signal_in(0, 0)
-    train(recipe, tmp_path / "stopped", say=lambda line: None)
-    assert small_runs.results(tmp_path / "stopped") == small_runs.results(tmp_path / "whole")
-    config = small_runs.config(tmp_path / "whole" / "model.keras")
+    whole = stopped_alike(small_runs.small_recipe(**choices), 1, 2)
+    config = small_runs.config(whole / "model.keras")
     assert "MixUp" not in config and "RandomErasing" not in config  # for training alone
 
 

@@ -81,18 +81,11 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     assert json.loads(stdout) == json.loads((out / "summary.json").read_text())
 
 
-def test_the_masks_of_dropout_and_muon_s_momentum_go_on_where_they_were(tmp_path, signal_in):
+def test_the_masks_of_dropout_and_muon_s_momentum_go_on_where_they_were(stopped_alike):
     """Masks on shortcuts (2016, figure 2f); where a stage begins, a projection needs none."""
     network = {"stage_units": (3, 1, 1), "shortcut": "B", "skip": "dropout", "skip_dropout": 0.5}
-    recipe = small_runs.small_recipe(epochs=2, network=network, optimizer="muon")
-    train(recipe, tmp_path / "whole", say=lambda line: None)
-    assert '"Dropout"' in small_runs.config(tmp_path / "whole" / "model.keras")
-    signal_in(2, 2, signal.SIGTERM)
-    with pytest.raises(StoppedError):
-        train(recipe, tmp_path / "stopped", say=lambda line: None)
-    signal_in(0, 0)
-    train(recipe, tmp_path / "stopped", say=lambda line: None)
-    assert small_runs.results(tmp_path / "stopped") == small_runs.results(tmp_path / "whole")
+    whole = stopped_alike(small_runs.small_recipe(epochs=2, network=network, optimizer="muon"), 2, 2)
+    assert '"Dropout"' in small_runs.config(whole / "model.keras")
 
 
 def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(copied):
