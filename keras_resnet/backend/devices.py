@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import keras
+    from ..training.testing import ImagesToTest
 
 Result = TypeVar("Result")
 
@@ -77,7 +77,7 @@ class Devices:
         """
         return batches()
 
-    def feed_test(self, batches: keras.utils.PyDataset) -> Any:
+    def feed_test(self, batches: ImagesToTest) -> Any:
         """What `model.fit` and `model.evaluate` are given to test on: as often as they ask, all of these batches."""
         return batches
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,9 @@ from . import traces
 from .devices import Devices, chosen, refuse_torchrun
 from .onednn import writes_astray
 from .traces import Event, Span
+
+if TYPE_CHECKING:
+    from ..training.testing import ImagesToTest
 
 
 @functools.cache
@@ -236,7 +239,7 @@ class Fed(Devices):
         unread = [itertools.chain([first], begun)]
         return _untuned(lambda: unread.pop() if unread else batches(), first)
 
-    def feed_test(self, batches: keras.utils.PyDataset) -> Any:
+    def feed_test(self, batches: ImagesToTest) -> Any:
         """Of batches that threads make, Keras's own data set, which they keep from tuning itself."""
         if batches.workers > 1:
             return batches
@@ -276,9 +279,9 @@ class Mirrored(Fed):
             kept.optimizer.apply = _with_equal_gradients(kept.optimizer.apply)
         _synchronize(kept, True)
 
-    def feed_test(self, batches: keras.utils.PyDataset) -> Any:
+    def feed_test(self, batches: ImagesToTest) -> Any:
         """Without end, since a distributed data set that ends takes `fit` down with it; each test begins it anew."""
-        return self.feed(lambda: (batches[index % len(batches)] for index in itertools.count()))
+        return self.feed(batches.without_end)
 
     @contextlib.contextmanager
     def for_saving(self, kept: Any) -> Iterator[None]:

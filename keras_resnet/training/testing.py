@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..backend.devices import Devices
 from ..data import DataError, Dataset, ImageStream
+from ..data.transport import ahead
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -52,6 +54,12 @@ class ImagesToTest(keras.utils.PyDataset):
         with noted(self.problems):
             images, labels, weights = self._batches.batch(index)
         return images, one_hot(labels, self._classes), (weights * self._weight).astype("float32")
+
+    def without_end(self) -> Iterator[Batch]:
+        """All batches, and again from the first; the threads make those of the first pass alone."""
+        if self.workers > 1:
+            yield from ahead(self.__getitem__, 0, len(self), threads=self.workers)
+        yield from map(self.__getitem__, itertools.cycle(range(len(self))))
 
 
 @contextlib.contextmanager

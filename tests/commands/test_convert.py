@@ -31,3 +31,10 @@ def test_convert_takes_labels_from_a_text_file(command):
     status, out, _ = command("convert bare.keras out.keras --model resnet8 --labels names.txt --json")
     assert (status, json.loads(out)["labels"]) == (0, 2)
     assert saving.read_info("out.keras")["class_names"] == ["cat", "dog"]
+
+
+def test_convert_says_what_a_file_for_torchvision_takes(command):
+    keras_resnet.ResNet(18, width=0.125, classes=2).save("bare.keras")
+    status, out, err = command("convert bare.keras out.pth --to torchvision --mean 0.5 --deviation 0.25")
+    assert (status, err) == (0, "")
+    assert out.endswith("out.pth takes RGB images of 0 to 255, normalised: subtract [127.5], divide by [63.75]\n")

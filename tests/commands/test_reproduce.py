@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.processes import Processes
 
 
@@ -24,6 +25,21 @@ def test_reproduce_reports_what_has_been_run_and_runs_nothing(command, monkeypat
     report = json.loads(command("reproduce he2015-table6 --report --seeds 2 --out there --json")[1])
     assert [row["runs"] for row in report["rows"]] == 6 * [0]
     assert Path("there/he2015-table6.html").is_file()
+    status, out, err = command("reproduce he2015-table6 --report --seeds 2")
+    assert (status, err) == (0, "")
+    assert Path("experiments/he2015-table6.md").read_text() in out
+    assert out.endswith("Look at experiments/he2015-table6.html\n")
+
+
+def test_reproduce_that_is_stopped_reports_what_it_has_and_asks_to_be_run_again(command, monkeypatch):
+    def stop(*_):
+        raise StoppedError("stopped by SIGTERM")
+
+    monkeypatch.setattr(Processes, "run", stop)
+    status, out, err = command("reproduce he2015-table6 --seeds 1")
+    assert (status, out) == (75, "")
+    assert err.endswith("keras-resnet: stopped by SIGTERM. The same command goes on from there.\n")
+    assert Path("experiments/he2015-table6.html").is_file()
 
 
 def test_reproduce_says_beforehand_what_it_costs(command):

@@ -38,7 +38,7 @@ def save(tmp_path):
         mean, deviation = (np.full(choices["input_shape"][-1:], value) for value in (127.0, 500.0))
         image = normalize(image, mean, deviation)
         model = keras_resnet.CifarResNet(8, classes=classes, input_tensor=image, **choices)
-        saving.save(model, tmp_path / f"{name}.keras", {"view": {"size": 32, "resize": 37}, **(info or {})})
+        saving.save(model, tmp_path / f"{name}.keras", {"view": {"size": 32, "resize": 48}, **(info or {})})
         return tmp_path / f"{name}.keras"
 
     return make
@@ -56,7 +56,7 @@ def batch(data, **view):
 def test_one_view_is_the_centre_that_the_network_was_trained_for(photographs, save):
     path = save()
     result = evaluate([path], photographs).result
-    images, labels = batch(photographs, size=32, resize=37)
+    images, labels = batch(photographs, size=32, resize=48)
     assert result["wrong"] == int((predict(path, images).argmax(axis=1) != labels).sum())
     assert (result["images"], result["bad"], result["view"], result["split"]) == (9, 0, "one view", "test")
     assert [row["name"] for row in result["classes"]] == NAMES
@@ -77,7 +77,7 @@ def test_another_size_than_the_network_was_built_for(photographs, save):
 
 @pytest.mark.parametrize(
     ("data", "shape", "classes", "crop"),
-    [(None, (32, 32, 3), 3, {"size": 32, "resize": 37}), ("digits", (8, 8, 1), 10, {})],
+    [(None, (32, 32, 3), 3, {"size": 32, "resize": 48}), ("digits", (8, 8, 1), 10, {})],
 )
 def test_the_mirror_image_of_the_one_view_counts_as_much(photographs, save, data, shape, classes, crop):
     path, data = save(input_shape=shape, classes=classes), data or photographs
@@ -102,7 +102,7 @@ def test_many_views_of_every_image(photographs, save, view):
 def test_an_ensemble_averages_the_probabilities_of_its_members(photographs, save):
     paths = [save("a"), save("b"), save("c")]
     result = evaluate(paths, photographs).result
-    images, labels = batch(photographs, size=32, resize=37)
+    images, labels = batch(photographs, size=32, resize=48)
     alone = [predict(path, images) for path in paths]
     mean = np.mean(alone, axis=0)
     assert result["wrong"] == int((mean.argmax(axis=1) != labels).sum())

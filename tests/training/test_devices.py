@@ -355,3 +355,14 @@ def test_shares_of_the_test_images_are_all_of_them_and_weigh_as_their_mean(count
     assert (label[weight > 0].argmax(axis=1) == image[weight > 0].ravel()).all()
     np.testing.assert_allclose(weight.mean(), 1, rtol=1e-6)
     assert len(image) < count + max(4, min(batch, count + 4))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_without_end_are_all_of_them_over_and_over(threads):
+    data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(50)[:, None], np.arange(50), range(50))
+    tested = ImagesToTest(data, Devices(2), 20, threads=threads)
+    batches = tested.without_end()
+    seen = [next(batches) for _ in range(7)]
+    of_one_pass = [np.arange(20), np.arange(20, 40), np.arange(40, 50)]
+    for (images, labels, weights), expected in zip(seen, [*of_one_pass, *of_one_pass, of_one_pass[0]], strict=True):
+        assert list(images[weights > 0].ravel()) == list(labels[weights > 0].argmax(axis=1)) == list(expected)
