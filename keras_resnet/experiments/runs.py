@@ -23,7 +23,7 @@ from tqdm import tqdm
 from .. import saving
 from ..training.interruption import TRY_AGAIN, StoppedError, stop_request
 from ..training.processes import Processes, diverged, last_line
-from ..training.recipe import Recipe, as_json
+from ..training.recipe import LATER, Recipe, as_json
 from .rows import Experiment, Row
 
 DIVERGED = "diverged.json"  # what is left of a run whose loss was lost: it is no less a result
@@ -49,8 +49,12 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The name of all that decides it but its seed and where its data lie."""
-        decides = {name: value for name, value in as_json(self.recipe).items() if name not in ("seed", "data_dir")}
+        """The name of all that decides it, but for its seed, where its data lie, and what was so before it was said."""
+        decides = {
+            name: value
+            for name, value in as_json(self.recipe).items()
+            if name not in ("seed", "data_dir") and (name, value) not in LATER.items()
+        }
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.recipe.dataset.partition(':')[0]}-{self.recipe.model}-{digest}"
 

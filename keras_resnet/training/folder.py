@@ -34,7 +34,7 @@ import numpy as np
 
 from .. import saving
 from .curves import draw_curves
-from .recipe import Recipe, as_json
+from .recipe import Recipe, as_json, completed
 
 KEPT_CHECKPOINTS = 2
 SECONDS_BETWEEN_PICTURES = 60
@@ -104,7 +104,7 @@ class RunFolder:
             return
         there = _read(self.recipe)
         begun = self.summary.exists() or self.newest_first()
-        if begun and (changes := _changes(there, as_json(recipe), but=("data_dir",))):
+        if begun and (changes := _changes(completed(there), as_json(recipe), but=("data_dir",))):
             raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
 
     @contextlib.contextmanager
@@ -196,7 +196,7 @@ class RunFolder:
         info = saving.read_info(path)
         if "history" not in info:
             raise ValueError("it is no checkpoint of a run")
-        if changes := _changes(info["recipe"], self._recipe, but=("data_dir",)):
+        if changes := _changes(completed(info["recipe"]), self._recipe, but=("data_dir",)):
             raise ValueError(f"it is of another run: {changes}")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)

@@ -34,6 +34,8 @@ CHOICES = {
     "color": (*COLORS, None),
 }
 GROWTH = 32  # pixels by which photographs grow during a run
+# What recipes mean that were written down before they could say it.
+LATER = {"optimizer": "sgd", "kernel_rate": 0.1, "kernel_momentum": 0.6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,3 +298,8 @@ def scheduled_rate(recipe: Recipe, progress: float) -> float:
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON takes it; `Recipe(**as_json(recipe))` is the recipe again."""
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def completed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What `as_json` once made of a recipe, with what could not be said then."""
+    return {**LATER, **told}

@@ -14,7 +14,7 @@ from typing import Any
 from .. import saving
 from ..data import ImageStream, load
 from ..models.complexity import Complexity
-from ..training.recipe import Recipe, as_json
+from ..training.recipe import Recipe, as_json, completed
 from ..training.recipes import recipe_for
 from .candidates import Bounds, recipe_of
 from .space import Space, space
@@ -128,6 +128,7 @@ class Study:
             saving.write_json(file, told)
             return
         there = json.loads(file.read_text(encoding="utf-8"))
+        there["base"] = completed(there.get("base", {}))
         if changed := [name for name in {**told, **there} if told.get(name) != there.get(name)]:
             raise ValueError(
                 f"{str(folder)!r} holds another search: its {', '.join(changed)} differ. Choose another --out, or "

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import small_runs
+from keras_resnet import saving
 from keras_resnet.cli import main
 from keras_resnet.training.folder import RunFolder
 from keras_resnet.training.interruption import StoppedError
@@ -129,6 +130,22 @@ def test_a_finished_run_says_so_and_changes_no_file(copied):
     assert said == [f"This run has ended already; what it left is in {copied}"]
     assert summary == json.loads((copied / "summary.json").read_text())
     assert small_runs.files(copied) == before
+
+
+def test_a_run_from_before_muon_goes_on(copied, monkeypatch):
+    as_if_killed(copied, in_epoch=4)
+    since = "optimizer", "kernel_rate", "kernel_momentum"
+    recipe = json.loads((copied / "recipe.json").read_text())
+    (copied / "recipe.json").write_text(json.dumps({name: recipe[name] for name in recipe if name not in since}))
+    read_info = saving.read_info
+
+    def of_before(path):
+        info = read_info(path)
+        return {**info, "recipe": {name: value for name, value in info["recipe"].items() if name not in since}}
+
+    monkeypatch.setattr(saving, "read_info", of_before)
+    assert resume(copied) == ["Going on behind epoch 3 of 4."]
+    assert small_runs.results(copied) == small_runs.results(small_runs.finished())
 
 
 def refused(out, **choices):

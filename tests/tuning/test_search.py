@@ -238,6 +238,11 @@ def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
         Search(small("grid"), tmp_path / "search")
     with pytest.raises(ValueError, match="holds another search: its base differ"):
         Search(small(epochs=2), tmp_path / "search")
+    begun = json.loads((tmp_path / "search" / "search.json").read_text())
+    for name in ("optimizer", "kernel_rate", "kernel_momentum"):  # of which a search from before knows nothing
+        del begun["base"][name]
+    (tmp_path / "search" / "search.json").write_text(json.dumps(begun))
+    Search(small(), tmp_path / "search")
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "photo.jpg").touch()
     with pytest.raises(ValueError, match="something else than a search"):

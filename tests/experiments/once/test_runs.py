@@ -17,6 +17,8 @@ import cv2
 import keras
 import pytest
 
+from keras_resnet.experiments.budget import Budget
+from keras_resnet.experiments.papers import find_experiment
 from keras_resnet.experiments.pictures import draw_curves
 from keras_resnet.experiments.report import write_report
 from keras_resnet.experiments.rows import Experiment, Published, Row
@@ -67,6 +69,20 @@ def test_nothing_is_trained_twice(out, monkeypatch):
     folder, _ = out
     monkeypatch.setattr("keras_resnet.training.processes.Processes.run", lambda *_: pytest.fail("a run began"))
     carry_out(plan(EXPERIMENT, folder, [0]), say=print)
+
+
+def test_the_runs_of_this_project_are_found():
+    """Whatever recipes can say since."""
+    folder = Path(__file__).parents[3] / "experiments"
+    commands = re.findall("^keras-resnet reproduce (.*)$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert len(commands) == 4
+    found = set()
+    for command in commands:
+        name, _, seeds, _, budget = command.split()
+        runs = plan(Budget.parse(budget).scale(find_experiment(name)), folder, range(int(seeds)))
+        assert all(run.result() is not None for run in runs), command
+        found |= {run.result_file for run in runs}
+    assert found == set((folder / "results").iterdir())
 
 
 def test_experiments_with_a_row_in_common_share_its_runs(tmp_path):
