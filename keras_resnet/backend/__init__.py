@@ -258,6 +258,11 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
     return _engine().with_decay(gradients, variables, decay)
 
 
+def at_rate(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
+    """What Keras is given to update all variables at once by, so that no device is waited for."""
+    return _engine().at_rate(gradients, variables, rate)
+
+
 def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, momentum: float, nesterov: bool) -> bool:
     """Updates a variable and its velocity as `keras.optimizers.SGD` does, in one kernel.
 

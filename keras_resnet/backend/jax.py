@@ -125,6 +125,11 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
     return [gradient + decay * keras.ops.convert_to_tensor(variable) for gradient, variable in pairs]
 
 
+def at_rate(*given: Any) -> tuple[Any, ...]:
+    """See `keras_resnet.backend.at_rate`. As they are: Keras updates variables one by one."""
+    return given
+
+
 def momentum_step(*_: Any) -> bool:
     """False: XLA makes one of what Keras does."""
     return False

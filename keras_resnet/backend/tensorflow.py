@@ -165,6 +165,11 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
     return [gradient + decay * keras.ops.convert_to_tensor(variable) for gradient, variable in pairs]
 
 
+def at_rate(*given: Any) -> tuple[Any, ...]:
+    """See `keras_resnet.backend.at_rate`. As they are: Keras updates variables one by one."""
+    return given
+
+
 def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, momentum: float, nesterov: bool) -> bool:
     """See `keras_resnet.backend.momentum_step`. On one device: others have variables of several parts."""
     if tf.distribute.has_strategy():

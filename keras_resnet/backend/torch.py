@@ -166,6 +166,19 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
     return gradients
 
 
+def at_rate(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
+    """See `keras_resnet.backend.at_rate`. Keras's update asks for the rate's number, and a GPU ends all steps first."""
+    rate = keras.ops.convert_to_tensor(rate)
+    if _at_hand(rate):
+        return gradients, variables, rate
+    return list(torch._foreach_mul(gradients, rate)), variables, 1.0
+
+
+def _at_hand(tensor: torch.Tensor) -> bool:
+    """Whether no device has to be waited for to know what a tensor holds."""
+    return tensor.device.type == "cpu"
+
+
 def momentum_step(*_: Any) -> bool:
     """False: Keras updates all variables at once."""
     return False

@@ -86,6 +86,10 @@ class SGD(_BackendSGD):
         ):
             super().update_step(gradient, variable, learning_rate)
 
+    def _parallel_update_step(self, grads: list[Any], variables: list[Any], learning_rate: Any) -> None:
+        """Updates all variables, on backends that do so at once."""
+        super()._parallel_update_step(*backend.at_rate(grads, variables, learning_rate))
+
     def finalize_variable_values(self, var_list: list[Any]) -> None:
         """Leaves the weights as they are at the end of a `fit`, since a run may need another to go on from them.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -41,6 +43,23 @@ def test_every_step_is_caffes_also_behind_a_change_of_rate(decayed, nesterov):
         for name, variable in zip(start, variables, strict=True):
             value = keras.ops.convert_to_numpy(variable)
             np.testing.assert_allclose(value, expected[name][step], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("nesterov", [False, True], ids=["plain", "nesterov"])
+def test_on_torch_s_devices_a_step_is_the_same_without_waiting_for_the_rate(monkeypatch, nesterov):
+    if keras.backend.backend() != "torch":
+        return
+    engine = importlib.import_module("keras_resnet.backend.torch")
+    monkeypatch.setattr(engine, "_at_hand", lambda _: False)
+    test_every_step_is_caffes_also_behind_a_change_of_rate("kernels", nesterov)
+    monkeypatch.undo()
+    torch = importlib.import_module("torch")
+    # Tensors of a device and a shape, and without numbers.
+    rate, gradient = torch.tensor(0.1, device="meta"), torch.ones(2, device="meta")
+    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called"):
+        torch._foreach_add_([gradient], [gradient], alpha=rate)
+    with keras.device("meta"):
+        assert engine.at_rate([gradient], [], rate)[2] == 1.0
 
 
 def after_decay_alone(optimizer, steps=200):
