@@ -3,13 +3,15 @@
     python benchmarks/fed_training.py imagenet2012 [--data-dir FOLDER] [--precision mixed_bfloat16] [--json FILE]
 
 Both go through the run's own feed, network and `fit`, in turns, in one process; of these turns, medians are told, and
-that of the ratios.
+that of the ratios. What was read ahead during a turn of the other kind is no part of a turn on photographs; let
+`--steps` be many more than there are readers, and one more, who are as many batches ahead.
 """
 
 from __future__ import annotations
 
 import itertools
 import statistics
+import sys
 import time
 
 import harness
@@ -23,6 +25,7 @@ def fed(setting: Setting) -> dict[str, float]:
     """Training of both kinds; the first turn, which compiles, does not count."""
     harness.as_the_command()
     from keras_resnet.data import load, steps_per_epoch
+    from keras_resnet.host import readers
     from keras_resnet.training.compiled import build
     from keras_resnet.training.feed import Feed
     from keras_resnet.training.machine import Machine
@@ -33,6 +36,7 @@ def fed(setting: Setting) -> dict[str, float]:
     data = load(recipe.dataset, recipe.data_dir)
     recipe = recipe.resolve(steps_per_epoch(data.train_count, recipe.batch_size), data.defaults(recipe.size))
     devices, machine, steps = backend.devices(), Machine(workers=setting["workers"]), setting["steps"]
+    ahead = (2 * setting["workers"] or readers()) + 1
     with devices.scope():
         networks = build(recipe, data, machine)
         devices.prepare(networks.kept, networks.fitted)
@@ -40,6 +44,8 @@ def fed(setting: Setting) -> dict[str, float]:
         feeds = {"photographs": read, "one_batch": (batch for batch in itertools.repeat(next(read)))}
         rates: dict[str, list[float]] = {way: [] for way in feeds}
         for _, (way, batches) in itertools.product(range(1 + setting["turns"]), feeds.items()):
+            for _ in range(ahead if way == "photographs" else 0):
+                next(batches)
             begun = time.perf_counter()
             given = devices.feed(lambda batches=batches: batches)
             networks.fitted.fit(given, steps_per_epoch=steps, verbose=0, shuffle=False)
@@ -52,7 +58,7 @@ def fed(setting: Setting) -> dict[str, float]:
 SUBJECTS = {f"keras_resnet, {name}": Subject(fed, name) for name in ("tensorflow", "jax", "torch")}
 
 
-def main() -> None:
+def main() -> int:
     parser = harness.options(__doc__, SUBJECTS)
     parser.add_argument("dataset", nargs="?", help="folder:PATH, or a set of tensorflow-datasets")
     parser.add_argument("--data-dir", metavar="FOLDER")
@@ -72,8 +78,9 @@ def main() -> None:
     case = {"model": arguments.model, "depth": find(arguments.model).respec().depth, "batch": arguments.batch_size}
     case |= {"image_size": arguments.size, "precision": arguments.precision}
     told = {name: getattr(arguments, name) for name in ("dataset", "data_dir", "workers", "steps", "turns", *CHOICES)}
-    harness.write(arguments, harness.look_at(SUBJECTS, arguments, case, **told))
+    harness.look_at(SUBJECTS, arguments, case, **told)
+    return harness.status(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

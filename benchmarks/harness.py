@@ -1,15 +1,17 @@
 """Contenders that do the same work in turns, each in a process of its own.
 
 Round by round, each is asked how long a call takes, or is looked at from its start in a new process, so that whatever
-else the machine does meets all of them, and none feels what another left in memory. Loading and the first two calls of
-each size, which compile, are no part of a call's time. Told are the median of the rounds and their spread; of whole
-runs, the report has the mean.
+else the machine does meets all of them, and none feels what another left in memory. Loading and the first two calls,
+which compile, are no part of a call's time. Told are the median of the rounds and their spread; of whole runs, the
+report has the mean. What has been measured is written behind each round or batch size. A contender that fails is left
+out, and told in the end, with exit status 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
@@ -26,6 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from keras_resnet.host import NO_MEMORY
 from keras_resnet.training.processes import SHARED_GPU
 
 PACKAGES = (
@@ -41,7 +44,7 @@ PACKAGES = (
     "ai-edge-litert",
     "openvino",
 )
-WARM_UP = 2  # calls of each size
+WARM_UP = 2  # calls
 
 Setting = Mapping[str, Any]  # what all contenders are told, as JSON takes it
 
@@ -51,13 +54,13 @@ class Contender:
     """Someone who can do the work.
 
     Attributes:
-        load: from the setting to what is timed: a call that takes a size, such as the images of a batch. Raises
-            LookupError if there is nothing to time here, such as a package that is not installed.
+        load: from the setting, with its batch size as "size", to the call that is timed. Raises LookupError if there
+            is nothing to time here, such as a package that is not installed.
         backend: of Keras, if it runs on one.
         computes: whether the call is not timed, but answers the seconds that it has worked out.
     """
 
-    load: Callable[[Setting], Callable[[int], Any]]
+    load: Callable[[Setting], Callable[[], Any]]
     backend: str | None = None
     computes: bool = False
 
@@ -97,6 +100,7 @@ def parse(parser: argparse.ArgumentParser, contenders: Mapping[str, Contender | 
         sys.exit()
     arguments.only = arguments.only or list(contenders)
     arguments.cores = numbers(arguments.cores)
+    arguments.results, arguments.failed = [], []
     return arguments
 
 
@@ -106,15 +110,22 @@ def numbers(text: str) -> list[int]:
 
 
 def as_the_command() -> None:
-    """Has a contender's process begin as the `keras-resnet` command does, before Keras is imported."""
+    """Has a contender's process begin as the `keras-resnet` command does, before Keras is imported.
+
+    Raises:
+        LookupError: its backend is not installed.
+    """
     from keras_resnet import backend, keep_memory
 
-    backend.settle()
+    try:
+        backend.settle()
+    except ValueError as error:
+        raise LookupError(str(error)) from error
     keep_memory()
 
 
 def work(contender: Contender | Subject, setting: Setting) -> None:
-    """A contender's process: loads, then reads sizes, and answers seconds a call, until there are no more.
+    """A contender's process: loads, then answers each line it reads by the seconds of a call, until there are no more.
 
     That of a subject answers its figures.
     """
@@ -129,18 +140,16 @@ def work(contender: Contender | Subject, setting: Setting) -> None:
         print(json.dumps({} if isinstance(contender, Contender) else found), file=out)
         if isinstance(contender, Subject):
             return
-        call, warm = found, set()
-        for line in sys.stdin:
-            size, seconds = int(line), []
+        for number, _ in enumerate(sys.stdin):
             if contender.computes:
-                print(json.dumps(call(size)), file=out)
+                print(json.dumps(found()), file=out)
                 continue
-            for _ in range(0 if size in warm else WARM_UP):
-                call(size)
-            warm.add(size)
+            for _ in range(0 if number else WARM_UP):
+                found()
+            seconds: list[float] = []
             while sum(seconds) < setting["seconds"]:
                 begun = time.perf_counter()
-                call(size)
+                found()
                 seconds.append(time.perf_counter() - begun)
             print(json.dumps(statistics.median(seconds)), file=out)
 
@@ -158,6 +167,8 @@ class Process:
     def __init__(self, name: str, contender: Contender | Subject, setting: Setting, cores: int) -> None:
         allowed = set(sorted(os.sched_getaffinity(0))[:cores])
         self.name = name
+        self.left_out: str | None = None  # why there is nothing to time, if there is not
+        self.failed = False  # whether that is a fault
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, sys.argv[0], "--work", json.dumps([name, setting])],
@@ -176,41 +187,35 @@ class Process:
         )
 
     @cached_property
-    def found(self) -> dict[str, Any]:
-        """The figures of a subject; of a contender, waits until it has loaded."""
-        try:
-            return self._answer()
-        except MemoryError as error:
-            return {"left out": str(error)}
+    def found(self) -> Any:
+        """The figures of a subject; of a contender, waits until it has loaded. {} where it has been `left_out`."""
+        return self._answer() or {}
 
-    @property
-    def left_out(self) -> str | None:
-        """Why there is nothing to time, if there is not."""
-        return self.found.get("left out")
-
-    def seconds(self, size: int) -> float:
-        """Seconds a call, the median of a round's.
-
-        Raises:
-            MemoryError: it has been killed, as the system does for want of memory.
-        """
+    def seconds(self) -> float | None:
+        """Seconds a call, the median of a round's; None where it has been `left_out`."""
         with suppress(BrokenPipeError):  # it has ended, and the answer says how
-            self._process.stdin.write(f"{size}\n")
+            self._process.stdin.write("\n")
         return self._answer()
 
     def _answer(self) -> Any:
-        """What the process says next.
+        """What the process says next; None if it says why there is nothing to time, or ends."""
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"left out": self._end()}
+        if isinstance(answer, dict) and (reason := answer.get("left out")):
+            self.left_out = reason
+            return None
+        return answer
 
-        Raises:
-            MemoryError: it has been killed.
-            RuntimeError: it has ended.
-        """
-        if line := self._process.stdout.readline():
-            return json.loads(line)
-        if self._process.wait() == -signal.SIGKILL:
-            raise MemoryError("killed, probably for want of memory; try fewer at a time, with --only")
+    def _end(self) -> str:
+        """How it has ended, which nobody asked it to."""
+        status = self._process.wait()
         self._errors.seek(0)
-        raise RuntimeError(f"{self.name} ended: {self._errors.read()[-2000:].decode(errors='replace')}")
+        words = self._errors.read()[-4000:].decode(errors="replace").strip()
+        if status == -signal.SIGKILL or NO_MEMORY.search(words):
+            return "no memory is left; try fewer at a time, with --only"
+        self.failed = True
+        print(words, file=sys.stderr)
+        return f"failed: {words.splitlines()[-1] if words else f'status {status}'}"
 
     def end(self) -> None:
         """Has it end."""
@@ -226,88 +231,98 @@ def compare(
     sizes: list[int],
     base: str,
     **setting: Any,
-) -> list[dict[str, Any]]:
+) -> None:
     """Has contenders do a case in turns, and prints a table for each number of cores and each size.
+
+    Each size has processes of its own: what a program of several sizes is compiled to may be another than that of one.
 
     Args:
         contenders: by name.
-        arguments: the command line.
+        arguments: the command line, in whose "results" rows are put: of a case, size and contender "milliseconds" an
+            image, the rounds' median, and "from" and "to".
         case: what the case is, for the result and for contenders.
         sizes: the batch sizes.
         base: the contender by whose time the others' are divided.
         **setting: what else contenders are told.
-
-    Returns:
-        A row a case, size and contender: "milliseconds" an image, the rounds' median, and "from" and "to".
     """
-    told = {**case, **setting, "sizes": sizes, "seconds": arguments.seconds, "peers": arguments.peers}
-    results = []
-    for cores in arguments.cores:
+    for cores, size in itertools.product(arguments.cores, sizes):
+        told = {**case, **setting, "size": size, "seconds": arguments.seconds, "peers": arguments.peers}
         every: list[Process] = []
         for name in arguments.only:
             every.append(Process(name, contenders[name], told, cores))
             if len(every) >= cores:
                 _ = every[-cores].found  # a core for each that loads, which is not timed
-        there = [process for process in every if not process.left_out]
+        rounds: dict[str, list[float]] = {name: [] for name in arguments.only}
         for process in every:
-            if process.left_out:
-                print(f"left out: {process.name} ({process.left_out})")
-        for size in sizes:
-            rounds: dict[str, list[float]] = {process.name: [] for process in there}
-            for _ in range(arguments.rounds):
-                for process in list(there):
-                    try:
-                        rounds[process.name].append(1000 * process.seconds(size) / size)
-                    except MemoryError as error:  # what the others did is kept
-                        there.remove(process)
-                        del rounds[process.name]
-                        print(f"left out: {process.name} ({error})", flush=True)
-            what = {**case, "cores": cores, "batch": size}
-            print(f"\n{', '.join(f'{key} {value}' for key, value in what.items())}: milliseconds an image")
-            results += _table(what, rounds, base)
+            _ = process.found
+            _leave_out(process, rounds, arguments)
+        for _ in range(arguments.rounds):
+            for process in every:
+                if process.name not in rounds:
+                    continue
+                if (seconds := process.seconds()) is not None:
+                    rounds[process.name].append(1000 * seconds / size)
+                _leave_out(process, rounds, arguments)
+        what = {**case, "cores": cores, "batch": size}
+        print(f"\n{', '.join(f'{key} {value}' for key, value in what.items())}: milliseconds an image")
+        arguments.results += _table(what, rounds, base)
+        write(arguments)
         for process in every:
             process.end()
-    return results
 
 
 def look_at(
-    subjects: Mapping[str, Subject], arguments: argparse.Namespace, case: Setting, **setting: Any
-) -> list[dict[str, Any]]:
+    subjects: Mapping[str, Subject], arguments: argparse.Namespace, case: Setting, *, first: int = 0, **setting: Any
+) -> None:
     """Looks at subjects in turns, in a new process each time, which is told the number of its "round"; see `compare`.
 
-    Returns:
-        A row a case and subject: of each figure the rounds' median, "FIGURE_mean", "FIGURE_from" and "FIGURE_to".
+    A row is of a case and subject: of each figure the rounds' median, "FIGURE_mean", "FIGURE_from", "FIGURE_to" and
+    "FIGURE_each" and, of several rounds, "FIGURE_deviation".
+
+    Args:
+        first: the number of the first round.
     """
     told = {**case, **setting, "seconds": arguments.seconds, "peers": arguments.peers}
-    results = []
+    before = list(arguments.results)
     for cores in arguments.cores:
-        rounds: dict[str, list[dict[str, float]]] = {}
-        left_out: dict[str, str] = {}
-        for number in range(arguments.rounds):
-            for name in arguments.only:
-                if name in left_out:
-                    continue
+        what = {**case, "cores": cores}
+        rounds: dict[str, list[dict[str, float]]] = {name: [] for name in arguments.only}
+        for number in range(first, first + arguments.rounds):
+            for name in list(rounds):
                 process = Process(name, subjects[name], {**told, "round": number}, cores)
                 process.end()
-                if process.left_out:
-                    left_out[name] = process.left_out
-                    rounds.pop(name, None)
-                    print(f"left out: {name} ({process.left_out})", flush=True)
-                else:
-                    rounds.setdefault(name, []).append(process.found)
-        what = {**case, "cores": cores}
+                if found := process.found:
+                    rounds[name].append(found)
+                _leave_out(process, rounds, arguments)
+            arguments.results = [*before, *(_row({**what, "contender": name}, rounds[name]) for name in rounds)]
+            write(arguments)
+        before = arguments.results
         print(f"\n{', '.join(f'{key} {value}' for key, value in what.items())}")
-        for name, found in rounds.items():
-            row = {**what, "contender": name}
-            for figure in found[0]:
-                values = [each[figure] for each in found]
-                spread = {"": statistics.median(values), "_mean": statistics.mean(values)}
-                spread |= {"_from": min(values), "_to": max(values)}
-                row |= {f"{figure}{key}": round(value, 3) for key, value in spread.items()}
-            words = ", ".join(f"{row[figure]:,g} {figure.replace('_', ' ')}" for figure in found[0])
-            print(f"  {name:47}{words}", flush=True)
-            results.append(row)
-    return results
+        for row in arguments.results[len(arguments.results) - len(rounds) :]:
+            figures = [key.removesuffix("_each") for key in row if key.endswith("_each")]
+            words = ", ".join(f"{row[figure]:,g} {figure.replace('_', ' ')}" for figure in figures)
+            print(f"  {row['contender']:47}{words}", flush=True)
+
+
+def _leave_out(process: Process, rounds: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Takes a contender out if there is nothing to time; what the others did is kept."""
+    if process.left_out:
+        del rounds[process.name]
+        print(f"left out: {process.name} ({process.left_out})", flush=True)
+        arguments.failed += [process.name] * process.failed
+
+
+def _row(what: Setting, found: list[dict[str, float]]) -> dict[str, Any]:
+    """The figures of a subject's rounds."""
+    row = dict(what)
+    for figure in found[0]:
+        values = [each[figure] for each in found]
+        spread: dict[str, Any] = {"": statistics.median(values), "_mean": statistics.mean(values)}
+        spread |= {"_from": min(values), "_to": max(values)}
+        spread |= {"_deviation": statistics.stdev(values)} if len(values) > 1 else {}
+        row |= {f"{figure}{key}": round(value, 3) for key, value in spread.items()}
+        row[f"{figure}_each"] = [round(value, 3) for value in values]
+    return row
 
 
 def _table(what: Setting, rounds: Mapping[str, list[float]], base: str) -> list[dict[str, Any]]:
@@ -322,8 +337,8 @@ def _table(what: Setting, rounds: Mapping[str, list[float]], base: str) -> list[
     return rows
 
 
-def write(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
-    """Writes what rows there are, and what they depend on, where `--json` says, if it says; again behind each case."""
+def write(arguments: argparse.Namespace) -> None:
+    """Writes what rows there are, and what they depend on, where `--json` says, if it says."""
     if not arguments.json:
         return
     from keras_resnet.saving import write_json
@@ -335,15 +350,23 @@ def write(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
         except importlib.metadata.PackageNotFoundError:
             continue
     about = {"benchmark": Path(sys.argv[0]).stem, "processor": processor(), "versions": versions}
-    write_json(Path(arguments.json), {**about, "rounds": arguments.rounds, "results": results})
+    write_json(Path(arguments.json), {**about, "rounds": arguments.rounds, "results": arguments.results})
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """The exit status: 1 if a contender has failed, which is not one that cannot be timed here."""
+    if arguments.failed:
+        print(f"failed: {', '.join(dict.fromkeys(arguments.failed))}", file=sys.stderr)
+    return int(bool(arguments.failed))
 
 
 def processor() -> str:
-    """What the machine's is called, or its GPUs where `nvidia-smi` knows some."""
+    """What the machine's is called, behind its GPUs where `nvidia-smi` knows some."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
     if shutil.which("nvidia-smi"):
         words = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode == 0 and (names := done.stdout.splitlines()):
-            return f"{len(names)} x {names[0]}"
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
+            return f"{len(names)} x {names[0]}, {name}"
+    return name

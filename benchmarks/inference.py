@@ -2,12 +2,14 @@
 
     python benchmarks/inference.py --models resnet18,resnet50 --cores 1,2 --batches 1,8,32 [--json FILE] [--peers FILE]
 
-All take float32 images. Times are also told as shares of those of torchvision's network, compiled.
-Without torchvision, and where keras.applications has no network of that depth, these are left out, by name.
+All take float32 images. Times are also told as shares of those of torchvision's network, compiled. All compute the same
+but keras.applications, see `networks.py`. Without torchvision, and where keras.applications has no network of that
+depth, these are left out, by name.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -20,20 +22,21 @@ import numpy as np
 
 import harness
 from harness import Contender, Setting
+from networks import choices
 from torch_peers import device_of_torch, network, timm_network
 
 Answer = Callable[[np.ndarray], Any]  # from float32 images (batch, size, size, 3) of 0 to 255 to probabilities
 BASE = "torchvision, compiled"
 
 
-def answering(load: Callable[..., Answer], *words: Any, **choices: Any) -> Callable[[Setting], Callable[[int], Any]]:
-    """What the harness times: answers to batches of its sizes."""
+def answering(load: Callable[..., Answer], *words: Any, **more: Any) -> Callable[[Setting], Callable[[], Any]]:
+    """What the harness times: answers to a batch."""
 
-    def loaded(setting: Setting) -> Callable[[int], Any]:
-        answer = load(setting, *words, **choices)
-        shape = max(setting["sizes"]), setting["image_size"], setting["image_size"], 3
+    def loaded(setting: Setting) -> Callable[[], Any]:
+        answer = load(setting, *words, **more)
+        shape = setting["size"], setting["image_size"], setting["image_size"], 3
         images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
-        return lambda batch: answer(images[:batch])
+        return lambda: answer(images)
 
     return loaded
 
@@ -139,45 +142,63 @@ CONTENDERS = {
     BASE: Contender(answering(torchvision, compiled=True)),
 }
 
-# In a process of its own: the network's weights are random, and so are the images that decide 8-bit ranges.
-PREPARE = """
-import sys
-import keras, numpy as np, keras_resnet
-from keras_resnet.exporting.folding import fold
-from keras_resnet.models.catalog import find
-from keras_resnet.preprocessing import normalize
-name, size, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-image = keras.Input((size, size, 3))
-model = find(name)(input_tensor=normalize(image, [124.0, 117.0, 104.0], [58.0, 57.0, 57.0]), weights=None)
-model.save(f"{folder}/model.keras")
-fold(model).save(f"{folder}/folded.keras")
-np.save(f"{folder}/images.npy", np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8))
-for dtype in ("float32", "bfloat16"):
-    keras_resnet.export(model, f"{folder}/{dtype}", asked="images", dtype=dtype, warm_up=None)
-for format in ("onnx", "litert", "openvino"):
-    keras_resnet.export(model, f"{folder}/{format}", format=format)
-keras_resnet.export(model, f"{folder}/int8", format="openvino", int8=f"{folder}/images.npy")
-"""
+# What the contenders of these names are exported to, in folders of the names behind them.
+EXPORTED = {
+    "SavedModel": ("float32", {"asked": "images", "warm_up": None}),
+    "SavedModel, bfloat16": ("bfloat16", {"asked": "images", "warm_up": None, "dtype": "bfloat16"}),
+    "ONNX Runtime": ("onnx", {"format": "onnx"}),
+    "LiteRT": ("litert", {"format": "litert"}),
+    "OpenVINO": ("openvino", {"format": "openvino"}),
+    "OpenVINO, bfloat16": ("openvino", {"format": "openvino"}),
+    "OpenVINO, int8": ("int8", {"format": "openvino", "int8": "images.npy"}),
+}
 
 
-def main() -> None:
+def prepare(model: str, image_size: int, folder: Path, names: list[str]) -> None:
+    """Writes what contenders open. The network's weights are random, and so are the images that decide 8-bit ranges."""
+    import keras
+
+    import keras_resnet
+    from keras_resnet.exporting.folding import fold
+    from keras_resnet.models.catalog import find
+    from keras_resnet.preprocessing import normalize
+
+    shape = image_size, image_size, 3
+    image = normalize(keras.Input(shape), [124.0, 117.0, 104.0], [58.0, 57.0, 57.0])
+    network = find(model)(input_tensor=image, weights=None, **choices(model))
+    network.save(folder / "model.keras")
+    fold(network).save(folder / "folded.keras")
+    images = np.random.default_rng(0).integers(0, 256, (32, *shape), dtype=np.uint8)
+    np.save(folder / "images.npy", images)
+    for out, how in dict(EXPORTED[name] for name in names if name in EXPORTED).items():
+        how = {key: str(folder / value) if key == "int8" else value for key, value in how.items()}
+        keras_resnet.export(network, folder / out, **how)
+
+
+def main() -> int:
     parser = harness.options(__doc__, CONTENDERS)
     parser.add_argument("--models", default="resnet18,resnet50", help="with commas")
     parser.add_argument("--batches", default="1,8,32", help="with commas")
     parser.add_argument("--image-size", type=int, default=224)
     parser.set_defaults(cores="1,2")
+    parser.add_argument("--prepare", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
     arguments = harness.parse(parser, CONTENDERS)
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    results = []
+    if arguments.prepare:
+        prepare(arguments.models, arguments.image_size, arguments.prepare, arguments.only)
+        return 0
+    backends = ["tensorflow" for name in arguments.only if name in EXPORTED]
+    backends += [CONTENDERS[name].backend for name in arguments.only if CONTENDERS[name].backend]
+    environment = {**os.environ, "KERAS_BACKEND": (backends or ["torch"])[0], "TF_CPP_MIN_LOG_LEVEL": "3"}
     for model in arguments.models.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            words = [sys.executable, "-c", PREPARE, model, str(arguments.image_size), folder]
-            subprocess.run(words, check=True, env=environment)
+            words = [f"--models={model}", f"--image-size={arguments.image_size}", f"--prepare={folder}"]
+            words += [f"--only={name}" for name in arguments.only]
+            subprocess.run([sys.executable, sys.argv[0], *words], check=True, env=environment)
             batches = harness.numbers(arguments.batches)
             case = {"model": model, "image_size": arguments.image_size}
-            results += harness.compare(CONTENDERS, arguments, case, batches, BASE, folder=folder)
-            harness.write(arguments, results)
+            harness.compare(CONTENDERS, arguments, case, batches, BASE, folder=folder)
+    return harness.status(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

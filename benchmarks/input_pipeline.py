@@ -14,6 +14,7 @@ view at all; times are also told as shares of its.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -47,13 +48,13 @@ class Files:
         return [Record(self.paths[number].read_bytes(), 0, self.paths[number].name) for number in numbers]
 
 
-def making(make: Callable[[list[Path], str], Iterator[Any]], setting: Setting) -> Callable[[int], Any]:
+def making(make: Callable[[list[Path], str], Iterator[Any]], setting: Setting) -> Callable[[], Any]:
     """What the harness times: the next batch."""
     import cv2
 
     cv2.setNumThreads(1)
     batches = make(photographs(setting["photographs"]), setting["crop"])
-    return lambda _: next(batches)
+    return lambda: next(batches)
 
 
 def photographs(folder: str) -> list[Path]:
@@ -165,20 +166,19 @@ CONTENDERS = {
 }
 
 
-def main() -> None:
+def main() -> int:
     parser = harness.options(__doc__, CONTENDERS)
     parser.add_argument("--photographs", metavar="FOLDER", default=str(PHOTOGRAPHS), help="JPEGs")
     parser.set_defaults(cores="1", rounds=15, seconds=0.5)
     arguments = harness.parse(parser, CONTENDERS)
     if not Path(arguments.photographs).is_dir() or not photographs(arguments.photographs):
         parser.error(f"{arguments.photographs} must hold {BATCH} JPEGs or more")
-    results = []
     for crop in CROPS:
         case = {"what": f"views, crop {crop}", "image_size": SIZE}
         told = {"crop": crop, "photographs": arguments.photographs}
-        results += harness.compare(CONTENDERS, arguments, case, [BATCH], BASE, **told)
-        harness.write(arguments, results)
+        harness.compare(CONTENDERS, arguments, case, [BATCH], BASE, **told)
+    return harness.status(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -34,6 +34,7 @@ FIGURES = {
     "one_batch_a_second": "images a second of one batch",
     "share": "share of the former in the latter",
     "test_error": "% test error",
+    "mirrored_test_error": "% test error, mirrored",
     "seconds": "seconds of training",
     "seconds_without_compilation": "seconds of training, without compilation",
 }
@@ -80,10 +81,11 @@ def section(path: Path, result: dict[str, Any]) -> Iterator[str]:
             yield from times(rows, base)
             yield ""
         else:
-            for figure in (figure for figure in FIGURES if figure in rows[0]):
-                yield f"{case}: {FIGURES[figure]}\n"
-                yield from by_network(rows, figure)
-                yield ""
+            for figure in FIGURES:
+                if having := [row for row in rows if figure in row]:
+                    yield f"{case}: {FIGURES[figure]}\n"
+                    yield from by_network(having, figure)
+                    yield ""
 
 
 def means(row: Row) -> Row:
@@ -123,18 +125,26 @@ def times(rows: list[Row], base: str) -> Iterator[str]:
 
 
 def by_network(rows: list[Row], figure: str) -> Iterator[str]:
-    """A line a contender, a column a network, and what each weighted layer adds."""
+    """A line a contender, a column a network, and what each weighted layer adds; behind ±, rounds' deviation."""
     found = {(row["contender"], row["depth"]): row[figure] for row in rows}
+    spread = {(row["contender"], row["depth"]): row.get(f"{figure}_deviation") for row in rows}
     networks = dict(sorted({row["depth"]: row["model"] for row in rows}.items()))
     first, last = min(networks), max(networks)
     yield f"| | {' | '.join(networks.values())} |" + (" a layer more |" if last > first else "")
     yield "|---|" + "---:|" * (len(networks) + (last > first))
     for name in dict.fromkeys(row["contender"] for row in rows):
-        cells = [figures(found[name, depth], 3) if (name, depth) in found else "" for depth in networks]
+        cells = [cell(found.get((name, depth)), spread.get((name, depth))) for depth in networks]
         if last > first:
             ends = [found.get((name, depth)) for depth in (first, last)]
             cells.append("" if None in ends else figures((ends[1] - ends[0]) / (last - first), 2))
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def cell(value: float | None, deviation: float | None) -> str:
+    """A figure as a table shows it."""
+    if value is None:
+        return ""
+    return figures(value, 3) + (f" ± {figures(deviation, 2)}" if deviation is not None else "")
 
 
 def figures(value: float, count: int) -> str:
@@ -174,11 +184,11 @@ def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) 
 def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) -> None:
     """A panel a case and figure: each contender's by depth, or a bar for each where there is one network."""
     drawn = [figure for figure in FIGURES if figure not in PEAKS]
-    panels = [(case, figure) for case, rows in cases.items() for figure in drawn if figure in rows[0]]
+    panels = [(case, figure) for case, rows in cases.items() for figure in drawn if any(figure in row for row in rows)]
     picture = Figure(figsize=(3 + 4.4 * len(panels), 4.4), layout="constrained", dpi=110)
     for number, (case, figure) in enumerate(panels):
         axes = drawing.plain(picture.add_subplot(1, len(panels), number + 1))
-        rows = sorted(cases[case], key=lambda row: row["depth"])
+        rows = sorted((row for row in cases[case] if figure in row), key=lambda row: row["depth"])
         if rows[0]["depth"] == rows[-1]["depth"]:
             rows.sort(key=lambda row: -row[figure])
             names, values = [row["contender"] for row in rows], [row[figure] for row in rows]
@@ -187,7 +197,7 @@ def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) 
             axes.set_xlabel(FIGURES[figure])
             axes.set_title(f"{rows[0]['model']}\n{textwrap.fill(case, 60)}", fontsize=8)
             continue
-        for name in dict.fromkeys(row["contender"] for row in cases[case]):
+        for name in dict.fromkeys(row["contender"] for row in cases[case] if figure in row):
             points = [(row["depth"], row[figure]) for row in rows if row["contender"] == name]
             style = next((style for word, style in STYLES.items() if word in name), "-")
             axes.plot(*zip(*points, strict=True), color=color(name), ls=style, lw=1.2, marker=".", label=name)

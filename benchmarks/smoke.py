@@ -18,22 +18,35 @@ import report
 
 PHOTOGRAPHS = 25
 HERE = Path(__file__).resolve().parent
-PEERS = HERE.parents[1] / "shared" / "peers" / "torchvision_on_cpu.py"
+SHARED = HERE.parents[1] / "shared"
+PEERS = SHARED / "peers" / "torchvision_on_cpu.py"
 ROUND = ["--rounds", "1", "--seconds", "0.01", "--cores", "2"]
-OURS = [word for name in ("tensorflow", "jax", "torch") for word in ("--only", f"keras_resnet, {name}")]
-AT_BEST = ["--only", "its convolutions alone", "--only", "its convolutions' roofline"]
-# What stands for a folder of photographs is put into these.
+
+
+def only(*names: str) -> list[str]:
+    """The command line's words for these contenders."""
+    return [f"--only={name}" for name in names]
+
+
+OURS = only(*(f"keras_resnet, {name}" for name in ("tensorflow", "jax", "torch")))
+# What stands for a folder of photographs is put into these. Names begin with the benchmark's.
 TOYS = {
-    "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2", *ROUND, *OURS, *AT_BEST],
+    "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2,4", *ROUND, *OURS],
     "inference": ["--models", "resnet18", "--image-size", "32", "--batches", "1", *ROUND],
-    "compile_time": ["--models", "resnet20,resnet32", "--batch", "2", *ROUND, "--only", "keras_resnet, jax"],
-    "runs": ["digits", "--epochs", "2", "--model", "resnet8", "--images-on-device", *ROUND[:2], *ROUND[4:]],
+    "compile_time": ["--models", "resnet20,resnet32", "--batch", "2", *ROUND, *only("keras_resnet, jax")],
+    "runs": ["digits", "--epochs", "2", "--model", "resnet8", "--images-on-device", *ROUND[:2], *ROUND[4:], *OURS],
     "roofline": ["--models", "resnet20", "--image-size", "32", "--batch", "2", *ROUND[:2], *ROUND[4:]],
-    "memory": ["--models", "resnet20", "--batch", "2", *ROUND, "--only", "keras_resnet, torch"],
+    "memory": ["--models", "resnet20", "--batch", "2", *ROUND, *only("keras_resnet, torch, rematerialized")],
     "input_pipeline": ["--photographs", "{photographs}/train/all", *ROUND],
     "fed_training": ["folder:{photographs}", "--model", "resnet18", "--size", "32", "--batch-size", "4"],
 }
-TOYS["fed_training"] += ["--steps", "2", "--turns", "1", "--only", "keras_resnet, torch"]
+TOYS["training"] += only("its convolutions alone", "its convolutions' roofline", "PyTorch, eager")
+TOYS["training"] += only("Keras's layers, torch", "keras_resnet, jax, a device a core")
+TOYS["compile_time"] += only("Keras's layers, torch", "PyTorch, eager")
+TOYS["fed_training"] += ["--steps", "2", "--turns", "1", *only("keras_resnet, torch")]
+if SHARED.is_dir():  # the plain script needs torchvision, and colour images of ten classes
+    TOYS["runs, a plain script"] = ["cifar10", "--data-dir", str(SHARED / "data" / "tfds"), "--images", "256"]
+    TOYS["runs, a plain script"] += ["--epochs", "1", *ROUND[:2], *ROUND[4:], *only("PyTorch, a plain script")]
 
 
 def draw_photographs(folder: Path) -> None:
@@ -56,7 +69,7 @@ def main() -> int:
         for name, toy in TOYS.items():
             toy = [word.format(photographs=photographs) for word in toy]
             path = Path(folder, f"{name}.json")
-            words = [sys.executable, str(HERE / f"{name}.py"), *toy, *peers, "--json", str(path)]
+            words = [sys.executable, str(HERE / f"{name.partition(',')[0]}.py"), *toy, *peers, "--json", str(path)]
             subprocess.run(words, check=True, cwd=folder, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
             assert json.loads(path.read_text(encoding="utf-8"))["results"], name
         report.main(Path(folder))

@@ -67,7 +67,8 @@ def _imported(module: str, peers: str | None) -> Any:
 def plain_run(recipe: Recipe, data: Dataset, peers: str | None) -> tuple[float, list[float]]:
     """A run by the papers' recipe as one writes it in PyTorch: torchvision's transforms in worker processes, a loop.
 
-    As such scripts do, and unlike the papers, it subtracts the mean by channel, and pads with black.
+    As such scripts do, and unlike the papers, it subtracts the mean by channel, and pads with black; its images have
+    their channels first, on a GPU too.
 
     Args:
         recipe: what is run.

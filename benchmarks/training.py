@@ -6,15 +6,17 @@
 A step of SGD with momentum and weight decay on images that lie on the device, through `train_on_batch` or a plain loop
 of PyTorch. "Keras's layers" are the same network without what `keras_resnet/models/running.py` does, with Keras's SGD.
 Times are also told as shares of those of torchvision's network, eager and channels last; of CIFAR networks, of the same
-network in PyTorch. "Its convolutions alone" are those of this package's network, by PyTorch, forward and backward: no
-step that calls these one after the other is shorter. Their roofline is no time that was taken, but the least in which
-the machine could do them, see `roofline.py`.
+network in PyTorch. All compute the same but keras.applications, see `networks.py`. "Its convolutions alone" are those
+of this package's network, by PyTorch, forward and backward: no step that calls these one after the other is shorter.
+Their roofline is no time that was taken, but the least in which the machine could do them from memory, see
+`roofline.py`; what caches hold, as the maps of CIFAR networks, may be done in less.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,11 +28,12 @@ import keras_resnet
 import roofline
 from harness import Contender, Setting, Subject
 from jax_peers import flax_step
+from networks import built
 from torch_peers import device_of_torch, network, timm_network
 
 
 class Step(NamedTuple):
-    """What is timed.
+    """A network's training step.
 
     Attributes:
         take: from normalised images (batch, size, size, 3) and labels (batch,) that lie where they are needed.
@@ -45,14 +48,13 @@ BASE = "PyTorch, eager"
 RATE, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4
 
 
-def training(load: Callable[[Setting], Step], setting: Setting) -> Callable[[int], Any]:
-    """What the harness times: steps on batches of its sizes."""
+def training(load: Callable[[Setting], Step], setting: Setting) -> Callable[[], Any]:
+    """What the harness times: steps on a batch."""
     step = load(setting)
-    shape = max(setting["sizes"]), setting["image_size"], setting["image_size"], 3
-    images = np.random.default_rng(0).standard_normal(shape, "float32")
-    labels = np.zeros(len(images), "int32")
-    placed = functools.cache(lambda batch: (step.place(images[:batch]), step.place(labels[:batch])))
-    return lambda batch: step.take(*placed(batch))
+    shape = setting["size"], setting["image_size"], setting["image_size"], 3
+    images = step.place(np.random.default_rng(0).standard_normal(shape, "float32"))
+    labels = step.place(np.zeros(setting["size"], "int32"))
+    return lambda: step.take(images, labels)
 
 
 def compiled(model: Any, optimizer: Any = None) -> Step:
@@ -72,21 +74,24 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
         as_built: not of Keras's layers.
         **ways: what `in_units` is told, if anything.
     """
-    if as_built:
-        harness.as_the_command()
+    harness.as_the_command()
     import keras
 
-    from keras_resnet.models.catalog import find
     from keras_resnet.training.optimizer import SGD
     from keras_resnet.training.units import in_units
 
-    size = setting["image_size"]
-    model = find(setting["model"])(input_shape=(size, size, 3), classifier_activation=None, dtype=setting["precision"])
+    case = setting["model"], setting["image_size"], setting["precision"]
     if not as_built:
-        return compiled(keras.models.clone_model(model))
+        return compiled(keras.Model.from_config(described(*case)))
+    model = built(case[0], case[1], dtype=case[2])
     optimizer = SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY)
-    optimizer.build(model.trainable_variables)
     return compiled(in_units(model, **ways) if ways else model, optimizer)
+
+
+@functools.cache
+def described(model: str, image_size: int, precision: str) -> dict[str, Any]:
+    """The config of this package's network, which Keras makes its own layers of."""
+    return built(model, image_size, dtype=precision).get_config()
 
 
 def on_each_core(setting: Setting) -> Step:
@@ -95,6 +100,8 @@ def on_each_core(setting: Setting) -> Step:
     from keras_resnet import backend
     from keras_resnet.host import cores
 
+    if not backend.device().startswith("CPU"):
+        raise LookupError("it computes on accelerators, not on cores")
     devices = backend.devices(cores())
     with devices.scope():
         step = ours(setting)
@@ -188,26 +195,22 @@ def convolutions(setting: Setting) -> Step:
 
     device = device_of_torch()
     dtype = torch.bfloat16 if setting["precision"] == "mixed_bfloat16" else torch.float32
-    every = roofline.convolutions(setting["model"], setting["image_size"])
+    batch = setting["size"]
 
     def drawn(*shape: int, learned: bool) -> torch.Tensor:
         tensor = torch.randn(shape, dtype=dtype, device=device).to(memory_format=torch.channels_last)
         return tensor.requires_grad_(learned)
 
-    @functools.cache
-    def work(batch: int) -> list[Any]:
-        """Images, kernel, strides, padding, and the gradient above, of each."""
-        found = []
-        for each in every:
-            (*side, channels), (*window, _, filters), (*place, _) = each.images, each.kernel, each.given
-            images = drawn(batch, channels, *side, learned=not each.of_the_image)
-            kernel = drawn(filters, channels, *window, learned=True)
-            above = drawn(batch, filters, *place, learned=False)
-            found.append((images, kernel, each.strides, each.padding, above))
-        return found
+    work = []  # images, kernel, strides, padding, and the gradient above, of each
+    for each in roofline.convolutions(setting["model"], setting["image_size"]):
+        (*side, channels), (*window, _, filters), (*place, _) = each.images, each.kernel, each.given
+        images = drawn(batch, channels, *side, learned=not each.of_the_image)
+        kernel = drawn(filters, channels, *window, learned=True)
+        above = drawn(batch, filters, *place, learned=False)
+        work.append((images, kernel, each.strides, each.padding, above))
 
-    def take(_: Any, labels: Any) -> Any:
-        for images, kernel, strides, around, above in work(len(labels)):
+    def take(*_: Any) -> Any:
+        for images, kernel, strides, around, above in work:
             given = torch.nn.functional.conv2d(images, kernel, None, strides, around)
             needed = [each for each in (images, kernel) if each.requires_grad]
             last = torch.autograd.grad(given, needed, above)
@@ -216,12 +219,12 @@ def convolutions(setting: Setting) -> Step:
     return Step(take, torch.as_tensor)
 
 
-def convolutions_at_best(setting: Setting) -> Callable[[int], float]:
+def convolutions_at_best(setting: Setting) -> Callable[[], float]:
     """The least seconds for them, at the peaks that the machine reaches when asked."""
     of = roofline.convolutions(setting["model"], setting["image_size"])
     precision = setting["precision"]
     width = roofline.BYTES[precision]
-    return lambda batch: roofline.least_seconds(of, batch, width, roofline.measured(precision))
+    return lambda: roofline.least_seconds(of, setting["size"], width, roofline.measured(precision))
 
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -252,8 +255,8 @@ CONTENDERS = {
 }
 
 
-def by_depth(description: str | None, subjects: Mapping[str, Subject]) -> None:
-    """The main function of comparisons of networks that differ in their depth."""
+def by_depth(description: str | None, subjects: Mapping[str, Subject]) -> int:
+    """The main function of comparisons of networks that differ in their depth; returns the exit status."""
     parser = harness.options(description, subjects)
     parser.add_argument("--models", default="resnet20,resnet56,resnet110", help="with commas")
     parser.add_argument("--batch", type=int, default=128)
@@ -262,15 +265,14 @@ def by_depth(description: str | None, subjects: Mapping[str, Subject]) -> None:
     arguments = harness.parse(parser, subjects)
     from keras_resnet.models.catalog import find
 
-    results = []
     for model in arguments.models.split(","):
         case = {"model": model, "depth": find(model).respec().depth, "image_size": arguments.image_size}
         case |= {"batch": arguments.batch, "precision": "float32"}
-        results += harness.look_at(subjects, arguments, case)
-        harness.write(arguments, results)
+        harness.look_at(subjects, arguments, case)
+    return harness.status(arguments)
 
 
-def main() -> None:
+def main() -> int:
     parser = harness.options(__doc__, CONTENDERS)
     parser.add_argument("--models", default="resnet50", help="with commas")
     parser.add_argument("--batches", default="16", help="with commas")
@@ -278,14 +280,11 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--flax", metavar="FILE", help="models.py of flax's ImageNet example, where it is at hand")
     arguments = harness.parse(parser, CONTENDERS)
-    results = []
     for model, size in itertools.product(arguments.models.split(","), harness.numbers(arguments.image_sizes)):
         case = {"model": model, "image_size": size, "precision": arguments.precision}
-        results += harness.compare(
-            CONTENDERS, arguments, case, harness.numbers(arguments.batches), BASE, flax=arguments.flax
-        )
-        harness.write(arguments, results)
+        harness.compare(CONTENDERS, arguments, case, harness.numbers(arguments.batches), BASE, flax=arguments.flax)
+    return harness.status(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
