@@ -34,8 +34,8 @@ def test_convert_takes_labels_from_a_text_file(command):
 
 
 def test_convert_says_what_a_file_for_torchvision_takes(command):
-    keras_resnet.ResNet18(width=0.125, classes=2).save("bare.keras")
-    network, known = "--model resnet18 --width 0.125", "--mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.5"
+    keras_resnet.ResNet18(classes=2).save("bare.keras")
+    network, known = "--model resnet18", "--mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.5"
     status, out, err = command(f"convert bare.keras out.pth --to torchvision {network} {known}")
     assert (status, err) == (0, "")
     told = "normalised: subtract [127.5, 127.5, 127.5], divide by [63.75, 63.75, 127.5]"
