@@ -30,8 +30,12 @@ def read_weights(recipe: Recipe) -> Pretrained | None:
 
 
 def knows(weights: Pretrained, data: Dataset | ImageStream) -> bool:
-    """Whether weights are for the very classes of a data set, so that their dense layer is of use."""
-    return weights.classes == data.classes and weights.class_names in (None, tuple(data.class_names))
+    """Whether weights are for the very classes of a data set, so that their dense layer is of use.
+
+    They may know these by identifier or by name; those that name none are taken at their number.
+    """
+    known = [names for names in (weights.class_ids, weights.class_names) if names]
+    return weights.classes == data.classes and (not known or tuple(data.class_names) in known)
 
 
 def normalisation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -12,6 +13,7 @@ import pytest
 import small_runs
 from keras_resnet import saving
 from keras_resnet.cli import main
+from keras_resnet.data import DATASETS
 from keras_resnet.models.catalog import find
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.recipes import recipe_for
@@ -112,6 +114,30 @@ def test_of_other_classes_the_head_is_new(tmp_path, monkeypatch):
     )
     train(recipe, tmp_path / "run", lambda line: None)
     assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
+
+
+def test_of_the_same_classes_by_identifier_the_head_is_kept_and_the_file_names_them(tmp_path, monkeypatch):
+    """As imagenet2012 calls its classes; which is which is WordNet's."""
+    ids = ("n01440764", "n01443537", "n01484850", "n01491361", "n01494475")
+    ids += ("n01496331", "n01498041", "n01514668", "n01514859", "n01518878")
+    names = ["tench", "goldfish", "great white shark", "tiger shark", "hammerhead"]
+    names += ["electric ray", "stingray", "cock", "hen", "ostrich"]
+    model, info = saving.load(small_runs.finished())
+    saving.save(model, tmp_path / "fish.keras", {**info, "class_names": names, "class_ids": ids})
+    monkeypatch.setitem(DATASETS, "digits", dataclasses.replace(small_runs.few_digits(), class_names=ids))
+    recipe = recipe_for(
+        "paper",
+        dataset="digits",
+        weights=str(tmp_path / "fish.keras"),
+        epochs=1,
+        freeze_until="features",
+        learning_rate=0.0,
+        weight_decay=0.0,
+    )
+    train(recipe, tmp_path / "run", lambda line: None)
+    assert "logits" in kept(tmp_path / "run", small_runs.finished())
+    known = saving.read_info(tmp_path / "run")
+    assert (known["class_names"], known["class_ids"]) == (names, list(ids))
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(2, 2), (4, 2)])
