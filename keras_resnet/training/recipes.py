@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..models.catalog import find
 from ..models.spec import Spec
 from ..options import check_types
 from ..saving import model_file, read_info
-from .recipe import VIEWS, Recipe
+from .recipe import VIEWS, Recipe, warmup_rate
 
 # A linear probe, then all of the network at a lower rate, so that a dense layer that knows nothing yet does not spoil
 # features that are good (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
@@ -123,16 +124,8 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
     if len({"epochs", "iterations"} & choices.keys()) == 1:
         base |= {"epochs": None, "iterations": None}
     changed = {name for name, value in choices.items() if value != base.get(name, value)}
-    stale = {
-        *(("network", "warmup_rate") if "model" in changed else ()),
-        *(("mean", *VIEWS) if "dataset" in changed else ()),
-        *(
-            ("iterations",)
-            if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs")
-            else ()
-        ),
-    }
     kept = {choice: value for choice, value in base.get("network", {}).items() if choice in BEGINNING}
+    stale = _stale(base, choices, changed)
     base = {name: value for name, value in base.items() if name not in stale}
     if "model" in changed and not name.endswith(".json") and find(choices["model"]).spec.shortcut:
         base["network"] = kept
@@ -141,6 +134,22 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
     if "dataset" not in merged:
         raise ValueError("Name a data set, such as digits or cifar10.")
     return Recipe(**merged)
+
+
+def _stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]) -> set[str]:
+    """What a recipe says only because of what is chosen anew."""
+    stale: set[str] = set()
+    if "model" in changed:
+        stale |= {"network", "warmup_rate"}
+    elif "warmup_rate" in base and choices.get("network"):
+        respec, own = find(base.get("model", Recipe.model)).respec, base.get("network", {})
+        if warmup_rate(respec(**own)) != warmup_rate(respec(**{**own, **choices["network"]})):
+            stale |= {"warmup_rate"}
+    if "dataset" in changed:
+        stale |= {"mean", *VIEWS}
+    if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs"):
+        stale |= {"iterations"}
+    return stale
 
 
 def _model_of(weights: str | None) -> str | None:
