@@ -109,7 +109,7 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
             None for "finetune" where there are `weights`, and for "paper" otherwise.
         **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
             `iterations` scales the schedule, and the other way round. What a recipe says only because of its
-            network, data set or batch size gives way where those are chosen anew.
+            network, weights, data set or batch size gives way where those are chosen anew.
 
     Raises:
         ValueError: no such recipe, a file that is none, an unknown field or value.
@@ -147,6 +147,8 @@ def _stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str
             stale |= {"warmup_rate"}
     if "dataset" in changed:
         stale |= {"mean", *VIEWS}
+    if "weights" in changed:
+        stale |= {"mean"}
     if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs"):
         stale |= {"iterations"}
     return stale

@@ -74,6 +74,17 @@ def test_a_files_warm_up_belongs_to_the_order_of_its_units(tmp_path, model, orde
     assert recipe_for(path, network={"order": order}, warmup_rate=0.02).warmup_rate == 0.02
 
 
+def test_a_files_mean_belongs_to_its_weights(tmp_path):
+    layout = {"pad": 4, "flip": True, "mean": "pixel"}
+    path = written(tmp_path, **as_json(recipe_for(dataset="cifar10").resolve(390, layout)))
+    assert recipe_for(path, weights="x.pth").mean is None
+    assert recipe_for(path, weights="x.pth", mean="channel").mean == "channel"
+    assert recipe_for(path, batch_size=64).mean == "pixel"
+    path = written(tmp_path, dataset="cifar10", weights="x.pth", mean="weights")
+    assert recipe_for(path, weights=None).mean is None
+    assert recipe_for(path).mean == recipe_for(path, weights="x.pth").mean == "weights"
+
+
 def test_stages_that_a_recipe_chooses_are_those_of_its_run(tmp_path):
     path = written(
         tmp_path, dataset="cifar10", model="resnet18", network={"stage_units": [1, 1, 1, 1], "stem": "cifar"}
