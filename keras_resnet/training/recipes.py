@@ -120,7 +120,10 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
     name = name or ("finetune" if choices.get("weights") else "paper")
     if "model" not in choices and (named := _model_of(choices.get("weights"))):
         choices["model"] = named
-    base = _read(Path(name)) if name.endswith(".json") else _named(name, choices.get("dataset", ""))
+    file = _read(Path(name)) if name.endswith(".json") else None
+    if "dataset" not in {**(file or {}), **choices}:
+        raise ValueError("Name a data set, such as digits or cifar10.")
+    base = _named(name, choices["dataset"]) if file is None else file
     if len({"epochs", "iterations"} & choices.keys()) == 1:
         base |= {"epochs": None, "iterations": None}
     changed = {name for name, value in choices.items() if value != base.get(name, value)}
@@ -130,10 +133,7 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
     if "model" in changed and not name.endswith(".json") and find(choices["model"]).spec.shortcut:
         base["network"] = kept
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
-    merged = {**base, **choices}
-    if "dataset" not in merged:
-        raise ValueError("Name a data set, such as digits or cifar10.")
-    return Recipe(**merged)
+    return Recipe(**{**base, **choices})
 
 
 def _stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]) -> set[str]:

@@ -85,6 +85,12 @@ def test_a_files_mean_belongs_to_its_weights(tmp_path):
     assert recipe_for(path).mean == recipe_for(path, weights="x.pth").mean == "weights"
 
 
+@pytest.mark.parametrize("name", [None, "speedrun", "paper2015", "no such recipe"])
+def test_without_a_data_set_one_is_asked_for(name):
+    with pytest.raises(ValueError, match="Name a data set, such as digits or cifar10"):
+        recipe_for(name)
+
+
 def test_stages_that_a_recipe_chooses_are_those_of_its_run(tmp_path):
     path = written(
         tmp_path, dataset="cifar10", model="resnet18", network={"stage_units": [1, 1, 1, 1], "stem": "cifar"}
