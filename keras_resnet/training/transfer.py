@@ -41,18 +41,24 @@ def knows(weights: Pretrained, data: Dataset | ImageStream) -> bool:
 def normalisation(
     recipe: Recipe, data: Dataset | ImageStream, weights: Pretrained | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The mean that a network subtracts, and the deviation that it divides by; the papers' have none of that.
+    """The mean that a network subtracts, and the deviation that it divides by, if any; the papers' have none.
+
+    The deviation is that of the weights, whatever the mean: the network learned from images of that scale.
 
     Raises:
         ValueError: weights that do not say how their images were normalised.
     """
+    deviation = None if weights is None else weights.deviation
     if recipe.mean != "weights" or weights is None:
-        return data.mean(recipe.mean, recipe.size), None
+        mean = data.mean(recipe.mean, recipe.size)
+        if np.ndim(deviation) == 3 and deviation.shape != mean.shape:
+            deviation = deviation.mean(axis=(0, 1))
+        return mean, deviation
     if not weights.normalised:
         raise ValueError(
             f"{weights.source} does not say how its images were normalised. Choose --mean channel, or pixel."
         )
-    return weights.mean, weights.deviation
+    return weights.mean, deviation
 
 
 def defaults(recipe: Recipe, data: Dataset | ImageStream, weights: Pretrained | None) -> dict[str, Any]:

@@ -7,17 +7,21 @@ import json
 import shutil
 import signal
 
+import keras
 import numpy as np
 import pytest
 
 import small_runs
 from keras_resnet import saving
 from keras_resnet.cli import main
-from keras_resnet.data import DATASETS
+from keras_resnet.data import DATASETS, load
 from keras_resnet.models.catalog import find
+from keras_resnet.models.spec import as_choices
+from keras_resnet.preprocessing import normalize
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
+from keras_resnet.weights import read
 
 
 @pytest.fixture
@@ -196,6 +200,22 @@ def test_weights_that_do_not_say_how_images_were_normalised_need_a_mean(tmp_path
         fine_tune(**saved)
     out, _ = fine_tune(**saved, mean="channel", freeze_until="features")
     assert kept(out, small_runs.finished()) >= {"stem", "stage1", "stage2", "stage3"}
+
+
+@pytest.mark.parametrize(("kind", "axes"), [("channel", (0, 1, 2)), ("pixel", 0)])
+@pytest.mark.parametrize("shape", [(1,), (8, 8, 1)])
+def test_with_the_mean_of_the_data_images_keep_the_scale_of_the_weights(tmp_path, fine_tune, kind, axes, shape):
+    info = saving.read_info(small_runs.finished())
+    image = keras.Input((8, 8, 1))
+    scaled = normalize(image, np.full(shape, 70.0), np.full(shape, 40.0))
+    model = find(info["model"])(input_tensor=scaled, **as_choices(info["network"]))
+    read(small_runs.finished(), find(info["model"]).spec).give_to(model)
+    saving.save(model, tmp_path / "scaled.keras", info)
+    out, _ = fine_tune(weights=str(tmp_path / "scaled.keras"), mean=kind, freeze_until="features")
+    expected = load("digits").x_train.mean(axis=axes)
+    normalization = {name: value for name, value in network(out).items() if name.startswith("normalization/")}
+    np.testing.assert_allclose(normalization["normalization/mean"].squeeze(), expected.squeeze(), rtol=1e-6)
+    np.testing.assert_array_equal(normalization["normalization/variance"], np.full(expected.shape, 40.0**2))
 
 
 def test_a_network_does_not_become_what_its_name_denies(fine_tune):
