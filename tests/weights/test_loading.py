@@ -12,6 +12,8 @@ from keras_resnet import saving
 from keras_resnet.models.catalog import find
 from keras_resnet.weights.conversion import convert
 
+STAGES = {"stage_units": (1, 2), "stage_filters": (16, 32)}
+
 
 def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
@@ -93,6 +95,50 @@ def test_a_trained_model_brings_its_normalisation(tmp_path):
     again = keras_resnet.ResNet20(weights=tmp_path / "trained.keras")
     expected, found = (keras.ops.convert_to_numpy(network(raw)) for network in (model, again))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("network", "choices"),
+    [
+        (keras_resnet.ResNet50, {"stride_on": "3x3"}),
+        (keras_resnet.ResNet50, {"stride_on": "1x1"}),
+        (keras_resnet.ResNet50, {"bn_epsilon": 0.1}),
+        (keras_resnet.ResNet50, {"downsample": "max_pool"}),
+        (keras_resnet.ResNet50V2, {"stem": "unactivated", "downsample": "last_unit", "stride_on": "3x3"}),
+        (keras_resnet.ResNet18, {"stem": "cifar", "shortcut": "A"}),
+        (keras_resnet.PlainNet18, {"downsample": "last_unit"}),
+    ],
+)
+def test_a_file_that_keras_saved_brings_its_layout(tmp_path, seeded, network, choices):
+    built = {"input_shape": (40, 40, 3), "classifier_activation": None, **STAGES}
+    seeded(network(classes=3, **built, **choices)).save(tmp_path / "tuned.keras")
+    images = np.random.default_rng(0).standard_normal((2, 40, 40, 3)).astype("float32")
+    plain = keras.models.load_model(tmp_path / "tuned.keras")
+    again = network(weights=tmp_path / "tuned.keras", classes=3, **built)
+    found, expected = (keras.ops.convert_to_numpy(model(images)) for model in (again, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_layout_that_contradicts_a_file_that_keras_saved_is_refused(tmp_path):
+    keras_resnet.ResNet50(input_shape=(32, 32, 3), stride_on="3x3", **STAGES).save(tmp_path / "tuned.keras")
+    with pytest.raises(ValueError, match=r"are for `stride_on='3x3'`. Received: stride_on='1x1'"):
+        keras_resnet.ResNet50(weights=tmp_path / "tuned.keras", stride_on="1x1", **STAGES)
+    keras_resnet.CifarResNet(8).save(tmp_path / "with.keras")
+    with pytest.raises(ValueError, match=r"are for `shortcut='A'`. Received: shortcut=None"):
+        find("plainnet8")(weights=tmp_path / "with.keras")
+
+
+def test_where_a_weights_file_strides_is_its_users_word(tmp_path):
+    path = tmp_path / "x.weights.h5"
+    keras_resnet.ResNet50(input_shape=(32, 32, 3), **STAGES).save_weights(path)
+    with pytest.warns(UserWarning, match="x.weights.h5' does not say where its network strides; '1x1' is") as warned:
+        keras_resnet.ResNet50(weights=path, **STAGES)
+    assert [warning.filename for warning in warned if "strides" in str(warning.message)] == [__file__]
+    keras_resnet.ResNet18(input_shape=(32, 32, 3), **STAGES).save_weights(tmp_path / "basic.weights.h5")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*strides")
+        keras_resnet.ResNet50(weights=path, stride_on="3x3", **STAGES)
+        keras_resnet.ResNet18(weights=tmp_path / "basic.weights.h5", **STAGES)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
