@@ -14,7 +14,6 @@ from ..data import DataError
 from ..models import imagenet
 from ..models.architectures import Architecture
 from ..models.catalog import find
-from ..models.rows import STEMS
 from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
 from .pretrained import FREE, Pretrained, tensors_of
@@ -137,12 +136,9 @@ def _check_labels(pretrained: Pretrained, classes: int) -> None:
 
 
 def _build(architecture: Architecture, pretrained: Pretrained, chosen: Mapping[str, Any]) -> Any:
-    kernel = pretrained.tensors.get("stem_conv/kernel")
-    size = None if pretrained.view else STEMS[architecture.spec.stem].image_size
-    shape = size, size, 3 if kernel is None else kernel.shape[2]
     return architecture(
         weights=pretrained,
-        input_shape=np.shape(pretrained.mean) if np.ndim(pretrained.mean) == 3 else shape,
+        input_shape=pretrained.image_shape(None) if pretrained.view else None,  # photographs have any size
         classes=pretrained.classes or architecture.classes,
         data_format="channels_last",
         **chosen,

@@ -57,6 +57,13 @@ class Pretrained:
         """Whether it is known how images were normalised."""
         return self.mean is not None
 
+    def image_shape(self, size: int | None) -> tuple[int | None, ...]:
+        """(height, width, channels) of the images that they take: those of a mean by pixel, else of this size."""
+        if np.ndim(self.mean) == 3:
+            return np.shape(self.mean)
+        kernel = self.tensors.get("stem_conv/kernel")
+        return size, size, 3 if kernel is None else kernel.shape[2]
+
     def for_rgb(self) -> Pretrained:
         """The same weights for a first convolution that takes RGB."""
         if not self.reversed_channels:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
+import small_runs
 from keras_resnet import saving
 from keras_resnet.models.catalog import find
 from keras_resnet.weights.conversion import convert
@@ -164,3 +165,31 @@ def test_a_run_folder_is_as_good_as_its_model(tmp_path):
     model = keras_resnet.CifarResNet(8)
     model.save(tmp_path / "model.keras")
     assert same(keras_resnet.CifarResNet(8, weights=tmp_path), model)
+
+
+def test_images_are_those_of_the_run_that_the_weights_are_of():
+    """Digits of 8x8 pixels in grey, each pixel of which has a mean of its own."""
+    run, network = small_runs.finished(), find("resnet8")
+    plain = keras.models.load_model(run / "model.keras")
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)).astype("float32")
+    found, expected = (keras.ops.convert_to_numpy(model(images)) for model in (network(weights=run), plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    last = network(weights=run, include_top=False)
+    assert (last.input_shape, last.output_shape) == ((None, 8, 8, 1), (None, 2, 2, 16))
+    bare = network(weights=run, include_top=False, include_preprocessing=False)
+    assert bare.input_shape == (None, None, None, 1)
+    bare = network(weights=run, include_top=False, include_preprocessing=False, data_format="channels_first")
+    assert bare.input_shape == (None, 1, None, None)
+
+
+def test_the_size_of_images_is_that_of_the_stem_of_the_weights(tmp_path, seeded):
+    choices = {"stem": "cifar", "width": 0.125}
+    model = seeded(keras_resnet.ResNet18(classes=3, **choices))
+    info = {"model": "resnet18", "network": keras_resnet.ResNet18.respec(**choices).told(())}
+    saving.save(model, tmp_path / "small.keras", info)
+    again = keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3)
+    assert again.input_shape == (None, 32, 32, 3)
+    assert same(again, model)
+    assert keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3, input_shape=(8, 8, 3)).built
+    with pytest.raises(ValueError, match=r"at least 8x8.*Received: input_shape=\(7, 8, 3\)"):
+        keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3, input_shape=(7, 8, 3))
