@@ -101,12 +101,14 @@ FOR_DATASET: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
+def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choices: Any) -> Recipe:
     """A recipe by name, or from a `recipe.json`, with some values changed.
 
     Args:
         name: a key of `RECIPES`, or of `STREAM_RECIPES` where the data set is a stream; or the path of a JSON file.
             None for "finetune" where there are `weights`, and for "paper" otherwise.
+        run: the folder of a run that perhaps has begun, which knows the network of its weights where those are no
+            longer there.
         **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
             `iterations` scales the schedule, and the other way round. What a recipe says only because of its
             network, weights, data set or batch size gives way where those are chosen anew.
@@ -118,7 +120,7 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
         choices.pop("dataset", None)
     check_types(Recipe, choices)
     name = name or ("finetune" if choices.get("weights") else "paper")
-    if "model" not in choices and (named := _model_of(choices.get("weights"))):
+    if "model" not in choices and (named := _model_of(choices.get("weights"), run)):
         choices["model"] = named
     file = _read(Path(name)) if name.endswith(".json") else None
     if "dataset" not in {**(file or {}), **choices}:
@@ -154,12 +156,16 @@ def _stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str
     return stale
 
 
-def _model_of(weights: str | None) -> str | None:
-    """The network that weights name, if they are a file of this package or the folder of a run."""
+def _model_of(weights: str | None, run: str | Path | None) -> str | None:
+    """The network that weights name, if they are a file of this package or the folder of a run; or that `run` does."""
     if weights is None:
         return None
     path = model_file(weights)
-    return read_info(path).get("model") if path.suffix == ".keras" and path.is_file() else None
+    if path.is_file():
+        return read_info(path).get("model") if path.suffix == ".keras" else None
+    begun = Path(run) / "recipe.json" if run else None
+    there = _read(begun) if begun and begun.is_file() else {}
+    return there.get("model") if there.get("weights") == weights else None
 
 
 def _named(name: str, dataset: str) -> dict[str, Any]:

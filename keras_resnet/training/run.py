@@ -60,7 +60,7 @@ def train(
     folder = RunFolder(out, writes=devices.chief)
     say = say if devices.chief else lambda line: None
     data = devices.in_turn(lambda: load(recipe.dataset, recipe.data_dir))
-    weights = devices.in_turn(lambda: read_weights(recipe))
+    weights = devices.in_turn(lambda: read_weights(recipe, folder))
     split = "test"
     with devices.agreed():
         if recipe.validation:

@@ -162,6 +162,27 @@ def test_a_run_stopped_in_its_probe_or_behind_it_ends_bit_equal(tmp_path, capsys
     assert "This run has ended already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("epoch", [2, 3])  # in the probe, and behind it
+def test_a_run_goes_on_and_has_ended_where_its_weights_are_no_longer(tmp_path, capsys, signal_in, epoch):
+    source = shutil.copytree(small_runs.finished(), tmp_path / "source")
+    line = ["train", "digits", "--weights", str(source), "--freeze-until", "stage3", "--json"]
+    line += ["--probe-epochs", "2", "--epochs", "3", "--batch-size", "32", "--out"]
+    signal_in(0, 0)
+    assert main([*line, str(tmp_path / "whole")]) == 0
+    signal_in(epoch, 2, signal.SIGTERM)
+    assert main([*line, str(tmp_path / "stopped")]) == 75
+    shutil.rmtree(source)
+    signal_in(0, 0)
+    assert main([*line, str(tmp_path / "stopped")]) == 0
+    for part in (".", "probe"):
+        assert small_runs.results(tmp_path / "stopped" / part) == small_runs.results(tmp_path / "whole" / part)
+    capsys.readouterr()
+    assert main([*line, str(tmp_path / "whole")]) == 0
+    assert "This run has ended already" in capsys.readouterr().err
+    assert main([*line, str(tmp_path / "new")]) == 2
+    assert f"Received: weights={str(source)!r}" in capsys.readouterr().err
+
+
 def test_with_weights_the_recipe_is_that_of_fine_tuning(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = recipe_for(dataset="cifar10", weights="hf://timm/resnet18.a1_in1k", model="resnet18")
