@@ -16,7 +16,7 @@ from ..models.architectures import Architecture
 from ..models.catalog import find
 from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
-from .pretrained import FREE, Pretrained, tensors_of
+from .pretrained import TRAINING_ONLY, Pretrained, tensors_of
 from .reading import IMAGENET, check, labels, read
 
 FORMATS = ("keras", "torchvision")
@@ -172,7 +172,7 @@ def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -
     Raises:
         ValueError: it has not.
     """
-    free = {field: getattr(spec, field) for field in (*FREE, "bn_epsilon")}
+    free = {field: getattr(spec, field) for field in (*TRAINING_ONLY, "bn_epsilon")}
     there = [replace(getattr(imagenet, network).spec, **free) for network in _IN_TORCHVISION]
     if replace(spec, stride_on="3x3") not in [replace(network, stride_on="3x3") for network in there]:
         raise ValueError(f"torchvision has no network like this {name}. It has {', '.join(_IN_TORCHVISION)}.")

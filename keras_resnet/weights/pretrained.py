@@ -13,7 +13,7 @@ from ..models.architectures import PLAIN, V2
 from ..models.spec import Spec
 
 HEAD = "logits/"  # what the names of the dense layer's tensors begin with
-FREE = ("bn_momentum", "zero_init_residual", "stochastic_depth", "skip_dropout")  # they matter in training alone
+TRAINING_ONLY = ("bn_momentum", "zero_init_residual", "stochastic_depth", "skip_dropout")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Pretrained:
             ValueError: a choice that the tensors do not show is another one; the message names it.
         """
         for name, value in self.layout.items():
-            if name not in FREE and getattr(spec, name) != value:
+            if name not in TRAINING_ONLY and getattr(spec, name) != value:
                 raise self._refused(name, spec)
 
     def _refused(self, name: str, spec: Spec) -> ValueError:
