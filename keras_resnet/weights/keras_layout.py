@@ -8,11 +8,21 @@ from typing import Any
 
 import keras
 
-from ..models.rows import STEMS
+from ..models.rows import ORDERS, STEMS
+from ..models.units import parts
+
+# How the names of layers end that a skip alone has.
+_SKIPS = {
+    "_shortcut_scale": "constant_scaling",
+    "_residual_gated": "exclusive_gating",
+    "_shortcut_gated": "shortcut_only_gating",
+    "_shortcut_dropout": "dropout",
+}
+_BEHIND_RESIDUAL = ("_residual_scale", "_residual_gated", "_drop", "_add")
 
 
 def layout(model: keras.Model) -> dict[str, Any]:
-    """Choices of `Spec` that the tensors do not show: of the stem, the strides, the shortcut and batch norm.
+    """Choices of `Spec` that the tensors do not show: of stem, strides, shortcut, skip, order and batch norm.
 
     Args:
         model: a network of this package; any other shows nothing.
@@ -22,7 +32,7 @@ def layout(model: keras.Model) -> dict[str, Any]:
         return {}
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     epsilon = {"bn_epsilon": norms[0].epsilon} if norms else {}
-    return {**epsilon, **_stem(layers), **_strides(layers), **_shortcut(layers)}
+    return {**epsilon, **_stem(layers), **_strides(layers), **_shortcut(layers), **_skip(layers), **_order(layers)}
 
 
 def _stem(layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,3 +59,39 @@ def _shortcut(layers: Mapping[str, Any]) -> dict[str, Any]:
     if not any(name.endswith("_add") for name in layers):
         return {"shortcut": None}
     return {"shortcut": "A"} if any(name.endswith("_shortcut_pad") for name in layers) else {}
+
+
+def _skip(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """A skip with a layer of its own; what it multiplies by too, where that is a number."""
+    skip = next((skip for end, skip in _SKIPS.items() if any(name.endswith(end) for name in layers)), None)
+    if skip is None:
+        return {}
+    numbers = {
+        number: getattr(layer, attribute)
+        for end, number, attribute in (
+            ("_shortcut_scale", "shortcut_scale", "scale"),
+            ("_residual_scale", "residual_scale", "scale"),
+            ("_shortcut_dropout", "skip_dropout", "rate"),
+        )
+        for name, layer in layers.items()
+        if name.endswith(end)
+    }
+    return {"skip": skip, **numbers}
+
+
+def _order(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """By what the first residual ends in, and what the units leave to the activation behind the last."""
+    unit = "stage1_unit1"
+    behind = [layers[f"{unit}{end}"] for end in _BEHIND_RESIDUAL if f"{unit}{end}" in layers]
+    taken = keras.tree.flatten([layer.input for layer in behind])
+    kinds = {
+        match[1]
+        for name, layer in layers.items()
+        if (match := re.fullmatch(rf"{unit}_(conv|bn|relu)\d", name)) and any(layer.output is one for one in taken)
+    }
+    left = [kind for kind in ("bn", "relu") if f"head_{kind}" in layers]
+    for order in ORDERS:
+        before, residual, _ = parts(order, 2)
+        if kinds == {residual[-1][0]} and left == [kind for kind, _ in before]:
+            return {"order": order}
+    return {}

@@ -31,10 +31,11 @@ def test_a_file_gives_its_network_its_weights(tmp_path, ending):
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
 def test_a_file_of_another_network_is_refused_by_the_names_of_its_layers(tmp_path, ending):
-    """ResNet20 and ResNet20V2 have tensors of the same shapes in the same order."""
+    """ResNet20 and ResNet20V2 have tensors of the same shapes in the same order; a model shows that of its units."""
     model, path = keras_resnet.ResNet20(), tmp_path / f"v1{ending}"
     model.save(path) if ending == ".keras" else model.save_weights(path)
-    with pytest.raises(ValueError, match=r"v1.*does not fit 'resnet20v2'.*head_bn"):
+    words = {".keras": "are for `order='original'`", ".weights.h5": "does not fit 'resnet20v2'.*head_bn"}[ending]
+    with pytest.raises(ValueError, match=f"v1.*{words}"):
         keras_resnet.ResNet20V2(weights=path)
     with pytest.raises(ValueError, match=r"stage1_unit4_conv1"):
         keras_resnet.ResNet32(weights=path)
@@ -108,6 +109,12 @@ def test_a_trained_model_brings_its_normalisation(tmp_path):
         (keras_resnet.ResNet50V2, {"stem": "unactivated", "downsample": "last_unit", "stride_on": "3x3"}),
         (keras_resnet.ResNet18, {"stem": "cifar", "shortcut": "A"}),
         (keras_resnet.PlainNet18, {"downsample": "last_unit"}),
+        (keras_resnet.ResNet18, {"order": "bn_after_addition"}),
+        (keras_resnet.ResNet18, {"order": "relu_before_addition"}),
+        (keras_resnet.ResNet18, {"order": "relu_only_preactivation"}),
+        (keras_resnet.ResNet18, {"skip": "constant_scaling", "residual_scale": 0.75}),
+        (keras_resnet.ResNet18, {"skip": "shortcut_only_gating"}),
+        (keras_resnet.ResNet18V2, {"skip": "exclusive_gating", "stochastic_depth": 0.2}),
     ],
 )
 def test_a_file_that_keras_saved_brings_its_layout(tmp_path, seeded, network, choices):
