@@ -18,7 +18,8 @@ def normalize(
             `data_format` says.
         mean: one value a pixel, in the shape of one image ("per-pixel mean"), or one value a channel, which fits images
             of any size. It becomes a variable of the layer, so a saved model keeps it.
-        deviation: what the difference is divided by, as many values; None for nothing, as in the papers.
+        deviation: what the difference is divided by, as many values or one a channel; None for nothing, as in the
+            papers.
         data_format: "channels_last" or "channels_first".
 
     Returns:
@@ -40,6 +41,8 @@ def normalize(
     layer.build(images.shape)
     layer.adapt_mean.assign(mean)
     if deviation is not None:  # else its variance stays one
-        layer.adapt_variance.assign(np.square(deviation))
+        if np.ndim(deviation) < np.ndim(mean):
+            deviation = np.reshape(deviation, (1, 1, -1) if channels == -1 else (-1, 1, 1))
+        layer.adapt_variance.assign(np.broadcast_to(np.square(deviation), np.shape(mean)))
     layer.finalize_state()
     return layer(images)

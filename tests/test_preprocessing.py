@@ -38,6 +38,17 @@ def test_a_channel_has_one_mean_whatever_the_size_and_it_travels_too(images, tmp
         np.testing.assert_allclose(out, images[:, size] - mean, atol=1e-4)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_mean_by_pixel_goes_with_a_deviation_by_channel(images, data_format):
+    deviation = np.array([10.0, 20.0, 40.0])
+    expected = (images - images.mean(axis=0)) / deviation
+    if data_format == "channels_first":
+        images, expected = images.transpose(0, 3, 1, 2), expected.transpose(0, 3, 1, 2)
+    image = keras.Input(images.shape[1:])
+    model = keras.Model(image, normalize(image, images.mean(axis=0), deviation, data_format))
+    np.testing.assert_allclose(np.asarray(model.predict(images, verbose=0)), expected, atol=1e-4)
+
+
 def test_the_mean_travels_with_the_saved_model(images, tmp_path):
     mean = images.mean(axis=0)
     normalising(mean).save(tmp_path / "model.keras")

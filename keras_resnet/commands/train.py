@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     machine = Machine(**given(arguments, Machine))
-    recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
+    recipe = recipe_for(arguments.recipe, run=arguments.out, **given(arguments, Recipe), network=given(arguments, Spec))
     data_name = Path(recipe.dataset.removeprefix("folder:")).resolve().name
     out = Path(arguments.out or f"runs/{data_name}-{recipe.model}")
     backend.settle(arguments.backend)

@@ -1,5 +1,6 @@
 """The classes of the data sets that networks are published for, in the order of the networks' outputs."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -28,6 +29,18 @@ def class_names(name: str) -> tuple[str, ...]:
 def class_ids(name: str) -> tuple[str, ...] | None:
     """An identifier a class: ImageNet's are WordNet's ("n01440764"); None for other sets, which have none."""
     return _imagenet()[0] if name == IMAGENET else None
+
+
+def told(classes: Sequence[str]) -> dict[str, list[str]]:
+    """What a model file says of its classes: "class_names" and, where ImageNet's are called by them, "class_ids".
+
+    Args:
+        classes: what a data set calls them: some of ImageNet's by their identifiers, as imagenet2012 does, or others.
+    """
+    names = dict(zip(*_imagenet(), strict=True))
+    if not names.keys() >= set(classes):
+        return {"class_names": list(classes)}
+    return {"class_names": [names[own] for own in classes], "class_ids": list(classes)}
 
 
 @cache

@@ -6,6 +6,7 @@ import numbers
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ def ResNet(  # noqa: N802
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: (height, width, channels), or (channels, height, width) with "channels_first". Height and width
             may be None and must be at least the network's total stride: 32 with the "imagenet" stem of four stages,
-            4 with the "cifar" stem of three. Defaults to 224x224x3 or 32x32x3, without the top to any size.
+            4 with the "cifar" stem of three. Defaults to 224x224x3 or 32x32x3, without the top to any size; with
+            weights, to as many channels as they take, and to the size of a mean by pixel.
         pooling: without the top: None for the 4-D map, "avg" or "max" for a vector an image.
         classes: number of classes. Where the weights are for another number, the dense layer starts anew.
         classifier_activation: the activation on the logits; None to end in the logits.
@@ -124,17 +126,22 @@ def assemble(
     spec = respec(**chosen)
     _check_arguments(include_top, weights, pooling, classes, classifier_activation)
     data_format = data_format or keras.config.image_data_format()
-    allow_depth(spec.depth)
-    x = image = _image(input_tensor, input_shape, spec, data_format, weights, include_top)
+    _check_input(input_tensor, input_shape, data_format, weights)
+    pretrained = None
     if weights is not None:
         from ..weights import read  # weights knows the models, not the other way round
 
         top = include_top and classes == default_classes
         pretrained = read(weights, spec, chosen, name=name, top=top)
         spec = pretrained.spec_for(respec, chosen)
-        if include_preprocessing and pretrained.normalised:
+        if not include_preprocessing:
+            pretrained = replace(pretrained, mean=None)
+        elif pretrained.normalised:
             pretrained = pretrained.for_rgb()
-            x = normalize(image, pretrained.mean, pretrained.deviation, data_format)
+    allow_depth(spec.depth)
+    x = image = _image(input_tensor, input_shape, spec, data_format, pretrained, include_top)
+    if pretrained and pretrained.normalised:
+        x = normalize(image, pretrained.mean, pretrained.deviation, data_format)
     layers = KerasLayers(data_format, dtype, spec.bn_momentum, spec.bn_epsilon)
     x = trunk(layers, x, spec)
     if include_top:
@@ -143,7 +150,7 @@ def assemble(
         x = layers.global_pool(x, pooling)
     inputs = [image] if input_tensor is None else keras.utils.get_source_inputs(image)
     model = quicken(keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name))
-    if weights is not None:
+    if pretrained:
         _fill(model, pretrained, classes if include_top else None, default_classes)
     return model
 
@@ -189,37 +196,44 @@ def _check_arguments(include_top: bool, weights: Any, pooling: Any, classes: Any
         )
 
 
-def _image(
-    tensor: Any, shape: Sequence[int | None] | None, spec: Spec, data_format: str, weights: Any, include_top: bool
-) -> Any:
-    """The tensor that the network begins with."""
-    if tensor is not None:
-        if not keras.backend.is_keras_tensor(tensor):
-            raise ValueError(
-                f"`input_tensor` must be a Keras tensor, such as `keras.Input` gives. Received: {tensor!r}"
-            )
-        _check_shape(tuple(tensor.shape)[1:], spec, data_format, weights, "input_tensor")
-        return tensor
+def _check_input(tensor: Any, shape: Sequence[int | None] | None, data_format: str, weights: Any) -> None:
+    """Refuses what no network could take, before any weights are read."""
+    if tensor is not None and not keras.backend.is_keras_tensor(tensor):
+        raise ValueError(f"`input_tensor` must be a Keras tensor, such as `keras.Input` gives. Received: {tensor!r}")
+    argument, shape = ("input_shape", shape) if tensor is None else ("input_tensor", tuple(tensor.shape)[1:])
     if shape is None:
-        size = STEMS[spec.stem].image_size if include_top else None
-        shape = (size, size, 3) if data_format == "channels_last" else (3, size, size)
-    _check_shape(shape, spec, data_format, weights, "input_shape")
-    return keras.Input(tuple(shape), name="image")
-
-
-def _check_shape(shape: Sequence[int | None], spec: Spec, data_format: str, weights: Any, argument: str) -> None:
+        return
     layout = "(height, width, channels)" if data_format == "channels_last" else "(channels, height, width)"
     if len(shape) != 3:
         raise ValueError(f"`{argument}` must have three dimensions, {layout}. Received: {tuple(shape)}")
-    *size, channels = shape if data_format == "channels_last" else (*shape[1:], shape[0])
+    channels = shape[-1 if data_format == "channels_last" else 0]
     if channels is None or channels < 1:
         raise ValueError(f"`{argument}` must name its channels: {layout}. Received: {tuple(shape)}")
     if weights == "imagenet" and channels != 3:
         raise ValueError(
             f"The input must have 3 channels for `weights='imagenet'`. Received: {argument}={tuple(shape)}"
         )
-    if any(pixels is not None and pixels < spec.total_stride for pixels in size):
+
+
+def _image(
+    tensor: Any,
+    shape: Sequence[int | None] | None,
+    spec: Spec,
+    data_format: str,
+    pretrained: Pretrained | None,
+    include_top: bool,
+) -> Any:
+    """The tensor that the network begins with; unless its user says, an image as the weights take it."""
+    argument, last = "input_shape" if tensor is None else "input_tensor", data_format == "channels_last"
+    if tensor is not None:
+        shape = tuple(tensor.shape)[1:]
+    elif shape is None:
+        size = STEMS[spec.stem].image_size if include_top else None
+        *size, channels = pretrained.image_shape(size) if pretrained else (size, size, 3)
+        shape = (*size, channels) if last else (channels, *size)
+    if any(pixels is not None and pixels < spec.total_stride for pixels in (shape[:-1] if last else shape[1:])):
         raise ValueError(
             f"Input size must be at least {spec.total_stride}x{spec.total_stride}, the network's total stride. "
             f"Received: {argument}={tuple(shape)}"
         )
+    return keras.Input(tuple(shape), name="image") if tensor is None else tensor

@@ -136,6 +136,14 @@ class RunFolder:
         for folder in (self.path, self.checkpoints):
             saving.remove_partial(folder)
 
+    def begun(self) -> dict[str, Any]:
+        """The resolved recipe of the run that has begun here; empty if none has.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        return _read(self.recipe) if self.recipe.exists() else {}
+
     def finished(self) -> dict[str, Any] | None:
         """The summary of a run that ended, or None.
 
@@ -225,6 +233,10 @@ class RunFolder:
         if self.writes:
             saving.save(model, self.model, info)
             saving.write_json(self.summary, summary)
+
+    def networks(self) -> list[Path]:
+        """The files that hold its network: the trained one, if it is there, and the checkpoints, the newest first."""
+        return [*([self.model] if self.model.exists() else []), *self.newest_first()]
 
     def newest_first(self) -> list[Path]:
         """The checkpoints."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..models.catalog import find
 from ..models.spec import Spec
 from ..options import check_types
 from ..saving import model_file, read_info
-from .recipe import VIEWS, Recipe
+from .recipe import VIEWS, Recipe, warmup_rate
 
 # A linear probe, then all of the network at a lower rate, so that a dense layer that knows nothing yet does not spoil
 # features that are good (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
@@ -100,15 +101,17 @@ FOR_DATASET: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
+def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choices: Any) -> Recipe:
     """A recipe by name, or from a `recipe.json`, with some values changed.
 
     Args:
         name: a key of `RECIPES`, or of `STREAM_RECIPES` where the data set is a stream; or the path of a JSON file.
             None for "finetune" where there are `weights`, and for "paper" otherwise.
+        run: the folder of a run that perhaps has begun, which knows the network of its weights where those are no
+            longer there.
         **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
             `iterations` scales the schedule, and the other way round. What a recipe says only because of its
-            network, data set or batch size gives way where those are chosen anew.
+            network, weights, data set or batch size gives way where those are chosen anew.
 
     Raises:
         ValueError: no such recipe, a file that is none, an unknown field or value.
@@ -117,38 +120,52 @@ def recipe_for(name: str | None = None, **choices: Any) -> Recipe:
         choices.pop("dataset", None)
     check_types(Recipe, choices)
     name = name or ("finetune" if choices.get("weights") else "paper")
-    if "model" not in choices and (named := _model_of(choices.get("weights"))):
+    if "model" not in choices and (named := _model_of(choices.get("weights"), run)):
         choices["model"] = named
-    base = _read(Path(name)) if name.endswith(".json") else _named(name, choices.get("dataset", ""))
+    file = _read(Path(name)) if name.endswith(".json") else None
+    if "dataset" not in {**(file or {}), **choices}:
+        raise ValueError("Name a data set, such as digits or cifar10.")
+    base = _named(name, choices["dataset"]) if file is None else file
     if len({"epochs", "iterations"} & choices.keys()) == 1:
         base |= {"epochs": None, "iterations": None}
     changed = {name for name, value in choices.items() if value != base.get(name, value)}
-    stale = {
-        *(("network", "warmup_rate") if "model" in changed else ()),
-        *(("mean", *VIEWS) if "dataset" in changed else ()),
-        *(
-            ("iterations",)
-            if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs")
-            else ()
-        ),
-    }
     kept = {choice: value for choice, value in base.get("network", {}).items() if choice in BEGINNING}
+    stale = _stale(base, choices, changed)
     base = {name: value for name, value in base.items() if name not in stale}
     if "model" in changed and not name.endswith(".json") and find(choices["model"]).spec.shortcut:
         base["network"] = kept
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
-    merged = {**base, **choices}
-    if "dataset" not in merged:
-        raise ValueError("Name a data set, such as digits or cifar10.")
-    return Recipe(**merged)
+    return Recipe(**{**base, **choices})
 
 
-def _model_of(weights: str | None) -> str | None:
-    """The network that weights name, if they are a file of this package or the folder of a run."""
+def _stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]) -> set[str]:
+    """What a recipe says only because of what is chosen anew."""
+    stale: set[str] = set()
+    if "model" in changed:
+        stale |= {"network", "warmup_rate"}
+    elif "warmup_rate" in base and choices.get("network"):
+        respec, own = find(base.get("model", Recipe.model)).respec, base.get("network", {})
+        if warmup_rate(respec(**own)) != warmup_rate(respec(**{**own, **choices["network"]})):
+            stale |= {"warmup_rate"}
+    if "dataset" in changed:
+        stale |= {"mean", *VIEWS}
+    if "weights" in changed:
+        stale |= {"mean"}
+    if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs"):
+        stale |= {"iterations"}
+    return stale
+
+
+def _model_of(weights: str | None, run: str | Path | None) -> str | None:
+    """The network that weights name, if they are a file of this package or the folder of a run; or that `run` does."""
     if weights is None:
         return None
     path = model_file(weights)
-    return read_info(path).get("model") if path.suffix == ".keras" and path.is_file() else None
+    if path.is_file():
+        return read_info(path).get("model") if path.suffix == ".keras" else None
+    begun = Path(run) / "recipe.json" if run else None
+    there = _read(begun) if begun and begun.is_file() else {}
+    return there.get("model") if there.get("weights") == weights else None
 
 
 def _named(name: str, dataset: str) -> dict[str, Any]:

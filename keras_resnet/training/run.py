@@ -14,7 +14,7 @@ import keras
 
 from .. import backend
 from ..backend.devices import Devices
-from ..data import DATASETS, Dataset, ImageStream, load, steps_per_epoch
+from ..data import DATASETS, Dataset, ImageStream, labels, load, steps_per_epoch
 from ..data.streams import SIZE
 from ..models.complexity import count
 from ..models.freezing import unfreeze
@@ -60,7 +60,7 @@ def train(
     folder = RunFolder(out, writes=devices.chief)
     say = say if devices.chief else lambda line: None
     data = devices.in_turn(lambda: load(recipe.dataset, recipe.data_dir))
-    weights = devices.in_turn(lambda: read_weights(recipe))
+    weights = devices.in_turn(lambda: read_weights(recipe, folder))
     split = "test"
     with devices.agreed():
         if recipe.validation:
@@ -265,7 +265,7 @@ def finish(
         "model": recipe.model,
         "network": recipe.network,
         "dataset": recipe.dataset,
-        "class_names": list(data.class_names),
+        **labels.told(data.class_names),
         "input": "raw images, 0 to 255",
         **({"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}),
         **{key: summary[key] for key in (f"{split}_error", "epochs", "versions", "seed")},

@@ -14,10 +14,9 @@ from ..data import DataError
 from ..models import imagenet
 from ..models.architectures import Architecture
 from ..models.catalog import find
-from ..models.rows import STEMS
 from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
-from .pretrained import FREE, Pretrained, tensors_of
+from .pretrained import TRAINING_ONLY, Pretrained, tensors_of
 from .reading import IMAGENET, check, labels, read
 
 FORMATS = ("keras", "torchvision")
@@ -137,12 +136,9 @@ def _check_labels(pretrained: Pretrained, classes: int) -> None:
 
 
 def _build(architecture: Architecture, pretrained: Pretrained, chosen: Mapping[str, Any]) -> Any:
-    kernel = pretrained.tensors.get("stem_conv/kernel")
-    size = None if pretrained.view else STEMS[architecture.spec.stem].image_size
-    shape = size, size, 3 if kernel is None else kernel.shape[2]
     return architecture(
         weights=pretrained,
-        input_shape=np.shape(pretrained.mean) if np.ndim(pretrained.mean) == 3 else shape,
+        input_shape=pretrained.image_shape(None) if pretrained.view else None,  # photographs have any size
         classes=pretrained.classes or architecture.classes,
         data_format="channels_last",
         **chosen,
@@ -176,7 +172,7 @@ def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -
     Raises:
         ValueError: it has not.
     """
-    free = {field: getattr(spec, field) for field in (*FREE, "bn_epsilon")}
+    free = {field: getattr(spec, field) for field in (*TRAINING_ONLY, "bn_epsilon")}
     there = [replace(getattr(imagenet, network).spec, **free) for network in _IN_TORCHVISION]
     if replace(spec, stride_on="3x3") not in [replace(network, stride_on="3x3") for network in there]:
         raise ValueError(f"torchvision has no network like this {name}. It has {', '.join(_IN_TORCHVISION)}.")

@@ -13,7 +13,7 @@ from ..models.architectures import PLAIN, V2
 from ..models.spec import Spec
 
 HEAD = "logits/"  # what the names of the dense layer's tensors begin with
-FREE = ("bn_momentum", "zero_init_residual", "stochastic_depth", "skip_dropout")  # they matter in training alone
+TRAINING_ONLY = ("bn_momentum", "zero_init_residual", "stochastic_depth", "skip_dropout")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,13 @@ class Pretrained:
         """Whether it is known how images were normalised."""
         return self.mean is not None
 
+    def image_shape(self, size: int | None) -> tuple[int | None, ...]:
+        """(height, width, channels) of the images that they take: those of a mean by pixel, else of this size."""
+        if np.ndim(self.mean) == 3:
+            return np.shape(self.mean)
+        kernel = self.tensors.get("stem_conv/kernel")
+        return size, size, 3 if kernel is None else kernel.shape[2]
+
     def for_rgb(self) -> Pretrained:
         """The same weights for a first convolution that takes RGB."""
         if not self.reversed_channels:
@@ -93,7 +100,7 @@ class Pretrained:
             ValueError: a choice that the tensors do not show is another one; the message names it.
         """
         for name, value in self.layout.items():
-            if name not in FREE and getattr(spec, name) != value:
+            if name not in TRAINING_ONLY and getattr(spec, name) != value:
                 raise self._refused(name, spec)
 
     def _refused(self, name: str, spec: Spec) -> ValueError:

@@ -43,7 +43,7 @@ PUBLISHED = (
 )
 # These say nothing of which weights are meant. (Those of keras.applications are fitted to any epsilon, and those of
 # the hub refuse all but their own.)
-FREE = ("bn_epsilon", "bn_momentum", "zero_init_residual", "stochastic_depth")
+NOT_TELLING = ("bn_epsilon", "bn_momentum", "zero_init_residual", "stochastic_depth")
 
 
 def find(spec: Spec, chosen: Mapping[str, Any]) -> Published | None:
@@ -54,7 +54,7 @@ def find(spec: Spec, chosen: Mapping[str, Any]) -> Published | None:
         chosen: what its user chose of it; what they did not, the weights' layout may change.
     """
     for row in PUBLISHED:
-        free = {name: getattr(spec, name) for name in (*FREE, *row.layout)}
+        free = {name: getattr(spec, name) for name in (*NOT_TELLING, *row.layout)}
         agrees = all(chosen.get(name, value) == value for name, value in row.layout.items())
         if agrees and spec == replace(getattr(imagenet, row.network).spec, **free):
             return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from .. import saving
 from ..data.labels import class_ids, class_names
 from ..models.spec import Spec, as_choices
 from ..saving import first_line
-from . import hub, keras_applications, published, torch_files, torch_names
+from . import hub, keras_applications, keras_layout, published, torch_files, torch_names
 from .pretrained import Pretrained, tensors_of
 from .weights_files import NORMALISATION, read_layers
 
@@ -76,7 +77,15 @@ def read(
     if path.suffix in torch_files.ENDINGS:
         beside = path.with_name(hub.CONFIG)
         return _from_torch(path, spec, repr(str(path)), hub.read_config(beside) if beside.is_file() else {})
-    return _from_keras(path) if path.suffix == ".keras" else _from_weights_file(path)
+    if path.suffix == ".keras":
+        return _from_keras(path)
+    if spec.unit == "bottleneck" and "stride_on" not in chosen:
+        warnings.warn(
+            f"{str(path)!r} does not say where its network strides; {spec.stride_on!r} is taken for it. "
+            "Say `stride_on='1x1'`, or '3x3' as in torchvision's networks.",
+            stacklevel=4,
+        )
+    return _from_weights_file(path)
 
 
 def _published(spec: Spec, chosen: Mapping[str, Any], name: str, top: bool) -> Pretrained:
@@ -123,7 +132,7 @@ def _from_keras(path: Path) -> Pretrained:
     return Pretrained(
         repr(str(path)),
         tensors_of(model),
-        layout=as_choices(info.get("network", {})),
+        layout=as_choices(info["network"]) if "network" in info else keras_layout.layout(model),
         mean=mean,
         deviation=deviation,
         view=info.get("view", {}),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
 
+import keras
 import numpy as np
 import pytest
 
 import small_runs
 from keras_resnet import saving
 from keras_resnet.cli import main
+from keras_resnet.data import DATASETS, load
 from keras_resnet.models.catalog import find
+from keras_resnet.models.spec import as_choices
+from keras_resnet.preprocessing import normalize
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
+from keras_resnet.weights import read
 
 
 @pytest.fixture
@@ -114,6 +120,30 @@ def test_of_other_classes_the_head_is_new(tmp_path, monkeypatch):
     assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
 
 
+def test_of_the_same_classes_by_identifier_the_head_is_kept_and_the_file_names_them(tmp_path, monkeypatch):
+    """As imagenet2012 calls its classes; which is which is WordNet's."""
+    ids = ("n01440764", "n01443537", "n01484850", "n01491361", "n01494475")
+    ids += ("n01496331", "n01498041", "n01514668", "n01514859", "n01518878")
+    names = ["tench", "goldfish", "great white shark", "tiger shark", "hammerhead"]
+    names += ["electric ray", "stingray", "cock", "hen", "ostrich"]
+    model, info = saving.load(small_runs.finished())
+    saving.save(model, tmp_path / "fish.keras", {**info, "class_names": names, "class_ids": ids})
+    monkeypatch.setitem(DATASETS, "digits", dataclasses.replace(small_runs.few_digits(), class_names=ids))
+    recipe = recipe_for(
+        "paper",
+        dataset="digits",
+        weights=str(tmp_path / "fish.keras"),
+        epochs=1,
+        freeze_until="features",
+        learning_rate=0.0,
+        weight_decay=0.0,
+    )
+    train(recipe, tmp_path / "run", lambda line: None)
+    assert "logits" in kept(tmp_path / "run", small_runs.finished())
+    known = saving.read_info(tmp_path / "run")
+    assert (known["class_names"], known["class_ids"]) == (names, list(ids))
+
+
 @pytest.mark.parametrize(("epoch", "step"), [(2, 2), (4, 2)])
 def test_a_run_stopped_in_its_probe_or_behind_it_ends_bit_equal(tmp_path, capsys, signal_in, epoch, step):
     line = ["train", "digits", "--weights", str(small_runs.finished()), "--freeze-until", "stage3", "--json"]
@@ -130,6 +160,27 @@ def test_a_run_stopped_in_its_probe_or_behind_it_ends_bit_equal(tmp_path, capsys
         assert small_runs.results(tmp_path / "stopped" / part) == small_runs.results(tmp_path / "whole" / part)
     assert main([*line, str(tmp_path / "stopped")]) == 0
     assert "This run has ended already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epoch", [2, 3])  # in the probe, and behind it
+def test_a_run_goes_on_and_has_ended_where_its_weights_are_no_longer(tmp_path, capsys, signal_in, epoch):
+    source = shutil.copytree(small_runs.finished(), tmp_path / "source")
+    line = ["train", "digits", "--weights", str(source), "--freeze-until", "stage3", "--json"]
+    line += ["--probe-epochs", "2", "--epochs", "3", "--batch-size", "32", "--out"]
+    signal_in(0, 0)
+    assert main([*line, str(tmp_path / "whole")]) == 0
+    signal_in(epoch, 2, signal.SIGTERM)
+    assert main([*line, str(tmp_path / "stopped")]) == 75
+    shutil.rmtree(source)
+    signal_in(0, 0)
+    assert main([*line, str(tmp_path / "stopped")]) == 0
+    for part in (".", "probe"):
+        assert small_runs.results(tmp_path / "stopped" / part) == small_runs.results(tmp_path / "whole" / part)
+    capsys.readouterr()
+    assert main([*line, str(tmp_path / "whole")]) == 0
+    assert "This run has ended already" in capsys.readouterr().err
+    assert main([*line, str(tmp_path / "new")]) == 2
+    assert f"Received: weights={str(source)!r}" in capsys.readouterr().err
 
 
 def test_with_weights_the_recipe_is_that_of_fine_tuning(tmp_path, monkeypatch):
@@ -170,6 +221,22 @@ def test_weights_that_do_not_say_how_images_were_normalised_need_a_mean(tmp_path
         fine_tune(**saved)
     out, _ = fine_tune(**saved, mean="channel", freeze_until="features")
     assert kept(out, small_runs.finished()) >= {"stem", "stage1", "stage2", "stage3"}
+
+
+@pytest.mark.parametrize(("kind", "axes"), [("channel", (0, 1, 2)), ("pixel", 0)])
+@pytest.mark.parametrize("shape", [(1,), (8, 8, 1)])
+def test_with_the_mean_of_the_data_images_keep_the_scale_of_the_weights(tmp_path, fine_tune, kind, axes, shape):
+    info = saving.read_info(small_runs.finished())
+    image = keras.Input((8, 8, 1))
+    scaled = normalize(image, np.full(shape, 70.0), np.full(shape, 40.0))
+    model = find(info["model"])(input_tensor=scaled, **as_choices(info["network"]))
+    read(small_runs.finished(), find(info["model"]).spec).give_to(model)
+    saving.save(model, tmp_path / "scaled.keras", info)
+    out, _ = fine_tune(weights=str(tmp_path / "scaled.keras"), mean=kind, freeze_until="features")
+    expected = load("digits").x_train.mean(axis=axes)
+    normalization = {name: value for name, value in network(out).items() if name.startswith("normalization/")}
+    np.testing.assert_allclose(normalization["normalization/mean"].squeeze(), expected.squeeze(), rtol=1e-6)
+    np.testing.assert_array_equal(normalization["normalization/variance"], np.full(expected.shape, 40.0**2))
 
 
 def test_a_network_does_not_become_what_its_name_denies(fine_tune):

@@ -104,6 +104,21 @@ def test_a_weights_file_gives_torchvision_all_tensors(tmp_path, seeded):
     np.testing.assert_array_equal(state["conv1.weight"], kernel.transpose(3, 2, 0, 1))
 
 
+def test_another_epsilon_of_batch_norm_goes_into_the_statistics_of_torchvision(tmp_path, seeded):
+    """Torch's is 1e-5, and it divides by the root of the variance and that."""
+    whole = seeded(keras_resnet.ResNet18(input_shape=(32, 32, 3), bn_epsilon=0.01))
+    whole.save(tmp_path / "whole.keras")
+    convert(tmp_path / "whole.keras", tmp_path / "out.safetensors", "resnet18", to="torchvision")
+    state = safetensors.numpy.load_file(tmp_path / "out.safetensors")
+    for there, here in (("bn1", "stem_bn"), ("layer4.1.bn2", "stage4_unit2_bn2")):
+        divisor = keras.ops.convert_to_numpy(whole.get_layer(here).moving_variance) + 0.01
+        np.testing.assert_allclose(state[f"{there}.running_var"] + 1e-5, divisor, rtol=1e-6)
+    bare = {"input_shape": (32, 32, 3), "include_preprocessing": False}
+    again = keras_resnet.ResNet18(weights=tmp_path / "out.safetensors", **bare)
+    image = np.random.default_rng(0).standard_normal((1, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(*(keras.ops.convert_to_numpy(model(image)) for model in (again, whole)), rtol=1e-3)
+
+
 def test_the_usual_mean_of_photographs_is_none_of_grey_images(tmp_path, seeded):
     """PyTorch's files do not say it; for three channels it is ImageNet's."""
     choices = {"input_shape": (32, 32, 1), "classes": 3, "width": 0.25, "shortcut": "B"}

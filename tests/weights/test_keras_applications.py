@@ -43,6 +43,19 @@ def test_imagenet_weights_compute_there_and_here_the_same(published, name, inclu
     assert asked == 2 * [{"include_top": include_top, "weights": "imagenet"}]
 
 
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet50V2"])
+def test_any_epsilon_of_batch_norm_gives_what_theirs_gives(published, name):
+    """Theirs is 1.001e-5, and the statistics make up for the difference."""
+    headless = {"include_top": False, "pooling": "avg"}
+    theirs, _ = published(name, input_shape=(64, 64, 3), **headless)
+    choices = {"input_shape": (64, 64, 3), "include_preprocessing": False, "bn_epsilon": 0.01}
+    ours = getattr(keras_resnet, name)(weights="imagenet", **headless, **choices)
+    assert ours.get_layer("stage1_unit1_bn1").epsilon == 0.01
+    images = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+    expected = call(theirs, images)
+    np.testing.assert_allclose(call(ours, images), expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_the_layout_comes_with_the_weights(published):
     """keras.applications' V2 strides in a stage's last unit and pads zeros before its first max-pooling."""
     published("ResNet50V2", include_top=False)

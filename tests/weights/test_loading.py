@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 import keras_resnet
+import small_runs
 from keras_resnet import saving
 from keras_resnet.models.catalog import find
 from keras_resnet.weights.conversion import convert
+
+STAGES = {"stage_units": (1, 2), "stage_filters": (16, 32)}
 
 
 def same(one, other):
@@ -28,10 +31,11 @@ def test_a_file_gives_its_network_its_weights(tmp_path, ending):
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
 def test_a_file_of_another_network_is_refused_by_the_names_of_its_layers(tmp_path, ending):
-    """ResNet20 and ResNet20V2 have tensors of the same shapes in the same order."""
+    """ResNet20 and ResNet20V2 have tensors of the same shapes in the same order; a model shows that of its units."""
     model, path = keras_resnet.ResNet20(), tmp_path / f"v1{ending}"
     model.save(path) if ending == ".keras" else model.save_weights(path)
-    with pytest.raises(ValueError, match=r"v1.*does not fit 'resnet20v2'.*head_bn"):
+    words = {".keras": "are for `order='original'`", ".weights.h5": "does not fit 'resnet20v2'.*head_bn"}[ending]
+    with pytest.raises(ValueError, match=f"v1.*{words}"):
         keras_resnet.ResNet20V2(weights=path)
     with pytest.raises(ValueError, match=r"stage1_unit4_conv1"):
         keras_resnet.ResNet32(weights=path)
@@ -95,6 +99,56 @@ def test_a_trained_model_brings_its_normalisation(tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("network", "choices"),
+    [
+        (keras_resnet.ResNet50, {"stride_on": "3x3"}),
+        (keras_resnet.ResNet50, {"stride_on": "1x1"}),
+        (keras_resnet.ResNet50, {"bn_epsilon": 0.1}),
+        (keras_resnet.ResNet50, {"downsample": "max_pool"}),
+        (keras_resnet.ResNet50V2, {"stem": "unactivated", "downsample": "last_unit", "stride_on": "3x3"}),
+        (keras_resnet.ResNet18, {"stem": "cifar", "shortcut": "A"}),
+        (keras_resnet.PlainNet18, {"downsample": "last_unit"}),
+        (keras_resnet.ResNet18, {"order": "bn_after_addition"}),
+        (keras_resnet.ResNet18, {"order": "relu_before_addition"}),
+        (keras_resnet.ResNet18, {"order": "relu_only_preactivation"}),
+        (keras_resnet.ResNet18, {"skip": "constant_scaling", "residual_scale": 0.75}),
+        (keras_resnet.ResNet18, {"skip": "shortcut_only_gating"}),
+        (keras_resnet.ResNet18V2, {"skip": "exclusive_gating", "stochastic_depth": 0.2}),
+    ],
+)
+def test_a_file_that_keras_saved_brings_its_layout(tmp_path, seeded, network, choices):
+    built = {"input_shape": (40, 40, 3), "classifier_activation": None, **STAGES}
+    seeded(network(classes=3, **built, **choices)).save(tmp_path / "tuned.keras")
+    images = np.random.default_rng(0).standard_normal((2, 40, 40, 3)).astype("float32")
+    plain = keras.models.load_model(tmp_path / "tuned.keras")
+    again = network(weights=tmp_path / "tuned.keras", classes=3, **built)
+    found, expected = (keras.ops.convert_to_numpy(model(images)) for model in (again, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_layout_that_contradicts_a_file_that_keras_saved_is_refused(tmp_path):
+    keras_resnet.ResNet50(input_shape=(32, 32, 3), stride_on="3x3", **STAGES).save(tmp_path / "tuned.keras")
+    with pytest.raises(ValueError, match=r"are for `stride_on='3x3'`. Received: stride_on='1x1'"):
+        keras_resnet.ResNet50(weights=tmp_path / "tuned.keras", stride_on="1x1", **STAGES)
+    keras_resnet.CifarResNet(8).save(tmp_path / "with.keras")
+    with pytest.raises(ValueError, match=r"are for `shortcut='A'`. Received: shortcut=None"):
+        find("plainnet8")(weights=tmp_path / "with.keras")
+
+
+def test_where_a_weights_file_strides_is_its_users_word(tmp_path):
+    path = tmp_path / "x.weights.h5"
+    keras_resnet.ResNet50(input_shape=(32, 32, 3), **STAGES).save_weights(path)
+    with pytest.warns(UserWarning, match="x.weights.h5' does not say where its network strides; '1x1' is") as warned:
+        keras_resnet.ResNet50(weights=path, **STAGES)
+    assert [warning.filename for warning in warned if "strides" in str(warning.message)] == [__file__]
+    keras_resnet.ResNet18(input_shape=(32, 32, 3), **STAGES).save_weights(tmp_path / "basic.weights.h5")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*strides")
+        keras_resnet.ResNet50(weights=path, stride_on="3x3", **STAGES)
+        keras_resnet.ResNet18(weights=tmp_path / "basic.weights.h5", **STAGES)
+
+
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
 def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, ending):
     path = tmp_path / f"broken{ending}"
@@ -118,3 +172,31 @@ def test_a_run_folder_is_as_good_as_its_model(tmp_path):
     model = keras_resnet.CifarResNet(8)
     model.save(tmp_path / "model.keras")
     assert same(keras_resnet.CifarResNet(8, weights=tmp_path), model)
+
+
+def test_images_are_those_of_the_run_that_the_weights_are_of():
+    """Digits of 8x8 pixels in grey, each pixel of which has a mean of its own."""
+    run, network = small_runs.finished(), find("resnet8")
+    plain = keras.models.load_model(run / "model.keras")
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)).astype("float32")
+    found, expected = (keras.ops.convert_to_numpy(model(images)) for model in (network(weights=run), plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    last = network(weights=run, include_top=False)
+    assert (last.input_shape, last.output_shape) == ((None, 8, 8, 1), (None, 2, 2, 16))
+    bare = network(weights=run, include_top=False, include_preprocessing=False)
+    assert bare.input_shape == (None, None, None, 1)
+    bare = network(weights=run, include_top=False, include_preprocessing=False, data_format="channels_first")
+    assert bare.input_shape == (None, 1, None, None)
+
+
+def test_the_size_of_images_is_that_of_the_stem_of_the_weights(tmp_path, seeded):
+    choices = {"stem": "cifar", "width": 0.125}
+    model = seeded(keras_resnet.ResNet18(classes=3, **choices))
+    info = {"model": "resnet18", "network": keras_resnet.ResNet18.respec(**choices).told(())}
+    saving.save(model, tmp_path / "small.keras", info)
+    again = keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3)
+    assert again.input_shape == (None, 32, 32, 3)
+    assert same(again, model)
+    assert keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3, input_shape=(8, 8, 3)).built
+    with pytest.raises(ValueError, match=r"at least 8x8.*Received: input_shape=\(7, 8, 3\)"):
+        keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3, input_shape=(7, 8, 3))

@@ -85,8 +85,8 @@ def without(state, name):
         (lambda state: {**state, "layer2.0.se.weight": np.zeros(3, "float32")}, "holds layer2.0.se.weight, which no"),
         (lambda state: {**state, "layer4.2.conv1.weight": state["layer4.1.conv1.weight"]}, "has no stage4_unit3_conv1"),
         (
-            lambda state: {**state, "conv1.weight": state["conv1.weight"][:, :1].copy()},
-            r"stem_conv/kernel \(conv1.weight\) is \(7, 7, 1, 64\) there and \(7, 7, 3, 64\) here",
+            lambda state: {**state, "layer1.0.conv1.weight": state["layer1.0.conv1.weight"][:, :1].copy()},
+            r"unit1_conv1/kernel \(layer1.0.conv1.weight\) is \(3, 3, 1, 64\) there and \(3, 3, 64, 64\) here",
         ),
     ],
 )

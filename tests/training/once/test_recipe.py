@@ -62,6 +62,35 @@ def test_a_files_warm_up_and_choices_belong_to_its_network(tmp_path):
     assert recipe_for(path, network={"width": 2.0}).spec.shortcut == "C"
 
 
+@pytest.mark.parametrize(
+    ("model", "order", "rate"), [("resnet110v2", "original", 0.01), ("resnet110", "full_preactivation", 0.0)]
+)
+def test_a_files_warm_up_belongs_to_the_order_of_its_units(tmp_path, model, order, rate):
+    """The full pre-activation unit needs none (2016, appendix); what does not decide it leaves it as it is."""
+    path = written(tmp_path, **resolved(model=model))
+    assert recipe_for(path, network={"order": order}).resolve(390, {"pad": 4, "flip": True}).warmup_rate == rate
+    path = written(tmp_path, **resolved(model=model, warmup_rate=0.02))
+    assert recipe_for(path, network={"width": 2.0}).warmup_rate == 0.02
+    assert recipe_for(path, network={"order": order}, warmup_rate=0.02).warmup_rate == 0.02
+
+
+def test_a_files_mean_belongs_to_its_weights(tmp_path):
+    layout = {"pad": 4, "flip": True, "mean": "pixel"}
+    path = written(tmp_path, **as_json(recipe_for(dataset="cifar10").resolve(390, layout)))
+    assert recipe_for(path, weights="x.pth").mean is None
+    assert recipe_for(path, weights="x.pth", mean="channel").mean == "channel"
+    assert recipe_for(path, batch_size=64).mean == "pixel"
+    path = written(tmp_path, dataset="cifar10", weights="x.pth", mean="weights")
+    assert recipe_for(path, weights=None).mean is None
+    assert recipe_for(path).mean == recipe_for(path, weights="x.pth").mean == "weights"
+
+
+@pytest.mark.parametrize("name", [None, "speedrun", "paper2015", "no such recipe"])
+def test_without_a_data_set_one_is_asked_for(name):
+    with pytest.raises(ValueError, match="Name a data set, such as digits or cifar10"):
+        recipe_for(name)
+
+
 def test_stages_that_a_recipe_chooses_are_those_of_its_run(tmp_path):
     path = written(
         tmp_path, dataset="cifar10", model="resnet18", network={"stage_units": [1, 1, 1, 1], "stem": "cifar"}
