@@ -15,6 +15,7 @@ from .recipe import Recipe
 
 MAGNITUDES = 30  # RandAugment's scale: at this, an operation is as strong as it may be
 OPERATIONS = 2  # of RandAugment, one after the other
+LEVELS = 256  # values of a pixel
 
 _PLAIN = {"dtype": "float32", "data_format": "channels_last"}
 
@@ -174,6 +175,27 @@ class RandAugment(keras.layers.Layer):
         return images
 
 
+class Equalize(keras.layers.Layer):
+    """Spreads the values of each image's each channel evenly from 0 to 255, as Pillow's `ImageOps.equalize` does.
+
+    `keras.layers.Equalization` counts the values of a batch together.
+    """
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        ops, shape = keras.ops, keras.ops.shape(images)
+        maps = shape[0] * shape[-1]
+        first = ops.reshape(LEVELS * ops.arange(maps, dtype="int32"), (shape[0], 1, 1, shape[-1]))
+        places = first + ops.cast(ops.round(ops.clip(images, 0, LEVELS - 1)), "int32")  # a place a channel and value
+        flat = ops.reshape(places, (-1,))
+        counts = ops.reshape(ops.segment_sum(ops.ones_like(flat), flat, maps * LEVELS), (maps, LEVELS))
+        darker = ops.cumsum(counts, axis=1) - counts
+        # Pixels that take a step of one: of all but the brightest, an equal share for each step.
+        step = ops.max(ops.where(counts > 0, darker, 0), axis=1, keepdims=True) // (LEVELS - 1)
+        spread = ops.minimum((darker + step // 2) // ops.maximum(step, 1), LEVELS - 1)
+        table = ops.where(step > 0, spread, ops.arange(LEVELS, dtype="int32"))
+        return ops.cast(ops.take(ops.reshape(table, (-1,)), places), images.dtype)
+
+
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Keeps from the terminal what JAX and Torch say of how Keras's layers call them."""
@@ -201,5 +223,5 @@ def _operations(strength: float) -> list[keras.layers.Layer]:
         layers.Solarization(threshold_factor=(1 - strength, 1.0), **_PLAIN),
         layers.RandomPosterization((bits, bits), **_PLAIN),
         layers.AutoContrast(**_PLAIN),
-        layers.Equalization(**_PLAIN),
+        Equalize(dtype="float32"),
     ]

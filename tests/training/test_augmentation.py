@@ -5,9 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 import small_runs
-from keras_resnet.training.augmentation import RandAugment, augmented
+from keras_resnet.training.augmentation import Equalize, RandAugment, augmented
 from keras_resnet.training.compiled import compile_for
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
@@ -118,6 +119,19 @@ def test_randaugment_draws_for_each_image_and_more_with_its_magnitude():
         assert len(np.unique(change.round(2))) > 20  # of 64 that were alike
         changes.append(np.median(change))
     assert changes[0] < changes[1]
+
+
+def test_each_image_is_equalised_as_pillow_does_it_whatever_others_are_in_its_batch():
+    rng = np.random.default_rng(0)
+    dark, bright, flat = rng.integers(0, 90, (24, 20, 3)), rng.integers(200, 256, (24, 20, 3)), np.full((24, 20, 3), 77)
+    few = np.where(rng.random((24, 20, 3)) < 0.5, dark, 90)  # a value of half of the pixels, and the brightest
+    images = np.stack([dark, bright, flat, few]).astype("uint8")
+    expected = [np.array(ImageOps.equalize(Image.fromarray(image))) for image in images]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(images.astype("float32"))), expected)
+    small = images[:, :10, :10]  # of too few pixels for a step
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(small.astype("float32"))), small)
+    last = RandAugment(9).operations[-1]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(last(images.astype("float32"), training=True)), expected)
 
 
 def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(stopped_alike):
