@@ -175,6 +175,26 @@ class RandAugment(keras.layers.Layer):
         return images
 
 
+class Solarize(keras.layers.Layer):
+    """Inverts what is as bright as a threshold or brighter. The threshold of each image is drawn.
+
+    `keras.layers.Solarization` draws it from 0 or 1 up, whatever its range is.
+
+    Args:
+        lowest: the lowest threshold, up to 255, the highest.
+    """
+
+    def __init__(self, lowest: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.lowest = lowest
+        self.generator = keras.random.SeedGenerator()
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        shape = (keras.ops.shape(images)[0], 1, 1, 1)
+        threshold = keras.random.uniform(shape, self.lowest, LEVELS - 1, seed=self.generator)
+        return keras.ops.where(images < threshold, images, LEVELS - 1 - images)
+
+
 class Equalize(keras.layers.Layer):
     """Spreads the values of each image's each channel evenly from 0 to 255, as Pillow's `ImageOps.equalize` does.
 
@@ -220,7 +240,7 @@ def _operations(strength: float) -> list[keras.layers.Layer]:
         layers.RandomContrast((change, change), **_PLAIN),
         layers.RandomColorDegeneration(change, **_PLAIN),
         layers.RandomSharpness(about_half, **_PLAIN),
-        layers.Solarization(threshold_factor=(1 - strength, 1.0), **_PLAIN),
+        Solarize((LEVELS - 1) * (1 - strength), dtype="float32"),
         layers.RandomPosterization((bits, bits), **_PLAIN),
         layers.AutoContrast(**_PLAIN),
         Equalize(dtype="float32"),

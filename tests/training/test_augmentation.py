@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import small_runs
-from keras_resnet.training.augmentation import Equalize, RandAugment, augmented
+from keras_resnet.training.augmentation import Equalize, RandAugment, Solarize, augmented
 from keras_resnet.training.compiled import compile_for
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
@@ -121,6 +121,22 @@ def test_randaugment_draws_for_each_image_and_more_with_its_magnitude():
     assert changes[0] < changes[1]
 
 
+def operation(magnitude, kind, number=0):
+    """One of RandAugment's operations, by its class."""
+    return [each for each in RandAugment(magnitude).operations if isinstance(each, kind)][number]
+
+
+def test_what_is_solarised_is_brighter_the_lower_the_magnitude():
+    """At 6 of 30, a threshold is at least four fifths of 255; at 30 it may be anything."""
+    keras.utils.set_random_seed(0)
+    for value, magnitude, expected in ((128, 6, 0), (203, 6, 0), (229.5, 6, 0.5), (128, 30, 0.5), (64, 30, 0.25)):
+        images = np.full((1000, 2, 2, 3), value, "float32")
+        found = keras.ops.convert_to_numpy(operation(magnitude, Solarize)(images, training=True))
+        inverted = found[:, 0, 0, 0] != value
+        assert inverted.mean() == pytest.approx(expected, abs=0.05 if expected else 0)
+        np.testing.assert_array_equal(found, np.where(inverted[:, None, None, None], 255 - value, images))
+
+
 def test_each_image_is_equalised_as_pillow_does_it_whatever_others_are_in_its_batch():
     rng = np.random.default_rng(0)
     dark, bright, flat = rng.integers(0, 90, (24, 20, 3)), rng.integers(200, 256, (24, 20, 3)), np.full((24, 20, 3), 77)
@@ -130,8 +146,8 @@ def test_each_image_is_equalised_as_pillow_does_it_whatever_others_are_in_its_ba
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(images.astype("float32"))), expected)
     small = images[:, :10, :10]  # of too few pixels for a step
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(small.astype("float32"))), small)
-    last = RandAugment(9).operations[-1]
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(last(images.astype("float32"), training=True)), expected)
+    found = operation(9, Equalize)(images.astype("float32"), training=True)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), expected)
 
 
 def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(stopped_alike):
