@@ -1,4 +1,4 @@
-"""Augmentation that the papers did not have: Keras's own layers in front of the network, on the device that trains."""
+"""Augmentation that the papers did not have: layers in front of the network, on the device that trains."""
 
 from __future__ import annotations
 
@@ -143,7 +143,10 @@ class Mix(keras.layers.Layer):
 class RandAugment(keras.layers.Layer):
     """Two random operations on every image (Cubuk et al. 2020, "RandAugment").
 
-    Operations and ranges are torchvision's, but for brightness, which Keras adds where torchvision multiplies.
+    Operations and ranges are torchvision's, which goes as far as a range allows, where this draws how far it goes. What
+    an image moves away from turns black. Keras takes contrast about the mean of each channel, where torchvision takes
+    the grey image's, sees black beyond a border where it sharpens, and interpolates where torchvision by default does
+    not.
 
     `keras.layers.RandAugment` draws the same operations for all images of a batch, and from ranges of which the paper's
     are a small part. As it does, this makes all operations of the whole batch and chooses among the results.
@@ -173,6 +176,26 @@ class RandAugment(keras.layers.Layer):
                 changed = keras.ops.where(chosen == number, operated, changed)
             images = keras.ops.reshape(changed, keras.ops.shape(images))  # TensorFlow forgets the shape on the way
         return images
+
+
+class Brightness(keras.layers.Layer):
+    """Multiplies each image by a factor that is drawn.
+
+    `keras.layers.RandomBrightness` adds, and on Torch changes the images that it is given.
+
+    Args:
+        change: how far the factor may be from 1.
+    """
+
+    def __init__(self, change: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.change = change
+        self.generator = keras.random.SeedGenerator()
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        shape = (keras.ops.shape(images)[0], 1, 1, 1)
+        factor = keras.random.uniform(shape, 1 - self.change, 1 + self.change, seed=self.generator)
+        return keras.ops.clip(images * factor, 0, LEVELS - 1)
 
 
 class Solarize(keras.layers.Layer):
@@ -230,13 +253,14 @@ def _operations(strength: float) -> list[keras.layers.Layer]:
     turn, shift, change = 30 / 360 * strength, 150 / 331 * strength, 0.9 * strength
     about_half = (0.5 - change / 2, 0.5 + change / 2)  # where one half changes nothing
     bits = 8 - round(4 * strength)
+    black = {"fill_mode": "constant", **_PLAIN}  # where there was no image
     return [
-        layers.RandomRotation(turn, **_PLAIN),
-        layers.RandomShear(x_factor=0.3 * strength, **_PLAIN),
-        layers.RandomShear(y_factor=0.3 * strength, **_PLAIN),
-        layers.RandomTranslation(0.0, shift, **_PLAIN),
-        layers.RandomTranslation(shift, 0.0, **_PLAIN),
-        layers.RandomBrightness(change / 2, **_PLAIN),
+        layers.RandomRotation(turn, **black),
+        layers.RandomShear(x_factor=0.3 * strength, **black),
+        layers.RandomShear(y_factor=0.3 * strength, **black),
+        layers.RandomTranslation(0.0, shift, **black),
+        layers.RandomTranslation(shift, 0.0, **black),
+        Brightness(change, dtype="float32"),
         layers.RandomContrast((change, change), **_PLAIN),
         layers.RandomColorDegeneration(change, **_PLAIN),
         layers.RandomSharpness(about_half, **_PLAIN),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import small_runs
-from keras_resnet.training.augmentation import Equalize, RandAugment, Solarize, augmented
+from keras_resnet.training.augmentation import Brightness, Equalize, RandAugment, Solarize, augmented
 from keras_resnet.training.compiled import compile_for
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
@@ -126,6 +126,26 @@ def operation(magnitude, kind, number=0):
     return [each for each in RandAugment(magnitude).operations if isinstance(each, kind)][number]
 
 
+def test_no_operation_changes_what_it_is_given():
+    """All see the same images: the layer chooses among their results."""
+    values = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("float32")
+    for operation in RandAugment(30).operations:
+        images = keras.ops.convert_to_tensor(values.copy())
+        operation(images, training=True)
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(images), values, err_msg=type(operation).__name__)
+
+
+def test_brightness_is_multiplied_and_black_stays_black():
+    """By 0.1 to 1.9 at the highest magnitude."""
+    keras.utils.set_random_seed(0)
+    images = np.broadcast_to(np.array([0, 50, 200], "float32"), (1000, 2, 2, 3))
+    found = keras.ops.convert_to_numpy(operation(30, Brightness)(images, training=True))[:, 0, 0]
+    assert (found[:, 0] == 0).all()
+    factor = found[:, 1] / 50
+    assert factor.min() >= 0.1 and factor.max() <= 1.9 and np.ptp(factor) > 1.7
+    np.testing.assert_allclose(found[:, 2], np.minimum(200 * factor, 255), rtol=1e-5)
+
+
 def test_what_is_solarised_is_brighter_the_lower_the_magnitude():
     """At 6 of 30, a threshold is at least four fifths of 255; at 30 it may be anything."""
     keras.utils.set_random_seed(0)
@@ -135,6 +155,18 @@ def test_what_is_solarised_is_brighter_the_lower_the_magnitude():
         inverted = found[:, 0, 0, 0] != value
         assert inverted.mean() == pytest.approx(expected, abs=0.05 if expected else 0)
         np.testing.assert_array_equal(found, np.where(inverted[:, None, None, None], 255 - value, images))
+
+
+MOVES = [(keras.layers.RandomRotation, 0), *((keras.layers.RandomShear, n) for n in (0, 1))]
+MOVES += [(keras.layers.RandomTranslation, n) for n in (0, 1)]
+
+
+@pytest.mark.parametrize("kind, number", MOVES, ids=lambda value: getattr(value, "__name__", value))
+def test_where_an_image_moved_away_it_is_black(kind, number):
+    keras.utils.set_random_seed(0)
+    images = np.full((8, 32, 32, 3), 200.0, "float32")
+    found = keras.ops.convert_to_numpy(operation(30, kind, number)(images, training=True))
+    assert (found == 0).any() and found.max() == pytest.approx(200)
 
 
 def test_each_image_is_equalised_as_pillow_does_it_whatever_others_are_in_its_batch():
