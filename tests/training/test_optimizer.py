@@ -6,10 +6,17 @@ import keras
 import numpy as np
 import pytest
 
+import small_runs
 from keras_resnet import CifarResNet
-from keras_resnet.training.compiled import optimizer_of
+from keras_resnet.backend.devices import Devices
+from keras_resnet.data import load
+from keras_resnet.models.taps import taps
+from keras_resnet.training.compiled import build, optimizer_of
+from keras_resnet.training.feed import Feed
+from keras_resnet.training.machine import Machine
 from keras_resnet.training.optimizer import SGD, Muon
 from keras_resnet.training.recipe import Recipe
+from keras_resnet.training.transfer import defaults
 
 
 def caffe(weight, gradients, rates, decay, momentum=0.9, nesterov=False):
@@ -42,6 +49,33 @@ def test_every_step_is_caffes_also_behind_a_change_of_rate(decayed, nesterov):
         for name, variable in zip(start, variables, strict=True):
             value = keras.ops.convert_to_numpy(variable)
             np.testing.assert_allclose(value, expected[name][step], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_a_run_takes_the_steps_that_its_recipe_says():
+    """Those of the dense layer, whose gradients are known: the features' product with what is wrong, and its mean."""
+    keras.utils.set_random_seed(0)
+    data = load("digits")
+    choices = {"momentum": 0.8, "nesterov": True, "weight_decay": 0.05, "decayed": "kernels", "label_smoothing": 0.2}
+    recipe = small_runs.small_recipe(
+        epochs=1, iterations=3, drops=(0.6,), learning_rate=0.2, drop_factor=5.0, **choices
+    )
+    recipe = recipe.resolve(3, defaults(recipe, data, None))
+    networks = build(recipe, data)
+    pooled = keras.Model(networks.whole.input, taps(networks.whole)["pooled"])
+    dense = networks.whole.get_layer("logits")
+    weights, velocities = [values.astype("float64") for values in dense.get_weights()], [0.0, 0.0]
+    batches = Feed(recipe, data, Devices(), Machine()).training(0, 0)
+    for rate, (images, labels) in zip([0.2, 0.2, 0.04], batches, strict=False):
+        features = keras.ops.convert_to_numpy(pooled(images.astype("float32"), training=True)).astype("float64")
+        scores = np.exp(features @ weights[0] + weights[1])
+        wrong = scores / scores.sum(axis=1, keepdims=True) - (0.8 * labels + 0.2 / 10)
+        gradients = features.T @ wrong / len(labels) + 0.05 * weights[0], wrong.mean(axis=0)
+        for place, gradient in enumerate(gradients):
+            velocities[place] = 0.8 * velocities[place] - rate * gradient
+            weights[place] = weights[place] + 0.8 * velocities[place] - rate * gradient
+        networks.fitted.train_on_batch(images, labels)
+        for found, expected in zip(dense.get_weights(), weights, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def after_decay_alone(optimizer, steps=200):
