@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from ..drawing import legend, literal, plain, save
 from ..models.chain import branches, chain
-from .looking import counted, to_logits
+from ..models.taps import to_logits
+from .looking import counted
 
 NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, of a scale of 0 to 255
 

@@ -16,7 +16,6 @@ from ..backend.devices import Devices
 from ..data import Dataset, ImageStream, steps_per_epoch
 from ..evaluation.evaluate import View, crop_of, places
 from ..evaluation.views import shapes
-from ..models.taps import taps
 from ..training.batch_norm import reestimate
 from ..training.compiled import build
 from ..training.feed import Feed
@@ -101,17 +100,6 @@ def batches_for(
         weights = weights.copy()
         weights[left:] = 0
         yield seen, place[right], weights
-
-
-def to_logits(model: keras.Model) -> keras.Model:
-    """The network up to its logits, whose cross-entropy is exact.
-
-    Raises:
-        ValueError: a model without a top, or none of this package.
-    """
-    if "logits" not in (found := taps(model)):
-        raise ValueError(f"{model.name!r} has no logits. Build it with `include_top=True`.")
-    return keras.Model(model.input, found["logits"], name=model.name)
 
 
 def counted(

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from .. import backend
 from ..drawing import legend, literal, plain, save
 from ..models.chain import branches, chain
-from .looking import counted, summed_loss, to_logits
+from ..models.taps import to_logits
+from .looking import counted, summed_loss
 
 LENGTHS = 24  # lengths that are measured; the magnitudes of others are interpolated
 

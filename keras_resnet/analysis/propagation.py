@@ -20,7 +20,8 @@ from tqdm import tqdm
 from .. import backend
 from ..drawing import legend, literal, plain, save
 from ..models.chain import branches, chain
-from .looking import counted, summed_loss, to_logits
+from ..models.taps import to_logits
+from .looking import counted, summed_loss
 
 
 def propagation(

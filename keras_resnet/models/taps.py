@@ -66,6 +66,22 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
     return quicken(keras.Model(model.input, {name: available[name] for name in names}, name=f"{model.name}_features"))
 
 
+def to_logits(model: keras.Model) -> keras.Model:
+    """The network up to its logits, whose cross-entropy is exact.
+
+    Args:
+        model: a model of this package with a top.
+
+    Returns:
+        A `keras.Model` that shares the network's weights and name.
+
+    Raises:
+        ValueError: a model without a top, or none of this package.
+    """
+    logits = _with_logits(model)["logits"]
+    return quicken(keras.Model(model.input, logits, name=model.name))
+
+
 def any_size(model: keras.Model) -> keras.Model:
     """The same network for images of any size.
 
@@ -107,12 +123,17 @@ def dense_logits(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: a model without a top.
     """
-    available = taps(model)
-    if "logits" not in available:
-        raise ValueError(f"{model.name!r} has no logits. Build it with `include_top=True`.")
-    x, dense = available["features"], model.get_layer("logits")
+    x, dense = _with_logits(model)["features"], model.get_layer("logits")
     if model.get_layer("avg_pool").data_format == "channels_last":
         x = dense(x)
     else:  # the dense layer works on the last axis
         x = keras.layers.Permute((3, 1, 2))(dense(keras.layers.Permute((2, 3, 1))(x)))
     return quicken(keras.Model(model.input, x, name=f"{model.name}_dense"))
+
+
+def _with_logits(model: keras.Model) -> dict[str, Any]:
+    """The taps of a network with a top."""
+    available = taps(model)
+    if "logits" not in available:
+        raise ValueError(f"{model.name!r} has no logits. Build it with `include_top=True`.")
+    return available

@@ -1,4 +1,4 @@
-"""Augmentation that the papers did not have: Keras's own layers in front of the network, on the device that trains."""
+"""Augmentation that the papers did not have: layers in front of the network, on the device that trains."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .recipe import Recipe
 
 MAGNITUDES = 30  # RandAugment's scale: at this, an operation is as strong as it may be
 OPERATIONS = 2  # of RandAugment, one after the other
+LEVELS = 256  # values of a pixel
 
 _PLAIN = {"dtype": "float32", "data_format": "channels_last"}
 
@@ -142,7 +143,10 @@ class Mix(keras.layers.Layer):
 class RandAugment(keras.layers.Layer):
     """Two random operations on every image (Cubuk et al. 2020, "RandAugment").
 
-    Operations and ranges are torchvision's, but for brightness, which Keras adds where torchvision multiplies.
+    Operations and ranges are torchvision's, which goes as far as a range allows, where this draws how far it goes. What
+    an image moves away from turns black. Keras takes contrast about the mean of each channel, where torchvision takes
+    the grey image's, sees black beyond a border where it sharpens, and interpolates where torchvision by default does
+    not.
 
     `keras.layers.RandAugment` draws the same operations for all images of a batch, and from ranges of which the paper's
     are a small part. As it does, this makes all operations of the whole batch and chooses among the results.
@@ -174,6 +178,67 @@ class RandAugment(keras.layers.Layer):
         return images
 
 
+class Brightness(keras.layers.Layer):
+    """Multiplies each image by a factor that is drawn.
+
+    `keras.layers.RandomBrightness` adds, and on Torch changes the images that it is given.
+
+    Args:
+        change: how far the factor may be from 1.
+    """
+
+    def __init__(self, change: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.change = change
+        self.generator = keras.random.SeedGenerator()
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        shape = (keras.ops.shape(images)[0], 1, 1, 1)
+        factor = keras.random.uniform(shape, 1 - self.change, 1 + self.change, seed=self.generator)
+        return keras.ops.clip(images * factor, 0, LEVELS - 1)
+
+
+class Solarize(keras.layers.Layer):
+    """Inverts what is as bright as a threshold or brighter. The threshold of each image is drawn.
+
+    `keras.layers.Solarization` draws it from 0 or 1 up, whatever its range is.
+
+    Args:
+        lowest: the lowest threshold, up to 255, the highest.
+    """
+
+    def __init__(self, lowest: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.lowest = lowest
+        self.generator = keras.random.SeedGenerator()
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        shape = (keras.ops.shape(images)[0], 1, 1, 1)
+        threshold = keras.random.uniform(shape, self.lowest, LEVELS - 1, seed=self.generator)
+        return keras.ops.where(images < threshold, images, LEVELS - 1 - images)
+
+
+class Equalize(keras.layers.Layer):
+    """Spreads the values of each image's each channel evenly from 0 to 255, as Pillow's `ImageOps.equalize` does.
+
+    `keras.layers.Equalization` counts the values of a batch together.
+    """
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        ops, shape = keras.ops, keras.ops.shape(images)
+        maps = shape[0] * shape[-1]
+        first = ops.reshape(LEVELS * ops.arange(maps, dtype="int32"), (shape[0], 1, 1, shape[-1]))
+        places = first + ops.cast(ops.round(ops.clip(images, 0, LEVELS - 1)), "int32")  # a place a channel and value
+        flat = ops.reshape(places, (-1,))
+        counts = ops.reshape(ops.segment_sum(ops.ones_like(flat), flat, maps * LEVELS), (maps, LEVELS))
+        darker = ops.cumsum(counts, axis=1) - counts
+        # Pixels that take a step of one: of all but the brightest, an equal share for each step.
+        step = ops.max(ops.where(counts > 0, darker, 0), axis=1, keepdims=True) // (LEVELS - 1)
+        spread = ops.minimum((darker + step // 2) // ops.maximum(step, 1), LEVELS - 1)
+        table = ops.where(step > 0, spread, ops.arange(LEVELS, dtype="int32"))
+        return ops.cast(ops.take(ops.reshape(table, (-1,)), places), images.dtype)
+
+
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Keeps from the terminal what JAX and Torch say of how Keras's layers call them."""
@@ -188,18 +253,19 @@ def _operations(strength: float) -> list[keras.layers.Layer]:
     turn, shift, change = 30 / 360 * strength, 150 / 331 * strength, 0.9 * strength
     about_half = (0.5 - change / 2, 0.5 + change / 2)  # where one half changes nothing
     bits = 8 - round(4 * strength)
+    black = {"fill_mode": "constant", **_PLAIN}  # where there was no image
     return [
-        layers.RandomRotation(turn, **_PLAIN),
-        layers.RandomShear(x_factor=0.3 * strength, **_PLAIN),
-        layers.RandomShear(y_factor=0.3 * strength, **_PLAIN),
-        layers.RandomTranslation(0.0, shift, **_PLAIN),
-        layers.RandomTranslation(shift, 0.0, **_PLAIN),
-        layers.RandomBrightness(change / 2, **_PLAIN),
+        layers.RandomRotation(turn, **black),
+        layers.RandomShear(x_factor=0.3 * strength, **black),
+        layers.RandomShear(y_factor=0.3 * strength, **black),
+        layers.RandomTranslation(0.0, shift, **black),
+        layers.RandomTranslation(shift, 0.0, **black),
+        Brightness(change, dtype="float32"),
         layers.RandomContrast((change, change), **_PLAIN),
         layers.RandomColorDegeneration(change, **_PLAIN),
         layers.RandomSharpness(about_half, **_PLAIN),
-        layers.Solarization(threshold_factor=(1 - strength, 1.0), **_PLAIN),
+        Solarize((LEVELS - 1) * (1 - strength), dtype="float32"),
         layers.RandomPosterization((bits, bits), **_PLAIN),
         layers.AutoContrast(**_PLAIN),
-        layers.Equalization(**_PLAIN),
+        Equalize(dtype="float32"),
     ]

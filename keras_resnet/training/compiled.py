@@ -10,8 +10,7 @@ from .. import backend
 from ..data import Dataset, ImageStream, TrainingBatches
 from ..models.catalog import find
 from ..models.freezing import freeze
-from ..models.running import quicken
-from ..models.taps import taps
+from ..models.taps import to_logits
 from ..preprocessing import normalize
 from ..weights import Pretrained
 from .augmentation import augmented
@@ -84,7 +83,7 @@ def build(
         weights.give_to(whole, head=knows(weights, data))
     if recipe.freeze_until is not None:
         freeze(whole, recipe.freeze_until)
-    kept = quicken(keras.Model(whole.input, taps(whole)["logits"], name=whole.name))
+    kept = to_logits(whole)
     optimizer = optimizer_of(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

@@ -112,8 +112,9 @@ class Muon(SGD):
     A kernel is a matrix, of as many columns as filters. What it moves by is its momentum made orthogonal, by the
     Newton-Schulz iteration of `keras.optimizers.Muon`, which takes such kernels for Adam's: so all directions are
     learned alike, those too of which the gradient has little. A step of rate 1 would be as long as the kernel. It keeps
-    the length that it had at the beginning, since what follows is batch norm, for which direction alone counts; so it
-    needs no decay.
+    the length that it had at the beginning, and so needs no decay. Where batch norm follows, direction alone counts;
+    elsewhere, as in a gate or where a residual ends in a convolution, the length is not learned. A kernel of zeros
+    takes with its first step the length that He's initialisation would have given it.
 
     Args:
         learning_rate: of all else, the highest one of its schedule being `highest_rate`.
@@ -161,16 +162,18 @@ class Muon(SGD):
             super()._parallel_update_step(*map(list, zip(*rest, strict=True)), learning_rate)
 
     def _turn(self, gradient: Any, kernel: Any, learning_rate: Any) -> None:
-        """Turns a kernel, which stays as long as it is."""
+        """Turns a kernel, which stays as long as it is, unless that is nothing."""
         velocity = self.momentums[self._get_variable_index(kernel)]
         self.assign(velocity, self.kernel_momentum * velocity + gradient)
         ahead = gradient + self.kernel_momentum * velocity
         matrix = keras.ops.reshape(ahead, (-1, kernel.shape[-1]))
         length = keras.ops.norm(keras.ops.reshape(kernel, (-1,)))
+        length = keras.ops.where(length == 0, (2 * kernel.shape[-2]) ** 0.5, length)  # He's, by fan-out
         rate = self.kernel_rate * learning_rate / self.highest_rate
         step = keras.ops.reshape(self._orthogonal(matrix), kernel.shape)
         moved = kernel - rate * length / min(matrix.shape) ** 0.5 * step
-        self.assign(kernel, moved * (length / keras.ops.norm(keras.ops.reshape(moved, (-1,)))))
+        reached = keras.ops.norm(keras.ops.reshape(moved, (-1,)))
+        self.assign(kernel, moved * (length / keras.ops.where(reached == 0, 1.0, reached)))
 
     def _orthogonal(self, matrix: Any) -> Any:
         """The orthogonal matrix next to one, nearly: its singular values become 0.7 to 1.2."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 import small_runs
-from keras_resnet.training.augmentation import RandAugment, augmented
+from keras_resnet.training.augmentation import Brightness, Equalize, RandAugment, Solarize, augmented
 from keras_resnet.training.compiled import compile_for
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
@@ -118,6 +119,67 @@ def test_randaugment_draws_for_each_image_and_more_with_its_magnitude():
         assert len(np.unique(change.round(2))) > 20  # of 64 that were alike
         changes.append(np.median(change))
     assert changes[0] < changes[1]
+
+
+def operation(magnitude, kind, number=0):
+    """One of RandAugment's operations, by its class."""
+    return [each for each in RandAugment(magnitude).operations if isinstance(each, kind)][number]
+
+
+def test_no_operation_changes_what_it_is_given():
+    """All see the same images: the layer chooses among their results."""
+    values = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("float32")
+    for operation in RandAugment(30).operations:
+        images = keras.ops.convert_to_tensor(values.copy())
+        operation(images, training=True)
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(images), values, err_msg=type(operation).__name__)
+
+
+def test_brightness_is_multiplied_and_black_stays_black():
+    """By 0.1 to 1.9 at the highest magnitude."""
+    keras.utils.set_random_seed(0)
+    images = np.broadcast_to(np.array([0, 50, 200], "float32"), (1000, 2, 2, 3))
+    found = keras.ops.convert_to_numpy(operation(30, Brightness)(images, training=True))[:, 0, 0]
+    assert (found[:, 0] == 0).all()
+    factor = found[:, 1] / 50
+    assert factor.min() >= 0.1 and factor.max() <= 1.9 and np.ptp(factor) > 1.7
+    np.testing.assert_allclose(found[:, 2], np.minimum(200 * factor, 255), rtol=1e-5)
+
+
+def test_what_is_solarised_is_brighter_the_lower_the_magnitude():
+    """At 6 of 30, a threshold is at least four fifths of 255; at 30 it may be anything."""
+    keras.utils.set_random_seed(0)
+    for value, magnitude, expected in ((128, 6, 0), (203, 6, 0), (229.5, 6, 0.5), (128, 30, 0.5), (64, 30, 0.25)):
+        images = np.full((1000, 2, 2, 3), value, "float32")
+        found = keras.ops.convert_to_numpy(operation(magnitude, Solarize)(images, training=True))
+        inverted = found[:, 0, 0, 0] != value
+        assert inverted.mean() == pytest.approx(expected, abs=0.05 if expected else 0)
+        np.testing.assert_array_equal(found, np.where(inverted[:, None, None, None], 255 - value, images))
+
+
+MOVES = [(keras.layers.RandomRotation, 0), *((keras.layers.RandomShear, n) for n in (0, 1))]
+MOVES += [(keras.layers.RandomTranslation, n) for n in (0, 1)]
+
+
+@pytest.mark.parametrize("kind, number", MOVES, ids=lambda value: getattr(value, "__name__", value))
+def test_where_an_image_moved_away_it_is_black(kind, number):
+    keras.utils.set_random_seed(0)
+    images = np.full((8, 32, 32, 3), 200.0, "float32")
+    found = keras.ops.convert_to_numpy(operation(30, kind, number)(images, training=True))
+    assert (found == 0).any() and found.max() == pytest.approx(200)
+
+
+def test_each_image_is_equalised_as_pillow_does_it_whatever_others_are_in_its_batch():
+    rng = np.random.default_rng(0)
+    dark, bright, flat = rng.integers(0, 90, (24, 20, 3)), rng.integers(200, 256, (24, 20, 3)), np.full((24, 20, 3), 77)
+    few = np.where(rng.random((24, 20, 3)) < 0.5, dark, 90)  # a value of half of the pixels, and the brightest
+    images = np.stack([dark, bright, flat, few]).astype("uint8")
+    expected = [np.array(ImageOps.equalize(Image.fromarray(image))) for image in images]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(images.astype("float32"))), expected)
+    small = images[:, :10, :10]  # of too few pixels for a step
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(small.astype("float32"))), small)
+    found = operation(9, Equalize)(images.astype("float32"), training=True)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), expected)
 
 
 def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(stopped_alike):

@@ -47,10 +47,10 @@ class Ran:
     weights: list[dict[str, np.ndarray]]
 
 
-def in_parts(folder, layout, machine=None, **changes):
+def in_parts(folder, layout, machine=None, choices=RECIPE, **changes):
     """Trains with half of every batch on either of two devices. If one process is killed, so is the other."""
     recipe = folder / "given.json"
-    recipe.write_text(json.dumps(RECIPE))
+    recipe.write_text(json.dumps(choices))
     command = ["train", "--recipe", str(recipe), "--out", str(folder / "run"), "--json"]
     command += ["--devices", "2"] if "forced" in layout else []
     command += [f"--{name.replace('_', '-')}={value}" for name, value in (machine or {}).items()]
@@ -72,11 +72,15 @@ def ran(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """The folder of the same run on one device."""
-    out = tmp_path_factory.mktemp("alone")
+    return whole(tmp_path_factory.mktemp("alone"), RECIPE)
+
+
+def whole(out, choices):
+    """Trains on one device."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "digits", small_runs.few_digits())
         patch.setattr(feed, "TEST_BATCH", 20)
-        run.train(small_runs.small_recipe(**RECIPE), out, say=lambda line: None)
+        run.train(small_runs.small_recipe(**choices), out, say=lambda line: None)
     return out
 
 
@@ -116,6 +120,17 @@ def test_the_network_is_that_of_one_device_in_stock_layers(ran, alone):
     for name in ("model.keras", last):
         found, expected = (layers(small_runs.config(folder / name)) for folder in (ran.out, alone))
         assert found == expected
+
+
+def test_muon_comes_to_the_network_of_one_device_too(tmp_path):
+    """Once, on the last of the layouts: a kernel is made orthogonal of the whole batch's gradient."""
+    choices = {**small_runs.SMALL, "optimizer": "muon", "kernel_rate": 0.05, "epochs": 1}
+    ran = in_parts(tmp_path, LAYOUTS[-1], choices=choices)
+    assert {status for status, *_ in ran.written} == {0}, ran.written
+    found, expected = (small_runs.arrays(out / "model.keras") for out in (ran.out, whole(tmp_path / "alone", choices)))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def layers(config):

@@ -8,9 +8,17 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.training.compiled import optimizer_of
+import small_runs
+from keras_resnet import CifarResNet
+from keras_resnet.backend.devices import Devices
+from keras_resnet.data import load
+from keras_resnet.models.taps import taps
+from keras_resnet.training.compiled import build, optimizer_of
+from keras_resnet.training.feed import Feed
+from keras_resnet.training.machine import Machine
 from keras_resnet.training.optimizer import SGD, Muon
 from keras_resnet.training.recipe import Recipe
+from keras_resnet.training.transfer import defaults
 
 
 def caffe(weight, gradients, rates, decay, momentum=0.9, nesterov=False):
@@ -60,6 +68,33 @@ def test_on_torch_s_devices_a_step_is_the_same_without_waiting_for_the_rate(monk
         torch._foreach_add_([gradient], [gradient], alpha=rate)
     with keras.device("meta"):
         assert engine.at_rate([gradient], [], rate)[2] == 1.0
+
+
+def test_a_run_takes_the_steps_that_its_recipe_says():
+    """Those of the dense layer, whose gradients are known: the features' product with what is wrong, and its mean."""
+    keras.utils.set_random_seed(0)
+    data = load("digits")
+    choices = {"momentum": 0.8, "nesterov": True, "weight_decay": 0.05, "decayed": "kernels", "label_smoothing": 0.2}
+    recipe = small_runs.small_recipe(
+        epochs=1, iterations=3, drops=(0.6,), learning_rate=0.2, drop_factor=5.0, **choices
+    )
+    recipe = recipe.resolve(3, defaults(recipe, data, None))
+    networks = build(recipe, data)
+    pooled = keras.Model(networks.whole.input, taps(networks.whole)["pooled"])
+    dense = networks.whole.get_layer("logits")
+    weights, velocities = [values.astype("float64") for values in dense.get_weights()], [0.0, 0.0]
+    batches = Feed(recipe, data, Devices(), Machine()).training(0, 0)
+    for rate, (images, labels) in zip([0.2, 0.2, 0.04], batches, strict=False):
+        features = keras.ops.convert_to_numpy(pooled(images.astype("float32"), training=True)).astype("float64")
+        scores = np.exp(features @ weights[0] + weights[1])
+        wrong = scores / scores.sum(axis=1, keepdims=True) - (0.8 * labels + 0.2 / 10)
+        gradients = features.T @ wrong / len(labels) + 0.05 * weights[0], wrong.mean(axis=0)
+        for place, gradient in enumerate(gradients):
+            velocities[place] = 0.8 * velocities[place] - rate * gradient
+            weights[place] = weights[place] + 0.8 * velocities[place] - rate * gradient
+        networks.fitted.train_on_batch(images, labels)
+        for found, expected in zip(dense.get_weights(), weights, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def after_decay_alone(optimizer, steps=200):
@@ -194,6 +229,41 @@ def test_a_kernel_turns_by_its_momentum_made_orthogonal_and_stays_as_long_as_it_
         for name, variable in (("gamma", gamma), ("head", head)):
             value = keras.ops.convert_to_numpy(variable)
             np.testing.assert_allclose(value, others[name][step], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_a_residual_that_begins_as_zeros_learns_by_muon_too():
+    """Its first step takes it to the length that He's initialisation gives: n weights of variance 2 / fan-out."""
+    keras.utils.set_random_seed(0)
+    model = CifarResNet(8, order="full_preactivation", zero_init_residual=True, input_shape=(32, 32, 3))
+    model.compile(Muon(0.1, momentum=0.9), loss="sparse_categorical_crossentropy")
+    kernels = [variable for variable in model.trainable_variables if len(variable.shape) == 4]
+    before = lengths(kernels)
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((8, 32, 32, 3)), np.arange(8)
+    for _ in range(3):
+        model.train_on_batch(images, labels)
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
+    he = [np.sqrt(np.prod(kernel.shape) * 2 / np.prod((*kernel.shape[:2], kernel.shape[3]))) for kernel in kernels]
+    assert before.count(0) == 3  # a unit a stage
+    expected = [one or other for one, other in zip(before, he, strict=True)]
+    np.testing.assert_allclose(lengths(kernels), expected, rtol=1e-4)
+
+
+def lengths(variables):
+    return [np.linalg.norm(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def test_a_kernel_of_zeros_waits_for_a_gradient_and_goes_against_it():
+    kernel = keras.Variable(np.zeros((3, 3, 4, 8)), dtype="float32", name="kernel")
+    optimizer = Muon(0.1, momentum=0.9)
+    optimizer.apply([keras.ops.zeros(kernel.shape)], [kernel])
+    assert lengths([kernel]) == [0]
+    gradient = np.random.default_rng(0).standard_normal(kernel.shape)
+    optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [kernel])
+    left, _, right = np.linalg.svd(gradient.reshape(-1, 8), full_matrices=False)
+    values = -np.diag(left.T @ keras.ops.convert_to_numpy(kernel).reshape(-1, 8) @ right.T)
+    assert 1 <= values.max() / values.min() < 1.25 / 0.65  # all directions nearly alike
+    assert lengths([kernel]) == pytest.approx([np.sqrt(2 * 4)], rel=1e-4)
 
 
 def test_muon_is_made_again_of_its_configuration():
