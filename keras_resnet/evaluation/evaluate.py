@@ -107,10 +107,10 @@ def evaluate(
     batch_size = batch_size or (IN_MEMORY if isinstance(data, Dataset) else PHOTOGRAPHS)
     for model, _ in opened:
         shapes(model)
-    names = [_class_names(model, info, data) for model, info in opened]
+    placed = [places(model, info, data) for model, info in opened]
+    names = [_class_names(info, data) for _, info in opened]
     if any(other != names[0] for other in names):
         raise ValueError("Networks that are tested together must know the same classes in the same order.")
-    placed = [places(model, info, data) for model, info in opened]
     tests = []
     for (model, info), place in zip(opened, placed, strict=True):
         tested = _test(model, info.get("view", {}), data, split, view, batch_size, verbose)
@@ -184,18 +184,16 @@ def _for_size(model: keras.Model, size: int | None) -> keras.Model:
     return model if shapes(model)[0][0] in (None, size) else any_size(model)
 
 
-def _class_names(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> list[str]:
-    """A name for each of a network's classes: its own; else the data's, as far as they go."""
-    classes = shapes(model)[1]
-    numbers = [str(number) for number in range(classes)]
-    return list(info.get("class_names") or [*data.class_names[:classes], *numbers[len(data.class_names) :]])
+def _class_names(info: Mapping[str, Any], data: Dataset | ImageStream) -> list[str]:
+    """A name for each of a network's classes: its own, else the data's."""
+    return list(info.get("class_names") or info.get("class_ids") or data.class_names)
 
 
 def places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> np.ndarray:
     """Which of a network's classes each of the data's is, by identifier or name; by number where it names none.
 
     Raises:
-        ValueError: it names classes, and not these; or it has fewer.
+        ValueError: it names classes, and not these; or it names none, and has more or fewer than the data.
     """
     known = [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
     for own in known:
@@ -209,4 +207,9 @@ def places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStr
         )
     if data.classes > (classes := shapes(model)[1]):
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {data.name}, which has {data.classes}")
+    if data.classes < classes:
+        raise ValueError(
+            f"{model.name!r} names none of its {classes:,} classes, and {data.name} has {data.classes:,}. "
+            "`keras-resnet convert FILE OUT --model NAME --labels imagenet`, or a text file there, gives them names."
+        )
     return np.arange(data.classes)

@@ -135,6 +135,14 @@ def test_classes_that_have_no_name_are_counted(save):
         evaluate([save(classes=3, input_shape=(8, 8, 1))], "digits")
 
 
+def test_a_network_that_names_none_of_its_many_classes_is_told_how_they_get_names(photographs, save):
+    """The first three of five need not be the data's three; three of three are."""
+    words = r"names none of its 5 classes, and folder:.* has 3\. `keras-resnet convert FILE OUT .*--labels imagenet`"
+    with pytest.raises(ValueError, match=words):
+        evaluate([save(classes=5)], photographs)
+    assert evaluate([save(classes=3)], photographs).class_names == NAMES
+
+
 def test_networks_of_different_classes_are_no_ensemble(photographs, save):
     first, second = save("a", {"class_names": NAMES}), save("b", {"class_names": NAMES[::-1]})
     with pytest.raises(ValueError, match="same classes in the same order"):
