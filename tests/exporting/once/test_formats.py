@@ -11,6 +11,7 @@ import pytest
 
 import keras_resnet
 import small_runs
+from pictures import jpeg, photograph
 
 
 def exported(file, out, **choices):
@@ -106,6 +107,22 @@ def test_whole_numbers_cost_little_and_what_they_cost_is_told(tmp_path):
     assert (answers.argmax(1) == expected.argmax(1)).mean() > 0.95
     readme = (tmp_path / "small/1/README.md").read_text()
     assert "int8, whose ranges 60 images decided; error on digits" in readme and "`model.xml` takes" in readme
+
+
+@pytest.mark.parametrize(("classes", "named"), [(3, None), (5, None), (5, ["x", "cat", "y", "ant", "bee"])])
+def test_classes_without_names_are_measured_by_number_where_there_are_as_many(tmp_path, classes, named):
+    for number in range(12):
+        path = tmp_path / "photos" / ("train", "val")[number % 2] / ("ant", "bee", "cat")[number % 3] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(photograph(number, 40, 50)))
+    data = f"folder:{tmp_path / 'photos'}"
+    choices = {"format": "openvino", "int8": str(tmp_path / "photos/val/ant"), "measure": data, "class_names": named}
+    model = keras_resnet.CifarResNet(8, classes=classes, width=0.25, shortcut="B")
+    if classes > 3 and not named:
+        with pytest.raises(ValueError, match=r"names none of its 5 classes, and folder:.* has 3"):
+            keras_resnet.export(model, tmp_path / "out", **choices)
+    else:
+        assert keras_resnet.export(model, tmp_path / "out", **choices)["int8"]["errors"].keys() == {"float32", "int8"}
 
 
 @pytest.mark.parametrize(
