@@ -108,8 +108,9 @@ def evaluate(
     for model, _ in opened:
         shapes(model)
     placed = [places(model, info, data) for model, info in opened]
-    names = [_class_names(info, data) for _, info in opened]
-    if any(other != names[0] for other in names):
+    known = [_known(info) or [list(data.class_names)] for _, info in opened]
+    fullest = max(known, key=len)
+    if not all(_alike(own, fullest) for own in known):
         raise ValueError("Networks that are tested together must know the same classes in the same order.")
     tests = []
     for (model, info), place in zip(opened, placed, strict=True):
@@ -126,11 +127,11 @@ def evaluate(
         "dataset": dataset,
         "split": split,
         "view": str(view),
-        "classes": scores.by_class(confusion, names[0]),
+        "classes": scores.by_class(confusion, fullest[-1]),
     }
     if len(models) > 1:
         result["members"] = [_scored(str(path), tested) for path, tested in zip(models, tests, strict=True)]
-    return Evaluation(result, confusion, names[0])
+    return Evaluation(result, confusion, fullest[-1])
 
 
 def _scored(model: str, tested: Tested) -> dict[str, Any]:
@@ -184,9 +185,14 @@ def _for_size(model: keras.Model, size: int | None) -> keras.Model:
     return model if shapes(model)[0][0] in (None, size) else any_size(model)
 
 
-def _class_names(info: Mapping[str, Any], data: Dataset | ImageStream) -> list[str]:
-    """A name for each of a network's classes: its own, else the data's."""
-    return list(info.get("class_names") or info.get("class_ids") or data.class_names)
+def _known(info: Mapping[str, Any]) -> list[list[str]]:
+    """What a network's file calls its classes: by identifiers, if it has any, and by names."""
+    return [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
+
+
+def _alike(one: list[list[str]], other: list[list[str]]) -> bool:
+    """Whether two networks know the same classes: by identifiers, which may be the only names of one, else by names."""
+    return one[0] == other[0] if len(one) == len(other) else any(own in other for own in one)
 
 
 def places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> np.ndarray:
@@ -195,7 +201,7 @@ def places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStr
     Raises:
         ValueError: it names classes, and not these; or it names none, and has more or fewer than the data.
     """
-    known = [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
+    known = _known(info)
     for own in known:
         if set(data.class_names) <= set(own):
             return np.array([own.index(name) for name in data.class_names])

@@ -14,6 +14,7 @@ from keras_resnet.preprocessing import normalize
 from pictures import jpeg, photograph
 
 NAMES = ["ant", "bee", "cat"]
+WORDS, OTHERS = ["emmet", "drone", "tabby"], ["pismire", "bumblebee", "moggy"]
 
 
 @pytest.fixture
@@ -144,9 +145,32 @@ def test_a_network_that_names_none_of_its_many_classes_is_told_how_they_get_name
 
 
 def test_networks_of_different_classes_are_no_ensemble(photographs, save):
-    first, second = save("a", {"class_names": NAMES}), save("b", {"class_names": NAMES[::-1]})
-    with pytest.raises(ValueError, match="same classes in the same order"):
-        evaluate([first, second], photographs)
+    """Two that are called the same, as a bird and a machine are cranes, are told apart by their identifiers."""
+    for one, other in (
+        ({"class_names": NAMES}, {"class_names": NAMES[::-1]}),
+        ({"class_names": NAMES}, {"class_names": WORDS, "class_ids": NAMES[::-1]}),
+        ({"class_names": NAMES, "class_ids": WORDS}, {"class_names": NAMES, "class_ids": WORDS[::-1]}),
+    ):
+        with pytest.raises(ValueError, match="same classes in the same order"):
+            evaluate([save("a", one), save("b", other)], photographs)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("infos", "names"),
+    [
+        ([{"class_names": NAMES}, {"class_ids": NAMES, "class_names": WORDS}], [WORDS]),
+        ([{"class_ids": NAMES, "class_names": OTHERS}, {"class_ids": NAMES, "class_names": WORDS}], [OTHERS, WORDS]),
+        ([{"class_names": NAMES}, {"class_ids": WORDS, "class_names": NAMES}, {}], [NAMES]),
+        ([{}, {"class_ids": NAMES, "class_names": WORDS}], [WORDS]),
+    ],
+)
+def test_an_ensemble_knows_the_same_classes_by_identifiers_or_names(photographs, save, infos, names, order):
+    """Which are names to a network that has no others; the data's folders are called by either."""
+    paths = [save(name, info) for name, info in zip("abc", infos[::order], strict=False)]
+    found = evaluate(paths, photographs)
+    assert len(found.result["members"]) == len(infos)
+    assert found.class_names in names
 
 
 @pytest.mark.parametrize("view", [{"crops": 10}, {"scales": (32,)}, {"size": 32}])
