@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,8 +64,9 @@ class Evaluation:
 
     Attributes:
         result: of the network, or of all together, as JSON takes it: what `scores.score` returns, and "model",
-            "dataset", "split", "view", "bad" (images that are not whole), "seconds", "images_per_second", "classes"
-            (`scores.by_class`) and, of several networks, "members" with the result of each.
+            "dataset", "split", "view", "bad" (images that are not whole, be it for one network alone), "seconds",
+            "images_per_second", "classes" (`scores.by_class`) and, of several networks, "members" with the result of
+            each.
         confusion: how many images of each class (rows) were taken for each class (columns).
         class_names: a name a class.
     """
@@ -116,11 +118,7 @@ def evaluate(
     for (model, info), place in zip(opened, placed, strict=True):
         tested = _test(model, info.get("view", {}), data, split, view, batch_size, verbose)
         tests.append(replace(tested, labels=place[tested.labels]))
-    together = replace(
-        tests[0],
-        probabilities=np.mean([tested.probabilities for tested in tests], axis=0),
-        seconds=sum(tested.seconds for tested in tests),
-    )
+    together = _together(tests)
     confusion = scores.confusion(together.probabilities, together.labels)
     result = {
         **_scored(" + ".join(map(str, models)), together),
@@ -132,6 +130,24 @@ def evaluate(
     if len(models) > 1:
         result["members"] = [_scored(str(path), tested) for path, tested in zip(models, tests, strict=True)]
     return Evaluation(result, confusion, fullest[-1])
+
+
+def _together(tests: Sequence[Tested]) -> Tested:
+    """What networks make of a data set together: of the images that are whole for each of them.
+
+    A file that is cut short may have all that the view of one network shows, and not that of another.
+    """
+    positions = functools.reduce(np.intersect1d, [tested.positions for tested in tests])
+    if not len(positions):
+        raise ValueError("No image is whole in the views of all networks.")
+    rows = [np.isin(tested.positions, positions) for tested in tests]
+    return Tested(
+        probabilities=np.mean([tested.probabilities[row] for tested, row in zip(tests, rows, strict=True)], axis=0),
+        labels=tests[0].labels[rows[0]],
+        positions=positions,
+        bad=tests[0].bad + len(tests[0].positions) - len(positions),
+        seconds=sum(tested.seconds for tested in tests),
+    )
 
 
 def _scored(model: str, tested: Tested) -> dict[str, Any]:

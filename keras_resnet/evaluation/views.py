@@ -24,12 +24,14 @@ class Tested:
     Attributes:
         probabilities: float32 (n, classes), a row for each image that is whole, in order.
         labels: int (n,), the right classes.
+        positions: int (n,), where these images stand in the data set.
         bad: how many images are not whole.
         seconds: how long it took.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
+    positions: np.ndarray
     bad: int
     seconds: float
 
@@ -82,15 +84,17 @@ def one_view(
     """
     shape, classes = shapes(model)
     look = _both_ways if mirror else probabilities_of
-    rows, right, bad = [], [], 0
+    rows, right, counts = [], [], []
     begun = time.perf_counter()
     for images, labels, weights in tqdm(batches, "Testing", len(batches), leave=False, disable=not verbose):
         _check_images(model, shape, images.shape[1:])
         _check_labels(model, classes, labels)
         rows.append(look(model, images)[weights > 0])
         right.append(labels[weights > 0])
+        counts.append(weights > 0)
+    positions = np.flatnonzero(np.concatenate(counts))
     bad = len(getattr(getattr(batches, "bad", None), "names", ()))
-    return Tested(np.concatenate(rows), np.concatenate(right), bad, time.perf_counter() - begun)
+    return Tested(np.concatenate(rows), np.concatenate(right), positions, bad, time.perf_counter() - begun)
 
 
 def many_views(model: keras.Model, images: ManyViews, batch_size: int, *, verbose: int = 0) -> Tested:
@@ -127,10 +131,10 @@ def many_views(model: keras.Model, images: ManyViews, batch_size: int, *, verbos
                 look(group)
     for group in waiting.groups.values():
         look(group)
-    whole = seen > 0
-    return Tested(
-        total[whole] / seen[whole, None], np.array(right)[whole], int((~whole).sum()), time.perf_counter() - begun
-    )
+    whole = np.flatnonzero(seen)
+    bad = len(images) - len(whole)
+    seconds = time.perf_counter() - begun
+    return Tested(total[whole] / seen[whole, None], np.array(right)[whole], whole, bad, seconds)
 
 
 class _Waiting:

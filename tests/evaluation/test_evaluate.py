@@ -114,6 +114,27 @@ def test_an_ensemble_averages_the_probabilities_of_its_members(photographs, save
         assert member["wrong"] == int((probabilities.argmax(axis=1) != labels).sum())
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_image_that_is_not_whole_for_one_member_counts_for_none_of_the_ensemble(tmp_path, save, order):
+    """A JPEG that lacks its lowest rows is whole for a network that is shown the middle."""
+    for number in range(10):
+        side, name = ("train", "val")[number % 2], NAMES[number // 2 % 3]
+        data, path = jpeg(photograph(number, 128, 128), quality=95), tmp_path / "square" / side / name / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data[: int(0.97 * len(data))] + b"\xff\xd9" if number == 3 else data)
+    data, views = f"folder:{tmp_path / 'square'}", [{"size": 32, "resize": 64}, {"size": 32, "resize": 32}]
+    paths = [save(f"{view['resize']}", {"view": view}) for view in views]
+    seen = [next(iter(load(data).test_batches(batch_size=5, **view))) for view in views]
+    assert [weights.sum() for _, _, weights in seen] == [5, 4]
+    mean = np.mean([predict(path, images) for path, (images, *_) in zip(paths, seen, strict=True)], axis=0)
+    _, labels, whole = seen[1]
+    likelihood = -np.log(mean[np.arange(5), labels])[whole > 0].mean()
+    result = evaluate(paths[::order], data).result
+    assert (result["images"], result["bad"]) == (4, 1)
+    assert [(one["images"], one["bad"]) for one in result["members"]] == [(5, 0), (4, 1)][::order]
+    assert result["calibration"]["negative_log_likelihood"] == pytest.approx(likelihood, abs=1e-4)
+
+
 def test_classes_are_found_by_name_or_identifier_among_those_that_the_network_knows(photographs, save):
     """As those of a part of ImageNet are among its thousand."""
     names, ids = ["x", "cat", "y", "ant", "bee"], ["n0", "n1", "n2", "n3", "n4"]
