@@ -36,18 +36,16 @@ class Tested:
     seconds: float
 
 
-def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]:
-    """The (height, width, channels) of the images that a network takes, and its number of classes.
+def image_shape(model: keras.Model) -> tuple[int | None, int | None, int]:
+    """The (height, width, channels) of the images that a network takes.
 
     Raises:
-        ValueError: a model that does not take images, with the channels last, or does not tell classes.
+        ValueError: a model that does not take images, with the channels last.
     """
-    one_each = len(model.inputs) == len(model.outputs) == 1
-    if not one_each or len(model.inputs[0].shape) != 4 or len(model.outputs[0].shape) != 2:
-        takes, gives = ([tuple(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs))
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        takes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
         raise ValueError(
-            f"{model.name!r} must take images as (batch, height, width, channels) and give (batch, classes). "
-            f"Received: a model from {', '.join(map(str, takes))} to {', '.join(map(str, gives))}"
+            f"{model.name!r} must take images as (batch, height, width, channels). Received: a model from {takes}"
         )
     layouts = [layer.data_format for layer in model.layers if hasattr(layer, "data_format")]
     if layouts[:1] == ["channels_first"]:
@@ -55,7 +53,23 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
             f"{model.name!r} takes images with the channels first. Build it with data_format='channels_last' and these "
             "weights, which fit both."
         )
-    return tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+    return tuple(model.inputs[0].shape[1:])
+
+
+def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]:
+    """The (height, width, channels) of the images that a network takes, and its number of classes.
+
+    Raises:
+        ValueError: a model that does not take images, with the channels last, or does not tell classes.
+    """
+    shape = image_shape(model)
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        gives = ", ".join(str(tuple(tensor.shape)) for tensor in model.outputs)
+        raise ValueError(
+            f"{model.name!r} must take images as (batch, height, width, channels) and give (batch, classes). "
+            f"Received: a model that gives {gives}"
+        )
+    return shape, model.outputs[0].shape[-1]
 
 
 def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
