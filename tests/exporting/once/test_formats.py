@@ -109,6 +109,29 @@ def test_whole_numbers_cost_little_and_what_they_cost_is_told(tmp_path):
     assert "int8, whose ranges 60 images decided; error on digits" in readme and "`model.xml` takes" in readme
 
 
+def test_openvino_answers_much_the_same_in_half_precision(file, expected, tmp_path):
+    import openvino
+
+    source = exported(file, tmp_path / "half", format="openvino", dtype="bfloat16") / "model.xml"
+    core = openvino.Core()
+    model = core.read_model(source)
+    (conv, *_) = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
+    assert conv.get_output_element_type(0) == openvino.Type.bf16
+    images, probabilities = expected
+    found = core.compile_model(model, "CPU")(images.astype("float32"))["probabilities"]
+    np.testing.assert_allclose(found, probabilities, atol=0.1)
+    assert np.abs(found - probabilities).max() > 1e-5
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_half_precision_is_refused_where_no_runtime_computes_in_it(file, tmp_path, name):
+    """ONNX Runtime opens no such file, and LiteRT's converter makes none."""
+    words = rf"{name} has no convolutions in bfloat16\. Choose float32, or one of saved_model, openvino"
+    with pytest.raises(ValueError, match=words):
+        keras_resnet.export(file, tmp_path / "out", format=name, dtype="bfloat16")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("classes", "named"), [(3, None), (5, None), (5, ["x", "cat", "y", "ant", "bee"])])
 def test_classes_without_names_are_measured_by_number_where_there_are_as_many(tmp_path, classes, named):
     for number in range(12):
