@@ -72,10 +72,15 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
     return shape, model.outputs[0].shape[-1]
 
 
+def gives_logits(model: keras.Model) -> bool:
+    """Whether a network ends in logits, as a checkpoint does: a last layer whose activation is none."""
+    return getattr(model.layers[-1], "activation", None) is keras.activations.linear
+
+
 def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What a network gives, float32 (n, classes). Logits, as a checkpoint gives them, become probabilities."""
+    """What a network gives, float32 (n, classes). Logits become probabilities."""
     given = np.asarray(model.predict_on_batch(images), dtype="float64")
-    if getattr(model.layers[-1], "activation", None) is keras.activations.linear:
+    if gives_logits(model):
         given = np.exp(given - given.max(axis=1, keepdims=True))
         given /= given.sum(axis=1, keepdims=True)
     return given.astype("float32")
