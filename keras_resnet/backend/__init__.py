@@ -213,8 +213,9 @@ def eager() -> ModuleType | None:
     A module with `CALLS`, by Keras's class of layers: from the layer to its call, or to None if Keras has to compute
     it. A call is from what the layer takes, `training`, and `owned`, for each of these whether it may be overwritten,
     to what the layer gives, or again to None. Further `together`, in which a model is called; `whole`, from what these
-    give to Keras's tensors; `dtype`, from Keras's name of one to the backend's; and `pads` and `pad_later`, for padding
-    that is left to the layer behind it.
+    give to Keras's tensors; `dtype`, from Keras's name of one to the backend's; `pads` and `pad_later`, for padding
+    that is left to the layer behind it; and `watched`, from layers to those whose calls others follow, so that Keras
+    has to make them.
     """
     return _engine().eager()
 

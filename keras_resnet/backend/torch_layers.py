@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from keras import layers
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional
+from torch.nn.modules import module as modules
 
 from .onednn import writes_astray
 
@@ -153,6 +154,17 @@ def value(variable: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     """
     tensor = variable.value if in_stateless_scope() else variable._value
     return tensor if dtype is None or tensor.dtype is dtype else tensor.to(dtype)
+
+
+def watched(called: Iterable[Any]) -> list[Any]:
+    """Those of a model's layers around which Torch calls hooks: of their own, or of all modules."""
+    if modules._has_any_global_hook():
+        return list(called)
+    return [
+        layer
+        for layer in called
+        if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    ]
 
 
 class Averages:

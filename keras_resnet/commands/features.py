@@ -22,7 +22,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("source", help="an image, a folder of images, or a .npy file")
     parser.add_argument("out", metavar="OUT", help="the file to write: .npy, .npz or .parquet")
     parser.add_argument(
-        "--taps", default="pooled", metavar="NAME,NAME", help="stem, stage1, ..., features, pooled, logits [pooled]"
+        "--taps",
+        metavar="NAME,NAME",
+        help="stem, stage1, ..., features, pooled, logits [pooled; features, averaged, of a network without a top]",
     )
     backend_option(parser)
 
@@ -33,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..saving import load as load_model
 
     model, info = load_model(arguments.model)
-    taps = tuple(arguments.taps.split(","))
+    taps = None if arguments.taps is None else tuple(arguments.taps.split(","))
     report = extract(model, arguments.source, arguments.out, taps, info.get("view"), verbose=verbose(arguments))
     for error in report["errors"]:
         print(f"keras-resnet: error: {error}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,8 +64,9 @@ class Evaluation:
 
     Attributes:
         result: of the network, or of all together, as JSON takes it: what `scores.score` returns, and "model",
-            "dataset", "split", "view", "bad" (images that are not whole), "seconds", "images_per_second", "classes"
-            (`scores.by_class`) and, of several networks, "members" with the result of each.
+            "dataset", "split", "view", "bad" (images that are not whole, be it for one network alone), "seconds",
+            "images_per_second", "classes" (`scores.by_class`) and, of several networks, "members" with the result of
+            each.
         confusion: how many images of each class (rows) were taken for each class (columns).
         class_names: a name a class.
     """
@@ -107,30 +109,45 @@ def evaluate(
     batch_size = batch_size or (IN_MEMORY if isinstance(data, Dataset) else PHOTOGRAPHS)
     for model, _ in opened:
         shapes(model)
-    names = [_class_names(model, info, data) for model, info in opened]
-    if any(other != names[0] for other in names):
-        raise ValueError("Networks that are tested together must know the same classes in the same order.")
     placed = [places(model, info, data) for model, info in opened]
+    known = [_known(info) or [list(data.class_names)] for _, info in opened]
+    fullest = max(known, key=len)
+    if not all(_alike(own, fullest) for own in known):
+        raise ValueError("Networks that are tested together must know the same classes in the same order.")
     tests = []
     for (model, info), place in zip(opened, placed, strict=True):
         tested = _test(model, info.get("view", {}), data, split, view, batch_size, verbose)
         tests.append(replace(tested, labels=place[tested.labels]))
-    together = replace(
-        tests[0],
-        probabilities=np.mean([tested.probabilities for tested in tests], axis=0),
-        seconds=sum(tested.seconds for tested in tests),
-    )
+    together = _together(tests)
     confusion = scores.confusion(together.probabilities, together.labels)
     result = {
         **_scored(" + ".join(map(str, models)), together),
         "dataset": dataset,
         "split": split,
         "view": str(view),
-        "classes": scores.by_class(confusion, names[0]),
+        "classes": scores.by_class(confusion, fullest[-1]),
     }
     if len(models) > 1:
         result["members"] = [_scored(str(path), tested) for path, tested in zip(models, tests, strict=True)]
-    return Evaluation(result, confusion, names[0])
+    return Evaluation(result, confusion, fullest[-1])
+
+
+def _together(tests: Sequence[Tested]) -> Tested:
+    """What networks make of a data set together: of the images that are whole for each of them.
+
+    A file that is cut short may have all that the view of one network shows, and not that of another.
+    """
+    positions = functools.reduce(np.intersect1d, [tested.positions for tested in tests])
+    if not len(positions):
+        raise ValueError("No image is whole in the views of all networks.")
+    rows = [np.isin(tested.positions, positions) for tested in tests]
+    return Tested(
+        probabilities=np.mean([tested.probabilities[row] for tested, row in zip(tests, rows, strict=True)], axis=0),
+        labels=tests[0].labels[rows[0]],
+        positions=positions,
+        bad=tests[0].bad + len(tests[0].positions) - len(positions),
+        seconds=sum(tested.seconds for tested in tests),
+    )
 
 
 def _scored(model: str, tested: Tested) -> dict[str, Any]:
@@ -184,20 +201,23 @@ def _for_size(model: keras.Model, size: int | None) -> keras.Model:
     return model if shapes(model)[0][0] in (None, size) else any_size(model)
 
 
-def _class_names(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> list[str]:
-    """A name for each of a network's classes: its own; else the data's, as far as they go."""
-    classes = shapes(model)[1]
-    numbers = [str(number) for number in range(classes)]
-    return list(info.get("class_names") or [*data.class_names[:classes], *numbers[len(data.class_names) :]])
+def _known(info: Mapping[str, Any]) -> list[list[str]]:
+    """What a network's file calls its classes: by identifiers, if it has any, and by names."""
+    return [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
+
+
+def _alike(one: list[list[str]], other: list[list[str]]) -> bool:
+    """Whether two networks know the same classes: by identifiers, which may be the only names of one, else by names."""
+    return one[0] == other[0] if len(one) == len(other) else any(own in other for own in one)
 
 
 def places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> np.ndarray:
     """Which of a network's classes each of the data's is, by identifier or name; by number where it names none.
 
     Raises:
-        ValueError: it names classes, and not these; or it has fewer.
+        ValueError: it names classes, and not these; or it names none, and has more or fewer than the data.
     """
-    known = [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
+    known = _known(info)
     for own in known:
         if set(data.class_names) <= set(own):
             return np.array([own.index(name) for name in data.class_names])
@@ -209,4 +229,9 @@ def places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStr
         )
     if data.classes > (classes := shapes(model)[1]):
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {data.name}, which has {data.classes}")
+    if data.classes < classes:
+        raise ValueError(
+            f"{model.name!r} names none of its {classes:,} classes, and {data.name} has {data.classes:,}. "
+            "`keras-resnet convert FILE OUT --model NAME --labels imagenet`, or a text file there, gives them names."
+        )
     return np.arange(data.classes)

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from .. import saving
 from ..data import DataError
 from ..models.taps import features
+from ..models.taps import taps as taps_of
 from .source import Source, batches
-from .views import shapes
+from .views import image_shape
 
 ENDINGS = (".npy", ".npz", ".parquet")
 
@@ -23,7 +24,7 @@ def extract(
     model: keras.Model,
     source: str | Path,
     out: str | Path,
-    taps: Sequence[str] = ("pooled",),
+    taps: Sequence[str] | None = None,
     view: dict[str, int] | None = None,
     *,
     verbose: int = 0,
@@ -36,7 +37,8 @@ def extract(
         out: the file to write, whole or not at all: `.npy`, float32 (n, channels) of one tap, a row an image in order;
             `.npz`, such an array by the name of each tap, and the images' names as "image"; `.parquet`, a row an image
             with its name and a column a tap.
-        taps: which of `keras_resnet.taps`; a map, such as "stage2", is averaged over its positions.
+        taps: which of `keras_resnet.taps`; a map, such as "stage2", is averaged over its positions. None for "pooled",
+            or, in a network without a top, for "features", of which that is the average.
         view: as `predict` takes it.
         verbose: 1 for a progress bar.
 
@@ -51,10 +53,11 @@ def extract(
     out = Path(out)
     if out.suffix not in ENDINGS:
         raise ValueError(f"Features go to a file that ends in {', '.join(ENDINGS)}. Received: {str(out)!r}")
+    taps = _default(model) if taps is None else taps
     if out.suffix == ".npy" and len(taps) != 1:
         raise ValueError(f"A .npy file holds one tap; .npz and .parquet hold several. Received: {', '.join(taps)}")
     network = features(model, taps)
-    images = Source(source, shapes(model)[0], view)
+    images = Source(source, image_shape(model), view)
 
     def vectors(batch: np.ndarray) -> list[dict[str, np.ndarray]]:
         found = {name: np.asarray(value, "float32") for name, value in network.predict_on_batch(batch).items()}
@@ -75,6 +78,10 @@ def extract(
     saving.write_atomically(out, lambda path: _write(path, names, columns))
     lengths = {name: column.shape[1] for name, column in columns.items()}
     return {"out": str(out), "images": len(names), "features": lengths, "errors": errors}
+
+
+def _default(model: keras.Model) -> tuple[str]:
+    return ("pooled",) if "pooled" in taps_of(model) else ("features",)
 
 
 def _write(path: Path, names: list[str], columns: dict[str, np.ndarray]) -> None:

@@ -24,14 +24,36 @@ class Tested:
     Attributes:
         probabilities: float32 (n, classes), a row for each image that is whole, in order.
         labels: int (n,), the right classes.
+        positions: int (n,), where these images stand in the data set.
         bad: how many images are not whole.
         seconds: how long it took.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
+    positions: np.ndarray
     bad: int
     seconds: float
+
+
+def image_shape(model: keras.Model) -> tuple[int | None, int | None, int]:
+    """The (height, width, channels) of the images that a network takes.
+
+    Raises:
+        ValueError: a model that does not take images, with the channels last.
+    """
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        takes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
+        raise ValueError(
+            f"{model.name!r} must take images as (batch, height, width, channels). Received: a model from {takes}"
+        )
+    layouts = [layer.data_format for layer in model.layers if hasattr(layer, "data_format")]
+    if layouts[:1] == ["channels_first"]:
+        raise ValueError(
+            f"{model.name!r} takes images with the channels first. Build it with data_format='channels_last' and these "
+            "weights, which fit both."
+        )
+    return tuple(model.inputs[0].shape[1:])
 
 
 def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]:
@@ -40,26 +62,25 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
     Raises:
         ValueError: a model that does not take images, with the channels last, or does not tell classes.
     """
-    one_each = len(model.inputs) == len(model.outputs) == 1
-    if not one_each or len(model.inputs[0].shape) != 4 or len(model.outputs[0].shape) != 2:
-        takes, gives = ([tuple(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs))
+    shape = image_shape(model)
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        gives = ", ".join(str(tuple(tensor.shape)) for tensor in model.outputs)
         raise ValueError(
             f"{model.name!r} must take images as (batch, height, width, channels) and give (batch, classes). "
-            f"Received: a model from {', '.join(map(str, takes))} to {', '.join(map(str, gives))}"
+            f"Received: a model that gives {gives}"
         )
-    layouts = [layer.data_format for layer in model.layers if hasattr(layer, "data_format")]
-    if layouts[:1] == ["channels_first"]:
-        raise ValueError(
-            f"{model.name!r} takes images with the channels first. Build it with data_format='channels_last' and these "
-            "weights, which fit both."
-        )
-    return tuple(model.inputs[0].shape[1:]), model.outputs[0].shape[-1]
+    return shape, model.outputs[0].shape[-1]
+
+
+def gives_logits(model: keras.Model) -> bool:
+    """Whether a network ends in logits, as a checkpoint does: a last layer whose activation is none."""
+    return getattr(model.layers[-1], "activation", None) is keras.activations.linear
 
 
 def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What a network gives, float32 (n, classes). Logits, as a checkpoint gives them, become probabilities."""
+    """What a network gives, float32 (n, classes). Logits become probabilities."""
     given = np.asarray(model.predict_on_batch(images), dtype="float64")
-    if getattr(model.layers[-1], "activation", None) is keras.activations.linear:
+    if gives_logits(model):
         given = np.exp(given - given.max(axis=1, keepdims=True))
         given /= given.sum(axis=1, keepdims=True)
     return given.astype("float32")
@@ -82,15 +103,17 @@ def one_view(
     """
     shape, classes = shapes(model)
     look = _both_ways if mirror else probabilities_of
-    rows, right, bad = [], [], 0
+    rows, right, counts = [], [], []
     begun = time.perf_counter()
     for images, labels, weights in tqdm(batches, "Testing", len(batches), leave=False, disable=not verbose):
         _check_images(model, shape, images.shape[1:])
         _check_labels(model, classes, labels)
         rows.append(look(model, images)[weights > 0])
         right.append(labels[weights > 0])
+        counts.append(weights > 0)
+    positions = np.flatnonzero(np.concatenate(counts))
     bad = len(getattr(getattr(batches, "bad", None), "names", ()))
-    return Tested(np.concatenate(rows), np.concatenate(right), bad, time.perf_counter() - begun)
+    return Tested(np.concatenate(rows), np.concatenate(right), positions, bad, time.perf_counter() - begun)
 
 
 def many_views(model: keras.Model, images: ManyViews, batch_size: int, *, verbose: int = 0) -> Tested:
@@ -127,10 +150,10 @@ def many_views(model: keras.Model, images: ManyViews, batch_size: int, *, verbos
                 look(group)
     for group in waiting.groups.values():
         look(group)
-    whole = seen > 0
-    return Tested(
-        total[whole] / seen[whole, None], np.array(right)[whole], int((~whole).sum()), time.perf_counter() - begun
-    )
+    whole = np.flatnonzero(seen)
+    bad = len(images) - len(whole)
+    seconds = time.perf_counter() - begun
+    return Tested(total[whole] / seen[whole, None], np.array(right)[whole], whole, bad, seconds)
 
 
 class _Waiting:

@@ -9,6 +9,7 @@ from ..options import check_types
 
 FORMATS = ("saved_model", "onnx", "litert", "openvino")
 DTYPES = ("float32", "bfloat16")
+HALF = ("saved_model", "openvino")  # formats whose runtimes have convolutions in bfloat16
 ASKED = ("image_bytes", "images")
 CHANNELS = (1, 3)  # of image files
 
@@ -20,7 +21,7 @@ class Choices:
     Attributes:
         format: "saved_model", "onnx", "litert" or "openvino".
         fold: do batch norm's work in the convolutions, see `keras_resnet.exporting.folding.fold`.
-        dtype: what convolutions compute in, "float32" or "bfloat16".
+        dtype: what convolutions compute in, "float32", or for the formats "saved_model" and "openvino" "bfloat16".
         asked: of a SavedModel, the signature that answers where none is named, as "serving_default": "image_bytes", or
             "images", which then gives probabilities alone, so that OpenVINO, which knows no text, reads the SavedModel.
         top: how many classes are named.
@@ -36,7 +37,7 @@ class Choices:
 
     format: str = option("saved_model", f"what is written: {', '.join(FORMATS)}")
     fold: bool = option(True, "do batch norm's work in the convolutions")
-    dtype: str = option("float32", "what convolutions compute in: float32, bfloat16")
+    dtype: str = option("float32", "what convolutions compute in: float32, bfloat16; not of onnx and litert")
     asked: str = option(
         "image_bytes", "the signature that answers where none is named: image_bytes; images for OpenVINO"
     )
@@ -55,6 +56,11 @@ class Choices:
                 raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
         if self.top < 1 or any(batch < 1 for batch in self.warm_up or ()):
             raise ValueError(f"`top` and `warm_up` must be at least 1. Received: {self.top}, {self.warm_up}")
+        if self.dtype == "bfloat16" and self.format not in HALF:
+            raise ValueError(
+                f"{self.format} has no convolutions in bfloat16. Choose float32, or one of {', '.join(HALF)}. "
+                f"Received: {self.format}, {self.dtype}"
+            )
         if self.int8 and (self.format != "openvino" or self.dtype != "float32"):
             raise ValueError(
                 f"8-bit numbers are for the format openvino, from float32. Received: {self.format}, {self.dtype}"

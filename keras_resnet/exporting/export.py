@@ -65,12 +65,13 @@ def export(
     chosen = Choices(**choices)
     _refuse_others(Path(out))
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
-    info = {**info, **{k: v for k, v in (("class_names", class_names), ("view", view)) if v is not None}}
+    own = class_names and [str(name) for name in class_names]
+    info = {**info, **{k: v for k, v in (("class_names", own), ("view", view)) if v is not None}}
     (*_, channels), classes = shapes(network)
-    info["class_names"] = [str(name) for name in info.get("class_names") or range(classes)]
-    if len(info["class_names"]) != classes:
-        raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(info['class_names'])} class names")
-    if broken := [name for name in info["class_names"] if name and name.splitlines() != [name]]:
+    labels = [str(name) for name in info.get("class_names") or range(classes)]
+    if len(labels) != classes:
+        raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(labels)} class names")
+    if broken := [name for name in labels if name and name.splitlines() != [name]]:
         raise ValueError(f"A class's name is one line. Received: {broken[0]!r}")
     if chosen.format == "saved_model" and chosen.asked == "image_bytes" and channels not in CHANNELS:
         raise ValueError(
@@ -80,12 +81,14 @@ def export(
     if keras.backend.backend() != "tensorflow":
         return _elsewhere(network, info, out, chosen)
     with _next_version(Path(out)) as (version, folder):
-        told = _write(network, info, folder, chosen)
+        told = _write(network, info, labels, folder, chosen)
         card = write_card(folder, {**_known(network, info), **vars(chosen), **told, "top": min(chosen.top, classes)})
     return {**card, "out": str(Path(out) / str(version)), "version": version}
 
 
-def _write(network: keras.Model, info: Mapping[str, Any], folder: Path, choices: Choices) -> dict[str, Any]:
+def _write(
+    network: keras.Model, info: Mapping[str, Any], class_names: Sequence[str], folder: Path, choices: Choices
+) -> dict[str, Any]:
     """Writes all but the card, and returns what that should say of it."""
     from .formats import write_format
     from .int8 import write_int8
@@ -93,7 +96,7 @@ def _write(network: keras.Model, info: Mapping[str, Any], folder: Path, choices:
     from .warm_up import write_requests
 
     labels, view = folder / LABELS, info.get("view")
-    labels.write_text("".join(f"{name}\n" for name in info["class_names"]), encoding="utf-8")
+    labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
     model = in_dtype(fold(network) if choices.fold else network, choices.dtype)
     if choices.int8:
         return {"int8": write_int8(model, folder, network, info, choices)}

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..evaluation.views import shapes
+from ..evaluation.views import gives_logits, shapes
 from ..models.taps import taps
 from .choices import CHANNELS
 from .decoding import reader
@@ -102,7 +102,7 @@ class Served(tf.Module):
 
 def probabilities(model: keras.Model) -> Callable[[Any], Any]:
     """From images to float32 probabilities, also of a model that gives logits."""
-    last = tf.nn.softmax if getattr(model.layers[-1], "activation", None) is keras.activations.linear else tf.identity
+    last = tf.nn.softmax if gives_logits(model) else tf.identity
     return lambda images: last(tf.cast(model(images, training=False), tf.float32))
 
 

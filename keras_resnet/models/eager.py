@@ -2,13 +2,13 @@
 
 Keras keeps until the model's end whatever a layer gives, and does much around each call. Here what nobody takes any
 more makes room at once, and the layers that residual networks are made of compute without ceremony, where nobody else
-needs what they take in its very place. All others run as Keras runs them.
+needs what they take in its very place. All others run as Keras runs them, as do those that a backend's hooks follow.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ class Eager:
     """A functional model's `call`, with its layers' settings as they are when it is first called."""
 
     _steps: tuple[Step, ...] = ()
+    _layers_called: tuple[Any, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As Keras pickles a model, by the class that has a name."""
@@ -58,10 +59,16 @@ class Eager:
             return super().call(inputs, training=training, mask=mask, **others)
         engine = backend.eager()
         if not self._steps:
-            object.__setattr__(self, "_steps", tuple(_steps(self, engine)))  # Keras keeps no account of it
+            steps = tuple(_steps(self, engine))
+            called = tuple(step.node.operation for step in steps if isinstance(step.node.operation, keras.Layer))
+            object.__setattr__(self, "_layers_called", called)  # Keras keeps no account of it
+            object.__setattr__(self, "_steps", steps)
+        steps, watched = self._steps, engine.watched(self._layers_called)
+        if watched:
+            steps = _left_to_keras(steps, watched)
         found = dict(zip(map(id, self.inputs), self._standardize_inputs(inputs), strict=True))
         with engine.together():
-            for step in self._steps:
+            for step in steps:
                 taken = [found[name] for name in step.inputs]
                 for name in step.done:
                     del found[name]
@@ -120,6 +127,16 @@ def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
         policy = getattr(layer, "dtype_policy", None)
         run = prepare and prepare(layer)
         yield Step(node, inputs, outputs, done, owned, run, policy, run and engine.dtype(layer.compute_dtype))
+
+
+def _left_to_keras(steps: Iterable[Step], watched: Iterable[Any]) -> Iterator[Step]:
+    """The calls, those of some layers as Keras makes them; nobody overwrites what these give, which hooks may keep."""
+    watched, kept = set(map(id, watched)), set()
+    for step in steps:
+        if id(step.node.operation) in watched:
+            kept.update(step.outputs)
+            step = step._replace(run=None)
+        yield step._replace(owned=[own and name not in kept for own, name in zip(step.owned, step.inputs, strict=True)])
 
 
 def _ordinary(layer: Any) -> bool:

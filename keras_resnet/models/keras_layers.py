@@ -115,12 +115,12 @@ class KerasLayers:
         }[self.data_format]
         return layers.ZeroPadding2D(padding, data_format=swapped, name=name, **self._plain)(x)
 
-    def classifier(self, x: Tensor, classes: int, activation: Any, pooling: str = "avg") -> Tensor:
-        """Global pooling, the dense layer named "logits", and the activation named "predictions", if any.
+    def classifier(self, x: Tensor, classes: int, activation: Any) -> Tensor:
+        """Global average pooling, the dense layer named "logits", and the activation named "predictions", if any.
 
         All in the dtype of the variables, since an average and a softmax in half precision lose digits.
         """
-        x = self.global_pool(x, pooling)
+        x = self.global_pool(x, "avg")
         # The weights' variance is He's for a layer that no ReLU follows.
         initializer = VarianceScaling(1.0, "fan_in", "untruncated_normal")
         precise = {"dtype": self.policy.variable_dtype}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 import keras_resnet
+from keras_resnet.cli import main
 from keras_resnet.evaluation import source
 from keras_resnet.evaluation.extraction import extract
 
@@ -43,6 +46,25 @@ def test_an_array_has_a_row_an_image(network, images, tmp_path, monkeypatch, bat
     found = np.load(tmp_path / "out.npy")
     assert (found.dtype, found.shape) == (np.float32, (7, 64))
     np.testing.assert_allclose(found, expected(network, array, "pooled"), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_a_network_without_a_top_has_features_too(images, tmp_path, capsys, pooling):
+    """Of a file of Keras's own; where nothing is named, what a top would pool, averaged."""
+    path, array = images
+    model = keras_resnet.CifarResNet(8, include_top=False, pooling=pooling)
+    model.save(tmp_path / "b.keras")
+    maps = np.asarray(model.predict_on_batch(array.astype("float32")))
+    words = ["features", str(tmp_path / "b.keras"), str(path), str(tmp_path / "out.npy")]
+    for more, values in (
+        ([], maps if pooling else maps.mean(axis=(1, 2))),
+        (["--taps", "stage2"], expected(model, array, "stage2")),
+    ):
+        assert main([*words, *more, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["images"] == 7
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), values, rtol=1e-4, atol=1e-5)
+    assert main([*words, "--taps", "pooled"]) == 2
+    assert "has the taps stem, stage1, stage2, stage3, features. Received: pooled" in capsys.readouterr().err
 
 
 def test_an_archive_has_every_tap_by_name(network, images, tmp_path):

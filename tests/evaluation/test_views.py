@@ -128,7 +128,7 @@ def test_one_view_is_averaged_with_its_mirror_image_where_that_is_asked_for(pixe
     tested = one_view(pixels(end="softmax"), batches, mirror=True)
     expected = [(softmax_of(image) + softmax_of(image[:, ::-1])) / 2 for image in images]
     np.testing.assert_allclose(tested.probabilities, expected, rtol=1e-4, atol=1e-6)
-    assert list(tested.labels) == list(range(7))
+    assert list(tested.labels) == list(tested.positions) == list(range(7))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
@@ -145,6 +145,7 @@ def test_probabilities_are_averaged_over_views_and_their_mirror_images(pixels, m
     np.testing.assert_allclose(tested.probabilities, expected, rtol=1e-4, atol=1e-6)
     assert list(tested.labels) == [label for label, _ in whole]
     assert tested.bad == 1
+    assert list(tested.positions) == [0, 1, 2, 4, 5, 6]
 
 
 def test_views_of_many_shapes_do_not_pile_up(monkeypatch):

@@ -130,6 +130,23 @@ def test_a_bias_and_a_batch_norm_without_scale_or_center_fold_too():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_variance_that_is_nearly_nothing_is_divided_by_with_what_batch_norm_adds_to_it():
+    """As of a channel that is always the same, by the formula of Ioffe & Szegedy 2015."""
+    inputs = keras.Input((4, 4, 2))
+    convolution, norm = layers.Conv2D(4, 1, use_bias=False), layers.BatchNormalization(epsilon=1e-5)
+    model = keras.Model(inputs, norm(convolution(inputs)))
+    kernel, images = RNG.normal(size=(1, 1, 2, 4)), RNG.normal(size=(3, 4, 4, 2)).astype("float32")
+    gamma, beta, mean = RNG.uniform(0.5, 1.5, (3, 4))
+    variance = np.array([0.0, 1e-6, 1e-5, 1.0])
+    convolution.set_weights([kernel])
+    norm.set_weights([gamma, beta, mean, variance])
+    slim = fold(model)
+    assert not kinds(slim, layers.BatchNormalization)
+    expected = gamma * (images @ kernel[0, 0] - mean) / np.sqrt(variance + 1e-5) + beta
+    found = keras.ops.convert_to_numpy(slim(images))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
 def test_a_network_within_a_model_keeps_its_weights():
     """As Keras's guide to transfer learning builds one: the network is a layer of the model."""
     image = keras.Input((32, 32, 3))

@@ -16,6 +16,7 @@ from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEM
 from keras_resnet.models.running import quicken
 from keras_resnet.models.taps import features, taps
 
+RUNNING = keras.backend.backend()
 VARIANTS = [
     *({"unit": unit} for unit in UNITS),
     *({"order": order, "shortcut": "C"} for order in ORDERS),
@@ -161,6 +162,81 @@ def test_a_layer_whose_activity_counts_against_it_is_left_to_keras():
     model(images(model))
     (loss,) = model.losses
     assert float(loss) > 0
+
+
+HOOKED = [f"stage2_unit1_{part}" for part in ("conv1_pad", "conv1", "bn1", "relu1", "conv2", "bn2", "add")]
+
+
+@pytest.mark.parametrize("name", HOOKED)
+def test_hooks_of_torch_see_what_a_layer_of_keras_takes_and_gives(name):
+    """Once a call, until they are removed; what they have kept is overwritten by nobody."""
+    if RUNNING != "torch":
+        return
+    model, plain = twins()
+    x = images(model)
+    before, kept, hooks = numpy(model(x)), {model: [], plain: []}, []
+    for each, seen in kept.items():
+        layer = each.get_layer(name)
+        hooks.append(layer.register_forward_pre_hook(lambda _, taken, seen=seen: seen.extend(taken)))
+        hooks.append(layer.register_forward_hook(lambda *call, seen=seen: seen.append(call[-1])))
+    for each in kept:
+        alike(each(x), before)
+    assert len(kept[model]) == len(kept[plain]) == 2
+    for found, expected in zip(*(keras.tree.flatten(seen) for seen in kept.values()), strict=True):
+        alike(found.detach(), expected.detach())
+    for hook in hooks:
+        hook.remove()
+    np.testing.assert_array_equal(numpy(model(x)), before)
+    assert len(kept[model]) == 2
+
+
+@pytest.mark.parametrize("name", HOOKED)
+def test_hooks_of_torch_replace_what_a_layer_takes_and_gives(name):
+    if RUNNING != "torch":
+        return
+    model, plain = twins()
+    x = images(model)
+    before, given = numpy(model(x)), []
+    for each in (model, plain):
+        layer = each.get_layer(name)
+        layer.register_forward_pre_hook(lambda _, taken: keras.tree.map_structure(lambda one: 1.5 * one - 0.1, taken))
+        layer.register_forward_hook(lambda *call: given.append(-0.5 * call[-1]) or given[-1])
+    found, expected = model(x), plain(x)
+    alike(found, expected)
+    assert np.abs(numpy(found) - before).max() > 1e-2 * np.abs(before).max()
+    alike(given[0].detach(), given[1].detach())
+
+
+@pytest.mark.parametrize("name", HOOKED[:-1])  # of a layer that takes several, Torch follows what it gives alone
+def test_hooks_of_torch_see_gradients(name):
+    if RUNNING != "torch":
+        return
+    model, plain = twins()
+    x, seen = images(model), []
+    for each in (model, plain):
+        layer = each.get_layer(name)
+        layer.register_full_backward_pre_hook(lambda _, of_given: seen.extend(of_given))
+        layer.register_full_backward_hook(lambda _, of_taken, of_given: seen.extend(of_taken))
+        each(x).square().sum().backward()
+    assert len(seen) == 4
+    for found, expected in zip(seen[:2], seen[2:], strict=True):
+        alike(found, expected, 1e-3)
+
+
+def test_hooks_of_torch_for_every_module_fire_at_every_layer():
+    if RUNNING != "torch":
+        return
+    from torch.nn.modules import module
+
+    model, _ = twins()
+    x, seen = images(model), []
+    hook = module.register_module_forward_hook(lambda layer, *_: seen.append(layer))
+    try:
+        model(x)
+    finally:
+        hook.remove()
+    assert [*map(id, seen)].count(id(model.get_layer("stage1_unit1_conv1"))) == 1
+    assert {id(layer) for layer in model.layers[1:]} <= set(map(id, seen))
 
 
 class Watch(layers.Layer):

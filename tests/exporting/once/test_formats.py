@@ -11,6 +11,7 @@ import pytest
 
 import keras_resnet
 import small_runs
+from pictures import jpeg, photograph
 
 
 def exported(file, out, **choices):
@@ -106,6 +107,45 @@ def test_whole_numbers_cost_little_and_what_they_cost_is_told(tmp_path):
     assert (answers.argmax(1) == expected.argmax(1)).mean() > 0.95
     readme = (tmp_path / "small/1/README.md").read_text()
     assert "int8, whose ranges 60 images decided; error on digits" in readme and "`model.xml` takes" in readme
+
+
+def test_openvino_answers_much_the_same_in_half_precision(file, expected, tmp_path):
+    import openvino
+
+    source = exported(file, tmp_path / "half", format="openvino", dtype="bfloat16") / "model.xml"
+    core = openvino.Core()
+    model = core.read_model(source)
+    (conv, *_) = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
+    assert conv.get_output_element_type(0) == openvino.Type.bf16
+    images, probabilities = expected
+    found = core.compile_model(model, "CPU")(images.astype("float32"))["probabilities"]
+    np.testing.assert_allclose(found, probabilities, atol=0.1)
+    assert np.abs(found - probabilities).max() > 1e-5
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_half_precision_is_refused_where_no_runtime_computes_in_it(file, tmp_path, name):
+    """ONNX Runtime opens no such file, and LiteRT's converter makes none."""
+    words = rf"{name} has no convolutions in bfloat16\. Choose float32, or one of saved_model, openvino"
+    with pytest.raises(ValueError, match=words):
+        keras_resnet.export(file, tmp_path / "out", format=name, dtype="bfloat16")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("classes", "named"), [(3, None), (5, None), (5, ["x", "cat", "y", "ant", "bee"])])
+def test_classes_without_names_are_measured_by_number_where_there_are_as_many(tmp_path, classes, named):
+    for number in range(12):
+        path = tmp_path / "photos" / ("train", "val")[number % 2] / ("ant", "bee", "cat")[number % 3] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(photograph(number, 40, 50)))
+    data = f"folder:{tmp_path / 'photos'}"
+    choices = {"format": "openvino", "int8": str(tmp_path / "photos/val/ant"), "measure": data, "class_names": named}
+    model = keras_resnet.CifarResNet(8, classes=classes, width=0.25, shortcut="B")
+    if classes > 3 and not named:
+        with pytest.raises(ValueError, match=r"names none of its 5 classes, and folder:.* has 3"):
+            keras_resnet.export(model, tmp_path / "out", **choices)
+    else:
+        assert keras_resnet.export(model, tmp_path / "out", **choices)["int8"]["errors"].keys() == {"float32", "int8"}
 
 
 @pytest.mark.parametrize(
