@@ -375,7 +375,7 @@ def test_shares_of_the_test_images_are_all_of_them_and_weigh_as_their_mean(count
 @pytest.mark.parametrize("threads", [1, 3])
 def test_batches_without_end_are_all_of_them_over_and_over(threads):
     data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(50)[:, None], np.arange(50), range(50))
-    tested = ImagesToTest(data, Devices(2), 20, threads=threads)
+    tested = ImagesToTest(data, Devices(replicas=2), 20, threads=threads)
     batches = tested.without_end()
     seen = [next(batches) for _ in range(7)]
     of_one_pass = [np.arange(20), np.arange(20, 40), np.arange(40, 50)]
