@@ -33,9 +33,9 @@ def test_the_papers_schedule_drops_at_32k_and_48k_of_64k_iterations():
 
 
 def test_the_rate_of_a_speedrun_rises_and_falls_once():
-    """In 36 epochs of 97 steps, to 0.4 for batches of 512; for others in proportion."""
+    """In 16 epochs of 97 steps, to 0.4 for batches of 512; for others in proportion."""
     recipe = on_cifar(name="speedrun", batch_size=512)
-    for step, rate in {0: 0.0, 349: 0.2, 698: 0.4, 36 * 97 // 2: 0.25, 36 * 97: 0.0}.items():
+    for step, rate in {0: 0.0, 155: 0.2, 310: 0.4, 16 * 97 // 2: 0.25, 16 * 97: 0.0}.items():
         assert recipe.rate(step) == pytest.approx(rate, abs=1e-3), step
     assert on_cifar(name="speedrun", batch_size=128).learning_rate == pytest.approx(0.1)
     assert (recipe.spec.stem, recipe.spec.depth, recipe.cutout) == ("cifar", 10, 8)
