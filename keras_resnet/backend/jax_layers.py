@@ -16,7 +16,8 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 from ..host import avx512
 
-TINY = 16  # pixels
+TINY = 16  # pixels of an image
+SMALL = 9  # numbers of a kernel, for each pair of channels
 
 Pair = tuple[int, int]  # of rows and of columns
 
@@ -26,10 +27,11 @@ def batch_norm(*_: Any) -> None:
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
-    """See `keras_resnet.backend.convolution`. On processors, of 1x1 kernels or tiny images, a product of matrices.
+    """See `keras_resnet.backend.convolution`. On processors a product of matrices for 1x1 kernels, and for 3x3 ones
+    that give tiny images or, where there is AVX-512, have strides.
 
-    XLA knows no better than to slide a window over them, and the gradients take two to three times as long there. The
-    gradient of a larger kernel is a product where there is no AVX-512.
+    XLA knows no better than to slide a window over them, and the gradients take two to three times as long there, and
+    for tiny images with strides forty times. The gradient of a larger kernel is a product where there is no AVX-512.
     """
     if not _on_processor(layer.data_format) or layer.groups > 1:
         return None
@@ -39,14 +41,17 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     if (height, width) == (1, 1):
         x = x[:, :: layer.strides[0], :: layer.strides[1]]
         batch, rows, columns, _ = x.shape
-    elif layer.padding == "same" and {*layer.strides, *layer.dilation_rate} == {1} and rows * columns <= TINY:
-        above, left = (height - 1) // 2, (width - 1) // 2
-        x = jnp.pad(x, ((0, 0), (above, height - 1 - above), (left, width - 1 - left), (0, 0)))
-        shifts = itertools.product(range(height), range(width))
-        x = jnp.concatenate([x[:, down : down + rows, right : right + columns] for down, right in shifts], -1)
-    elif (layer.padding == "valid" or {*layer.strides} == {1}) and {*layer.dilation_rate} == {1} and not avx512():
+    elif (layer.padding == "valid" or {*layer.strides} == {1}) and {*layer.dilation_rate} == {1}:
         added = (0, 0) if layer.padding == "valid" else (height - 1, width - 1)
-        return _slid(x, kernel, layer.strides, tuple((zeros // 2, zeros - zeros // 2) for zeros in added))
+        around = tuple((zeros // 2, zeros - zeros // 2) for zeros in added)
+        (down, right), strided = layer.strides, {*layer.strides} != {1}
+        rows, columns = (rows + added[0] - height) // down + 1, (columns + added[1] - width) // right + 1
+        if not 0 < rows * columns <= TINY and not (strided and avx512() and height * width <= SMALL):
+            return None if avx512() else _slid(x, kernel, layer.strides, around)
+        x = jnp.pad(x, ((0, 0), *around, (0, 0)))
+        ends = down * (rows - 1) + 1, right * (columns - 1) + 1
+        corners = itertools.product(range(height), range(width))
+        x = jnp.concatenate([x[:, i : i + ends[0] : down, j : j + ends[1] : right] for i, j in corners], -1)
     else:
         return None
     product = _product(x.reshape(-1, height * width * channels), kernel.reshape(-1, filters))

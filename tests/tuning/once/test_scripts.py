@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from keras_resnet import cli
+from keras_resnet.training.processes import SHARED_GPU
 
 TUNING = Path(__file__).resolve().parents[3] / "tuning"
 # Stands for Python: notes what a process of the search is given, and ends as it is told to.
@@ -37,9 +38,10 @@ def search(tmp_path):
     def run(workers, gpus, **ends):
         log = tmp_path / "log"
         names = {"PYTHON": stub, "REAL": sys.executable, "LOG": log, "CUDA_VISIBLE_DEVICES": gpus, **ends}
+        around = {name: value for name, value in os.environ.items() if name not in SHARED_GPU}  # backends set them
         done = subprocess.run(
             [TUNING / "distributed.sh", str(workers), "digits", "--epochs", "1"],
-            env={**os.environ, **{name: str(value) for name, value in names.items()}},
+            env={**around, **{name: str(value) for name, value in names.items()}},
             capture_output=True,
             text=True,
             timeout=50,
