@@ -100,9 +100,12 @@ def on_each_core(setting: Setting) -> Step:
     from keras_resnet import backend
     from keras_resnet.host import cores
 
-    if not backend.device().startswith("CPU"):
-        raise LookupError("it computes on accelerators, not on cores")
-    devices = backend.devices(cores())
+    try:
+        devices = backend.devices(cores())
+    except ValueError as error:
+        if backend.device().startswith("CPU"):
+            raise
+        raise LookupError(f"it computes on accelerators, not on cores: {error}") from error
     with devices.scope():
         step = ours(setting)
 

@@ -90,9 +90,12 @@ def test_convolutions(kernel, strides, padding):
     trained_alike(twins(make, (9, 8, 16)), RNG.normal(size=(2, 9, 8, 16)).astype("float32"))
 
 
-@pytest.mark.parametrize("kernel", [2, 3, (3, 1), 5])
-def test_convolutions_of_tiny_images(kernel):
-    models = twins(lambda dtype: [layers.Conv2D(6, kernel, padding="same")], (4, 3, 5))
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"),
+    [(2, 1, "same"), (3, 1, "same"), ((3, 1), 1, "same"), (5, 1, "same"), (3, 2, "valid"), ((2, 3), (1, 2), "valid")],
+)
+def test_convolutions_of_tiny_images(kernel, strides, padding):
+    models = twins(lambda dtype: [layers.Conv2D(6, kernel, strides, padding)], (4, 3, 5))
     trained_alike(models, RNG.normal(size=(2, 4, 3, 5)).astype("float32"))
 
 
