@@ -18,9 +18,9 @@ def choices(model: str) -> dict[str, Any]:
     return {"stride_on": "3x3"} if known else {}
 
 
-def built(model: str, image_size: int, **more: Any) -> Any:
-    """The network of a name, up to its logits, for RGB images of this side in pixels."""
+def built(model: str, image_size: int, precision: str | None = None) -> Any:
+    """The network of a name, up to its logits, for RGB images of this side in pixels, in a dtype policy of Keras."""
     from keras_resnet.models.catalog import find
 
     shape = (image_size, image_size, 3)
-    return find(model)(input_shape=shape, classifier_activation=None, **choices(model), **more)
+    return find(model)(input_shape=shape, classifier_activation=None, dtype=precision, **choices(model))

@@ -5,6 +5,7 @@ python benchmarks/smoke.py
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -44,7 +45,8 @@ TOYS["training"] += only("its convolutions alone", "its convolutions' roofline",
 TOYS["training"] += only("Keras's layers, torch", "keras_resnet, jax, a device a core")
 TOYS["compile_time"] += only("Keras's layers, torch", "PyTorch, eager")
 TOYS["fed_training"] += ["--steps", "2", "--turns", "1", *only("keras_resnet, torch")]
-if SHARED.is_dir():  # the plain script needs torchvision, and colour images of ten classes
+# The plain script needs torchvision, which tests do without, and colour images of ten classes.
+if SHARED.is_dir() and importlib.util.find_spec("torchvision"):
     TOYS["runs, a plain script"] = ["cifar10", "--data-dir", str(SHARED / "data" / "tfds"), "--images", "256"]
     TOYS["runs, a plain script"] += ["--epochs", "1", *ROUND[:2], *ROUND[4:], *only("PyTorch, a plain script")]
 

@@ -83,7 +83,7 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
     case = setting["model"], setting["image_size"], setting["precision"]
     if not as_built:
         return compiled(keras.Model.from_config(described(*case)))
-    model = built(case[0], case[1], dtype=case[2])
+    model = built(*case)
     optimizer = SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY)
     return compiled(in_units(model, **ways) if ways else model, optimizer)
 
@@ -91,7 +91,7 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
 @functools.cache
 def described(model: str, image_size: int, precision: str) -> dict[str, Any]:
     """The config of this package's network, which Keras makes its own layers of."""
-    return built(model, image_size, dtype=precision).get_config()
+    return built(model, image_size, precision).get_config()
 
 
 def on_each_core(setting: Setting) -> Step:
