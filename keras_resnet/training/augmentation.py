@@ -178,43 +178,34 @@ class RandAugment(keras.layers.Layer):
         return images
 
 
-class Brightness(keras.layers.Layer):
-    """Multiplies each image by a factor that is drawn.
-
-    `keras.layers.RandomBrightness` adds, and on Torch changes the images that it is given.
+class Drawn(keras.layers.Layer):
+    """Does what a number says, which is drawn for each image.
 
     Args:
-        change: how far the factor may be from 1.
+        low, high: between which it lies.
     """
 
-    def __init__(self, change: float, **arguments: Any) -> None:
+    def __init__(self, low: float, high: float, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.change = change
+        self.low, self.high = low, high
         self.generator = keras.random.SeedGenerator()
 
     def call(self, images: Any, training: bool = True) -> Any:
-        shape = (keras.ops.shape(images)[0], 1, 1, 1)
-        factor = keras.random.uniform(shape, 1 - self.change, 1 + self.change, seed=self.generator)
+        number = keras.random.uniform((keras.ops.shape(images)[0], 1, 1, 1), self.low, self.high, seed=self.generator)
+        return self.change(images, number)
+
+
+class Brightness(Drawn):
+    """Multiplies by a factor. `keras.layers.RandomBrightness` adds, and on Torch changes the images it is given."""
+
+    def change(self, images: Any, factor: Any) -> Any:
         return keras.ops.clip(images * factor, 0, LEVELS - 1)
 
 
-class Solarize(keras.layers.Layer):
-    """Inverts what is as bright as a threshold or brighter. The threshold of each image is drawn.
+class Solarize(Drawn):
+    """Inverts what is as bright as a threshold. `keras.layers.Solarization` draws that from 0 or 1 up, always."""
 
-    `keras.layers.Solarization` draws it from 0 or 1 up, whatever its range is.
-
-    Args:
-        lowest: the lowest threshold, up to 255, the highest.
-    """
-
-    def __init__(self, lowest: float, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.lowest = lowest
-        self.generator = keras.random.SeedGenerator()
-
-    def call(self, images: Any, training: bool = True) -> Any:
-        shape = (keras.ops.shape(images)[0], 1, 1, 1)
-        threshold = keras.random.uniform(shape, self.lowest, LEVELS - 1, seed=self.generator)
+    def change(self, images: Any, threshold: Any) -> Any:
         return keras.ops.where(images < threshold, images, LEVELS - 1 - images)
 
 
@@ -260,11 +251,11 @@ def _operations(strength: float) -> list[keras.layers.Layer]:
         layers.RandomShear(y_factor=0.3 * strength, **black),
         layers.RandomTranslation(0.0, shift, **black),
         layers.RandomTranslation(shift, 0.0, **black),
-        Brightness(change, dtype="float32"),
+        Brightness(1 - change, 1 + change, dtype="float32"),
         layers.RandomContrast((change, change), **_PLAIN),
         layers.RandomColorDegeneration(change, **_PLAIN),
         layers.RandomSharpness(about_half, **_PLAIN),
-        Solarize((LEVELS - 1) * (1 - strength), dtype="float32"),
+        Solarize((LEVELS - 1) * (1 - strength), LEVELS - 1, dtype="float32"),
         layers.RandomPosterization((bits, bits), **_PLAIN),
         layers.AutoContrast(**_PLAIN),
         Equalize(dtype="float32"),

@@ -103,20 +103,17 @@ def test_a_probe_comes_first_and_then_all_of_the_network_learns(fine_tune):
     assert next(line for line in told if "probe" in line).startswith("First a probe: up to features, the network keeps")
 
 
+def untaught(weights, out):
+    """A run that begins with weights and learns nothing."""
+    nothing = {"freeze_until": "features", "learning_rate": 0.0, "weight_decay": 0.0}
+    train(recipe_for("paper", dataset="digits", weights=str(weights), epochs=1, **nothing), out, lambda line: None)
+
+
 def test_of_other_classes_the_head_is_new(tmp_path, monkeypatch):
     """The same network, trained on two of the ten digits, lends all but its dense layer."""
     model, info = saving.load(small_runs.finished())
     saving.save(model, tmp_path / "other.keras", {**info, "class_names": list("abcdefghij")})
-    recipe = recipe_for(
-        "paper",
-        dataset="digits",
-        weights=str(tmp_path / "other.keras"),
-        epochs=1,
-        freeze_until="features",
-        learning_rate=0.0,
-        weight_decay=0.0,
-    )
-    train(recipe, tmp_path / "run", lambda line: None)
+    untaught(tmp_path / "other.keras", tmp_path / "run")
     assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
 
 
@@ -129,16 +126,7 @@ def test_of_the_same_classes_by_identifier_the_head_is_kept_and_the_file_names_t
     model, info = saving.load(small_runs.finished())
     saving.save(model, tmp_path / "fish.keras", {**info, "class_names": names, "class_ids": ids})
     monkeypatch.setitem(DATASETS, "digits", dataclasses.replace(small_runs.few_digits(), class_names=ids))
-    recipe = recipe_for(
-        "paper",
-        dataset="digits",
-        weights=str(tmp_path / "fish.keras"),
-        epochs=1,
-        freeze_until="features",
-        learning_rate=0.0,
-        weight_decay=0.0,
-    )
-    train(recipe, tmp_path / "run", lambda line: None)
+    untaught(tmp_path / "fish.keras", tmp_path / "run")
     assert "logits" in kept(tmp_path / "run", small_runs.finished())
     known = saving.read_info(tmp_path / "run")
     assert (known["class_names"], known["class_ids"]) == (names, list(ids))
