@@ -19,7 +19,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from . import traces
 from .devices import Devices, chosen, refuse_torchrun
-from .onednn import writes_astray
+from .tensorflow_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401
 from .traces import Event, Span
 
 if TYPE_CHECKING:
@@ -56,65 +56,8 @@ def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     return run
 
 
-def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> Any | None:
-    """See `keras_resnet.backend.batch_norm`."""
-    if len(x.shape) != 4 or axis not in (-1, 3) or x.dtype not in (tf.float32, tf.bfloat16, tf.float16):
-        return None
-    averages = layer.moving_mean, layer.moving_variance
-    mean, variance = ([], []) if of_batch else map(tf.convert_to_tensor, averages)
-    normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=x,
-        scale=tf.convert_to_tensor(layer.gamma),
-        offset=tf.convert_to_tensor(layer.beta),
-        mean=mean,
-        variance=variance,
-        epsilon=layer.epsilon,
-        is_training=of_batch,
-    )
-    if of_batch:
-        # The kernel's variance is what a sample of so many says of all; Keras's is the sample's own.
-        count = tf.cast(tf.size(x) / tf.maximum(tf.shape(x)[-1], 1), tf.float32)
-        variance *= tf.maximum(count - 1, 1) / tf.maximum(count, 1)
-        for average, value in zip(averages, (mean, variance), strict=True):
-            average.assign(average * layer.momentum + value * (1.0 - layer.momentum))
-    return normalised
-
-
 def normal(seed: int, shape: Sequence[int], deviation: float) -> None:
     """Keras's: nothing of it is compiled."""
-
-
-def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
-    """See `keras_resnet.backend.convolution`. Keras calls TensorFlow's own, which is sound but for two kinds.
-
-    On processors, TensorFlow convolves channels first by oneDNN alone, and is without it where a processor has not what
-    it expects, such as AVX-512; Keras turns images about for its pooling, too.
-    """
-    turned = layer.data_format == "channels_first" and not accelerators()
-    astray = writes_astray(kernel.shape, layer.strides) and (turned or layer.data_format == "channels_last")
-    if not turned and not astray:
-        return None
-    x = tf.transpose(x, (0, 2, 3, 1)) if turned else x
-    strides = layer.strides
-    if astray:
-        x, strides = x[:, :: strides[0], :: strides[1]], 1
-    x = keras.ops.conv(x, kernel, strides, layer.padding, "channels_last", layer.dilation_rate)
-    return tf.transpose(x, (0, 3, 1, 2)) if turned else x
-
-
-def max_pool(*_: Any) -> Any | None:
-    """None: Keras calls TensorFlow's own."""
-    return None
-
-
-def relu(_: Any) -> Any | None:
-    """None: Keras calls TensorFlow's own."""
-    return None
-
-
-def add(*_: Any) -> Any | None:
-    """None, as of `relu`."""
-    return None
 
 
 def lay_out_kernel(_: Any) -> None:

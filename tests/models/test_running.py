@@ -303,3 +303,24 @@ def test_an_initializer_is_keras_own_for_whoever_writes_it_down():
     theirs = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
     assert keras.initializers.serialize(ours) == keras.initializers.serialize(theirs)
     assert type(ours.clone()) is keras.initializers.VarianceScaling
+
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    @pytest.mark.parametrize("kernel", [1, 3])
+    def test_a_convolution_has_second_derivatives_of_keras(kernel):
+        plain, fast = twins(lambda dtype: [layers.Conv2D(6, kernel, use_bias=False)], (7, 6, 16))
+        images = tf.constant(RNG.normal(size=(2, 7, 6, 16)).astype("float32"))
+        found, expected = [], []
+        for model, derivatives in ((fast, found), (plain, expected)):
+            with tf.GradientTape() as second:
+                second.watch(images)
+                with tf.GradientTape() as first:
+                    first.watch(images)
+                    cubes = tf.reduce_sum(model(images) ** 3)
+                gradients = first.gradient(cubes, [images, *model.trainable_variables])
+                slope = sum(tf.reduce_sum(gradient**2) for gradient in gradients)
+            derivatives += [*gradients, *second.gradient(slope, [images, *model.trainable_variables])]
+        for one, other in zip(found, expected, strict=True):
+            alike(one, other, 1e-4)
