@@ -3,8 +3,8 @@
 Round by round, each is asked how long a call takes, or is looked at from its start in a new process, so that whatever
 else the machine does meets all of them, and none feels what another left in memory. Loading and the first two calls,
 which compile, are no part of a call's time. Told are the median of the rounds and their spread; of whole runs, the
-report has the mean. What has been measured is written behind each round or batch size. A contender that fails is left
-out, and told in the end, with exit status 1.
+report has the mean. What has been measured is written behind each round. A contender that fails is left out, and told
+in the end, with exit status 1.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def compare(
     Args:
         contenders: by name.
         arguments: the command line, in whose "results" rows are put: of a case, size and contender "milliseconds" an
-            image, the rounds' median, and "from" and "to".
+            image, the median of so many "rounds", and "from" and "to".
         case: what the case is, for the result and for contenders.
         sizes: the batch sizes.
         base: the contender by whose time the others' are divided.
@@ -256,6 +256,8 @@ def compare(
         for process in every:
             _ = process.found
             _leave_out(process, rounds, arguments)
+        what = {**case, "cores": cores, "batch": size}
+        before, rows = arguments.results, []
         for _ in range(arguments.rounds):
             for process in every:
                 if process.name not in rounds:
@@ -263,10 +265,11 @@ def compare(
                 if (seconds := process.seconds()) is not None:
                     rounds[process.name].append(1000 * seconds / size)
                 _leave_out(process, rounds, arguments)
-        what = {**case, "cores": cores, "batch": size}
+            rows = _times(what, rounds)
+            arguments.results = [*before, *rows]
+            write(arguments)
         print(f"\n{', '.join(f'{key} {value}' for key, value in what.items())}: milliseconds an image")
-        arguments.results += _table(what, rounds, base)
-        write(arguments)
+        _print_table(rows, base)
         for process in every:
             process.end()
 
@@ -276,8 +279,8 @@ def look_at(
 ) -> None:
     """Looks at subjects in turns, in a new process each time, which is told the number of its "round"; see `compare`.
 
-    A row is of a case and subject: of each figure the rounds' median, "FIGURE_mean", "FIGURE_from", "FIGURE_to" and
-    "FIGURE_each" and, of several rounds, "FIGURE_deviation".
+    A row is of a case and subject: how many "rounds", of each figure their median, "FIGURE_mean", "FIGURE_from",
+    "FIGURE_to" and "FIGURE_each" and, of several rounds, "FIGURE_deviation".
 
     Args:
         first: the number of the first round.
@@ -314,7 +317,7 @@ def _leave_out(process: Process, rounds: dict[str, Any], arguments: argparse.Nam
 
 def _row(what: Setting, found: list[dict[str, float]]) -> dict[str, Any]:
     """The figures of a subject's rounds."""
-    row = dict(what)
+    row = {**what, "rounds": len(found)}
     for figure in found[0]:
         values = [each[figure] for each in found]
         spread: dict[str, Any] = {"": statistics.median(values), "_mean": statistics.mean(values)}
@@ -325,16 +328,23 @@ def _row(what: Setting, found: list[dict[str, float]]) -> dict[str, Any]:
     return row
 
 
-def _table(what: Setting, rounds: Mapping[str, list[float]], base: str) -> list[dict[str, Any]]:
-    """Prints contenders, the fastest first, and returns their rows."""
-    medians = {name: statistics.median(times) for name, times in rounds.items()}
+def _times(what: Setting, rounds: Mapping[str, list[float]]) -> list[dict[str, Any]]:
+    """A row a contender, the fastest first."""
     rows = []
-    for name, times in sorted(rounds.items(), key=lambda pair: medians[pair[0]]):
-        share = f"   {medians[name] / medians[base]:.2f} of {base}" if base in medians else ""
-        print(f"  {name:34}{medians[name]:9.2f}   ({min(times):.2f} to {max(times):.2f}){share}", flush=True)
-        figures = {"milliseconds": medians[name], "from": min(times), "to": max(times)}
-        rows.append({**what, "contender": name, **{key: round(value, 3) for key, value in figures.items()}})
-    return rows
+    for name, times in rounds.items():
+        figures = {"milliseconds": statistics.median(times), "from": min(times), "to": max(times)}
+        figures = {key: round(value, 3) for key, value in figures.items()}
+        rows.append({**what, "contender": name, "rounds": len(times), **figures})
+    return sorted(rows, key=lambda row: row["milliseconds"])
+
+
+def _print_table(rows: list[dict[str, Any]], base: str) -> None:
+    """Prints such rows, each with its share of the base's time."""
+    of = next((row["milliseconds"] for row in rows if row["contender"] == base), None)
+    for row in rows:
+        took = f"{row['milliseconds']:9.2f}   ({row['from']:.2f} to {row['to']:.2f})"
+        share = f"   {row['milliseconds'] / of:.2f} of {base}" if of else ""
+        print(f"  {row['contender']:34}{took}{share}", flush=True)
 
 
 def write(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,8 @@
 """Tables and pictures of what the benchmarks on the harness have measured: `results/*.json` as `results/README.md`.
 
 python benchmarks/report.py [FOLDER]
+
+A "note" that somebody has put into a file stands above its tables.
 """
 
 from __future__ import annotations
@@ -61,13 +63,17 @@ def main(folder: Path = RESULTS) -> None:
 
 
 def section(path: Path, result: dict[str, Any]) -> Iterator[str]:
-    """A file's heading, machine, picture and tables."""
+    """A file's heading, machine, note, picture and tables."""
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
     whole = result["benchmark"] == "runs"
     kind = "Means" if whole else "Medians"
-    turns = f"{kind} of {result['rounds']} rounds in turns." if result["rounds"] > 1 else "One round."
+    counts = [row.get("rounds", result["rounds"]) for row in result["results"]]  # of some fewer than were asked for
+    few, many = min(counts), max(counts)
+    turns = f"{kind} of {few if few == many else f'{few} to {many}'} rounds in turns." if many > 1 else "One round."
     yield f"## {path.stem}\n"
     yield f"{result['processor']}; {versions}. {turns}\n"
+    if "note" in result:
+        yield f"{result['note']}\n"
     base = BASES.get(result["benchmark"])
     rows = [means(row) for row in result["results"]] if whole else result["results"]
     cases = in_cases(rows, by_depth=base is None)

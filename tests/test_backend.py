@@ -71,7 +71,7 @@ def test_a_backend_that_is_unknown_or_not_installed_is_refused_with_what_would_w
     before_keras("jax")
     with pytest.raises(ValueError, match=r"'mxnet'\. Accepted: tensorflow, jax, torch"):
         backend.settle("mxnet")
-    with pytest.raises(ValueError, match=r"'torch' is not installed: pip install 'keras-resnet\[torch\]'"):
+    with pytest.raises(ValueError, match=r"'torch' is not installed: pip install '\.\[torch\]' in a checkout"):
         backend.settle("torch")
     monkeypatch.setenv("KERAS_BACKEND", "theano")
     with pytest.raises(ValueError, match=r"'theano'\. Accepted"):
@@ -81,7 +81,7 @@ def test_a_backend_that_is_unknown_or_not_installed_is_refused_with_what_would_w
 
 def test_without_any_backend_the_way_to_one_is_told(before_keras):
     before_keras()
-    with pytest.raises(ValueError, match=r"pip install 'keras-resnet\[tensorflow\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[tensorflow\]', or \[jax\], or \[torch\] in a checkout"):
         backend.settle()
 
 

@@ -3,8 +3,9 @@
 #
 #   tuning/distributed.sh 2 digits --tuner hyperband --max-trials 20 --out searches/digits
 #
-# Each worker has a GPU, by turns, or its share of the cores. On many machines, start one process each with the variables
-# below; all must share the folder of --out.
+# They run in the virtual environment that is active, else in `.venv` of this project; PYTHON names another. Each worker
+# has a GPU, by turns, or its share of the cores. On many machines, start one process each with the variables below; all
+# must share the folder of --out.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! $1 =~ ^[1-9][0-9]*$ ]]; then
@@ -14,6 +15,8 @@ fi
 workers=$1
 shift
 python=${PYTHON:-python3}
+own=$(dirname "$0")/../.venv/bin/python  # where `make` has installed the package
+if [[ -z ${PYTHON-}${VIRTUAL_ENV-} && -x $own ]]; then python=$own; fi
 
 export KERASTUNER_ORACLE_IP=${KERASTUNER_ORACLE_IP:-127.0.0.1}
 export KERASTUNER_ORACLE_PORT=${KERASTUNER_ORACLE_PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ..extras import install
 from ..host import cores
 from . import spared
 from .devices import Devices
@@ -48,11 +49,11 @@ def settle(choice: str | None = None) -> str:
     first = next((name for name in (running, *BACKENDS) if name in BACKENDS and _installed(BACKENDS[name])), None)
     name = choice or os.environ.get("KERAS_BACKEND") or first
     if name is None:
-        raise ValueError("Keras needs a backend: pip install 'keras-resnet[tensorflow]', or [jax], or [torch].")
+        raise ValueError(f"Keras needs a backend: {install(*BACKENDS)}")
     if name not in BACKENDS:
         raise ValueError(f"Unknown backend {name!r}. Accepted: {', '.join(BACKENDS)}")
     if not _installed(BACKENDS[name]):
-        raise ValueError(f"The backend {name!r} is not installed: pip install 'keras-resnet[{name}]'")
+        raise ValueError(f"The backend {name!r} is not installed: {install(name)}")
     if running not in (None, name):
         raise ValueError(f"Keras runs on {running!r} in this process already. Received: {name!r}")
     os.environ["KERAS_BACKEND"] = name

@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
         "--batch-size", type=positive, metavar="N", help="images at a time [500; 50 photographs of 224x224]"
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", help="where the report and its pictures go [evaluation/ beside the first model]"
+        "--out", metavar="FOLDER", help="where the report goes [evaluation/DATASET-SPLIT... beside the first model]"
     )
     backend_option(parser)
 

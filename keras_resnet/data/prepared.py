@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..extras import install
 from .errors import DataError
 from .images import decode
 
@@ -123,7 +124,7 @@ def _prepare(builder: "DatasetBuilder", folder: Path) -> None:
     if find_spec("tensorflow") is None:
         raise DataError(
             f"{folder}: no prepared {builder.name} here, and preparing it needs TensorFlow: "
-            "pip install 'keras_resnet[tensorflow]', or give a data_dir that holds it as array_record"
+            f"{install('tensorflow')}, or give a data_dir that holds it as array_record"
         )
     try:
         with redirect_stdout(sys.stderr):  # tfds tells its progress on stdout, which is the caller's

@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from ..evaluation.views import shapes
+from ..extras import install
 from .saved_model import probabilities
 
 OPSET = 18  # of ONNX; every runtime since 2023 reads it
@@ -106,7 +107,7 @@ def need(package: str, why: str) -> None:
     try:
         importlib.import_module(package)
     except ImportError as error:
-        raise ValueError(f"{why} {package}: pip install 'keras-resnet[export]'") from error
+        raise ValueError(f"{why} {package}: {install('export')}") from error
 
 
 @contextlib.contextmanager

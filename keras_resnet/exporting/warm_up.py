@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from ..extras import install
+
 FILE = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -29,7 +31,7 @@ def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, i
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
     except ImportError as error:
         raise ValueError(
-            "Warm-up requests need tensorflow-serving-api: pip install 'keras-resnet[export]', or say --warm-up none."
+            f"Warm-up requests need tensorflow-serving-api: {install('export')}, or say --warm-up none."
         ) from error
     grey = np.full(shape, 127, np.uint8)
     one = {"images": grey.astype(np.float32)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..extras import install
 from ..saving import first_line, write_atomically
 
 PICKLES = (".pth", ".pt", ".th", ".bin")
@@ -62,8 +63,8 @@ def _torch(path: Path) -> Any:
         import torch
     except ImportError:
         raise ValueError(
-            f"{str(path)!r} is read and written by torch, which is not installed. "
-            "Install keras-resnet[torch], or take a `.safetensors` file."
+            f"{str(path)!r} is read and written by torch, which is not installed: "
+            f"{install('torch')}, or take a `.safetensors` file."
         ) from None
     return torch
 

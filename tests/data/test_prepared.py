@@ -190,7 +190,7 @@ except DataError as error:
 """
     message = run_alone(program)
     assert message.startswith(f"{tmp_path / 'cifar10' / '3.0.2'}: no prepared cifar10 here")
-    assert "pip install 'keras_resnet[tensorflow]'" in message
+    assert "pip install '.[tensorflow]'" in message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -162,6 +162,6 @@ def test_a_converter_that_is_missing_is_named_and_nothing_is_written(file, tmp_p
     (tmp_path / f"{package}.py").write_text("raise ImportError('none')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the process on TensorFlow
     monkeypatch.setitem(sys.modules, package, None)  # of this one, if it is that
-    with pytest.raises(ValueError, match=rf"needs {package}: pip install 'keras-resnet\[export\]'"):
+    with pytest.raises(ValueError, match=rf"needs {package}: pip install '\.\[export\]'"):
         keras_resnet.export(file, tmp_path / "out", format=name)
     assert [path.name for path in (tmp_path / "out").iterdir()] in ([], [".lock"])

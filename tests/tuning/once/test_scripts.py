@@ -81,6 +81,24 @@ def test_who_names_no_workers_is_told_how(tmp_path):
         assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "WORKERS DATASET" in done.stderr
 
 
+def test_the_projects_own_environment_is_taken_where_none_is_active(tmp_path):
+    (script := tmp_path / "tuning" / "distributed.sh").parent.mkdir()
+    script.write_bytes((TUNING / script.name).read_bytes())
+    own, active = tmp_path / ".venv/bin/python", tmp_path / "active/python3"
+    for stub in (own, active):
+        stub.parent.mkdir(parents=True)
+        stub.write_text(STUB.replace("$LOG", f"{stub}.log"))
+    for program in (script, own, active):
+        program.chmod(0o755)
+    around = {"PATH": f"{active.parent}:{os.environ['PATH']}", "REAL": sys.executable, "CUDA_VISIBLE_DEVICES": "0"}
+    around |= {"CHIEF": "0", "worker0": "0"}
+    for environment in ({}, {"VIRTUAL_ENV": str(active.parent)}):
+        assert not Path(f"{active}.log").exists()
+        subprocess.run([script, "1", "digits"], env={**around, **environment}, check=True, timeout=50)
+    for stub in (own, active):
+        assert Path(f"{stub}.log").read_text().count("tune digits") == 2  # a chief and a worker
+
+
 def test_other_scripts_are_bash():
     for name in ("distributed.sh", "slurm.sh"):
         subprocess.run(["bash", "-n", TUNING / name], check=True)
