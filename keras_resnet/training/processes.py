@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..backend.devices import not_launched
 from .interruption import TRY_AGAIN
 
 # The environment in which JAX and TensorFlow take of a GPU's memory what they need, and not all of it.
@@ -75,7 +76,7 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **_device(worker, self.gpus)},
+                env={**not_launched(), **_device(worker, self.gpus)},
                 start_new_session=True,  # an interrupt from the keyboard is for this process, which asks them to stop
             )
             self._running.add(process)
