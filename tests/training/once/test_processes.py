@@ -76,7 +76,7 @@ print(json.dumps(said))
 """
 
 
-def test_a_run_is_none_of_the_several_that_this_process_is_one_of(monkeypatch, tmp_path):
+def test_a_run_is_none_of_the_several_that_this_process_is_one_of(monkeypatch):
     """Workers of a search are several, their trials are not."""
     given = []
 
