@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..backend.devices import not_launched
@@ -103,6 +104,12 @@ class Processes:
 def diverged(status: int, told: str) -> bool:
     """Whether a training ended because its loss was lost. A crash has the same status, and is no result."""
     return status == 1 and "training diverged" in told
+
+
+def epochs_done(folder: Path) -> int:
+    """How many epochs of the run in a folder are done, whoever is at it."""
+    history = folder / "history.csv"
+    return max(0, len(history.read_text(encoding="utf-8").splitlines()) - 1) if history.is_file() else 0
 
 
 def last_line(told: str) -> str:
