@@ -90,8 +90,8 @@ class RunFolder:
         written by hand is worth keeping, and says less than a run's.
 
         Raises:
-            ValueError: the path is no folder, holds something else than a run, a recipe that no run has written, or a run
-                of another recipe.
+            ValueError: the path is no folder, holds something else than a run, a recipe that no run has written, or
+                another run.
         """
         if not self.path.exists():
             return
