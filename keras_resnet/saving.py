@@ -117,6 +117,25 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Reads an object from a JSON file.
+
+    Args:
+        path: the file.
+        remedy: what can be done if it is damaged, in a sentence.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it is not a JSON object")
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}. {remedy}") from error
+    return value
+
+
 def save(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
     """Writes a model and what is known of it as one `.keras` file, whole or not at all.
 

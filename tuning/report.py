@@ -2,23 +2,25 @@
 
 import sys
 
+from keras_resnet import backend
+
 
 def main(folders: list[str]) -> int:
     """Reports on each folder; a mistake is one line and exit status 2."""
-    from keras_resnet.tuning.report import write_report
-
     if not folders:
         print("usage: python tuning/report.py FOLDER ...", file=sys.stderr)
         return 2
-    for folder in folders:
-        try:
+    try:
+        backend.settle()
+        from keras_resnet.tuning.report import write_report
+
+        for folder in folders:
             best = write_report(folder)
-        except (ValueError, OSError) as error:
-            print(f"report.py: error: {error}", file=sys.stderr)
-            return 2
-        print(
-            f"{folder}: best {best['error']:.2f} %, trial {int(best['trial']) + 1}; look at {folder}/leaderboard.html"
-        )
+            told = f"best {best['error']:.2f} %, trial {int(best['trial']) + 1}; look at {folder}/leaderboard.html"
+            print(f"{folder}: {told}")
+    except (ValueError, OSError) as error:
+        print(f"report.py: error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

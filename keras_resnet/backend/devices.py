@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# The variables by which launchers tell a process which of several it is: torchrun's, Keras's own, JAX's, those of a
+# step of Slurm and of Open MPI, of an indexed job of Kubernetes, and TensorFlow's. No other of theirs is looked at.
+LAUNCHERS = frozenset(
+    {
+        *("RANK", "LOCAL_RANK", "WORLD_SIZE"),
+        *("KERAS_DISTRIBUTION_JOB_ADDRESSES", "KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID"),
+        *("JAX_COORDINATOR_ADDRESS", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"),
+        *("JOB_COMPLETION_INDEX", "TF_CONFIG"),
+    }
+)
+
 
 class Devices:
     """Where a run trains: here on one device, in one process. Each engine's module has its own way to more.
@@ -157,4 +168,15 @@ def refuse_torchrun(engine: str) -> None:
 
 def torchrun_processes() -> int:
     """How many processes torchrun has started, by the variables that it sets; 1 where it has not."""
-    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
+    told = launcher()
+    return int(told.get("WORLD_SIZE", 1)) if "RANK" in told else 1
+
+
+def launcher() -> dict[str, str]:
+    """What a launcher has told this process."""
+    return {name: value for name, value in os.environ.items() if name in LAUNCHERS}
+
+
+def not_launched() -> dict[str, str]:
+    """The environment of a process that this one starts, and which is to train alone."""
+    return {name: value for name, value in os.environ.items() if name not in LAUNCHERS}

@@ -23,7 +23,7 @@ from jax.extend.random import threefry_2x32
 
 from ..host import cores
 from . import quietly, traces
-from .devices import Devices, chosen, refuse_torchrun
+from .devices import Devices, chosen, launcher, refuse_torchrun
 from .jax_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401
 from .traces import WAITING, Event, Span
 
@@ -209,7 +209,7 @@ def launched() -> bool:
     variables, JAX's, a step of Slurm or of Open MPI with several tasks, an indexed job of Kubernetes in whose image
     the `kubernetes` package is, a TPU.
     """
-    here = os.environ
+    here = launcher()
     return (
         "JAX_COORDINATOR_ADDRESS" in here
         or int(here.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1
@@ -230,7 +230,7 @@ def _join() -> None:
     Raises:
         ValueError: JAX cannot tell who and where they are, or does not reach them.
     """
-    here = os.environ
+    here = launcher()
     process = {
         "coordinator_address": here.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "").split(",")[0] or None,
         "num_processes": int(here.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 0)) or None,

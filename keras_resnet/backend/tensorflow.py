@@ -6,7 +6,6 @@ import contextlib
 import functools
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -18,7 +17,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from . import traces
-from .devices import Devices, chosen, refuse_torchrun
+from .devices import Devices, chosen, launcher, refuse_torchrun
 from .tensorflow_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401
 from .traces import Event, Span
 
@@ -165,7 +164,7 @@ def devices(count: int | None, _: bool) -> Devices:
 
 def _workers() -> int:
     try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+        cluster = json.loads(launcher().get("TF_CONFIG") or "{}").get("cluster", {})
     except json.JSONDecodeError as error:
         raise ValueError(f"TF_CONFIG is no JSON: {error}") from error
     return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))

@@ -6,7 +6,6 @@ import atexit
 import datetime
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +17,7 @@ import torch.distributed as dist
 from keras.src.backend.torch.core import get_device
 
 from . import quietly, torch_layers, traces
-from .devices import Devices, torchrun_processes
+from .devices import Devices, launcher, torchrun_processes
 from .traces import WAITING, Span
 
 TRACE = "trace.json"
@@ -250,7 +249,7 @@ class Processes(Devices):
 
 
 def _join() -> None:
-    on_cuda, local = _on_cuda(), int(os.environ.get("LOCAL_RANK", 0))
+    on_cuda, local = _on_cuda(), int(launcher().get("LOCAL_RANK", 0))
     if on_cuda and local >= (there := torch.cuda.device_count()):
         raise ValueError(
             f"torchrun started a process number {local} here, where there are {there} GPUs: one a process."

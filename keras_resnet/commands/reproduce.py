@@ -33,7 +33,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--workers", type=positive, default=1, metavar="N", help="runs side by side [1]")
     parser.add_argument("--dry-run", action="store_true", help="print what would be run, and what it costs")
-    parser.add_argument("--report", action="store_true", help="run nothing, and report what has been run")
+    parser.add_argument(
+        "--report", action="store_true", help="run nothing, and report what has been run, of all rows and seeds"
+    )
     parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
     backend_option(parser)
 
@@ -53,15 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.experiment is None:
         raise ValueError("Name an experiment, such as he2016-table2; `keras-resnet reproduce --list` has all.")
     budget = Budget.parse(arguments.budget)
-    experiment = find_experiment(arguments.experiment)
-    experiment = budget.scale(experiment.only(arguments.only) if arguments.only else experiment)
+    experiment = budget.scale(find_experiment(arguments.experiment))
+    chosen = experiment.only(arguments.only) if arguments.only else experiment
     backend.settle(arguments.backend)
     from ..experiments import estimate
-    from ..experiments.report import write_report
-    from ..experiments.runs import carry_out, plan
+    from ..experiments.report import report_name, write_report
+    from ..experiments.runs import carry_out, plan, seeds_with_results
 
     out = Path(arguments.out)
-    runs = plan(experiment, out, range(arguments.seeds), arguments.data_dir)
+    runs = plan(chosen, out, range(arguments.seeds), arguments.data_dir)
     if arguments.dry_run:
         speed = estimate.speed()
         rows = [estimate.costs(run, speed) for run in runs]
@@ -88,11 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
         return TRY_AGAIN
     finally:
-        report = write_report(experiment, runs, out, str(budget))
+        # Of all that has been run, whatever this call was asked for.
+        report = write_report(experiment, plan(experiment, out, seeds_with_results(experiment, out)), out, str(budget))
     if arguments.json:
         print(json.dumps(report, indent=2))
         return 0
-    name = experiment.name + ("-scaled" if budget else "")
+    name = report_name(experiment, out, str(budget))
     print((out / f"{name}.md").read_text(encoding="utf-8"))
     print(f"Look at {out}/{name}.html")
     return 0

@@ -12,7 +12,7 @@ from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec
 from ..options import add_options, given, positive
-from .common import NETWORK, Commands, backend_option
+from .common import NETWORK, Commands, backend_option, verbose
 
 
 def add(commands: Commands) -> None:
@@ -42,7 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [describe(network, choices, arguments.classes, arguments.image_size) for network in networks]
     if arguments.latency:
         backend.settle(arguments.backend)
-        for network, row in zip(networks, rows, strict=True):
+        from tqdm import tqdm
+
+        timed = tqdm(list(zip(networks, rows, strict=True)), "Timing", leave=False, disable=not verbose(arguments))
+        for network, row in timed:
             row["latency"] = _latency(network, choices, arguments.classes, arguments.image_size)
     print(json.dumps(rows, indent=2) if arguments.json else table(rows, markdown=arguments.markdown))
     return 0

@@ -21,12 +21,17 @@ def add(commands: Commands) -> None:
         "tune",
         run,
         "Searches depth, width, shortcut and recipe with keras-tuner; run again with the same folder, goes on.",
-        "tune digits --space shape --set learning_rate=0.01..0.3 --epochs 9 --max-trials 12",
+        "tune digits --space shape --set learning_rate=0.01..0.3 --epochs 9 --max-trials 13",
     )
     parser.add_argument("dataset", help=DATASET)
     parser.add_argument("--out", metavar="FOLDER", help="the search's folder [searches/DATASET]")
     parser.add_argument("--tuner", choices=TUNERS, default="hyperband", help="how trials are chosen [hyperband]")
-    parser.add_argument("--max-trials", type=positive, default=20, metavar="N", help="how many at most [20]")
+    parser.add_argument(
+        "--max-trials",
+        type=positive,
+        metavar="N",
+        help="how many at most [20, or as many as hyperband runs until one is whole]",
+    )
     parser.add_argument("--epochs", type=positive, default=10, metavar="N", help="of a whole trial [10]")
     parser.add_argument(
         "--space", metavar="NAME", default="all", help=f"{', '.join(SPACES)}, or a .toml or .yaml [all]"
@@ -96,12 +101,12 @@ def run(arguments: argparse.Namespace) -> int:
         max_parameters=arguments.max_params,
         max_macs=arguments.max_macs,
         tuner=arguments.tuner,
-        max_trials=arguments.max_trials,
         seed=arguments.seed,
         fidelity=arguments.fidelity,
         target_macs=arguments.target_macs,
         target_latency=arguments.target_latency,
         stop_early=arguments.stop_early,
+        **({"max_trials": arguments.max_trials} if arguments.max_trials else {}),
     )
     out = Path(arguments.out or f"searches/{Path(study.base.dataset.removeprefix('folder:')).resolve().name}")
     try:
@@ -119,7 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(best, indent=2))
         return 0
     split = "validation" if study.base.validation else "test"
-    print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.")
+    short = "" if best["units"] == study.units else " It was short; no whole one came to an end."
+    print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.{short}")
     print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures")
     return 0
 

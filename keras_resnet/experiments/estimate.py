@@ -12,9 +12,9 @@ import numpy as np
 from ..models.complexity import count
 from ..models.rows import STEMS
 from ..training.recipe import Recipe
+from .rows import TRAINING_IMAGES
 from .runs import Run
 
-TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet2012": 1_281_167}
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 
 

@@ -1,12 +1,14 @@
 """The report of an experiment: a table beside the paper's, the curves, and a verdict a row.
 
     he2016-table2.json, .md, .html, -curves.png     in the folder of all runs
+    he2016-table2-scaled.json, ...                  of smaller ones; those of another budget have its name behind that
 
 The HTML file holds its pictures and opens without a network.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
 
     Args:
         experiment: perhaps within a budget.
-        runs: its runs, with or without a result yet.
+        runs: its runs, with or without a result yet; a row of which there are none is told as not run.
         out: the folder of all.
         scaled: in what the runs are smaller than the paper's; empty if they are not.
 
@@ -50,7 +52,7 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
             {_machine(result) for results in by_row.values() for result in results if result["summary"]}
         ),
     }
-    name = experiment.name + ("-scaled" if scaled else "")
+    name = report_name(experiment, out, scaled)
     title = f"{experiment.source}: {experiment.title}" + (f"\nscaled: {scaled}" if scaled else "")
     pictures = {}
     curves = {name: [result["curves"] for result in results if result["curves"]] for name, results in by_row.items()}
@@ -69,6 +71,19 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
     saving.write_text(out / f"{name}.md", markdown(report, pictures))
     saving.write_text(out / f"{name}.html", page(report, pictures))
     return report
+
+
+def report_name(experiment: Experiment, out: Path, scaled: str) -> str:
+    """What the files of a report are called, but for their suffix. No budget takes the name of another's.
+
+    Raises:
+        ValueError: the report of that name is damaged.
+    """
+    name = f"{experiment.name}-scaled" if scaled else experiment.name
+    there = out / f"{name}.json"
+    if scaled and there.is_file() and saving.read_json(there, "Delete it.").get("scaled") != scaled:
+        name += "-" + re.sub("[^0-9a-z]+", "-", scaled.replace(",", "").lower())
+    return name
 
 
 def _machine(result: dict[str, Any]) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ from typing import Any
 from tqdm import tqdm
 
 from .. import saving
+from ..data import steps_per_epoch
 from ..training.interruption import TRY_AGAIN, StoppedError, stop_request
-from ..training.processes import Processes, diverged, last_line
+from ..training.processes import Processes, diverged, epochs_done, last_line
 from ..training.recipe import LATER, Recipe, as_json
-from .rows import Experiment, Row
+from .rows import TRAINING_IMAGES, Experiment, Row
 
 DIVERGED = "diverged.json"  # what is left of a run whose loss was lost: it is no less a result
+REMEDY = "Delete it: another call makes it anew of what its run has left."
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,12 @@ class Run:
         return {**found, **found["views"].get(self.view, {})}
 
     def trained(self) -> dict[str, Any] | None:
-        """What its result file holds so far."""
-        return json.loads(self.result_file.read_text(encoding="utf-8")) if self.result_file.is_file() else None
+        """What its result file holds so far.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        return saving.read_json(self.result_file, REMEDY) if self.result_file.is_file() else None
 
 
 def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str | None = None) -> list[Run]:
@@ -92,6 +99,15 @@ def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str 
         for seed in seeds
         for row in experiment.rows
     ]
+
+
+def seeds_with_results(experiment: Experiment, out: Path) -> list[int]:
+    """The seeds of which there is a result of any row."""
+    seeds = set()
+    for run in plan(experiment, out, [0]):
+        for file in run.result_file.parent.glob(f"{run.key}-seed*.json"):
+            seeds |= {int(number) for number in re.findall(r"-seed(\d+)\.json$", file.name)}
+    return sorted(seeds)
 
 
 def _typed(value: Any) -> str:
@@ -123,22 +139,33 @@ def carry_out(
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
     processes = Processes(workers)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
-        waiting = [pool.submit(_carry_out, run, processes, backend, scaled) for run in missing]
+        waiting = {pool.submit(_carry_out, run, processes, backend, scaled): run for run in missing}
         # disable=None: silent where stderr is not a terminal.
-        total = sum(run.recipe.epochs or 0 for run in missing)
-        with tqdm(total=total or None, desc="Epochs", unit="", disable=None) as bar:
-            while wait(waiting, timeout=1, return_when=FIRST_EXCEPTION).not_done:
-                bar.n = sum(map(_epochs, missing))
+        with tqdm(total=sum(map(_length, missing)) or None, desc="Epochs", unit="", disable=None) as bar:
+            while waiting:
+                ended = wait(waiting, timeout=1, return_when=FIRST_COMPLETED).done
+                for future in [future for future in waiting if future in ended]:
+                    future.result()  # raises what went wrong; the others are saved on the way out
+                    with bar.external_write_mode():
+                        say(_line(waiting.pop(future)))
+                bar.n = sum(epochs_done(run.folder) for run in missing)
                 bar.refresh()
-                if stop.asked:
+                if waiting and stop.asked:
                     raise StoppedError(f"{stop.asked} came, and the runs are saved where they were")
-                for future in waiting:
-                    if future.done():
-                        future.result()  # raises what went wrong; the others are saved on the way out
-        for run, future in zip(missing, waiting, strict=True):
-            future.result()
-            error = run.result()["error"]
-            say(f"{run.row.name}, seed {run.recipe.seed}: {'diverged' if error is None else f'{error:.2f} %'}")
+
+
+def _line(run: Run) -> str:
+    error = run.result()["error"]
+    return f"{run.row.name}, seed {run.recipe.seed}: {'diverged' if error is None else f'{error:.2f} %'}"
+
+
+def _length(run: Run) -> int:
+    """How many epochs it has; 0 where that hangs on a data set which is not known here."""
+    recipe = run.recipe
+    images = recipe.images or TRAINING_IMAGES.get(recipe.dataset)
+    if recipe.epochs or not images:
+        return recipe.epochs or 0
+    return max(1, round((recipe.iterations or 64_000) / steps_per_epoch(images, recipe.batch_size)))
 
 
 def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str) -> None:
@@ -185,19 +212,13 @@ def _raise(run: Run, status: int, told: str) -> None:
     raise StoppedError(said) if status == TRY_AGAIN else ValueError(said)
 
 
-def _epochs(run: Run) -> int:
-    """How many epochs of a run are done."""
-    history = run.folder / "history.csv"
-    return max(0, len(history.read_text(encoding="utf-8").splitlines()) - 1) if history.is_file() else 0
-
-
 def _result(run: Run) -> dict[str, Any]:
     summary_file = run.folder / "summary.json"
-    summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.is_file() else {}
+    summary = saving.read_json(summary_file, REMEDY) if summary_file.is_file() else {}
     history_file = run.folder / "history.csv"
     rows = list(csv.DictReader(history_file.open(encoding="utf-8"))) if history_file.is_file() else []
     curves = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
-    recipe = json.loads((run.folder / "recipe.json").read_text(encoding="utf-8"))
+    recipe = saving.read_json(run.folder / "recipe.json", REMEDY)
     return {
         "model": run.recipe.model,
         "recipe": {name: value for name, value in recipe.items() if name != "data_dir"},  # a place on this machine

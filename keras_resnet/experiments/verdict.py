@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from .rows import FAIL, Published, Row
+from .rows import Published, Row
 
 SPREAD = 0.2  # percent: about the deviation over runs that He et al. 2016 print, where a row prints none
 CLEAR = 2 * SPREAD  # by which two rows must differ for their order to say something
@@ -47,8 +47,8 @@ def _verdict(published: Published, median: float | None, scaled: str) -> str:
     if scaled:
         return "not comparable: scaled"
     if published.fail:
-        told = f"{median:.2f} %, where the paper's is above {FAIL:.0f} %"
-        return "reproduced: it fails here too" if median > FAIL else f"not reproduced: {told}"
+        told = f"{median:.2f} %, where the paper's is above {published.above:.0f} %"
+        return "reproduced: it fails here too" if median > published.above else f"not reproduced: {told}"
     if published.expected is None:
         return "the paper prints no number"
     away = median - published.expected

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from .. import backend
+from .testing import Bar
 
 
 def reestimate(model: keras.Model, batches: Any, steps: int) -> None:
@@ -65,28 +65,22 @@ class _AsInTraining(keras.Model):
         return keras.ops.zeros(())
 
 
-class _Statistics(keras.callbacks.Callback):
+class _Statistics(Bar):
     """Adds up the means and the mean squares that batch norms have seen in each batch."""
 
     def __init__(self, layers: list[keras.layers.BatchNormalization], steps: int) -> None:
-        super().__init__()
+        super().__init__("Estimating batch norm's statistics", steps)
         self.layers = layers
         self.sums = [(np.zeros(layer.moving_mean.shape), np.zeros(layer.moving_mean.shape)) for layer in layers]
         self.count = 0
-        hidden = None if backend.chief() else True  # None: where stderr is a terminal
-        self.bar = tqdm(desc="Estimating batch norm's statistics", total=steps, delay=1, leave=False, disable=hidden)
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.model  # noqa: B018  on JAX, it takes the variables back from `evaluate`
         self.count += 1
-        self.bar.update()
         for layer, (means, squares) in zip(self.layers, self.sums, strict=True):
             mean = keras.ops.convert_to_numpy(layer.moving_mean).astype("float64")
             means += mean
             squares += keras.ops.convert_to_numpy(layer.moving_variance) + mean**2
-
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.bar.close()
 
     def assign(self) -> None:
         """Gives the batch norms the statistics of all batches."""

@@ -20,7 +20,6 @@ import contextlib
 import csv
 import dataclasses
 import io
-import json
 import re
 import time
 import warnings
@@ -38,6 +37,7 @@ from .recipe import Recipe, as_json, completed
 
 KEPT_CHECKPOINTS = 2
 SECONDS_BETWEEN_PICTURES = 60
+OTHER = "Choose another folder with --out."
 
 
 @dataclass
@@ -86,10 +86,12 @@ class RunFolder:
     def check(self, recipe: Recipe) -> None:
         """Makes sure that this recipe may write here.
 
-        A run that has ended no epoch leaves nothing worth keeping, so any other may take its folder.
+        A run that has ended no epoch leaves nothing worth keeping, so any other may take its folder. What somebody has
+        written by hand is worth keeping, and says less than a run's.
 
         Raises:
-            ValueError: the path is no folder, holds something else than a run, or a run of another recipe.
+            ValueError: the path is no folder, holds something else than a run, a recipe that no run has written, or
+                another run.
         """
         if not self.path.exists():
             return
@@ -102,8 +104,10 @@ class RunFolder:
                     f"{str(self.path)!r} holds files but no recipe.json. Choose another folder with --out."
                 )
             return
-        there = _read(self.recipe)
+        there = saving.read_json(self.recipe, OTHER)
         begun = self.summary.exists() or self.newest_first()
+        if not begun and as_json(recipe).keys() - completed(there).keys():
+            raise ValueError(f"{str(self.recipe)!r} is no run's, and this one would write over it. {OTHER}")
         if begun and (changes := _changes(completed(there), as_json(recipe), but=("data_dir",))):
             raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
 
@@ -142,7 +146,7 @@ class RunFolder:
         Raises:
             ValueError: it is damaged.
         """
-        return _read(self.recipe) if self.recipe.exists() else {}
+        return saving.read_json(self.recipe, OTHER) if self.recipe.exists() else {}
 
     def finished(self) -> dict[str, Any] | None:
         """The summary of a run that ended, or None.
@@ -150,7 +154,7 @@ class RunFolder:
         Raises:
             ValueError: it is damaged.
         """
-        return _read(self.summary) if self.summary.exists() else None
+        return saving.read_json(self.summary, OTHER) if self.summary.exists() else None
 
     def write_checkpoint(self, model: keras.Model, seeds: Sequence[keras.Variable], progress: Progress) -> None:
         """Keeps everything that the run needs to go on from here; the arguments are those of `restore`."""
@@ -246,16 +250,6 @@ class RunFolder:
 def _moment(checkpoint: Path) -> list[int]:
     """When a checkpoint was written: behind so many epochs, and perhaps steps of the next."""
     return [int(number) for number in re.findall(r"\d+", checkpoint.stem)]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it is not a JSON object")
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}. Choose another folder with --out.") from error
-    return value
 
 
 def _changes(there: dict[str, Any], here: dict[str, Any], but: tuple[str, ...] = ()) -> str:

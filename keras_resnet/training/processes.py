@@ -11,8 +11,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from ..backend.devices import not_launched
 from .interruption import TRY_AGAIN
 
 # The environment in which JAX and TensorFlow take of a GPU's memory what they need, and not all of it.
@@ -75,7 +77,7 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **_device(worker, self.gpus)},
+                env={**not_launched(), **_device(worker, self.gpus)},
                 start_new_session=True,  # an interrupt from the keyboard is for this process, which asks them to stop
             )
             self._running.add(process)
@@ -102,6 +104,12 @@ class Processes:
 def diverged(status: int, told: str) -> bool:
     """Whether a training ended because its loss was lost. A crash has the same status, and is no result."""
     return status == 1 and "training diverged" in told
+
+
+def epochs_done(folder: Path) -> int:
+    """How many epochs of the run in a folder are done, whoever is at it."""
+    history = folder / "history.csv"
+    return max(0, len(history.read_text(encoding="utf-8").splitlines()) - 1) if history.is_file() else 0
 
 
 def last_line(told: str) -> str:

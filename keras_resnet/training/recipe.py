@@ -259,7 +259,7 @@ class Recipe:
         left = max(0, self.epochs - 1 - epoch)
         return sizes[-1 - left * len(sizes) // self.epochs]
 
-    def rate(self, step: int) -> float:
+    def rate(self, step: float) -> float:
         """The learning rate of a step, counted from 0, without what depends on the errors: warm-up and plateaus.
 
         Of a resolved recipe.

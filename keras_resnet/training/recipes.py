@@ -131,30 +131,30 @@ def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choi
         base |= {"epochs": None, "iterations": None}
     changed = {name for name, value in choices.items() if value != base.get(name, value)}
     kept = {choice: value for choice, value in base.get("network", {}).items() if choice in BEGINNING}
-    stale = _stale(base, choices, changed)
-    base = {name: value for name, value in base.items() if name not in stale}
+    given_up = stale(base, choices, changed)
+    base = {name: value for name, value in base.items() if name not in given_up}
     if "model" in changed and not name.endswith(".json") and find(choices["model"]).spec.shortcut:
         base["network"] = kept
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
     return Recipe(**{**base, **choices})
 
 
-def _stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]) -> set[str]:
+def stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]) -> set[str]:
     """What a recipe says only because of what is chosen anew."""
-    stale: set[str] = set()
+    found: set[str] = set()
     if "model" in changed:
-        stale |= {"network", "warmup_rate"}
+        found |= {"network", "warmup_rate"}
     elif "warmup_rate" in base and choices.get("network"):
         respec, own = find(base.get("model", Recipe.model)).respec, base.get("network", {})
         if warmup_rate(respec(**own)) != warmup_rate(respec(**{**own, **choices["network"]})):
-            stale |= {"warmup_rate"}
+            found |= {"warmup_rate"}
     if "dataset" in changed:
-        stale |= {"mean", *VIEWS}
+        found |= {"mean", *VIEWS}
     if "weights" in changed:
-        stale |= {"mean"}
+        found |= {"mean"}
     if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs"):
-        stale |= {"iterations"}
-    return stale
+        found |= {"iterations"}
+    return found
 
 
 def _model_of(weights: str | None, run: str | Path | None) -> str | None:

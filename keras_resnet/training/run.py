@@ -14,13 +14,11 @@ import keras
 
 from .. import backend
 from ..backend.devices import Devices
-from ..data import DATASETS, Dataset, ImageStream, labels, load, steps_per_epoch
+from ..data import DATASETS, Dataset, ImageStream, load, steps_per_epoch
 from ..data.streams import SIZE
-from ..models.complexity import count
-from ..models.freezing import unfreeze
-from .batch_norm import reestimate
-from .callbacks import Bookkeeper, DivergedError, EndBehind, Executions, StopAtNaN, percent_error
+from .callbacks import Bookkeeper, DivergedError, EndBehind, Executions, StopAtNaN
 from .compiled import Networks, build
+from .ending import finish
 from .feed import Feed
 from .folder import Progress, RunFolder, seed_variables
 from .interruption import StopRequest, stop_request
@@ -241,66 +239,3 @@ def _legs(progress: Progress, recipe: Recipe) -> Iterator[tuple[int, int]]:
     for last in sorted(end for end in ends if end > first):
         yield first, last
         first = last
-
-
-def finish(
-    feed: Feed,
-    networks: Networks,
-    folder: RunFolder,
-    history: list[dict[str, Any]],
-    split: str,
-    probed: dict[str, float],
-) -> dict[str, Any]:
-    """Tests the network of the last epoch and writes what is left to write; `probed` is told beside its error."""
-    recipe, data, devices, kept = feed.recipe, feed.data, feed.devices, networks.kept
-    optimizer = getattr(kept.optimizer, "inner_optimizer", kept.optimizer)
-    optimizer.take_averages(kept.trainable_variables)
-    results = _test(feed, kept, split)
-    if recipe.reestimate:
-        results = {f"{name}_by_moving_averages": value for name, value in results.items()}
-        reestimate(kept, devices.feed(partial(feed.training, recipe.epochs, 0)), feed.steps)
-        results = {**_test(feed, kept, split), **results}
-    summary = _summary(feed, history, split, {**results, **probed})
-    info = {
-        "model": recipe.model,
-        "network": recipe.network,
-        "dataset": recipe.dataset,
-        **labels.told(data.class_names),
-        "input": "raw images, 0 to 255",
-        **({"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}),
-        **{key: summary[key] for key in (f"{split}_error", "epochs", "versions", "seed")},
-    }
-    unfreeze(networks.whole)  # a frozen network would come as a surprise to whoever trains the file
-    with devices.agreed(), devices.for_saving(kept):
-        folder.write_history(history, last=True)  # whether this process trained the last epoch or not
-        folder.write_result(networks.whole, info, summary)
-    return summary
-
-
-def _test(feed: Feed, kept: keras.Model, split: str) -> dict[str, float]:
-    result = kept.evaluate(feed.devices.feed_test(feed.tested), steps=len(feed.tested), verbose=0, return_dict=True)
-    return {f"{split}_error": percent_error(result["accuracy"]), f"{split}_loss": float(result["loss"])}
-
-
-def _summary(feed: Feed, history: list[dict[str, Any]], split: str, results: dict[str, float]) -> dict[str, Any]:
-    recipe, data, devices = feed.recipe, feed.data, feed.devices
-    cost = count(recipe.spec, data.classes, data.image_shape(recipe.size))
-    seconds = sum(row["seconds"] for row in history)
-    return {
-        "model": recipe.model,
-        "dataset": recipe.dataset,
-        "epochs": recipe.epochs,
-        **results,
-        f"{split}_images": data.test_count,
-        "train_error": history[-1]["train_error"],
-        "parameters": cost.parameters,
-        "macs": cost.macs,
-        "seconds": round(seconds, 1),
-        "images_per_second": round(recipe.epochs * feed.images_per_epoch / seconds, 1),
-        "backend": keras.backend.backend(),
-        "device": backend.device(devices.replicas),
-        "devices": devices.replicas,
-        "processes": devices.processes,
-        "versions": backend.versions(),
-        "seed": recipe.seed,
-    }

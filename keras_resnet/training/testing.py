@@ -9,7 +9,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
+from .. import backend
 from ..backend.devices import Devices
 from ..data import DataError, Dataset, ImageStream
 from ..data.transport import ahead
@@ -60,6 +62,28 @@ class ImagesToTest(keras.utils.PyDataset):
         if self.workers > 1:
             yield from ahead(self.__getitem__, 0, len(self), threads=self.workers)
         yield from map(self.__getitem__, itertools.cycle(range(len(self))))
+
+
+class Bar(keras.callbacks.Callback):
+    """Shows how far a test is that takes more than a second, where stderr is a terminal.
+
+    It moves when a batch begins: for a callback that asks what a batch gave, Keras waits for the device.
+
+    Args:
+        what: is done.
+        batches: how many.
+    """
+
+    def __init__(self, what: str, batches: int) -> None:
+        super().__init__()
+        hidden = None if backend.chief() else True  # None: where stderr is no terminal
+        self._bar = tqdm(desc=what, total=batches, delay=1, leave=False, disable=hidden)
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._bar.update()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._bar.close()
 
 
 @contextlib.contextmanager

@@ -11,14 +11,16 @@ from ..models.complexity import Complexity, count
 from ..models.rows import UNITS
 from ..models.spec import STAGES, Spec
 from ..training.recipe import Recipe
-from .space import OF_SPEC, UNITS_PER_STAGE, Dimension, Space
+from ..training.recipes import stale
+from .dimensions import OF_SPEC, UNITS_PER_STAGE, Dimension
+from .space import Space
 
 # The dimensions that decide what a candidate costs.
 COSTS = {UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "stem", "downsample", "stride_on"}
 
 
 def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe of a candidate.
+    """The recipe of a candidate. What the base says only because of its own network, such as a warm-up, gives way.
 
     Args:
         base: what is the same in all of them.
@@ -38,7 +40,9 @@ def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
         network["unit"] = unit  # a depth alone may be that of another kind
     if "model" in changes:  # whose name says the stages
         network = {name: value for name, value in network.items() if name not in STAGES}
-    return replace(base, network=network, **changes)
+    changed = {name for name, value in changes.items() if value != getattr(base, name)}
+    unsaid = stale(vars(base), {"network": network}, changed) - {"network", *changes}
+    return replace(base, network=network, **dict.fromkeys(unsaid), **changes)
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,18 @@ class Bounds:
     parameters: int | None = None
     macs: int | None = None
 
+    def count(self, values: Mapping[str, Any]) -> Complexity:
+        """What a candidate costs.
+
+        Raises:
+            ValueError: it cannot be: option A where channels would be dropped, a map too small.
+        """
+        return _count(recipe_of(self.base, values).spec, self.classes, self.image_shape)
+
     def cost(self, values: Mapping[str, Any]) -> Complexity | None:
-        """What a candidate costs; None if it cannot be: option A where channels would be dropped, a map too small."""
+        """The same; None if it cannot be."""
         try:
-            return _count(recipe_of(self.base, values).spec, self.classes, self.image_shape)
+            return self.count(values)
         except ValueError:
             return None
 

@@ -14,8 +14,9 @@ from ..preprocessing import normalize
 from ..training.compiled import optimizer_of
 from ..training.recipe import Recipe
 from .candidates import recipe_of
+from .dimensions import OF_SPEC, UNITS_PER_STAGE
 from .parameters import declare
-from .space import OF_SPEC, UNITS_PER_STAGE, Space
+from .space import Space
 from .space import space as find_space
 
 HERE = {UNITS_PER_STAGE, "model", "learning_rate", "momentum", "nesterov", "weight_decay", "batch_size", "schedule"}
@@ -88,6 +89,7 @@ class HyperResNet(keras_tuner.HyperModel):
         """Fits with the trial's batch size, and with its learning rate falling from epoch to epoch."""
         epochs = kwargs.get("epochs", 1)
         recipe = replace(self.recipe(hp), epochs=epochs, iterations=epochs)
-        falling = keras.callbacks.LearningRateScheduler(lambda epoch: recipe.rate(epoch))
+        # As in its middle: where a schedule rises, the first begins at no rate.
+        falling = keras.callbacks.LearningRateScheduler(lambda epoch: recipe.rate(epoch + 0.5))
         kwargs.setdefault("batch_size", recipe.batch_size)
         return model.fit(*args, **{**kwargs, "callbacks": [*kwargs.get("callbacks", []), falling]})

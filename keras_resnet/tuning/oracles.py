@@ -185,4 +185,14 @@ class Bayesian(Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
         return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in self._nonfixed_space()]
 
 
+def first_whole(units: int) -> int:
+    """The number of Hyperband's first trial of so many units, where one comes behind the other.
+
+    It is the only one, or one of a few, in the last round of a bracket, which begins with the shortest.
+    """
+    hyperband = keras_tuner.oracles.HyperbandOracle(max_epochs=units)
+    bracket = hyperband._current_bracket
+    return 1 + sum(hyperband._get_size(bracket, number) for number in range(bracket))
+
+
 ORACLES = {"random": RandomSearch, "grid": Grid, "hyperband": Hyperband, "bayesian": Bayesian}

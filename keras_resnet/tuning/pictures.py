@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..drawing import logarithmic, plain, save
-from .space import Dimension, Space
+from .dimensions import Dimension
+from .space import Space
 
 INK, ACCENT, FAINT = "#1f2933", "#c8102e", "#9aa5b1"
 COSTS = {"macs": ("multiply-adds of an image, in millions", 1e6), "latency": ("milliseconds an image", 1.0)}

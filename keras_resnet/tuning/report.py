@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from .. import pages, saving
 from .pictures import draw_curves, draw_dimensions, draw_front, draw_parallel
 from .search import results
 from .space import Space, read_dimension
+from .study import FILE
 
 COLUMNS = ("place", "trial", "score", "error", "status", "epochs", "parameters", "macs", "latency", "seconds")
 
 
 def write_report(folder: str | Path) -> dict[str, Any]:
-    """Writes the report of what has been tried so far.
+    """Writes the report of what has been tried so far; where nothing came to an end, without a best recipe.
 
     Args:
         folder: of a search.
@@ -34,13 +34,13 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         The best trial, as its `result.json` has it.
 
     Raises:
-        ValueError: no search, or one without a trial that ended.
+        ValueError: no search, a damaged file, or no trial that came to something.
     """
     folder = Path(folder)
-    if not (folder / "search.json").is_file():
+    if not (folder / FILE).is_file():
         raise ValueError(f"{str(folder)!r} holds no search; it has no search.json.")
-    study = json.loads((folder / "search.json").read_text(encoding="utf-8"))
-    ranked = sorted(results(folder), key=_rank)
+    study, found = saving.read_json(folder / FILE, "Give the folder of another search."), results(folder)
+    ranked = sorted(found, key=_rank)
     if not ranked:
         raise ValueError(f"No trial of {str(folder)!r} has ended yet.")
     space = Space(tuple(read_dimension(name, text) for name, text in study["space"].items()))
@@ -59,6 +59,11 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     files = [folder / f"{name}.png" for name in pictures]
     saving.write_text(folder / "leaderboard.html", _page(ranked, space, title, files))
     best = ranked[0]
+    if best["status"] != "done":
+        raise ValueError(
+            f"No trial of {str(folder)!r} came to an end. The last, trial {int(found[-1]['trial']) + 1}: "
+            f"{found[-1]['status']}"
+        )
     recipe = folder / "tuner" / f"trial_{best['trial']}" / "recipe.json"
     saving.write_text(folder / "best_recipe.json", recipe.read_text(encoding="utf-8"))
     return best

@@ -14,20 +14,21 @@ import csv
 import json
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
+from tqdm import tqdm
 
 from .. import saving
 from ..host import NO_MEMORY
 from ..models.spec import Spec
 from ..options import as_words
 from ..training.interruption import StoppedError, StopRequest, stop_request
-from ..training.processes import Processes, diverged, last_line
+from ..training.processes import Processes, diverged, epochs_done, last_line
 from ..training.recipe import Recipe, as_json
 from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
@@ -53,7 +54,8 @@ class Search(BaseTuner):
         patience: of many machines: seconds without a sign of life behind which a worker, or the chief, counts as dead.
 
     Raises:
-        ValueError: a folder of another search, bounds that no candidate keeps, or a chief that does not answer.
+        ValueError: bounds that no candidate keeps, a folder of another search, or a chief that does not answer. Nothing
+            is written before `search`.
     """
 
     def __init__(
@@ -68,12 +70,8 @@ class Search(BaseTuner):
         self.role = role()
         if self.role == "worker":
             check_chief(min(patience, 60))
-        study.check(self.folder)
-        with redirect_stdout(None):  # on which keras-tuner says that it goes on
-            super().__init__(_oracle(study), directory=str(self.folder), project_name="tuner")
-        self.patience = self.oracle.patience = patience
-        if self.role == "worker":
-            self.oracle = PatientClient(self.oracle, patience)
+        self.oracle, self.patience = _oracle(study), patience
+        study.check(self.folder, strict=self.role == "worker")
         self._processes, self._stop, self._idle = Processes(1), StopRequest(), False
         self._latencies: dict[Spec, float] = {}
 
@@ -82,17 +80,45 @@ class Search(BaseTuner):
 
         Raises:
             StoppedError: the search was asked to stop; the same call goes on from there.
-            ValueError: what no trial can get over, such as data that are not there.
+            ValueError: what no trial can get over, such as data that are not there, or another process that searches
+                in the same folder.
         """
-        if self.role == "chief":
-            self.oracle.watch()
-            super().search()  # SIGTERM ends it as it is: all that it knows is written down
-            return
-        try:
-            with self._processes, stop_request() as self._stop:
+        with ExitStack() as until_the_end:
+            if self.role != "worker":  # whose chief holds the folder
+                until_the_end.enter_context(saving.held(self.folder, "searches in"))
+                self.study.begin(self.folder)
+                self._warn()
+            self._take_up()
+            if self.role == "chief":
+                self.oracle.watch()
+                super().search()  # SIGTERM ends it as it is: all that it knows is written down
+                return
+            until_the_end.enter_context(self._processes)
+            self._stop = until_the_end.enter_context(stop_request())
+            try:
                 super().search()
-        except _Ended as ended:
-            raise ended.__cause__ from None
+            except _Ended as ended:
+                raise ended.__cause__ from None
+
+    def _warn(self) -> None:
+        most, first = self.study.max_trials, self.study.first_whole
+        if most is not None and most < first:
+            self.say(
+                f"Of {most} trials none will be whole; hyperband's first is number {first} (--max-trials {first})."
+            )
+
+    def _take_up(self) -> None:
+        """Begins, or goes on from where the search stopped.
+
+        Raises:
+            ValueError: the result of a trial is damaged.
+        """
+        results(self.folder)
+        with redirect_stdout(None):  # on which keras-tuner says that it goes on
+            super().__init__(self.oracle, directory=str(self.folder), project_name="tuner")
+        self.oracle.patience = self.patience
+        if self.role == "worker":
+            self.oracle = PatientClient(self.oracle, self.patience)
 
     def pre_create_trial(self) -> None:
         """Ends the search between two trials if somebody asked; while there is nothing to do, waits."""
@@ -161,15 +187,22 @@ class Search(BaseTuner):
         def stop() -> bool:
             """Whether the run is to be stopped, asked every second."""
             nonlocal stopped_early
+            bar.n = epochs_done(folder / "run")
+            bar.refresh()
             stopped_early = self.study.stop_early and hopeless(history, others, column, recipe.epochs)
             return stopped_early or self._stop.asked is not None
 
         words = ["train", "--recipe", str(folder / "recipe.json"), "--out", str(folder / "run"), "--json"]
         words += self._engine_words
-        status, printed, told = self._processes.run(words, stop)
-        while HELD in told and not self._stop.asked:  # a worker has died, and its run lives: it ends what it began
-            time.sleep(2)
+        name, hidden = f"trial {int(trial_id) + 1}", True if self.role else None  # None: where stderr is no terminal
+        with tqdm(desc=name, total=recipe.epochs, unit="epoch", leave=False, disable=hidden) as bar:
             status, printed, told = self._processes.run(words, stop)
+            if HELD in told:  # its search has died, and it ends what it began
+                with bar.external_write_mode():
+                    self.say(f"{name}: a run of it still goes on, and is waited for")
+            while HELD in told and not self._stop.asked:
+                time.sleep(2)
+                status, printed, told = self._processes.run(words, stop)
         self._end_if_asked()
         if status == 0:
             summary = json.loads(printed)
@@ -194,7 +227,7 @@ class Search(BaseTuner):
         if trial.status != TrialStatus.COMPLETED:
             self.say(f"trial {trial.trial_id}: {last_line(trial.message or '')}")
             return
-        found = json.loads((Path(self.get_trial_dir(trial.trial_id)) / "result.json").read_text(encoding="utf-8"))
+        found = _result(Path(self.get_trial_dir(trial.trial_id)) / "result.json")
         best = min(result["score"] for result in results(self.folder))
         self.say(_line(found, best, self.study.max_trials))
 
@@ -217,7 +250,7 @@ def _oracle(study: Study) -> Any:
     """The oracle of a study.
 
     Raises:
-        ValueError: bounds that no candidate keeps.
+        ValueError: bounds that no candidate keeps, or a space of what cannot be.
     """
     own = {
         # Over and over, until there were as many trials as were asked for.
@@ -234,15 +267,24 @@ def _oracle(study: Study) -> Any:
     )
     oracle.attach(study.space, study.bounds, study.max_trials)
     if oracle._random_values() is None:
+        study.bounds.count(study.space.default())  # raises if that cannot be, whatever the bounds
         raise ValueError(f"No candidate of the space keeps the bounds: {study.bounds}.")
     oracle._seed_state = oracle.seed
     return oracle
 
 
 def results(folder: str | Path) -> list[dict[str, Any]]:
-    """What the trials of a search came to so far, in their order."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("tuner/trial_*/result.json")]
+    """What the trials of a search came to so far, in their order.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    found = map(_result, Path(folder).glob("tuner/trial_*/result.json"))
     return sorted(found, key=lambda result: int(result["trial"]))
+
+
+def _result(path: Path) -> dict[str, Any]:
+    return saving.read_json(path, "Delete it, and all is as without this trial.")
 
 
 def _line(found: dict[str, Any], best: float, of: int | None) -> str:

@@ -5,124 +5,18 @@ Nothing here needs Keras or keras-tuner: a space can be read, narrowed and print
 
 from __future__ import annotations
 
-import difflib
 import json
-import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from ..models.rows import ORDERS, SHORTCUTS, SKIPS, UNITS
-from ..models.spec import CHOICES as SPEC_CHOICES
-from ..models.spec import STAGES, Spec
-from ..options import check_types
-from ..training.recipe import CHOICES as RECIPE_CHOICES
-from ..training.recipe import SCHEDULES, Recipe
-
-UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; stands for a `model`, whose depth it makes
-OF_SPEC = frozenset(field.name for field in fields(Spec) if "help" in field.metadata)
-OF_RECIPE = frozenset(field.name for field in fields(Recipe) if "help" in field.metadata)
-# What is of the search itself; what "model" and "units_per_stage" say; the size, by which bounds count; and lists.
-NOT_SEARCHED = frozenset(
-    {"dataset", "data_dir", "validation", "seed", "epochs", "iterations", "size", "drops", "scales", *STAGES}
-)
-
-
-def _check_name(name: str) -> None:
-    known = ({UNITS_PER_STAGE} | OF_SPEC | OF_RECIPE) - NOT_SEARCHED
-    if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=2)
-        raise ValueError(
-            f"There is no dimension {name!r}. It is a field of the recipe or of the network"
-            + (f"; near: {', '.join(near)}" if near else "")
-        )
-
-
-def _type_of(name: str) -> str:
-    if name == UNITS_PER_STAGE:
-        return "int"
-    return next(str(field.type) for row in (Recipe, Spec) for field in fields(row) if field.name == name)
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One thing that is searched, or fixed.
-
-    Attributes:
-        name: a field of `Recipe` or of `Spec`, or "units_per_stage".
-        values: what it may be, if it is a choice; one value if it is fixed.
-        low, high: its ends, if it is a range of numbers, which both belong to it.
-        default: the papers' value; the first that a grid search tries.
-        when: another dimension and the values of it for which this one means something.
-    """
-
-    name: str
-    values: tuple[Any, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    default: Any = None
-    when: tuple[str, tuple[Any, ...]] | None = None
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
-        if self.low is None:
-            if not self.values:
-                raise ValueError(f"The dimension {self.name!r} has no values.")
-            self._check_values()
-            if self.default not in self.values:
-                object.__setattr__(self, "default", self.values[0])
-        elif "float" not in _type_of(self.name):
-            raise ValueError(f"The dimension {self.name!r} has no range. Name its values, such as {self.name}=A,B")
-        elif not self.low < self.high:
-            raise ValueError(f"The range of {self.name!r} must rise. Received: {self.low!r} to {self.high!r}")
-        elif self.default is None or not self.low <= self.default <= self.high:
-            middle = math.sqrt(self.low * self.high) if self.logarithmic else (self.low + self.high) / 2
-            object.__setattr__(self, "default", float(f"{middle:.3g}"))
-
-    def _check_values(self) -> None:
-        accepted = {**SPEC_CHOICES, **RECIPE_CHOICES}.get(self.name)
-        for value in self.values:
-            if accepted is not None and value not in accepted:
-                names = ", ".join("none" if choice is None else choice for choice in accepted)
-                raise ValueError(f"The dimension {self.name!r} may be {names}. Received: {value!r}")
-            try:
-                if self.name != UNITS_PER_STAGE:
-                    check_types(Spec if self.name in OF_SPEC else Recipe, {self.name: value})
-                elif not isinstance(value, int) or value < 1:
-                    raise ValueError("it counts units, from 1 on")
-            except ValueError as error:
-                raise ValueError(f"The dimension {self.name!r} cannot be {value!r}: {error}") from error
-        if None in self.values and any(isinstance(value, int | float) for value in self.values):
-            raise ValueError(f"The dimension {self.name!r} has numbers, beside which `none` cannot be searched.")
-
-    @property
-    def fixed(self) -> bool:
-        """Whether it is one value."""
-        return len(self.values) == 1
-
-    @property
-    def logarithmic(self) -> bool:
-        """Whether its range is searched by its logarithm: where both ends are positive, and ten times apart."""
-        return self.low is not None and self.low > 0 and self.high >= 10 * self.low
-
-    def grid(self, points: int) -> list[Any]:
-        """The values that a grid search tries, the default first; of a range, so many."""
-        if self.low is None:
-            return [self.default, *(value for value in self.values if value != self.default)]
-        spread = np.geomspace if self.logarithmic else np.linspace
-        others = [float(f"{value:.4g}") for value in spread(self.low, self.high, points)]
-        return [self.default, *(value for value in others if value != self.default)]
-
-    def __str__(self) -> str:
-        """As it is written on the command line."""
-        if self.low is not None:
-            return f"{self.low:g}..{self.high:g}"
-        return ",".join("none" if value is None else str(value) for value in self.values)
+from ..training.recipe import SCHEDULES
+from .dimensions import UNITS_PER_STAGE, Dimension, read
 
 
 def _choice(name: str, values: Iterable[Any], default: Any = None, when: Any = None) -> Dimension:
@@ -270,7 +164,7 @@ def _named(name: str, photographs: bool) -> list[Dimension]:
         raise ValueError(f"{name!r} is no space: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{name!r} is no space: it holds no names and values. Received: {found!r}")
-    return [read_dimension(key, _as_text(value)) for key, value in found.items()]
+    return [read_dimension(str(key), _as_text(value)) for key, value in found.items()]
 
 
 def _as_text(value: Any) -> str:
@@ -288,29 +182,8 @@ def read_dimension(name: str, text: str, known: Dimension | None = None) -> Dime
     Raises:
         ValueError: a name or a text that means nothing.
     """
-    _check_name(name)
     known = known or next((row for row in SPACES["all"] if row.name == name), None)
-    kept = {"default": known.default, "when": known.when} if known else {}
-    low, dots, high = text.partition("..")
-    try:
-        if dots:
-            return Dimension(name, low=float(low), high=float(high), **kept)
-        return Dimension(name, tuple(_value(name, part.strip()) for part in text.split(",") if part.strip()), **kept)
-    except ValueError as error:
-        if str(error).startswith(("The dimension", "The range")):
-            raise
-        raise ValueError(
-            f"{name} reads 3 to be fixed, 1,3,5 for a choice, 0.01..0.4 for a range. Received: {text!r}"
-        ) from None
-
-
-def _value(name: str, text: str) -> Any:
-    if text.lower() in ("none", "true", "false"):
-        return {"none": None, "true": True, "false": False}[text.lower()]
-    kind = _type_of(name)
-    if "str" in kind:
-        return text
-    return int(text) if "int" in kind else float(text)
+    return read(name, text, **({"default": known.default, "when": known.when} if known else {}))
 
 
 def _without_orphans(rows: Iterable[Dimension]) -> list[Dimension]:

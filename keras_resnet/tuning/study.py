@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,7 @@ FIDELITIES = ("epochs", "images", "size")
 UNITS = 9  # of images or size that Hyperband deals out, if it does not deal out epochs
 EXPONENT = 0.07  # of MnasNet (Tan et al. 2019, equation 2)
 SETTLED = 0.25  # share of a trial behind which it can be hopeless
+FILE = "search.json"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Study:
         if self.fidelity == "epochs":
             return replace(recipe, epochs=units)
         if self.fidelity == "images":
-            return replace(recipe, images=max(recipe.batch_size, round(share * self.base.images)))
+            images = max(recipe.batch_size, round(share * self.base.images))
+            return replace(recipe, images=min(self.base.images, images))
         size = min(self.base.size, max(64, 32 * round(math.sqrt(share) * self.base.size / 32)))
         tested = {
             name: round(side * size / self.base.size)
@@ -115,25 +118,59 @@ class Study:
         recipe = {name: value for name, value in as_json(self.base).items() if name != "data_dir"}
         return {**told, "space": self.space.as_json(), "bounds": bounds, "base": recipe}
 
-    def check(self, folder: Path) -> None:
-        """Refuses a folder of another search, and writes down what this one is.
+    @property
+    def first_whole(self) -> int:
+        """The number of the first trial that is whole, where one comes behind the other: 1 but for Hyperband."""
+        if self.tuner != "hyperband":
+            return 1
+        from .oracles import first_whole  # of keras-tuner, which imports Keras
+
+        return first_whole(self.units)
+
+    def check(self, folder: Path, strict: bool = False) -> None:
+        """Refuses a folder of another search. One that no trial has left anything in, any search may take.
+
+        Args:
+            folder: of the search.
+            strict: refuses that as well.
 
         Raises:
             ValueError: it holds another search, or something else.
         """
-        told, file = json.loads(json.dumps(self.as_json())), folder / "search.json"
-        if not file.is_file():
-            if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and not (folder / FILE).is_file():
+            if any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise ValueError(f"{str(folder)!r} holds something else than a search. Choose another --out.")
-            saving.write_json(file, told)
             return
-        there = json.loads(file.read_text(encoding="utf-8"))
-        there["base"] = completed(there.get("base", {}))
-        if changed := [name for name in {**told, **there} if told.get(name) != there.get(name)]:
+        if (changed := self._changed(folder)) and (strict or _begun(folder)):
             raise ValueError(
                 f"{str(folder)!r} holds another search: its {', '.join(changed)} differ. Choose another --out, or "
                 "say what it was begun with."
             )
+
+    def begin(self, folder: Path) -> None:
+        """Writes down what this search is, in a folder that is held.
+
+        Raises:
+            ValueError: it holds another search, or something else.
+        """
+        self.check(folder)
+        if self._changed(folder) and (folder / "tuner").is_dir():
+            shutil.rmtree(folder / "tuner")  # of another search, which came to nothing
+        saving.write_json(folder / FILE, self.as_json())
+
+    def _changed(self, folder: Path) -> list[str]:
+        """In what a search that is there differs; empty where none is."""
+        if not (folder / FILE).is_file():
+            return []
+        told, there = json.loads(json.dumps(self.as_json())), saving.read_json(folder / FILE, "Choose another --out.")
+        there["base"] = completed(there.get("base", {}))
+        return [name for name in {**told, **there} if told.get(name) != there.get(name)]
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a trial has left something worth keeping."""
+    trials = folder / "tuner"
+    return any(trials.glob("trial_*/result.json")) or any(trials.glob("trial_*/run/checkpoints/*.keras"))
 
 
 def study_of(
@@ -162,7 +199,7 @@ def study_of(
         images: training images, drawn at random; None for all.
         data_dir: where prepared data sets lie.
         max_parameters, max_macs: what a candidate may cost.
-        **choices: of `Study`.
+        **choices: of `Study`; without `max_trials`, its default, or more if it takes more until a trial is whole.
 
     Raises:
         ValueError: a choice that does not exist, or data that are not there.
@@ -181,7 +218,11 @@ def study_of(
     if photographs and base.size is None:
         base = replace(base, size=data.defaults()["size"])
     bounds = Bounds(base, data.classes, tuple(data.image_shape(base.size)), max_parameters, max_macs)
-    return Study(base, space(space_name, photographs=photographs, without=without, changes=changes), bounds, **choices)
+    rows = space(space_name, photographs=photographs, without=without, changes=changes)
+    study = Study(base, rows, bounds, **choices)
+    if "max_trials" in choices:
+        return study
+    return replace(study, max_trials=max(study.max_trials, study.first_whole))
 
 
 def hopeless(own: Path, others: Sequence[Path], column: str, epochs: int) -> bool:

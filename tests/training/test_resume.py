@@ -236,6 +236,14 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
         assert "damaged" in refused(tmp_path)
 
 
+def test_a_recipe_that_somebody_has_written_is_not_written_over(tmp_path):
+    """A run writes down every field, and would leave nothing of what was meant."""
+    text = '{"dataset": "digits", "learning_rate": 0.05}'
+    (tmp_path / "recipe.json").write_text(text)
+    assert "recipe.json' is no run's, and this one would write over it. Choose another" in refused(tmp_path)
+    assert (tmp_path / "recipe.json").read_text() == text
+
+
 def test_a_damaged_summary_is_told_in_a_line(copied):
     (copied / "summary.json").write_text('{"test_error": 1')
     assert "summary.json' is damaged" in refused(copied)

@@ -107,6 +107,7 @@ class HeldOut:
     images: np.ndarray
     labels: np.ndarray
     trained_on: np.ndarray
+    bar: Mock
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +115,14 @@ def held_out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("validation")
     images, labels, *_ = small_runs.few_digits().read(None)
     row = replace(small_runs.few_digits(), read=lambda data_dir: (images, labels, Untouchable(), Untouchable()))
-    batches = Mock(wraps=TrainingBatches)
+    batches, bar = Mock(wraps=TrainingBatches), Mock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "digits", row)
         patch.setattr("keras_resnet.data.datasets.TrainingBatches", batches)
         patch.setattr("keras_resnet.training.feed.TEST_BATCH", 20)  # does not divide 84
+        patch.setattr("keras_resnet.training.testing.tqdm", bar)
         summary = train(small_runs.small_recipe(validation=84, epochs=1), folder, say=lambda line: None)
-    return HeldOut(folder, summary, images, labels, batches.call_args.kwargs["images"])
+    return HeldOut(folder, summary, images, labels, batches.call_args.kwargs["images"], bar)
 
 
 def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_out):
@@ -133,6 +135,16 @@ def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_ou
     assert "test_error" not in held_out.summary
     assert {"validation_error", "validation_loss"} <= small_runs.history(held_out.folder)[0].keys()
     assert "test_error" not in small_runs.history(held_out.folder)[0]
+
+
+def test_a_bar_shows_how_far_the_test_behind_the_last_epoch_is(held_out):
+    """Of 84 images in batches of 20; the tests behind each epoch have Keras's."""
+    given = held_out.bar.call_args_list
+    assert [(call.kwargs["desc"], call.kwargs["total"], call.kwargs["disable"]) for call in given] == [
+        ("Testing", 5, None)
+    ]
+    assert held_out.bar.return_value.update.call_count == 5
+    held_out.bar.return_value.close.assert_called_once_with()
 
 
 def test_the_mean_is_that_of_the_images_trained_on(held_out):

@@ -42,15 +42,19 @@ def test_keras_tuner_searches_with_it_and_loads_the_best(tmp_path):
     assert accuracy == pytest.approx(best.score, abs=0.03)
 
 
-def test_it_falls_with_the_rate_of_its_schedule(monkeypatch):
-    """The papers' steps: divided by 10 behind a half and behind three quarters."""
+@pytest.mark.parametrize(
+    ("choices", "rates"),
+    [({}, [0.1, 0.1, 0.01, 0.001]), ({"schedule": "linear", "rise": 0.5}, [0.025, 0.075, 0.075, 0.025])],
+)
+def test_it_falls_with_the_rate_of_its_schedule(choices, rates):
+    """The papers' steps, divided by 10 behind a half and behind three quarters; along a line, at an epoch's middle."""
     rows = space("shape", changes={"units_per_stage": "1,2", "width": "0.25", "shortcut": "B", "learning_rate": "0.1"})
-    recipe = recipe_for("paper", dataset="cifar10")  # whose 64,000 iterations are another schedule
+    recipe = recipe_for("paper", dataset="cifar10", **choices)  # whose 64,000 iterations are another schedule
     hypermodel, hp = keras_resnet.HyperResNet((8, 8, 1), 3, rows, recipe), keras_tuner.HyperParameters()
     model = hypermodel.build(hp)
     images, labels = np.zeros((4, 8, 8, 1)), np.zeros(4)
     history = hypermodel.fit(hp, model, images, labels, epochs=4, verbose=0).history
-    assert history["learning_rate"] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+    assert history["learning_rate"] == pytest.approx(rates)
 
 
 def test_what_it_cannot_do_is_refused():

@@ -49,6 +49,57 @@ def test_table_2_of_2016(printed):
         assert row.published.error == printed["he2016_table2_cifar10"][row.spec.order][row.model.removeprefix("resnet")]
 
 
+def test_tables_3_and_5_of_2016(printed):
+    """Original before pre-activated, as the rows stand in the table."""
+    for name, key in (("he2016-table3", "cifar10"), ("he2016-table3-cifar100", "cifar100")):
+        pairs = printed["he2016_table3"][key].values()
+        assert errors(name) == [error for pair in pairs for error in pair]
+    assert [row.model for row in find_experiment("he2016-table3").rows[2:]] == [
+        f"resnet{depth}{version}" for depth in (110, 164, 1001) for version in ("", "v2")
+    ]
+    found = [[row.published.error, row.published.top5] for row in find_experiment("he2016-table5").rows]
+    assert found == list(printed["he2016_table5_top1_top5_320"].values())
+
+
+def test_table_4_of_2016(shared):
+    text = (shared / "facts" / "papers.md").read_text()
+    whole, smaller = (str(row.published) for row in find_experiment("he2016-table4").rows)
+    assert f"Table 4: ResNet-1001 {whole}, with batch 64 {smaller}." in text
+
+
+FIGURES = {
+    "he2015-figure4": ["plain-18", "plain-34", "ResNet-18", "ResNet-34 A"],
+    "he2015-figure6": [
+        *("plain-20", "plain-32", "plain-44", "plain-56", "plain-110"),
+        *("ResNet-20", "ResNet-32", "ResNet-44", "ResNet-56", "ResNet-110", "ResNet-1202"),
+    ],
+    "he2015-figure7": ["plain-20", "plain-56", "ResNet-20", "ResNet-56", "ResNet-110"],
+    "he2016-figure1": ["ResNet-1001", "ResNet-1001 V2"],
+    # "... a poor result of 12.86 % ... also caused by higher training error (Fig 3(c))": of a bias of 0.
+    "he2016-figure3": [
+        *("original", "constant scaling 0.5, 0.5", "exclusive gating, -6", "shortcut-only gating, 0"),
+        "1x1 convolution",
+    ],
+    "he2016-figure6": ["original, 110", "bn after addition, 110", "original, 164", "full preactivation, 164"],
+}
+
+
+def test_the_curves_of_the_figures(printed):
+    """As the figures' captions and legends name them; whose numbers are those of the tables that show the same runs."""
+    assert {name: [row.name for row in EXPERIMENTS[name].rows] for name in EXPERIMENTS if "figure" in name} == FIGURES
+    assert [row.published.error for row in find_experiment("he2016-figure3").rows] == [6.61, 12.35, 8.70, 12.86, 12.22]
+    assert [row.published.error for row in find_experiment("he2016-figure6").rows] == [6.61, 8.17, 5.93, 5.46]
+    two, three = printed["he2015_table2_top1_10crop"], printed["he2015_table3_10crop_top1_top5"]
+    assert errors("he2015-figure4") == [two[name] for name in ("plain18", "plain34", "resnet18", "resnet34A")]
+    assert find_experiment("he2015-figure4").rows[1].published.top5 == three["plain34"][1]
+
+
+def test_plain_110_stays_above_60_percent(shared):
+    row = next(row for row in find_experiment("he2015-figure6").rows if row.name == "plain-110")
+    assert "Plain-110 stays above 60." in (shared / "facts" / "papers.md").read_text()
+    assert str(row.published) == "above 60"
+
+
 def test_networks_are_those_of_their_rows():
     """The parameters that the papers print, to their precision."""
     parameters = {row.name: count(row.spec, 10).parameters for row in find_experiment("he2015-table6").rows}

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import cv2
 import keras
@@ -23,6 +24,7 @@ from keras_resnet.experiments.pictures import draw_curves
 from keras_resnet.experiments.report import write_report
 from keras_resnet.experiments.rows import Experiment, Published, Row
 from keras_resnet.experiments.runs import carry_out, plan
+from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.processes import Processes
 
 TINY = {"images": 64, "epochs": 2, "iterations": None, "batch_size": 32}
@@ -62,7 +64,7 @@ def test_each_run_leaves_a_folder_and_a_result(out):
     assert (result["recipe"]["images"], result["diverged"], result["scaled"]) == (64, False, "tiny")
     assert "data_dir" not in result["recipe"]  # it may be given to others
     assert (diverges.result()["diverged"], diverges.result()["error"]) == (True, None)
-    assert told == [f"narrow, seed 0: {result['error']:.2f} %", "diverges, seed 0: diverged"]
+    assert sorted(told) == ["diverges, seed 0: diverged", f"narrow, seed 0: {result['error']:.2f} %"]
 
 
 def test_nothing_is_trained_twice(out, monkeypatch):
@@ -178,14 +180,59 @@ def test_a_run_that_fails_ends_the_others_at_once(tmp_path, monkeypatch):
             return 75, "", "asked to stop"
         return 2, "", "keras-resnet: error: no such data"
 
-    rows = (EXPERIMENT.rows[0], dataclasses.replace(EXPERIMENT.rows[0], name="other", recipe={**TINY, "epochs": 3}))
-    plans = plan(dataclasses.replace(EXPERIMENT, rows=rows), tmp_path, [0])
+    plans = plan(two_rows(), tmp_path, [0])
     monkeypatch.setattr(Processes, "run", run)
     monkeypatch.setattr(Processes, "__exit__", lambda *_: ended.set())
     begun = time.monotonic()
     with pytest.raises(ValueError, match=r"other, seed 0: .*no such data"):
         carry_out(plans, workers=2, say=print)
     assert time.monotonic() - begun < 30
+
+
+def two_rows():
+    other = dataclasses.replace(EXPERIMENT.rows[0], name="other", recipe={**TINY, "epochs": 3})
+    return dataclasses.replace(EXPERIMENT, rows=(EXPERIMENT.rows[0], other))
+
+
+def test_a_run_is_told_of_while_others_go_on(tmp_path, monkeypatch):
+    runs, told = plan(two_rows(), tmp_path, [0]), []
+
+    def run(_, words):
+        deadline = time.monotonic() + 20
+        while str(runs[1].folder) in words and not told and time.monotonic() < deadline:
+            time.sleep(0.05)
+        seen.append(list(told))
+        folder = Path(words[words.index("--out") + 1])
+        folder.mkdir(parents=True)
+        (folder / "recipe.json").write_text("{}")
+        (folder / "summary.json").write_text('{"test_error": 12.5}')
+        return 0, "{}", ""
+
+    seen = []
+    monkeypatch.setattr(Processes, "run", run)
+    carry_out(runs, say=told.append)
+    assert seen == [[], ["narrow, seed 0: 12.50 %"]]
+    assert told == ["narrow, seed 0: 12.50 %", "other, seed 0: 12.50 %"]
+
+
+def test_the_bar_knows_how_long_runs_of_so_many_iterations_are(tmp_path, monkeypatch):
+    """64,000 iterations of 128 of 50,000 images: 164 epochs, as others who repeat the paper count them."""
+    bar = MagicMock()
+    monkeypatch.setattr("keras_resnet.experiments.runs.tqdm", bar)
+    monkeypatch.setattr(Processes, "run", lambda *_: (75, "", "asked to stop"))
+    with pytest.raises(StoppedError):
+        carry_out(plan(find_experiment("he2015-table6").only(["ResNet-20"]), tmp_path, [0, 1]), say=print)
+    assert bar.call_args.kwargs["total"] == 2 * 164
+
+
+@pytest.mark.parametrize("text", ['{"error": 1', "[]", "\udcff"])
+def test_a_damaged_result_is_told_in_a_line(tmp_path, text):
+    run, *_ = plan(EXPERIMENT, tmp_path, [0])
+    run.result_file.parent.mkdir()
+    run.result_file.write_text(text, errors="surrogateescape")
+    with pytest.raises(ValueError, match=rf"{run.result_file.name}' is damaged: .* Delete it") as caught:
+        carry_out([run], say=print)
+    assert "\n" not in str(caught.value)
 
 
 def test_curves_go_on_where_one_of_several_runs_has_diverged(tmp_path, monkeypatch):

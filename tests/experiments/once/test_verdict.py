@@ -33,6 +33,8 @@ def test_a_line_has_the_median_and_the_mean_of_its_runs():
         (Published(4.92, 4.89, 0.14), 5.15, "reproduced: within 0.28 of the paper's"),
         (Published(fail=True), 34.0, "reproduced: it fails here too"),
         (Published(fail=True), None, "reproduced: it fails here too"),  # it diverged
+        (Published(fail=True, above=60.0), 61.0, "reproduced: it fails here too"),
+        (Published(fail=True, above=60.0), 34.0, "not reproduced: 34.00 %, where the paper's is above 60 %"),
         (Published(fail=True), 9.1, "not reproduced: 9.10 %, where the paper's is above 20 %"),
         (Published(8.75), None, "not reproduced: 91.25 above the paper's"),
         (Published(), 8.0, "the paper prints no number"),

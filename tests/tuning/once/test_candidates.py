@@ -73,3 +73,21 @@ def test_what_cannot_be_is_not_admitted():
     assert not bounds().admits({"width": 0.5, "shortcut": "A"})
     assert bounds().admits({"width": 0.5, "shortcut": "B"})
     assert bounds().cost({"width": 0.5, "shortcut": "A"}) is None
+
+
+@pytest.mark.parametrize(
+    ("of", "values", "rate"),
+    [
+        ("resnet20", {"units_per_stage": 18}, 0.01),
+        ("resnet20", {"units_per_stage": 18, "order": "full_preactivation"}, 0.0),
+        ("resnet20", {"model": "resnet110"}, 0.01),
+        ("resnet20", {"units_per_stage": 18, "warmup_rate": 0.05}, 0.05),
+        ("resnet110", {"units_per_stage": 3}, 0.0),
+        ("resnet110", {"order": "full_preactivation"}, 0.0),
+        ("resnet110", {"learning_rate": 0.2}, 0.01),
+    ],
+)
+def test_a_warm_up_is_that_of_a_candidate_s_own_network(of, values, rate):
+    """From 110 layers on, but for full pre-activation (2015, section 4.2; 2016, appendix); runs write it down."""
+    base = Recipe(dataset="cifar10", model=of, epochs=3).resolve(390, {"pad": 4, "flip": True})
+    assert recipe_of(base, values).resolve(390, {"pad": 4, "flip": True}).warmup_rate == rate

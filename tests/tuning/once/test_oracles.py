@@ -11,7 +11,7 @@ import pytest
 
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.tuning.candidates import Bounds, grid
-from keras_resnet.tuning.oracles import ORACLES
+from keras_resnet.tuning.oracles import ORACLES, first_whole
 from keras_resnet.tuning.parameters import decoded, hyperparameters
 from keras_resnet.tuning.space import space
 
@@ -19,8 +19,8 @@ SPACE = space("network", changes={"learning_rate": "0.01..0.4", "shortcut": "A,B
 BOUNDS = Bounds(Recipe(dataset="cifar10", epochs=9), 10, (32, 32, 3), parameters=150_000)
 
 
-def oracle(name, folder, trials=6, bounds=BOUNDS, rows=SPACE):
-    own = {"hyperband": {"max_epochs": 9}, "bayesian": {"num_initial_points": 3}}.get(name, {})
+def oracle(name, folder, trials=6, bounds=BOUNDS, rows=SPACE, max_epochs=9):
+    own = {"hyperband": {"max_epochs": max_epochs}, "bayesian": {"num_initial_points": 3}}.get(name, {})
     made = ORACLES[name](
         objective=keras_tuner.Objective("score", "min"), hyperparameters=hyperparameters(rows), seed=1, **own
     )
@@ -53,6 +53,15 @@ def test_no_trial_is_spent_on_a_candidate_out_of_bounds(tmp_path, name):
         assert cost.parameters <= 150_000
         seen.append(json.dumps(values, sort_keys=True))
     assert len(set(seen)) == len(seen) == 8
+
+
+@pytest.mark.parametrize(("epochs", "number"), [(1, 1), (3, 4), (9, 13), (10, 17), (27, 40)])
+def test_hyperbands_first_whole_trial_is_known_beforehand(tmp_path, epochs, number):
+    made = oracle("hyperband", tmp_path, None, max_epochs=epochs)
+    lengths = []
+    while epochs not in lengths:
+        lengths.append(run(made).hyperparameters.values["tuner/epochs"])
+    assert len(lengths) == first_whole(epochs) == number
 
 
 def test_a_grid_search_tries_every_candidate_within_bounds_once_the_papers_first(tmp_path):

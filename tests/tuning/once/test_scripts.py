@@ -127,3 +127,15 @@ def test_a_report_of_nothing_is_refused_in_a_line(tmp_path, capsys):
     report = runpy.run_path(str(TUNING / "report.py"))["main"]
     assert report([]) == report([str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_a_report_needs_no_tensorflow(tmp_path):
+    """Where nothing says which backend, Keras would take that one."""
+    program = (
+        "import runpy, sys; sys.modules['tensorflow'] = None; sys.argv = ['report.py', sys.argv[2]]; "
+        f"runpy.run_path({str(TUNING / 'report.py')!r}, run_name='__main__')"
+    )
+    around = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    done = subprocess.run([sys.executable, "-c", program, "", tmp_path], env=around, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "holds no search" in done.stderr

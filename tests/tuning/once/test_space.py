@@ -135,6 +135,7 @@ def test_it_can_be_written_in_a_file(tmp_path, name, text):
         ({"changes": {"units_per_stage": "0,1"}}, "'units_per_stage' cannot be 0"),
         ({"changes": {"nesterov": "none"}}, "'nesterov' cannot be None: `nesterov` must be true or false"),
         ({"changes": {"warmup_rate": "none,0.01"}}, "has numbers, beside which `none` cannot"),
+        ({"changes": {"model": "resnet20,resnet21"}}, "'model' cannot be 'resnet21': .*20 and 26"),
         ({"changes": {"drops": "0.5,0.75"}}, "no dimension 'drops'"),
         ({"changes": {"width": "2..1"}}, "must rise"),
         ({"name": "shape", "changes": {"units_per_stage": "1", "width": "1", "shortcut": "A"}}, "The space is empty"),
@@ -152,6 +153,13 @@ def test_a_file_that_is_no_space_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match="is no space"):
         space(str(tmp_path / name))
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    """YAML takes numbers, dates and truth for names."""
+    (tmp_path / "bad.yaml").write_text("1: 2\n")
+    with pytest.raises(ValueError, match="There is no dimension '1'"):
+        space(str(tmp_path / "bad.yaml"))
 
 
 def test_every_choice_that_the_papers_name_is_there():

@@ -77,6 +77,7 @@ from launch import shell
         ("analyze paths plainnet8 digits --images 0", ("--images", "at least 1")),
         ("tune nothing", ("nothing",)),
         ("tune digits --space everything", ("'everything'", "shape, network, recipe, all")),
+        ("tune digits --set model=resnet20,resnet21", ("'model' cannot be 'resnet21'", "20 and 26")),
         ("tune digits --set width", ("--set", "NAME=VALUES")),
         ("tune digits --set widht=1,2", ("'widht'", "near: width")),
         ("tune digits --without depth", ("'depth'", "units_per_stage")),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import time
 
 import facts
@@ -58,3 +60,11 @@ def test_the_latency_of_a_network_stands_beside_its_multiply_adds(command):
     table = command("summary resnet20 --width 0.25 --shortcut B --latency")[1].splitlines()
     assert table[0].split()[-1] == "ms" and float(table[1].split()[-1]) > 0
     assert "ms" not in command("summary resnet20")[1]
+
+
+def test_a_bar_shows_which_network_is_being_timed(command, monkeypatch):
+    monkeypatch.setattr("keras_resnet.evaluation.latency.latency", lambda model: 1.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    line = "summary resnet8 resnet14 --latency"
+    assert re.search(r"Timing: +0%.* 0/2 ", command(line)[2])
+    assert command(f"{line} --json")[2] == ""

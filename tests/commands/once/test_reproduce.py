@@ -1,0 +1,103 @@
+"""`keras-resnet reproduce`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import small_runs
+from keras_resnet.experiments import estimate
+from keras_resnet.experiments.papers import find_experiment
+from keras_resnet.experiments.runs import plan
+from keras_resnet.training.interruption import StoppedError
+from keras_resnet.training.processes import Processes
+
+
+def test_reproduce_lists_the_papers_tables_and_figures(command):
+    status, out, err = command("reproduce --list")
+    assert (status, err) == (0, "")
+    for name in ("he2015-table6", "he2016-table1", "he2016-figure6"):
+        assert f"\n{name} " in f"\n{out}"
+    rows = json.loads(command("reproduce --list --json")[1])
+    assert ("he2016-table2", "He et al. 2016, table 2", 10) in [
+        (row["name"], row["source"], row["rows"]) for row in rows
+    ]
+
+
+def test_reproduce_reports_what_has_been_run_and_runs_nothing(command, monkeypatch):
+    monkeypatch.setattr(Processes, "run", lambda *_: 1 / 0)
+    report = json.loads(command("reproduce he2015-table6 --report --seeds 2 --out there --json")[1])
+    assert [row["runs"] for row in report["rows"]] == 6 * [0]
+    assert Path("there/he2015-table6.html").is_file()
+    status, out, err = command("reproduce he2015-table6 --report --seeds 2")
+    assert (status, err) == (0, "")
+    assert Path("experiments/he2015-table6.md").read_text() in out
+    assert out.endswith("Look at experiments/he2015-table6.html\n")
+
+
+def test_reproduce_that_is_stopped_reports_what_it_has_and_asks_to_be_run_again(command, monkeypatch):
+    def stop(*_):
+        raise StoppedError("stopped by SIGTERM")
+
+    monkeypatch.setattr(Processes, "run", stop)
+    status, out, err = command("reproduce he2015-table6 --seeds 1")
+    assert (status, out) == (75, "")
+    assert err.endswith("keras-resnet: stopped by SIGTERM. The same command goes on from there.\n")
+    assert Path("experiments/he2015-table6.html").is_file()
+
+
+def test_reproduce_says_beforehand_what_it_costs(command, monkeypatch):
+    budget = "--budget epochs=3,images=1000"
+    status, out, err = command(f"reproduce he2015-table6 --dry-run --seeds 2 --only ResNet-20 {budget}")
+    assert (status, err) == (0, "")
+    first, second = out.splitlines()[1:3]
+    assert first.split()[:6] == ["ResNet-20", "0", "resnet20", "20", "269,722", "40,551,040"]
+    assert (first.split()[6], second.split()[1], first.split()[-1]) == ("3,000", "1", "missing")
+    assert "Scaled: 3 epochs, 1,000 training images." in out
+    assert not Path("experiments").exists()
+    monkeypatch.setattr(estimate, "speed", lambda: 1e9)  # the above has measured it
+    planned = json.loads(command("reproduce he2015-table6 --dry-run --seeds 1 --only ResNet-20 --json")[1])
+    assert (planned["scaled"], planned["runs"][0]["images"]) == ("", 64_000 * 128)
+
+
+def ran(experiment, *seeds):
+    """Leaves a result of each row and seed, whose error is 10 and the seed."""
+    for run in plan(experiment, Path("experiments"), seeds):
+        summary = {"train_error": 1.0, "device": "a machine", "versions": {}}
+        found = {"error": 10.0 + run.recipe.seed, "diverged": False, "summary": summary}
+        run.result_file.parent.mkdir(parents=True, exist_ok=True)
+        run.result_file.write_text(json.dumps({**found, "curves": {}, "views": {}, "analyses": {}}))
+
+
+def test_a_report_is_of_all_that_has_been_run_whatever_a_call_asks_for(command):
+    experiment = find_experiment("he2015-table6")
+    ran(experiment.only(["ResNet-20", "ResNet-32"]), 0, 3)
+    for words in ("", "--seeds 1", "--only ResNet-44", "--only ResNet-20 --seeds 1"):
+        report = json.loads(command(f"reproduce he2015-table6 --report --json {words}")[1])
+        assert [row["row"] for row in report["rows"]] == [row.name for row in experiment.rows]
+        assert [row["errors"] for row in report["rows"]] == [[10.0, 13.0], [10.0, 13.0], [], [], [], []]
+        assert json.loads(Path("experiments/he2015-table6.json").read_text()) == report
+
+
+def test_a_report_of_one_budget_leaves_that_of_another_alone(command):
+    first, again = "--budget depth=20,epochs=3,images=10000", "--budget depth=20,epochs=4,images=10000"
+    out = command(f"reproduce he2015-table6 --report {first}")[1]
+    assert out.endswith("Look at experiments/he2015-table6-scaled.html\n")
+    before = small_runs.files(Path("experiments"))
+    out = command(f"reproduce he2015-table6 --report {again}")[1]
+    name = "he2015-table6-scaled-20-layers-at-most-4-epochs-10000-training-images"
+    assert out.endswith(f"Look at experiments/{name}.html\n") and "Scaled: 20 layers at most, 4 epochs" in out
+    after = small_runs.files(Path("experiments"))
+    assert before.items() <= after.items()
+    assert set(after) - set(before) == {f"{name}.{kind}" for kind in ("json", "md", "html")}
+    command(f"reproduce he2015-table6 --report {first}")
+    assert set(small_runs.files(Path("experiments"))) == set(after)
+
+
+def test_a_row_within_a_budget_is_the_same_network_alone(command, monkeypatch):
+    """ResNet-44 of six depths up to 38 layers, which is the third of them."""
+    monkeypatch.setattr(estimate, "speed", lambda: 1e9)
+    line = "reproduce he2015-table6 --dry-run --json --seeds 1 --budget depth=38"
+    whole = json.loads(command(line)[1])["runs"]
+    (alone,) = json.loads(command(f"{line} --only ResNet-44")[1])["runs"]
+    assert alone in whole and alone["layers"] == 20

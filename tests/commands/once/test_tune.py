@@ -1,0 +1,77 @@
+"""`keras-resnet tune`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+
+from keras_resnet.training.interruption import StoppedError
+from keras_resnet.training.processes import Processes
+from keras_resnet.tuning.search import Search
+
+
+def test_tune_searches_and_goes_on(command):
+    line = "tune digits --space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B --epochs 1 --out s"
+    line = f"{line} --tuner random --images 32 --validation 20 --backend {keras.backend.backend()} --max-trials"
+    status, out, err = command(f"{line} 1")
+    assert status == 0, err
+    assert err.startswith("trial 1/1: ")
+    best = json.loads(Path("s/tuner/trial_0/result.json").read_text())
+    assert out.splitlines() == [
+        f"Best: {best['error']:.2f} % validation error, trial 1.",
+        "Look at s/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures",
+    ]
+    status, out, err = command(f"{line} 1 --json")  # nothing is left to do
+    assert (status, err, json.loads(out)) == (0, "", best)
+    status, _, err = command(f"{line} 1 --seed 1")
+    assert (status, "holds another search: its seed differ" in err) == (2, True)
+
+
+def test_tune_that_is_stopped_asks_to_be_run_again(command, monkeypatch):
+    def stop(_):
+        raise StoppedError("stopped by SIGTERM")
+
+    monkeypatch.setattr(Search, "search", stop)
+    status, out, err = command(f"tune digits --backend {keras.backend.backend()}")
+    assert (status, out) == (75, "")
+    assert err == "keras-resnet: stopped by SIGTERM. The same command goes on from there.\n"
+
+
+SPACE = "--space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B,C"
+TINY = f"tune digits --backend {keras.backend.backend()} {SPACE}"
+
+
+def test_tune_says_where_no_whole_trial_came_to_an_end(command, monkeypatch):
+    trained = (0, json.dumps({"validation_error": 20.0, "seconds": 1.0}), "")
+    monkeypatch.setattr(Processes, "run", lambda *_: trained)
+    status, out, err = command(f"{TINY} --epochs 3 --max-trials 1")
+    assert (status, out.splitlines()[0]) == (
+        0,
+        "Best: 20.00 % validation error, trial 1. It was short; no whole one came to an end.",
+    )
+    assert err.startswith("Of 1 trials none will be whole; hyperband's first is number 4 (--max-trials 4).\ntrial 1/1")
+    _, out, err = command(f"{TINY} --epochs 3 --max-trials 4")
+    assert out.splitlines()[0] == "Best: 20.00 % validation error, trial 4."
+    assert err.startswith("trial 2/4: ")
+
+
+def test_tune_in_which_all_trials_came_to_nothing_ends_in_a_line(command, monkeypatch):
+    monkeypatch.setattr(Processes, "run", lambda *_: (-9, "", ""))
+    status, out, err = command(f"{TINY} --tuner random --epochs 1 --max-trials 2")
+    assert (status, out, err.count("\n")) == (2, "", 3)
+    last = err.splitlines()[-1]
+    assert last == "keras-resnet: error: No trial of 'searches/digits' came to an end. The last, trial 2: out of memory"
+
+
+def test_tune_that_is_refused_can_be_put_right_in_the_same_folder(command, monkeypatch, mistake):
+    monkeypatch.setattr(Processes, "run", lambda *_: (0, json.dumps({"validation_error": 20.0, "seconds": 1.0}), ""))
+    mistake(f"{TINY} --tuner random --max-trials 2 --max-params 10", "No candidate of the space keeps the bounds")
+    assert command(f"{TINY} --tuner random --max-trials 2 --max-params 100000")[0] == 0
+
+
+def test_tune_whose_search_is_damaged_ends_in_a_line(mistake):
+    Path("searches/digits").mkdir(parents=True)
+    Path("searches/digits/search.json").write_text('{"tuner": "ran')
+    mistake(TINY, "'searches/digits/search.json' is damaged", "Choose another --out")
