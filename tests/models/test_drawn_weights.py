@@ -1,4 +1,4 @@
-"""Weights as they are drawn: those that Keras draws of the same seed, and Keras's own initializer to others."""
+"""Weights as they are drawn: those that Keras draws of the same seed, and of the papers' variance."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_resnet
 from keras_resnet.models.running import VarianceScaling
 
 
@@ -43,3 +44,32 @@ def test_an_initializer_is_keras_own_for_whoever_writes_it_down():
     theirs = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
     assert keras.initializers.serialize(ours) == keras.initializers.serialize(theirs)
     assert type(ours.clone()) is keras.initializers.VarianceScaling
+
+
+def test_kernels_start_as_untruncated_normals_of_hes_variance_and_differ():
+    model = keras_resnet.ResNet20(width=4)
+    kernels = [keras.ops.convert_to_numpy(model.get_layer(f"stage3_unit{n}_conv1").kernel) for n in (2, 3)]
+    assert not np.array_equal(*kernels)
+    for kernel in kernels:
+        deviation = np.sqrt(2 / (3 * 3 * 256))  # of fan-out
+        assert abs(kernel.std() / deviation - 1) < 0.01
+        assert np.abs(kernel).max() > 4 * deviation  # a truncated normal ends at 2
+    assert all(not layer.use_bias for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+
+
+
+@pytest.mark.parametrize(
+    ("order", "zeroed"),
+    [
+        ("original", "stage2_unit1_bn2"),
+        ("relu_only_preactivation", "stage2_unit1_bn2"),
+        ("bn_after_addition", "stage2_unit1_conv2"),
+        ("full_preactivation", "stage2_unit1_conv2"),
+    ],
+)
+def test_zero_init_residual_starts_every_residual_at_zero(order, zeroed):
+    model = keras_resnet.CifarResNet(14, order=order, zero_init_residual=True)
+    assert not np.any(keras.ops.convert_to_numpy(model.get_layer(zeroed).weights[0]))
+    residual = keras.Model(model.input, model.get_layer(zeroed).output)
+    images = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
+    assert not np.any(keras.ops.convert_to_numpy(residual(images)))

@@ -91,3 +91,10 @@ def test_one_seed_one_network():
     first, same, other = networks
     assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
     assert not np.array_equal(first[0], other[0])
+
+
+def test_a_thousand_layers_build_and_run():
+    model = keras_resnet.ResNet1001V2()
+    assert sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) == 10327706
+    probabilities = call(model, np.zeros((1, 32, 32, 3), "float32"))
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
