@@ -7,6 +7,7 @@ import signal
 import pytest
 
 import small_runs
+from keras_resnet.cli import main
 from keras_resnet.data import DATASETS
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.learning_rate import LearningRate
@@ -46,5 +47,41 @@ def stopped_alike(tmp_path, signal_in):
         train(recipe, stopped, say=lambda line: None)
         assert small_runs.results(stopped) == small_runs.results(whole)
         return whole
+
+    return check
+
+
+@pytest.fixture
+def start(signal_in):
+    """Starts or restarts the run of `small_runs.finished` by the command; returns its status."""
+    recipe = small_runs.finished() / "recipe.json"  # for which no signal is meant
+    return lambda out: main(["train", "--recipe", str(recipe), "--out", str(out), "--json"])
+
+
+@pytest.fixture
+def stopped_twice(tmp_path, capsys, signal_in, start):
+    """Stops a run by a signal in the midst of an epoch and behind the last step of one, whose test is waited for."""
+
+    def check(number):
+        out = tmp_path / "run"
+        before = signal.getsignal(number)
+        for moment, name, words in (
+            ((2, 2), "epoch_0001_step_000002.keras", "epoch 1 and 2 steps"),
+            ((3, 3), "epoch_0003.keras", "epoch 3"),
+        ):
+            signal_in(*moment, number)
+            capsys.readouterr()
+            assert start(out) == 75  # sysexits.h: EX_TEMPFAIL, "a temporary failure; try again"
+            told = capsys.readouterr().err.splitlines()[-1]
+            assert told.startswith(f"keras-resnet: {number.name} came, and the run is saved behind {words}.")
+            assert told.endswith("The same command goes on from there.")
+            assert max(path.name for path in (out / "checkpoints").iterdir()) == name
+            assert [row["epoch"] for row in small_runs.history(out)] == ["1", "2", "3"][: int(name[6:10])]
+            assert not (out / "summary.json").exists()
+        signal_in(0, 0)
+        assert start(out) == 0
+        assert "Going on behind epoch 3 of 4." in capsys.readouterr().err
+        assert small_runs.results(out) == small_runs.results(small_runs.finished())
+        assert signal.getsignal(number) == before
 
     return check
