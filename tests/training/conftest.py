@@ -12,6 +12,7 @@ from keras_resnet.data import DATASETS
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.run import train
+from pictures import jpeg, photograph
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,16 @@ def stopped_twice(tmp_path, capsys, signal_in, start):
         assert signal.getsignal(number) == before
 
     return check
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory):
+    """A folder of 39 training and 17 test photographs of all sizes, of which one on either side does not decode."""
+    folder = tmp_path_factory.mktemp("album")
+    for split, count in (("train", 39), ("val", 17)):
+        for number in range(count):
+            path = folder / split / ("ant", "bee", "cat")[number % 3] / f"{number:02}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(jpeg(photograph(number, 40 + 3 * (number % 7), 44 + 5 * (number % 5))))
+        path.write_bytes(b"no image")
+    return folder
