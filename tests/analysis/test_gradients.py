@@ -9,7 +9,7 @@ import pytest
 import keras_resnet
 from keras_resnet import backend
 from keras_resnet.analysis.gradients import POINTS, gradients
-from to_look_at import batches, stranger
+from to_look_at import batches
 
 
 def test_they_are_those_of_a_loop_over_points_and_units(seeded):

@@ -7,7 +7,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.analysis.identity import NOISE, identity
-from to_look_at import batches, output, stranger
+from to_look_at import batches, output
 
 
 def norm(x):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.analysis import lesions as module
 from keras_resnet.analysis.lesions import Lesions, lesions
 
 

@@ -6,14 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 import keras_resnet
 from keras_resnet import backend
 from keras_resnet.analysis.looking import summed_loss
-from keras_resnet.analysis.paths import draw, in_words, path_gradient, paths, shares
+from keras_resnet.analysis.paths import path_gradient, paths
 from keras_resnet.models.taps import to_logits
-from to_look_at import batches, stranger
+from to_look_at import batches
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.analysis.propagation import propagation
-from to_look_at import batches, output, stranger
+from to_look_at import batches, output
 
 SAME = 4  # of the six units of a ResNet-14, those that keep the shape
 

@@ -19,7 +19,9 @@ def numpy(tensor):
 SHAPES = [(3, 3, 5, 7), (1, 1, 64, 256), (3, 3, 64, 64), (17, 3), (300, 201), (9,)]
 MODES, DTYPES = ("fan_in", "fan_out", "fan_avg"), ("float32", "bfloat16", None)
 # What is drawn faster in every shape, and all that there is in one.
-DRAWN = dict.fromkeys([*itertools.product(SHAPES, MODES[:2], DTYPES[:1]), *itertools.product(SHAPES[:1], MODES, DTYPES)])
+DRAWN = dict.fromkeys(
+    [*itertools.product(SHAPES, MODES[:2], DTYPES[:1]), *itertools.product(SHAPES[:1], MODES, DTYPES)]
+)
 
 
 @pytest.mark.parametrize(("shape", "mode", "dtype"), DRAWN)
@@ -55,7 +57,6 @@ def test_kernels_start_as_untruncated_normals_of_hes_variance_and_differ():
         assert abs(kernel.std() / deviation - 1) < 0.01
         assert np.abs(kernel).max() > 4 * deviation  # a truncated normal ends at 2
     assert all(not layer.use_bias for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-
 
 
 @pytest.mark.parametrize(

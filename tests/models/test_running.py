@@ -82,7 +82,9 @@ NORMS = [
 
 @pytest.mark.parametrize("shape", [(6, 6, 5), (1, 1, 5), (None, None, 5), (7,)])
 def test_batch_norm(shape):
-    branches = {str(choices): lambda dtype, choices=choices: [layers.BatchNormalization(**choices)] for choices in NORMS}
+    branches = {
+        str(choices): lambda dtype, choices=choices: [layers.BatchNormalization(**choices)] for choices in NORMS
+    }
     images = RNG.normal(3, 2, (4, *(size or 6 for size in shape))).astype("float32")
     trained_alike(twins(branches, shape), images)
 

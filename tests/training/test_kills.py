@@ -1,7 +1,7 @@
 """A run killed at random moments, and started again each time, ends as one that was never killed, to the last bit.
 
-Ten times on Torch; twice on TensorFlow and JAX, where a start takes many times as long: while the run trains and writes,
-and while it starts, restores and compiles. `KILLS=20` asks for more.
+Ten times on Torch; twice on TensorFlow and JAX, where a start takes many times as long: while the run trains and
+writes, and while it starts, restores and compiles. `KILLS=20` asks for more.
 """
 
 from __future__ import annotations

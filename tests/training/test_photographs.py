@@ -38,7 +38,6 @@ RECIPE = {
 }
 
 
-
 @pytest.fixture(scope="module")
 def ran(album, tmp_path_factory):
     """The folder of a run that nothing interrupted."""

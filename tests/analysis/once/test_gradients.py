@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import backend
-from keras_resnet.analysis.gradients import POINTS, gradients
+from keras_resnet.analysis.gradients import gradients
 from to_look_at import batches, stranger
 
 

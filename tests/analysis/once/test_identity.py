@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.analysis.identity import NOISE, identity
-from to_look_at import batches, output, stranger
+from keras_resnet.analysis.identity import identity
+from to_look_at import batches, stranger
 
 
 def test_depth_that_is_used_is_that_of_the_units_that_change_something(seeded):

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from scipy.stats import binom
 
 import keras_resnet
-from keras_resnet import backend
-from keras_resnet.analysis.looking import summed_loss
-from keras_resnet.analysis.paths import draw, in_words, path_gradient, paths, shares
-from keras_resnet.models.taps import to_logits
+from keras_resnet.analysis.paths import draw, in_words, paths, shares
 from to_look_at import batches, stranger
 
 

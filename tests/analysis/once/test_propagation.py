@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 import keras_resnet
 from keras_resnet.analysis.propagation import propagation
-from to_look_at import batches, output, stranger
-
+from to_look_at import batches, stranger
 
 
 def units(model, **choices):

@@ -108,5 +108,3 @@ def test_any_spec_builds_as_counted_saves_and_reloads(choices, shape, tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(call(again, images), call(model, images), atol=1e-5)
     np.testing.assert_array_equal(call(quicken(again), images), call(model, images))
-
-

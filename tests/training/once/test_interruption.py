@@ -44,7 +44,9 @@ sys.exit(main(["train", "--recipe", sys.argv[3], "--out", str(out)]))
 
 
 @pytest.mark.parametrize("missing", [100, 20_000])
-def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_costs_no_checkpoint(tmp_path, start, missing):
+def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_costs_no_checkpoint(
+    tmp_path, start, missing
+):
     """The kernel refuses to write on, in the last member of the file or in its first."""
     out = tmp_path / "run"
     done = subprocess.run(
@@ -79,8 +81,6 @@ def test_a_request_behind_the_last_step_of_all_lets_the_run_end(tmp_path, signal
     assert small_runs.results(tmp_path / "run") == small_runs.results(small_runs.finished())
 
 
-
-
 def test_a_run_is_saved_every_so_many_minutes(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
@@ -91,8 +91,6 @@ def test_a_run_is_saved_every_so_many_minutes(tmp_path, monkeypatch):
         machine = Machine(save_every=minutes)
         train(small_runs.small_recipe(), tmp_path / str(minutes), say=lambda line: None, machine=machine)
     assert written == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (1, 0), (2, 0)]
-
-
 
 
 def test_a_checkpoint_from_the_midst_of_an_epoch_that_is_torn_gives_way_to_the_one_before(
@@ -109,5 +107,3 @@ def test_a_checkpoint_from_the_midst_of_an_epoch_that_is_torn_gives_way_to_the_o
     assert f"Passing over a damaged checkpoint. {newest.name}" in told
     assert "Going on behind epoch 2 of 4." in told
     assert small_runs.results(out) == small_runs.results(small_runs.finished())
-
-

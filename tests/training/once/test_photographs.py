@@ -41,5 +41,3 @@ def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
     assert main(["train", f"folder:{album / 'train'}", "--model", "resnet8"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "run").exists()
-
-

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import small_runs
 from keras_resnet import saving
-from keras_resnet.cli import main
 from keras_resnet.training.folder import RunFolder
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.run import train
@@ -89,7 +86,6 @@ def test_a_run_from_before_muon_goes_on(copied, monkeypatch):
     monkeypatch.setattr(saving, "read_info", of_before)
     assert resume(copied) == ["Going on behind epoch 3 of 4."]
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
-
 
 
 def refused(out, **choices):
