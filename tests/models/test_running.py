@@ -29,11 +29,11 @@ def twins(make, shape, dtype="float32"):
         keras.utils.set_random_seed(1)
         image = keras.Input(shape)
         outputs = []
-        for name, make_one in branches.items():
+        for place, (name, make_one) in enumerate(branches.items()):
             x = image
             for number, layer in enumerate(make_one(dtype)):
                 if name:  # for messages
-                    layer.name = re.sub(r"\W+", "_", f"branch {name} {number}")
+                    layer.name = re.sub(r"\W+", "_", f"branch {place} {name} {number}")
                 x = layer(x)
             outputs.append(x)
         models.append(prepare(keras.Model(image, outputs if len(outputs) > 1 else outputs[0])))
