@@ -36,6 +36,8 @@ elif hasattr(os, "sched_setaffinity"):
 TESTS = Path(__file__).resolve().parent
 # The files that take longest, first: a file is one process's, and in the end none is to wait for another.
 LONGEST = (
+    "across/test_distributed_search.py",
+    "across/test_same_numbers.py",
     "training/test_devices.py",
     "training/test_kills.py",
     "exporting/test_export.py",
