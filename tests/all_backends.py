@@ -4,7 +4,7 @@
 
 Each backend gets as many processes as there are cores, up to four, and a core for each. The room `data` knows no Keras,
 and what a folder `once` tests is the same whatever the backend, such as an exported graph, so these run once, at the
-beginning; `tests/across` compares the backends, so it runs once, at the end, and only where all of them are asked for.
+beginning; with them `tests/across`, which compares the backends, but only where all of them are asked for.
 Fails if a test fails, if a backend runs none, or if a test is skipped although ../shared is there.
 """
 
@@ -68,11 +68,10 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
 
 
 def main(backends: list[str]) -> int:
-    outcomes = [run("once", backends[0], *map(str, ONCE))]
+    once = (*ONCE, ACROSS) if set(backends) == set(BACKENDS) else ONCE
+    outcomes = [run("once", backends[0], *map(str, once))]
     others = [f"--ignore={folder}" for folder in (*ONCE, ACROSS)]
     outcomes += [run(backend, backend, str(TESTS), *others) for backend in backends]
-    if set(backends) == set(BACKENDS):
-        outcomes.append(run("across", backends[0], str(ACROSS)))
     print("\n" + "=" * 79)
     for outcome in outcomes:
         verdict = "good" if outcome.good else "BAD"

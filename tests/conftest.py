@@ -18,6 +18,9 @@ for variable, value in environment().items():  # as the command has it, whose re
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
 if WORKER is None:
+    # What every process may share, see `small_runs.finished`.
+    _SHARED = tempfile.TemporaryDirectory(prefix="keras_resnet-tests-")
+    os.environ["KERAS_RESNET_TESTS"] = _SHARED.name
     # JAX compiles quickly, and once: most tests compile the same. Here and in all processes behind this one.
     _JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_resnet-jax-")
     _QUICKLY = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
@@ -31,6 +34,17 @@ elif hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
 TESTS = Path(__file__).resolve().parent
+# The files that take longest, first: a file is one process's, and in the end none is to wait for another.
+LONGEST = (
+    "across/test_distributed_search.py",
+    "across/test_same_numbers.py",
+    "training/test_devices.py",
+    "training/test_kills.py",
+    "exporting/test_export.py",
+    "tuning/test_search.py",
+    "training/test_transfer.py",
+    "training/test_units.py",
+)
 SLOW = {"training", "models", "weights", "tuning", "experiments", "exporting", "examples"}
 SHARED = TESTS.parents[1] / "shared"
 
@@ -44,8 +58,14 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """The rooms whose files take minutes come first, so that in the end no process waits long for another."""
-    items.sort(key=lambda item: not SLOW & set(item.path.relative_to(TESTS).parts))
+    """The files that take longest come first, then the rooms whose files take minutes."""
+
+    def turn(item):
+        path = item.path.relative_to(TESTS)
+        place = LONGEST.index(path.as_posix()) if path.as_posix() in LONGEST else len(LONGEST)
+        return place, not SLOW & set(path.parts)
+
+    items.sort(key=turn)
 
 
 def pytest_collection_finish():

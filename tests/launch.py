@@ -12,14 +12,14 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 
 # What a process does before the command: forced devices, few digits, and a copy of its weights in the end.
 PROGRAM = """
-import json, os, sys
+import contextlib, io, json, os, sys
 settings = json.loads(sys.argv.pop(1))
 from keras_resnet import backend
 backend.settle()
@@ -36,8 +36,8 @@ from keras_resnet.cli import main
 small_runs.take_few_digits()
 if settings["side"]:
     small_runs.take_them_for_larger(settings["side"])
-if settings["signal"]:
-    small_runs.signal_in(*settings["signal"])
+for number in settings["signals"]:
+    small_runs.signal_in(*number)
 from keras_resnet.training import callbacks, feed, run
 callbacks.AGREE_EVERY = 1
 feed.TEST_BATCH = 20  # several batches, the last of which is not full
@@ -46,7 +46,14 @@ def keep_weights(feed, networks, *rest):
     np.savez(settings["weights"], *networks.kept.get_weights())
     return finish(feed, networks, *rest)
 run.finish = keep_weights
-sys.exit(main(sys.argv[1:]))
+status = main(sys.argv[1:])
+run.finish = finish
+for words in settings["behind"]:
+    if status:
+        print("It ended with status", status, file=sys.stderr)
+    with contextlib.redirect_stdout(io.StringIO()):
+        status = main(words)
+sys.exit(status)
 """
 
 
@@ -74,7 +81,8 @@ def started(
     forced: int = 0,
     side: int = 0,
     weights: Path = Path("weights"),
-    signal: tuple[int, int, int] | None = None,
+    signals: Sequence[tuple[int, int, int]] = (),
+    behind: Sequence[Sequence[str]] = (),
     more: dict[str, str] | None = None,
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Starts the command; in the end, none of its processes is left.
@@ -85,7 +93,8 @@ def started(
         forced: devices that the processor is taken for; 0 for what it is.
         side: of the digits, as far as anybody knows before they are read; 0 for what it is.
         weights: where each process keeps its weights, with its number behind it.
-        signal: the epoch and step in which one comes to the last of them, and its number.
+        signals: the epoch and step in which one comes to the last of the processes, and its number.
+        behind: further commands, in the same processes; what these write to stdout is lost.
         more: further variables of the environment.
     """
     running = []
@@ -93,7 +102,8 @@ def started(
         settings = {
             "forced": forced,
             "side": side,
-            "signal": signal if rank == processes - 1 else None,
+            "signals": signals if rank == processes - 1 else (),
+            "behind": behind,
             "weights": f"{weights}{rank}.npz",
         }
         environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", **launcher, **(more or {})}

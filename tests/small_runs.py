@@ -8,7 +8,6 @@ import io
 import json
 import os
 import signal
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -90,22 +89,23 @@ def small_recipe(**changes: Any) -> Any:
 
 @functools.cache
 def finished() -> Path:
-    """The folder of a run of `STATEFUL` that nothing interrupted. Only to be read."""
+    """The folder of a run of `STATEFUL` that nothing interrupted. Only to be read: all processes of the tests do."""
+    from filelock import FileLock
+
     from keras_resnet.data import DATASETS
     from keras_resnet.training.run import train
 
-    folder = tempfile.TemporaryDirectory(prefix="keras_resnet-")
-    _ALIVE.append(folder)
-    out = Path(folder.name) / "run"
-    row, DATASETS["digits"] = DATASETS["digits"], few_digits()
-    try:
-        train(small_recipe(**STATEFUL), out, say=lambda line: None)
-    finally:
-        DATASETS["digits"] = row
+    folder = Path(os.environ["KERAS_RESNET_TESTS"]) / "finished"  # see `conftest.py`
+    folder.mkdir(exist_ok=True)
+    out = folder / "run"
+    with FileLock(folder / "lock"):
+        if not (out / "summary.json").is_file():
+            row, DATASETS["digits"] = DATASETS["digits"], few_digits()
+            try:
+                train(small_recipe(**STATEFUL), out, say=lambda line: None)
+            finally:
+                DATASETS["digits"] = row
     return out
-
-
-_ALIVE: list[Any] = []
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:

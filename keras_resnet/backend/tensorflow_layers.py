@@ -40,7 +40,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     """See `keras_resnet.backend.convolution`. Keras calls TensorFlow's own, which is sound but for two kinds.
 
     On processors, TensorFlow convolves channels first by oneDNN alone, and is without it where a processor has not what
-    it expects, such as AVX-512; Keras turns images about for its pooling, too. Of 1x1 kernels without strides, gradients
+    it expects, such as AVX-512; Keras turns images about for its pooling, too. Gradients of 1x1 kernels without strides
     are products of matrices there, which take less time than convolutions.
     """
     on_processor = not _accelerated()

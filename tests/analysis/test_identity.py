@@ -7,7 +7,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.analysis.identity import NOISE, identity
-from to_look_at import batches, output, stranger
+from to_look_at import batches, output
 
 
 def norm(x):
@@ -30,29 +30,6 @@ def test_the_ratio_is_that_of_what_is_added(seeded):
     assert (found[1]["change"], found[1]["cosine"]) == (None, None)  # where the shape changes
 
 
-@pytest.mark.parametrize("order", ["original", "full_preactivation"])
-def test_units_whose_residual_is_zero_are_the_identity(order):
-    found = identity(keras_resnet.CifarResNet(14, zero_init_residual=True, order=order), batches(2))
-    for unit in found["units"]:
-        assert unit["ratio"] == 0
-        assert unit["change"] in (0, None)
-        assert unit["cosine"] in (pytest.approx(1), None)
-    assert found["depth_used"] is None
-
-
-def test_depth_that_is_used_is_that_of_the_units_that_change_something(seeded):
-    """Of ResNet-20, with the residuals of all but two units zero, and those two alike."""
-    model = seeded(keras_resnet.CifarResNet(20, order="full_preactivation"))
-    for layer in model.layers:
-        if layer.name.endswith("_conv2") and layer.name not in ("stage1_unit2_conv2", "stage3_unit2_conv2"):
-            layer.set_weights([0 * value for value in layer.get_weights()])
-    found = identity(model, batches())
-    ratios = [unit["ratio"] for unit in found["units"] if unit["ratio"]]
-    assert len(ratios) == 2
-    assert found["depth_used"] == pytest.approx(sum(ratios) ** 2 / sum(ratio**2 for ratio in ratios), abs=0.01)
-    assert 1 <= found["depth_used"] <= 2
-
-
 def test_noise_changes_logits_as_predictions_show(seeded):
     model = seeded(keras_resnet.CifarResNet(8, classifier_activation=None))
     ((images, _, _),) = batches()
@@ -68,16 +45,3 @@ def test_noise_changes_logits_as_predictions_show(seeded):
     last = output(model, "stage3_unit1_relu2", images)
     gain = norm(output(model, "stage3_unit1_relu2", images + direction) - last) / norm(last) / moved
     assert found["units"][-1]["gain"] == pytest.approx(gain.mean(), rel=1e-2)
-
-
-def test_a_plain_network_has_no_ratio(seeded):
-    found = identity(seeded(keras_resnet.CifarResNet(8, shortcut=None)), batches())
-    assert [unit["ratio"] for unit in found["units"]] == [None] * 3
-    assert found["units"][0]["change"] > 0
-
-
-def test_what_cannot_be_looked_at_is_refused():
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
-        identity(stranger(), batches())
-    with pytest.raises(ValueError, match="no images"):
-        identity(keras_resnet.CifarResNet(8), [])

@@ -7,9 +7,9 @@ import pytest
 
 import keras_resnet
 from keras_resnet.analysis.propagation import propagation
-from to_look_at import batches, output, stranger
+from to_look_at import batches, output
 
-SAME = 7  # of the nine units of ResNet-20, those that keep the shape
+SAME = 4  # of the six units of a ResNet-14, those that keep the shape
 
 
 def units(model, **choices):
@@ -28,7 +28,7 @@ def units(model, **choices):
     ],
 )
 def test_the_product_of_the_factors_is_that_of_equation_8(seeded, choices, factor):
-    found = units(seeded(keras_resnet.CifarResNet(20, **choices)))
+    found = units(seeded(keras_resnet.CifarResNet(14, **choices)))
     assert [unit["unit"] for unit in found][:2] == ["stem", "stage1_unit1"]
     assert [unit["factor"] for unit in found].count(None) == 3  # the stem, and where the shape changes
     assert all(unit["factor"] == pytest.approx(factor) for unit in found if unit["factor"] is not None)
@@ -36,15 +36,9 @@ def test_the_product_of_the_factors_is_that_of_equation_8(seeded, choices, facto
     assert found[-1]["product"] == 1
 
 
-def test_a_unit_that_halves_the_map_has_no_factor_though_images_may_have_any_size(seeded):
-    choices = {"stem": "cifar", "downsample": "last_unit", "order": "full_preactivation", "shortcut": "B"}
-    model = seeded(keras_resnet.ResNet((2, 1), (16, 16), input_shape=(None, None, 3), classes=10, **choices))
-    assert [unit["factor"] for unit in units(model)] == [None, 1, None, 1]
-
-
 @pytest.mark.parametrize("skip", ["exclusive_gating", "shortcut_only_gating"])
 def test_a_gate_that_sees_nothing_is_its_bias(seeded, skip):
-    model = seeded(keras_resnet.CifarResNet(20, skip=skip))
+    model = seeded(keras_resnet.CifarResNet(14, skip=skip))
     for layer in model.layers:
         if layer.name.endswith("_gate"):
             layer.set_weights([0 * layer.get_weights()[0], np.full_like(layer.get_weights()[1], -2.0)])
@@ -54,8 +48,8 @@ def test_a_gate_that_sees_nothing_is_its_bias(seeded, skip):
 
 def test_the_gradient_goes_back_through_identities_as_it_is():
     """Equation 5 with residuals that are zero: within a stage, every unit's gradient is that of the last."""
-    found = units(keras_resnet.CifarResNet(20, order="full_preactivation", zero_init_residual=True))
-    for stage in (found[0:4], found[4:7], found[7:10]):
+    found = units(keras_resnet.CifarResNet(14, order="full_preactivation", zero_init_residual=True))
+    for stage in (found[0:3], found[3:5], found[5:7]):
         assert [unit["gradient"] for unit in stage] == pytest.approx([stage[0]["gradient"]] * len(stage), rel=1e-4)
         assert [unit["signal"] for unit in stage] == pytest.approx([stage[0]["signal"]] * len(stage), rel=1e-4)
 
@@ -75,10 +69,3 @@ def test_signal_and_gradient_are_what_numpy_and_small_steps_say(seeded):
     p = p / p.sum(axis=1, keepdims=True) - np.eye(10)[labels]
     by_channel = p @ kernel.T / 64
     assert found[-1]["gradient"] == pytest.approx((8 * np.linalg.norm(by_channel, axis=1)).mean(), rel=1e-3)
-
-
-def test_what_cannot_be_looked_at_is_refused():
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
-        units(stranger())
-    with pytest.raises(ValueError, match="no images"):
-        propagation(keras_resnet.CifarResNet(8), [])

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.analysis.looking import batches_for
 from keras_resnet.analysis.responses import responses
-from keras_resnet.data import load
 
 
 def pictures(count=10):
@@ -33,33 +31,3 @@ def test_images_of_weight_zero_do_not_count(seeded):
     model, images = seeded(keras_resnet.CifarResNet(8)), pictures()
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
     assert responses(model, [(images, None, weights)]) == responses(model, [(images[:6],)])
-
-
-def test_a_network_of_someone_else_and_no_images_are_refused():
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
-        responses(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), [])
-    with pytest.raises(ValueError, match="no images"):
-        responses(keras_resnet.CifarResNet(8), [])
-
-
-def test_labels_are_the_networks_own_numbers():
-    """It knows the digits among others, in another order; where nobody asks for labels, it need not."""
-    model, data = keras_resnet.CifarResNet(8, input_shape=(8, 8, 1), classes=12), load("digits")
-    names = [*data.class_names[::-1], "a", "b"]
-    ((_, labels, _),) = batches_for(model, {"class_names": names}, data, 50)
-    assert [names[label] for label in labels] == [data.class_names[label] for label in data.y_test[:50]]
-    foreign = {"class_names": [*"abcdefghijkl"]}
-    with pytest.raises(ValueError, match="knows other classes than digits"):
-        list(batches_for(model, foreign, data, 50))
-    assert len(list(batches_for(model, foreign, data, 50, labels=False))) == 1
-
-
-@pytest.mark.parametrize("count", [1, 7, 100, 150, 360, 5000])
-def test_as_many_test_images_are_looked_with_as_are_asked_for(count):
-    model = keras_resnet.CifarResNet(8, input_shape=(8, 8, 1))
-    data = load("digits")
-    batches = list(batches_for(model, {}, data, count))
-    seen = np.concatenate([images[weights > 0] for images, _, weights in batches])
-    np.testing.assert_array_equal(seen, data.x_test[:count])
-    with pytest.raises(ValueError, match=r"takes images of \(32, 32, 3\). Received: \(8, 8, 1\)"):
-        list(batches_for(keras_resnet.CifarResNet(8), {}, data, count))

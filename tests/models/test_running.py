@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import keras
 import numpy as np
@@ -10,22 +11,32 @@ import pytest
 from keras import layers
 
 from keras_resnet import CifarResNet, ResNet, ResNet20, ResNet20V2, ResNet50
-from keras_resnet.models.running import BatchNormalization, Conv2D, VarianceScaling, quicken
+from keras_resnet.models.running import BatchNormalization, Conv2D, quicken
 from keras_resnet.saving import load
 
 RNG = np.random.default_rng(0)
 
 
 def twins(make, shape, dtype="float32"):
-    """Keras's layers and the same as they run, in models with the same weights."""
+    """Keras's layers and the same as they run, in models with the same weights.
+
+    Several of them, by name, are branches of one model, which learns all at once and in no other's way: what takes time
+    is to trace and to compile.
+    """
+    branches = make if isinstance(make, dict) else {"": make}
     models = []
     for prepare in (lambda model: model, quicken):
         keras.utils.set_random_seed(1)
         image = keras.Input(shape)
-        x = image
-        for layer in make(dtype):
-            x = layer(x)
-        models.append(prepare(keras.Model(image, x)))
+        outputs = []
+        for place, (name, make_one) in enumerate(branches.items()):
+            x = image
+            for number, layer in enumerate(make_one(dtype)):
+                if name:  # for messages
+                    layer.name = re.sub(r"\W+", "_", f"branch {place} {name} {number}")
+                x = layer(x)
+            outputs.append(x)
+        models.append(prepare(keras.Model(image, outputs if len(outputs) > 1 else outputs[0])))
     for weight, other in zip(models[0].variables, models[1].variables, strict=True):
         value = RNG.uniform(0.5, 1.5, weight.shape)
         weight.assign(value)
@@ -37,40 +48,45 @@ def numpy(tensor):
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
 
 
-def alike(found, expected, tolerance):
+def alike(found, expected, tolerance, name=""):
     expected = numpy(expected)
-    np.testing.assert_allclose(numpy(found), expected, atol=tolerance * np.abs(expected).max(), rtol=tolerance)
+    atol = tolerance * np.abs(expected).max()
+    np.testing.assert_allclose(numpy(found), expected, atol=atol, rtol=tolerance, err_msg=name)
 
 
 def trained_alike(models, images, tolerance=1e-4):
     """Outputs of training and of inference, and every variable after a step."""
-    goal = RNG.normal(size=models[0](images).shape).astype("float32")
+    names = models[0].output_names
     for training in (True, False):
-        expected, found = (model(images, training=training) for model in models)
-        alike(found, expected, tolerance)
+        found = [keras.tree.flatten(model(images, training=training)) for model in models]
+        for name, expected, other in zip(names, *found, strict=True):
+            assert other.dtype == expected.dtype, name
+            alike(other, expected, tolerance, name)
+    goals = [RNG.normal(size=output.shape).astype("float32") for output in found[0]]
     for model in models:
         model.compile(keras.optimizers.SGD(0.1), "mse")
-        model.train_on_batch(images, goal)
+        model.train_on_batch(images, goals if len(goals) > 1 else goals[0])
     for expected, found in zip(models[0].variables, models[1].variables, strict=True):
-        alike(found, expected, tolerance)
+        alike(found, expected, tolerance, expected.path)
+
+
+NORMS = [
+    {},
+    {"momentum": 0.9, "epsilon": 1e-5},
+    {"scale": False},
+    {"center": False},
+    {"renorm": True},
+    {"trainable": False},
+]
 
 
 @pytest.mark.parametrize("shape", [(6, 6, 5), (1, 1, 5), (None, None, 5), (7,)])
-@pytest.mark.parametrize(
-    "choices",
-    [
-        {},
-        {"momentum": 0.9, "epsilon": 1e-5},
-        {"scale": False},
-        {"center": False},
-        {"renorm": True},
-        {"trainable": False},
-    ],
-)
-def test_batch_norm(shape, choices):
-    models = twins(lambda dtype: [layers.BatchNormalization(**choices)], shape)
+def test_batch_norm(shape):
+    branches = {
+        str(choices): lambda dtype, choices=choices: [layers.BatchNormalization(**choices)] for choices in NORMS
+    }
     images = RNG.normal(3, 2, (4, *(size or 6 for size in shape))).astype("float32")
-    trained_alike(models, images)
+    trained_alike(twins(branches, shape), images)
 
 
 def test_batch_norm_of_one_image_and_over_another_axis():
@@ -78,36 +94,36 @@ def test_batch_norm_of_one_image_and_over_another_axis():
     trained_alike(twins(lambda dtype: [layers.BatchNormalization(axis=1)], (3, 4, 2)), RNG.normal(size=(5, 3, 4, 2)))
 
 
-@pytest.mark.parametrize(
-    ("kernel", "strides", "padding"), list(itertools.product((1, 2, 3, (3, 1)), (1, 2, (1, 2)), ("same", "valid")))
-)
-def test_convolutions(kernel, strides, padding):
+def convolutions(chosen, **choices):
+    """A branch for each kernel, strides and padding."""
+    return {str(each): lambda dtype, each=each: [layers.Conv2D(6, *each, **choices)] for each in chosen}
+
+
+def test_convolutions():
     """Of 16 channels: of fewer, Keras's own may end the process, see `test_narrow_projections_learn_as_they_should`."""
-
-    def make(dtype):
-        return [layers.Conv2D(6, kernel, strides, padding, activation="relu")]
-
-    trained_alike(twins(make, (9, 8, 16)), RNG.normal(size=(2, 9, 8, 16)).astype("float32"))
+    chosen = itertools.product((1, 2, 3, (3, 1)), (1, 2, (1, 2)), ("same", "valid"))
+    models = twins(convolutions(chosen, activation="relu"), (9, 8, 16))
+    trained_alike(models, RNG.normal(size=(2, 9, 8, 16)).astype("float32"))
 
 
-@pytest.mark.parametrize(
-    ("kernel", "strides", "padding"),
-    [(2, 1, "same"), (3, 1, "same"), ((3, 1), 1, "same"), (5, 1, "same"), (3, 2, "valid"), ((2, 3), (1, 2), "valid")],
-)
-def test_convolutions_of_tiny_images(kernel, strides, padding):
-    models = twins(lambda dtype: [layers.Conv2D(6, kernel, strides, padding)], (4, 3, 5))
-    trained_alike(models, RNG.normal(size=(2, 4, 3, 5)).astype("float32"))
+def test_convolutions_of_tiny_images():
+    chosen = [(2, 1, "same"), (3, 1, "same"), ((3, 1), 1, "same"), (5, 1, "same")]
+    chosen += [(3, 2, "valid"), ((2, 3), (1, 2), "valid")]
+    trained_alike(twins(convolutions(chosen), (4, 3, 5)), RNG.normal(size=(2, 4, 3, 5)).astype("float32"))
 
 
-@pytest.mark.parametrize(("size", "strides"), [(3, 2), (2, 2), ((2, 3), (1, 2)), (3, 1)])
-@pytest.mark.parametrize("padding", ["valid", "same"])
-def test_max_pooling_also_where_pixels_are_equal(size, strides, padding):
+def test_max_pooling_also_where_pixels_are_equal():
     """The gradient goes to one of them, the same one, which the kernel before tells."""
-
-    def make(dtype):
-        return [layers.Conv2D(4, 2, activation="relu"), layers.MaxPooling2D(size, strides, padding)]
-
-    trained_alike(twins(make, (9, 8, 3)), RNG.integers(0, 2, (4, 9, 8, 3)).astype("float32"))
+    pools = [
+        (size, strides, padding)
+        for size, strides in [(3, 2), (2, 2), ((2, 3), (1, 2)), (3, 1)]
+        for padding in ("valid", "same")
+    ]
+    branches = {
+        str(pool): lambda dtype, pool=pool: [layers.Conv2D(4, 2, activation="relu"), layers.MaxPooling2D(*pool)]
+        for pool in pools
+    }
+    trained_alike(twins(branches, (9, 8, 3)), RNG.integers(0, 2, (4, 9, 8, 3)).astype("float32"))
 
 
 @pytest.mark.parametrize("batch", [3, 29])
@@ -127,18 +143,21 @@ def test_narrow_projections_learn_as_they_should(batch):
         alike(model.weights[0], expected.astype("float32"), 1e-4)
 
 
-@pytest.mark.parametrize(
-    "choices", [{"groups": 2}, {"dilation_rate": 2}, {"dilation_rate": (1, 3)}, {"use_bias": False}]
-)
-def test_convolutions_of_other_kinds(choices):
-    models = twins(lambda dtype: [layers.Conv2D(6, 3, padding="same", **choices)], (9, 8, 4))
-    trained_alike(models, RNG.normal(size=(2, 9, 8, 4)).astype("float32"))
+def test_convolutions_of_other_kinds():
+    kinds = [{"groups": 2}, {"dilation_rate": 2}, {"dilation_rate": (1, 3)}, {"use_bias": False}]
+    branches = {
+        str(choices): lambda dtype, choices=choices: [layers.Conv2D(6, 3, padding="same", **choices)]
+        for choices in kinds
+    }
+    trained_alike(twins(branches, (9, 8, 4)), RNG.normal(size=(2, 9, 8, 4)).astype("float32"))
 
 
-@pytest.mark.parametrize("choices", [{}, {"max_value": 0.7}, {"negative_slope": 0.2}, {"threshold": 0.3}])
-def test_relu(choices):
-    models = twins(lambda dtype: [layers.ReLU(**choices), layers.Dense(2)], (5, 4, 3))
-    trained_alike(models, RNG.normal(size=(2, 5, 4, 3)).astype("float32"))
+def test_relu():
+    kinds = [{}, {"max_value": 0.7}, {"negative_slope": 0.2}, {"threshold": 0.3}]
+    branches = {
+        str(choices): lambda dtype, choices=choices: [layers.ReLU(**choices), layers.Dense(2)] for choices in kinds
+    }
+    trained_alike(twins(branches, (5, 4, 3)), RNG.normal(size=(2, 5, 4, 3)).astype("float32"))
 
 
 def test_relu_at_zero_and_of_what_is_no_number():
@@ -171,14 +190,12 @@ if keras.backend.backend() == "jax":
     from keras_resnet.backend import jax_layers
 
     @pytest.mark.parametrize("wide", [True, False])
-    @pytest.mark.parametrize(
-        ("kernel", "strides", "padding"),
-        [(3, 1, "same"), (2, 1, "same"), ((1, 4), 1, "same"), (3, 2, "valid"), (7, 2, "valid"), (2, (3, 1), "valid")],
-    )
-    def test_kernels_learn_the_same_on_every_processor(monkeypatch, kernel, strides, padding, wide):
+    def test_kernels_learn_the_same_on_every_processor(monkeypatch, wide):
         """With AVX-512 XLA computes their gradients, and without it products of matrices."""
         monkeypatch.setattr(jax_layers, "avx512", lambda: wide)
-        models = twins(lambda dtype: [layers.Conv2D(6, kernel, strides, padding)], (11, 9, 16))
+        chosen = [(3, 1, "same"), (2, 1, "same"), ((1, 4), 1, "same")]
+        chosen += [(3, 2, "valid"), (7, 2, "valid"), (2, (3, 1), "valid")]
+        models = twins(convolutions(chosen), (11, 9, 16))
         trained_alike(models, RNG.normal(size=(2, 11, 9, 16)).astype("float32"))
 
     @pytest.mark.parametrize(("strides", "padding"), [(1, "same"), (2, "valid")])
@@ -239,15 +256,19 @@ def test_a_network_that_was_adapted_by_lora_opens(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "float64"])
-@pytest.mark.parametrize(("kernel", "size"), [(3, 8), (1, 8), (3, 4)])
-def test_other_precisions(kernel, size, dtype):
-    def make(dtype):
-        return [layers.Conv2D(8, kernel, padding="same", dtype=dtype), layers.BatchNormalization(dtype=dtype)]
+def test_other_precisions(dtype):
+    """Also of a tiny image, the middle of the others."""
 
-    images = RNG.normal(size=(8, size, size, 4)).astype("float32")
-    models = twins(make, (size, size, 4), dtype)
-    assert models[1](images).dtype == models[0](images).dtype
-    trained_alike(models, images, 1e-4 if dtype == "float64" else 0.03)
+    def branch(kernel, *before):
+        return lambda dtype: [
+            *(layer(dtype=dtype) for layer in before),
+            layers.Conv2D(8, kernel, padding="same", dtype=dtype),
+            layers.BatchNormalization(dtype=dtype),
+        ]
+
+    branches = {"3": branch(3), "1": branch(1), "3 tiny": branch(3, lambda dtype: layers.Cropping2D(2, dtype=dtype))}
+    images = RNG.normal(size=(8, 8, 8, 4)).astype("float32")
+    trained_alike(twins(branches, (8, 8, 4), dtype), images, 1e-4 if dtype == "float64" else 0.03)
 
 
 def test_networks_are_built_of_layers_that_run_fast_and_are_keras_to_others(tmp_path):
@@ -277,32 +298,6 @@ def with_softplus(layer):
     if isinstance(layer, layers.ReLU):
         return layers.Activation("softplus", name=layer.name)
     return layer.__class__.from_config(layer.get_config())
-
-
-@pytest.mark.parametrize("shape", [(3, 3, 5, 7), (1, 1, 64, 256), (3, 3, 64, 64), (17, 3), (300, 201), (9,)])
-@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", None])
-def test_weights_are_drawn_as_keras_draws_them(shape, mode, dtype):
-    """Whatever their shape, of the same seed; also many times as many as are drawn at once, and a few more."""
-    settings = {"scale": 2.0, "mode": mode, "distribution": "untruncated_normal", "seed": 7}
-    expected = keras.initializers.VarianceScaling(**settings)(shape, dtype)
-    found = VarianceScaling(**settings)(shape, dtype)
-    assert keras.backend.standardize_dtype(found.dtype) == (dtype or "float32")
-    np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-6)
-
-
-def test_weights_whose_fans_lie_elsewhere_are_drawn_as_keras_draws_them():
-    settings = {"scale": 2.0, "mode": "fan_in", "distribution": "untruncated_normal", "seed": 7}
-    axes = {"input_axes": [0], "output_axes": [1, 2]}
-    expected = keras.initializers.VarianceScaling(**settings, **axes)((5, 3, 4))
-    np.testing.assert_allclose(numpy(VarianceScaling(**settings, **axes)((5, 3, 4))), numpy(expected), rtol=1e-6)
-
-
-def test_an_initializer_is_keras_own_for_whoever_writes_it_down():
-    ours = VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
-    theirs = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
-    assert keras.initializers.serialize(ours) == keras.initializers.serialize(theirs)
-    assert type(ours.clone()) is keras.initializers.VarianceScaling
 
 
 if keras.backend.backend() == "tensorflow":

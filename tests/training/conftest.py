@@ -7,10 +7,12 @@ import signal
 import pytest
 
 import small_runs
+from keras_resnet.cli import main
 from keras_resnet.data import DATASETS
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.run import train
+from pictures import jpeg, photograph
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +50,52 @@ def stopped_alike(tmp_path, signal_in):
         return whole
 
     return check
+
+
+@pytest.fixture
+def start(signal_in):
+    """Starts or restarts the run of `small_runs.finished` by the command; returns its status."""
+    recipe = small_runs.finished() / "recipe.json"  # for which no signal is meant
+    return lambda out: main(["train", "--recipe", str(recipe), "--out", str(out), "--json"])
+
+
+@pytest.fixture
+def stopped_twice(tmp_path, capsys, signal_in, start):
+    """Stops a run by a signal in the midst of an epoch and behind the last step of one, whose test is waited for."""
+
+    def check(number):
+        out = tmp_path / "run"
+        before = signal.getsignal(number)
+        for moment, name, words in (
+            ((2, 2), "epoch_0001_step_000002.keras", "epoch 1 and 2 steps"),
+            ((3, 3), "epoch_0003.keras", "epoch 3"),
+        ):
+            signal_in(*moment, number)
+            capsys.readouterr()
+            assert start(out) == 75  # sysexits.h: EX_TEMPFAIL, "a temporary failure; try again"
+            told = capsys.readouterr().err.splitlines()[-1]
+            assert told.startswith(f"keras-resnet: {number.name} came, and the run is saved behind {words}.")
+            assert told.endswith("The same command goes on from there.")
+            assert max(path.name for path in (out / "checkpoints").iterdir()) == name
+            assert [row["epoch"] for row in small_runs.history(out)] == ["1", "2", "3"][: int(name[6:10])]
+            assert not (out / "summary.json").exists()
+        signal_in(0, 0)
+        assert start(out) == 0
+        assert "Going on behind epoch 3 of 4." in capsys.readouterr().err
+        assert small_runs.results(out) == small_runs.results(small_runs.finished())
+        assert signal.getsignal(number) == before
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory):
+    """A folder of 39 training and 17 test photographs of all sizes, of which one on either side does not decode."""
+    folder = tmp_path_factory.mktemp("album")
+    for split, count in (("train", 39), ("val", 17)):
+        for number in range(count):
+            path = folder / split / ("ant", "bee", "cat")[number % 3] / f"{number:02}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(jpeg(photograph(number, 40 + 3 * (number % 7), 44 + 5 * (number % 5))))
+        path.write_bytes(b"no image")
+    return folder

@@ -1,8 +1,8 @@
-"""Runs a training, and runs it again killed at random moments. A program, for `test_kills.py`.
+"""Runs a training killed at random moments. A program, for `test_kills.py`.
 
-    python killed_runs.py FOLDER KILLS SEED
+    python killed_runs.py FOLDER KILLS SEED WORDS...
 
-Leaves FOLDER/whole and FOLDER/killed, and prints a line a kill.
+The words are those of `keras-resnet` but for FOLDER, which the run leaves. Prints a line a kill.
 """
 
 from __future__ import annotations
@@ -22,30 +22,27 @@ ENGINE = backend.settle()
 import small_runs  # noqa: E402
 from keras_resnet import cli  # noqa: E402
 
-COMMAND = (
-    "train digits --model resnet8 --width 0.25 --shortcut B --stochastic-depth 0.5 --ema 0.5 --schedule cosine "
-    "--batch-size 32 --epochs 12 --save-every 1e-9"  # a checkpoint at every step
-)
+START = "start"  # a word in KILLS's place: run once
 
 
-def run(out: Path) -> int:
+def run(out: Path, words: list[str]) -> int:
     small_runs.take_few_digits()
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
-    return cli.main([*COMMAND.split(), "--out", str(out)])
+    return cli.main([*words, "--out", str(out)])
 
 
-def start(out: Path) -> int:
+def start(out: Path, words: list[str]) -> int:
     """Starts the run in a process of its own; returns its number.
 
     On Torch a fork of this process, which has imported Keras but used nothing of it, so that a start costs no import.
     TensorFlow and JAX have threads as soon as they are imported, which a fork does not survive.
     """
     if ENGINE != "torch":
-        return subprocess.Popen([sys.executable, __file__, str(out)]).pid
+        return subprocess.Popen([sys.executable, __file__, str(out), START, *words]).pid
     child = os.fork()
     if not child:
-        os._exit(run(out))
+        os._exit(run(out, words))
     return child
 
 
@@ -55,11 +52,10 @@ def where(out: Path) -> str:
     return checkpoints[-1] if checkpoints else "nothing"
 
 
-def wait(out: Path, before: str, child: int) -> float:
-    """Waits until a run is further than it was, or has ended; returns the time."""
+def wait(out: Path, before: str, child: int) -> None:
+    """Waits until a run is further than it was, or has ended."""
     while where(out) == before and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         time.sleep(0.01)
-    return time.monotonic()
 
 
 def ended() -> int:
@@ -67,33 +63,30 @@ def ended() -> int:
     return os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1])
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
+def main(out: Path, kills: int, seed: int, words: list[str]) -> None:
     if ENGINE == "torch":
         from keras_resnet.training import run as _  # noqa: F401  imports Keras
 
-    whole, killed = folder / "whole", folder / "killed"
-    begun = time.monotonic()
-    until_a_step = wait(whole, "nothing", start(whole)) - begun
-    assert ended() == 0
-
-    moments = random.Random(seed)
-    print(f"{ENGINE}: {until_a_step:.2f} s to the first step, seed {seed}")
+    moments, until_a_step = random.Random(seed), 0.0
     for number in range(1, kills + 1):
-        begun, before = time.monotonic(), where(killed)
-        child = start(killed)
-        if number % 2:  # while it starts, restores and compiles
-            time.sleep(moments.uniform(0, until_a_step))
-        else:  # while it trains and writes
-            wait(killed, before, child)
+        begun, before = time.monotonic(), where(out)
+        child = start(out, words)
+        if number % 2:  # while it trains and writes
+            wait(out, before, child)
+            until_a_step = until_a_step or time.monotonic() - begun
             time.sleep(moments.uniform(0, 0.5))
+        else:  # while it starts, restores and compiles
+            time.sleep(moments.uniform(0, until_a_step))
         os.kill(child, signal.SIGKILL)
         moment = time.monotonic() - begun
-        print(f"kill {number:2} after {moment:6.3f} s: {where(killed)}, status {ended()}", flush=True)
-    start(killed)
+        print(f"kill {number:2} after {moment:6.3f} s: {where(out)}, status {ended()}", flush=True)
+    print(f"{ENGINE}: {until_a_step:.2f} s to the first step, seed {seed}")
+    start(out, words)
     assert ended() == 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        sys.exit(run(Path(sys.argv[1])))
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    out, kills, *rest = sys.argv[1:]
+    if kills == START:
+        sys.exit(run(Path(out), rest))
+    main(Path(out), int(kills), int(rest[0]), rest[1:])

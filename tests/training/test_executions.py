@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import small_runs
 from keras_resnet import backend
 from keras_resnet.backend.devices import Devices
 from keras_resnet.data import DATASETS, TrainingBatches, load
+from keras_resnet.training.callbacks import Executions
 from keras_resnet.training.device_images import DeviceImages
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.machine import Machine
@@ -78,10 +80,17 @@ def ways():
     return [jax.one_by_one, jax.in_a_loop]
 
 
+@pytest.mark.parametrize(("most", "at_once"), [(1, 1), (4, 3), (5, 3), (6, 6), (1000, 6)])
+def test_as_many_steps_are_taken_at_once_as_divide_an_epoch(monkeypatch, most, at_once):
+    taken, model = [], Mock()
+    monkeypatch.setattr(backend, "several_steps", lambda model, count: taken.append(count))
+    Executions(most).prepare(model, 6, None)
+    assert (taken, model.steps_per_execution) == ([at_once] if at_once > 1 else [], at_once)
+
+
 @pytest.mark.parametrize("way", ways(), ids=lambda way: way.__name__)
-@pytest.mark.parametrize(("most", "at_once"), [(5, 3), (1000, 6)])
-def test_a_run_comes_to_the_same_by_several_steps_at_once(step_by_step, tmp_path, monkeypatch, way, most, at_once):
-    """By the largest number that divides an epoch, and with a rate that falls between two of them."""
+def test_a_run_comes_to_the_same_by_several_steps_at_once(step_by_step, tmp_path, monkeypatch, way):
+    """With a rate that falls between two of them."""
     taken = []
 
     def several_steps(model, count):
@@ -90,15 +99,14 @@ def test_a_run_comes_to_the_same_by_several_steps_at_once(step_by_step, tmp_path
 
     monkeypatch.setattr(backend, "several_steps", several_steps)
     recipe = small_runs.small_recipe(**RECIPE)
-    train(recipe, tmp_path, say=lambda line: None, machine=Machine(steps_per_execution=most))
-    assert taken == [at_once]
+    train(recipe, tmp_path, say=lambda line: None, machine=Machine(steps_per_execution=5))
+    assert taken == [3]
     assert_alike(tmp_path, step_by_step)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_a_run_comes_to_the_same_with_its_images_on_the_device(step_by_step, tmp_path, steps):
-    machine = Machine(images_on_device=True, steps_per_execution=steps)
-    train(small_runs.small_recipe(**RECIPE), tmp_path, say=lambda line: None, machine=machine)
+def test_a_run_comes_to_the_same_with_its_images_on_the_device(step_by_step, tmp_path):
+    """A step at a time; by several, below."""
+    train(small_runs.small_recipe(**RECIPE), tmp_path, say=lambda line: None, machine=Machine(images_on_device=True))
     assert_alike(tmp_path, step_by_step)
 
 

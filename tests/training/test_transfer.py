@@ -28,23 +28,41 @@ from keras_resnet.weights import read
 def fine_tune(tmp_path):
     """Trains on with the weights of the small run; returns what it left."""
 
-    def run(name="run", **choices):
+    def run(name="run", machine=None, **choices):
         choices = {"epochs": 1, "batch_size": 32, "weights": str(small_runs.finished()), **choices}
         told = []
-        train(recipe_for("paper", dataset="digits", **choices), tmp_path / name, told.append)
+        train(recipe_for("paper", dataset="digits", **choices), tmp_path / name, told.append, machine)
         return tmp_path / name, told
 
     return run
 
 
-def network(folder):
+@pytest.fixture
+def begun(fine_tune, monkeypatch):
+    """As `fine_tune`, but no step is taken; returns the network that a run begins with, and its folder."""
+
+    def run(**choices):
+        networks = []
+        monkeypatch.setattr("keras_resnet.training.run.fit", lambda feed, found, *_: networks.append(found.whole))
+        monkeypatch.setattr("keras_resnet.training.run.finish", lambda *_: {})
+        out, _ = fine_tune(**choices)
+        return networks[0], out
+
+    return run
+
+
+def values(model):
     """Its variables by layer and name."""
-    model, _ = saving.load(folder)
     return {
         f"{layer.name}/{variable.name}": np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
         for layer in model.layers
         for variable in layer.weights
     }
+
+
+def network(folder):
+    """What a folder's network has learned."""
+    return values(saving.load(folder)[0])
 
 
 def kept(folder, before):
@@ -74,12 +92,14 @@ def test_stages_come_with_a_run_s_weights(tmp_path):
         assert "stage3_unit1_conv1/kernel" not in there
 
 
-def test_model_network_and_normalisation_come_with_a_run_s_weights(fine_tune):
-    out, _ = fine_tune()
+def test_model_network_and_normalisation_come_with_a_run_s_weights(begun):
+    model, out = begun()
     recipe, before = (json.loads((folder / "recipe.json").read_text()) for folder in (out, small_runs.finished()))
     assert (recipe["model"], recipe["mean"]) == (before["model"], "weights")
     assert recipe["network"] == before["network"]
-    assert "normalization" in kept(out, small_runs.finished())
+    found, expected = values(model), network(small_runs.finished())
+    names = [name for name in expected if name.startswith("normalization/")]
+    assert names and all(np.array_equal(found[name], expected[name]) for name in names)
 
 
 def test_a_frozen_part_keeps_weights_and_statistics_to_the_end_and_is_free_in_the_file(fine_tune):
@@ -132,43 +152,51 @@ def test_of_the_same_classes_by_identifier_the_head_is_kept_and_the_file_names_t
     assert (known["class_names"], known["class_ids"]) == (names, list(ids))
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(2, 2), (4, 2)])
-def test_a_run_stopped_in_its_probe_or_behind_it_ends_bit_equal(tmp_path, capsys, signal_in, epoch, step):
-    line = ["train", "digits", "--weights", str(small_runs.finished()), "--freeze-until", "stage3", "--json"]
-    line += ["--probe-epochs", "3", "--epochs", "5", "--batch-size", "32", "--out"]
-    signal_in(0, 0)
-    assert main([*line, str(tmp_path / "whole")]) == 0
-    signal_in(epoch, step, signal.SIGTERM)
-    assert main([*line, str(tmp_path / "stopped")]) == 75
-    if epoch == 4:  # which only the second of the two runs has
+def line(source, out):
+    """A run of two parts, each of which can be stopped: a probe of two epochs, and three epochs of all stages."""
+    words = ["train", "digits", "--weights", str(source), "--freeze-until", "stage3", "--json"]
+    return [*words, "--probe-epochs", "2", "--epochs", "3", "--batch-size", "32", "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folders of the weights and of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    shutil.copytree(small_runs.finished(), folder / "source")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "digits", small_runs.few_digits())
+        assert main(line(folder / "source", folder / "run")) == 0
+    return folder / "source", folder / "run"
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["its weights there", "its weights lost"])
+def test_a_run_stopped_in_its_probe_and_behind_it_ends_bit_equal(whole, tmp_path, capsys, signal_in, lost):
+    """Whether the weights that it began with are still there or not."""
+    source, uninterrupted = whole
+    words = line(source, tmp_path / "stopped")
+    signal_in(2, 2, signal.SIGTERM)
+    assert main(words) == 75
+    assert not (tmp_path / "stopped" / "probe" / "summary.json").exists()
+    if lost:
+        source.rename(source.with_name("elsewhere"))
+    try:
+        signal_in(3, 2, signal.SIGTERM)  # an epoch that only the second of the two runs has
+        assert main(words) == 75
         assert (tmp_path / "stopped" / "probe" / "summary.json").is_file()
-    signal_in(0, 0)
-    assert main([*line, str(tmp_path / "stopped")]) == 0
-    for part in (".", "probe"):
-        assert small_runs.results(tmp_path / "stopped" / part) == small_runs.results(tmp_path / "whole" / part)
-    assert main([*line, str(tmp_path / "stopped")]) == 0
-    assert "This run has ended already" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("epoch", [2, 3])  # in the probe, and behind it
-def test_a_run_goes_on_and_has_ended_where_its_weights_are_no_longer(tmp_path, capsys, signal_in, epoch):
-    source = shutil.copytree(small_runs.finished(), tmp_path / "source")
-    line = ["train", "digits", "--weights", str(source), "--freeze-until", "stage3", "--json"]
-    line += ["--probe-epochs", "2", "--epochs", "3", "--batch-size", "32", "--out"]
-    signal_in(0, 0)
-    assert main([*line, str(tmp_path / "whole")]) == 0
-    signal_in(epoch, 2, signal.SIGTERM)
-    assert main([*line, str(tmp_path / "stopped")]) == 75
-    shutil.rmtree(source)
-    signal_in(0, 0)
-    assert main([*line, str(tmp_path / "stopped")]) == 0
-    for part in (".", "probe"):
-        assert small_runs.results(tmp_path / "stopped" / part) == small_runs.results(tmp_path / "whole" / part)
-    capsys.readouterr()
-    assert main([*line, str(tmp_path / "whole")]) == 0
-    assert "This run has ended already" in capsys.readouterr().err
-    assert main([*line, str(tmp_path / "new")]) == 2
-    assert f"Received: weights={str(source)!r}" in capsys.readouterr().err
+        signal_in(0, 0)
+        assert main(words) == 0
+        for part in (".", "probe"):
+            assert small_runs.results(tmp_path / "stopped" / part) == small_runs.results(uninterrupted / part)
+        for ended in (tmp_path / "stopped", uninterrupted):
+            capsys.readouterr()
+            assert main(line(source, ended)) == 0
+            assert "This run has ended already" in capsys.readouterr().err
+        if lost:
+            assert main(line(source, tmp_path / "new")) == 2
+            assert f"Received: weights={str(source)!r}" in capsys.readouterr().err
+    finally:
+        if lost:
+            source.with_name("elsewhere").rename(source)
 
 
 def test_with_weights_the_recipe_is_that_of_fine_tuning(tmp_path, monkeypatch):
@@ -213,18 +241,18 @@ def test_weights_that_do_not_say_how_images_were_normalised_need_a_mean(tmp_path
 
 @pytest.mark.parametrize(("kind", "axes"), [("channel", (0, 1, 2)), ("pixel", 0)])
 @pytest.mark.parametrize("shape", [(1,), (8, 8, 1)])
-def test_with_the_mean_of_the_data_images_keep_the_scale_of_the_weights(tmp_path, fine_tune, kind, axes, shape):
+def test_with_the_mean_of_the_data_images_keep_the_scale_of_the_weights(tmp_path, begun, kind, axes, shape):
     info = saving.read_info(small_runs.finished())
     image = keras.Input((8, 8, 1))
     scaled = normalize(image, np.full(shape, 70.0), np.full(shape, 40.0))
     model = find(info["model"])(input_tensor=scaled, **as_choices(info["network"]))
     read(small_runs.finished(), find(info["model"]).spec).give_to(model)
     saving.save(model, tmp_path / "scaled.keras", info)
-    out, _ = fine_tune(weights=str(tmp_path / "scaled.keras"), mean=kind, freeze_until="features")
+    network, _ = begun(weights=str(tmp_path / "scaled.keras"), mean=kind, freeze_until="features")
     expected = load("digits").x_train.mean(axis=axes)
-    normalization = {name: value for name, value in network(out).items() if name.startswith("normalization/")}
-    np.testing.assert_allclose(normalization["normalization/mean"].squeeze(), expected.squeeze(), rtol=1e-6)
-    np.testing.assert_array_equal(normalization["normalization/variance"], np.full(expected.shape, 40.0**2))
+    found = values(network)
+    np.testing.assert_allclose(found["normalization/mean"].squeeze(), expected.squeeze(), rtol=1e-6)
+    np.testing.assert_array_equal(found["normalization/variance"], np.full(expected.shape, 40.0**2))
 
 
 def test_a_network_does_not_become_what_its_name_denies(fine_tune):
@@ -235,19 +263,12 @@ def test_a_network_does_not_become_what_its_name_denies(fine_tune):
         fine_tune(model="plainnet8")
 
 
-@pytest.mark.parametrize("machine", [Machine(rematerialize=True), Machine(loop_units=True)])
-def test_what_is_frozen_stays_so_where_the_network_is_cut_into_units(tmp_path, machine):
-    recipe = recipe_for(
-        "paper",
-        dataset="digits",
-        weights=str(small_runs.finished()),
-        freeze_until="stage2",
-        epochs=1,
-        batch_size=32,
-    )
-    train(recipe, tmp_path / "run", lambda line: None, machine)
-    train(recipe, tmp_path / "plain", lambda line: None)
-    assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
-    one, other = network(tmp_path / "run"), network(tmp_path / "plain")
-    for name, value in one.items():
-        np.testing.assert_allclose(value, other[name], rtol=1e-3, atol=1e-4, err_msg=name)
+def test_what_is_frozen_stays_so_where_the_network_is_cut_into_units(fine_tune):
+    choices = {"freeze_until": "stage2"}
+    plain, _ = fine_tune("plain", **choices)
+    expected = network(plain)
+    for machine in (Machine(rematerialize=True), Machine(loop_units=True)):
+        out, _ = fine_tune(str(machine.loop_units), machine, **choices)
+        assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
+        for name, value in network(out).items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-4, err_msg=f"{machine} {name}")

@@ -122,34 +122,6 @@ def test_a_plain_net_may_halve_the_map_by_max_pooling():
     assert keras_resnet.taps(model)["stage3"].shape[1:] == (8, 8, 64)
 
 
-@pytest.mark.parametrize(
-    ("order", "zeroed"),
-    [
-        ("original", "stage2_unit1_bn2"),
-        ("relu_only_preactivation", "stage2_unit1_bn2"),
-        ("bn_after_addition", "stage2_unit1_conv2"),
-        ("full_preactivation", "stage2_unit1_conv2"),
-    ],
-)
-def test_zero_init_residual_starts_every_residual_at_zero(order, zeroed):
-    model = keras_resnet.CifarResNet(14, order=order, zero_init_residual=True)
-    assert not np.any(keras.ops.convert_to_numpy(model.get_layer(zeroed).weights[0]))
-    residual = keras.Model(model.input, model.get_layer(zeroed).output)
-    images = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
-    assert not np.any(keras.ops.convert_to_numpy(residual(images)))
-
-
-def test_kernels_start_as_untruncated_normals_of_hes_variance_and_differ():
-    model = keras_resnet.ResNet20(width=4)
-    kernels = [keras.ops.convert_to_numpy(model.get_layer(f"stage3_unit{n}_conv1").kernel) for n in (2, 3)]
-    assert not np.array_equal(*kernels)
-    for kernel in kernels:
-        deviation = np.sqrt(2 / (3 * 3 * 256))  # of fan-out
-        assert abs(kernel.std() / deviation - 1) < 0.01
-        assert np.abs(kernel).max() > 4 * deviation  # a truncated normal ends at 2
-    assert all(not layer.use_bias for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-
-
 def test_batch_norm_has_the_papers_momentum_and_epsilon_unless_told_otherwise():
     norm = keras_resnet.ResNet20().get_layer("stage1_unit1_bn1")
     assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)

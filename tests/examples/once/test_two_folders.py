@@ -13,7 +13,7 @@ import pytest
 
 from keras_resnet.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 from keras_resnet.analysis.summary import COLUMNS, describe, table
 from keras_resnet.models.catalog import ARCHITECTURES, find
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = Path(__file__).resolve().parents[3] / "README.md"
 
 
 def test_the_readme_has_the_table_of_every_network():

@@ -1,0 +1,51 @@
+"""Which paths there are, and how a gradient is shared among them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+import keras_resnet
+from keras_resnet.analysis.paths import draw, in_words, paths, shares
+from to_look_at import batches, stranger
+
+
+def test_no_gradient_comes_through_residuals_that_are_zero():
+    model = keras_resnet.CifarResNet(20, zero_init_residual=True, order="full_preactivation")
+    rows = paths(model, batches(2), draws=2)["lengths"]
+    assert rows[0]["gradient"] > 1e-6
+    assert all(row["gradient"] < 1e-20 for row in rows[1:])
+    assert rows[0]["share"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("units", "ratio"), [(9, 1.0), (9, 0.5), (54, 0.25), (600, 3.0)])
+def test_gradients_that_grow_by_a_factor_a_unit_are_shared_binomially(units, ratio):
+    """By the binomial theorem: of (1 + r)^n, paths through k units are C(n, k) r^k."""
+    norms = {k: float(np.exp(k * np.log(ratio) - units)) for k in (0, units // 2, units)}
+    found = shares(units, norms)
+    expected = binom(units, ratio / (1 + ratio))
+    np.testing.assert_allclose([row["share"] for row in found["lengths"]], expected.pmf(range(units + 1)), atol=1e-6)
+    counts = [row["paths"] for row in found["lengths"]]
+    np.testing.assert_allclose(counts, binom(units, 0.5).pmf(range(units + 1)), rtol=1e-6)
+    assert found["effective_length"] == pytest.approx(expected.mean(), abs=0.01)
+    assert (found["from"], found["to"]) == (expected.ppf(0.05), expected.ppf(0.95))
+    assert [row["length"] for row in found["lengths"] if row["measured"]] == list(norms)
+
+
+def test_what_has_no_paths_is_refused():
+    with pytest.raises(ValueError, match="'resnet8' has no shortcuts"):
+        paths(keras_resnet.CifarResNet(8, shortcut=None), batches())
+    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+        paths(stranger(), batches())
+    with pytest.raises(ValueError, match="no logits"):
+        paths(keras_resnet.CifarResNet(8, include_top=False), batches())
+    with pytest.raises(ValueError, match="no images"):
+        paths(keras_resnet.CifarResNet(8), [])
+
+
+def test_it_is_drawn(tmp_path):
+    found = paths(keras_resnet.CifarResNet(8), batches(2), draws=1)
+    assert "of 3 units" in in_words(found)
+    draw({"a $1 network$": found, "another": found}, tmp_path / "paths.png", "paths")
+    assert (tmp_path / "paths.png").stat().st_size > 10_000

@@ -1,0 +1,76 @@
+"""Weights as they are drawn: those that Keras draws of the same seed, and of the papers' variance."""
+
+from __future__ import annotations
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet.models.running import VarianceScaling
+
+
+def numpy(tensor):
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
+
+
+SHAPES = [(3, 3, 5, 7), (1, 1, 64, 256), (3, 3, 64, 64), (17, 3), (300, 201), (9,)]
+MODES, DTYPES = ("fan_in", "fan_out", "fan_avg"), ("float32", "bfloat16", None)
+# What is drawn faster in every shape, and all that there is in one.
+DRAWN = dict.fromkeys(
+    [*itertools.product(SHAPES, MODES[:2], DTYPES[:1]), *itertools.product(SHAPES[:1], MODES, DTYPES)]
+)
+
+
+@pytest.mark.parametrize(("shape", "mode", "dtype"), DRAWN)
+def test_weights_are_drawn_as_keras_draws_them(shape, mode, dtype):
+    """Whatever their shape, of the same seed; also many times as many as are drawn at once, and a few more."""
+    settings = {"scale": 2.0, "mode": mode, "distribution": "untruncated_normal", "seed": 7}
+    expected = keras.initializers.VarianceScaling(**settings)(shape, dtype)
+    found = VarianceScaling(**settings)(shape, dtype)
+    assert keras.backend.standardize_dtype(found.dtype) == (dtype or "float32")
+    np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-6)
+
+
+def test_weights_whose_fans_lie_elsewhere_are_drawn_as_keras_draws_them():
+    settings = {"scale": 2.0, "mode": "fan_in", "distribution": "untruncated_normal", "seed": 7}
+    axes = {"input_axes": [0], "output_axes": [1, 2]}
+    expected = keras.initializers.VarianceScaling(**settings, **axes)((5, 3, 4))
+    np.testing.assert_allclose(numpy(VarianceScaling(**settings, **axes)((5, 3, 4))), numpy(expected), rtol=1e-6)
+
+
+def test_an_initializer_is_keras_own_for_whoever_writes_it_down():
+    ours = VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
+    theirs = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
+    assert keras.initializers.serialize(ours) == keras.initializers.serialize(theirs)
+    assert type(ours.clone()) is keras.initializers.VarianceScaling
+
+
+def test_kernels_start_as_untruncated_normals_of_hes_variance_and_differ():
+    model = keras_resnet.ResNet20(width=4)
+    kernels = [keras.ops.convert_to_numpy(model.get_layer(f"stage3_unit{n}_conv1").kernel) for n in (2, 3)]
+    assert not np.array_equal(*kernels)
+    for kernel in kernels:
+        deviation = np.sqrt(2 / (3 * 3 * 256))  # of fan-out
+        assert abs(kernel.std() / deviation - 1) < 0.01
+        assert np.abs(kernel).max() > 4 * deviation  # a truncated normal ends at 2
+    assert all(not layer.use_bias for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+
+
+@pytest.mark.parametrize(
+    ("order", "zeroed"),
+    [
+        ("original", "stage2_unit1_bn2"),
+        ("relu_only_preactivation", "stage2_unit1_bn2"),
+        ("bn_after_addition", "stage2_unit1_conv2"),
+        ("full_preactivation", "stage2_unit1_conv2"),
+    ],
+)
+def test_zero_init_residual_starts_every_residual_at_zero(order, zeroed):
+    model = keras_resnet.CifarResNet(14, order=order, zero_init_residual=True)
+    assert not np.any(keras.ops.convert_to_numpy(model.get_layer(zeroed).weights[0]))
+    residual = keras.Model(model.input, model.get_layer(zeroed).output)
+    images = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
+    assert not np.any(keras.ops.convert_to_numpy(residual(images)))

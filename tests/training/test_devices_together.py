@@ -1,0 +1,226 @@
+"""What devices are taken, refused and fed, and what the processes of a run do alike."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import small_runs
+from keras_resnet import backend
+from keras_resnet.backend.devices import Devices
+from keras_resnet.data import Dataset
+from keras_resnet.training import run
+from keras_resnet.training.machine import Machine
+from keras_resnet.training.recipes import recipe_for
+from keras_resnet.training.testing import ImagesToTest
+
+RUNNING = keras.backend.backend()
+
+
+# Cores that nobody asked for, where they are no devices; where they are, see `test_devices.py`.
+
+if RUNNING != "jax":
+
+    def test_cores_that_nobody_asked_for_are_one_device(monkeypatch):
+        if RUNNING == "tensorflow":
+            import tensorflow as tf
+
+            there = tf.config.list_logical_devices
+            monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: 3 * there(kind))
+        assert backend.devices(spread=True).dividing(32).replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("choices", "machine", "worth_it"),
+    [
+        ({"dataset": "cifar10"}, {}, True),
+        ({"dataset": "cifar10", "model": "resnet164"}, {}, False),  # most of whose time is in 1x1 convolutions
+        ({"dataset": "digits"}, {}, False),
+        ({"dataset": "folder:photos", "model": "resnet18"}, {}, True),
+        ({"dataset": "folder:photos", "model": "resnet18", "size": 16}, {}, False),
+        ({"dataset": "cifar10"}, {"images_on_device": True}, False),
+        ({"dataset": "cifar10"}, {"steps_per_execution": 2}, False),
+    ],
+    ids=str,
+)
+def test_cores_are_taken_for_basic_units_and_images_that_are_not_tiny(choices, machine, worth_it):
+    assert run._spreads(recipe_for(**choices), Machine(**machine)) == worth_it
+
+
+# What cannot be done
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused_with_what_would_do():
+    Devices(replicas=4).check_batch(32)
+    with pytest.raises(ValueError, match=r"batch of 30 images cannot be divided over 4 devices.* a multiple of 4"):
+        Devices(replicas=4).check_batch(30)
+
+
+class Numbers(keras.utils.PyDataset):
+    """Six batches to test on, of which each image is its batch's number."""
+
+    def __init__(self, workers):
+        super().__init__(workers=workers)
+        self.batches = [(np.full((4, 2), number, "uint8"), np.eye(4, dtype="float32")) for number in range(6)]
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+def test_every_batch_is_fed_once_in_its_order_and_by_no_data_set_that_tunes_itself():
+    """Whose iterator, where it is dropped, may wait for the thread that tunes it, for up to a minute."""
+    started = []
+
+    def batches():
+        started.append(True)
+        yield from tested.batches
+
+    devices, tested = backend.devices(1), Numbers(workers=1)
+    fed, fed_test = devices.feed(batches), devices.feed_test(tested)
+    assert [int(np.asarray(images)[0, 0]) for images, _ in fed] == list(range(6))
+    assert len(started) == 1, "a stream that was begun only to look at it"
+    for _ in range(2):
+        assert [int(np.asarray(images)[0, 0]) for images, _ in fed_test] == list(range(6))
+    if RUNNING == "tensorflow":
+        assert [data.options().autotune.enabled for data in (fed, fed_test)] == [False, False]
+        assert int(fed_test.cardinality()) == 6
+    by_threads = Numbers(workers=2)
+    assert devices.feed_test(by_threads) is by_threads, "Keras has threads make its batches, and does not tune either"
+
+
+def test_more_devices_than_there_are_are_refused():
+    with pytest.raises(ValueError, match="torchrun --nproc-per-node 99" if RUNNING == "torch" else "from 1 to the 1"):
+        backend.devices(99)
+
+
+def test_a_launch_that_this_backend_cannot_answer_names_what_can(monkeypatch):
+    if RUNNING == "tensorflow":
+        cluster = {"cluster": {"worker": ["10.0.0.1:1", "10.0.0.2:1"]}, "task": {"type": "worker", "index": 0}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+        with pytest.raises(ValueError, match=r"TF_CONFIG names 2 workers.* --backend jax, or --backend torch"):
+            backend.devices()
+        monkeypatch.delenv("TF_CONFIG")
+    if RUNNING != "torch":
+        monkeypatch.setenv("RANK", "0")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match=rf"torchrun starts .* is '{RUNNING}'. Add --backend torch"):
+            backend.devices()
+        monkeypatch.setenv("WORLD_SIZE", "1")
+    assert backend.devices().replicas == 1
+
+
+def test_what_devices_cannot_wait_for_one_another_in_is_refused(tmp_path, monkeypatch):
+    """Loops and conditions, in which TensorFlow's cannot."""
+
+    class Straight(Devices):
+        loops = accumulates = False
+
+    monkeypatch.setattr(backend, "devices", lambda count, spread: Straight(replicas=2))
+    with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
+        run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
+    with pytest.raises(ValueError, match=r"`accumulate` works on one device on this backend. Received: 2 devices"):
+        run.train(small_runs.small_recipe(accumulate=2), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+LAUNCHES = [
+    {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"},
+    {"JAX_COORDINATOR_ADDRESS": "10.0.0.1:1"},
+    {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
+    {"OMPI_COMM_WORLD_SIZE": "2"},
+]
+NO_LAUNCHES = [
+    {},
+    {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},  # every pod has it
+    {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2"},  # in an allocation, but not started by srun
+    {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "n1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"},
+]
+
+
+@pytest.mark.parametrize(
+    ("environment", "several"),
+    [(each, True) for each in LAUNCHES] + [(each, False) for each in NO_LAUNCHES]
+    if RUNNING == "jax"
+    else [({}, False)],
+)
+def test_the_environment_alone_tells_whether_there_are_other_processes(monkeypatch, environment, several):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if RUNNING == "jax":
+        from keras_resnet.backend.jax import launched
+
+        assert launched() == several
+    else:
+        assert backend.devices().processes == 1
+
+
+# What every process must do alike
+
+
+class OneOfTwo(Devices):
+    """One process of two, the other of which says what it is told to."""
+
+    def __init__(self, process, *others):
+        super().__init__(processes=2, process=process, replicas=2)
+        self.others, self.said = list(others), []
+
+    def gather(self, text):
+        self.said.append(text)
+        return [text, self.others.pop(0)][:: -1 if self.process else 1]
+
+
+def test_what_goes_wrong_in_one_process_is_raised_in_the_other():
+    failing, other = OneOfTwo(0, ""), OneOfTwo(1, "no such folder")
+    with pytest.raises(OSError, match="no such folder"), failing.agreed():
+        raise OSError("no such folder")
+    assert failing.said == ["no such folder"]
+    with pytest.raises(ValueError, match="no such folder"), other.agreed():
+        pass
+
+
+def test_the_chief_works_first():
+    done = []
+    assert OneOfTwo(0, "", "").in_turn(lambda: done.append("by the chief") or 1) == 1
+    with pytest.raises(ValueError, match="no such folder"):
+        OneOfTwo(1, "no such folder").in_turn(lambda: done.append("by the other"))
+    assert done == ["by the chief"]
+
+
+def test_processes_that_see_different_checkpoints_are_told_of_the_folder(tmp_path):
+    folder, networks = run.RunFolder(tmp_path), run.Networks(*3 * [keras.Model(x := keras.Input((1,)), x)])
+    folder.restore = lambda model, seeds, say: run.Progress([{}, {}])
+    with pytest.raises(
+        ValueError, match=r"behind epoch 2, epoch 0\. Choose a folder with --out that all of them share"
+    ):
+        run.resume(networks, folder, OneOfTwo(0, "", "epoch 0"), print)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(53, 20), (1, 20), (40, 20), (7, 500)])
+def test_shares_of_the_test_images_are_all_of_them_and_weigh_as_their_mean(count, batch):
+    data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(count)[:, None], np.arange(count), range(count))
+    shares = [ImagesToTest(data, Devices(2, process, 4), batch) for process in (0, 1)]
+    shares = [[share[index] for index in range(len(share))] for share in shares]
+    assert {2 * len(images) % 4 for share in shares for images, *_ in share} == {0}
+    parts = [list(zip(*share, strict=True)) for share in shares]
+    image, label, weight = (np.concatenate([*one, *other]) for one, other in zip(*parts, strict=True))
+    assert sorted(image[weight > 0].ravel()) == list(range(count))
+    assert (label[weight > 0].argmax(axis=1) == image[weight > 0].ravel()).all()
+    np.testing.assert_allclose(weight.mean(), 1, rtol=1e-6)
+    assert len(image) < count + max(4, min(batch, count + 4))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_without_end_are_all_of_them_over_and_over(threads):
+    data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(50)[:, None], np.arange(50), range(50))
+    tested = ImagesToTest(data, Devices(replicas=2), 20, threads=threads)
+    batches = tested.without_end()
+    seen = [next(batches) for _ in range(7)]
+    of_one_pass = [np.arange(20), np.arange(20, 40), np.arange(40, 50)]
+    for (images, labels, weights), expected in zip(seen, [*of_one_pass, *of_one_pass, of_one_pass[0]], strict=True):
+        assert list(images[weights > 0].ravel()) == list(labels[weights > 0].argmax(axis=1)) == list(expected)

@@ -1,0 +1,105 @@
+"""torchvision's files: the deeper networks, what is refused, and what the files say of a network."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+import keras_resnet
+import references
+from keras_resnet.weights.conversion import convert
+
+
+@pytest.mark.parametrize("depth", [34, 101, 152])
+def test_logits_for_torchvisions_seeded_weights_and_the_weights_back_again(shared, tmp_path, depth):
+    """18 and 50 are tested on every backend."""
+    references.check_logits_and_the_weights_back_again(shared, tmp_path, depth)
+
+
+def test_without_preprocessing_it_takes_what_torchvisions_takes(shared, tmp_path):
+    save_file(references.state(shared, 18), tmp_path / "theirs.safetensors")
+    model = keras_resnet.ResNet18(
+        weights=tmp_path / "theirs.safetensors", classifier_activation=None, include_preprocessing=False
+    )
+    found = keras.ops.convert_to_numpy(model(references.images(shared)))
+    np.testing.assert_allclose(found, references.logits(shared, 18), atol=1e-4)
+
+
+@pytest.mark.parametrize("wrapped", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
+def test_a_pth_file_is_read_and_written(shared, tmp_path, wrapped):
+    state = {f"module.{name}": torch.tensor(value) for name, value in references.state(shared, 18).items()}
+    torch.save(wrapped(state), tmp_path / "theirs.pth")
+    convert(tmp_path / "theirs.pth", tmp_path / "back.pth", "resnet18", to="torchvision")
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    assert back["layer2.0.downsample.1.running_var"].equal(state["module.layer2.0.downsample.1.running_var"])
+    assert back["fc.weight"].equal(state["module.fc.weight"])
+    assert len(back) == len(state)
+
+
+class Wicked:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("code was run",)
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path, capsys):
+    torch.save({"conv1.weight": Wicked()}, tmp_path / "wicked.pth")
+    with pytest.raises(ValueError, match=r"wicked.pth' is refused: it is a pickle of more than tensors") as error:
+        keras_resnet.ResNet18(weights=tmp_path / "wicked.pth")
+    assert "\n" not in str(error.value)
+    assert "code was run" not in capsys.readouterr().out
+
+
+def without(state, name):
+    return {key: value for key, value in state.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: without(state, "layer2.0.bn1.running_var"), r"lacks stage2_unit1_bn1/moving_variance \(layer2"),
+        (lambda state: {**state, "layer2.0.se.weight": np.zeros(3, "float32")}, "holds layer2.0.se.weight, which no"),
+        (lambda state: {**state, "layer4.2.conv1.weight": state["layer4.1.conv1.weight"]}, "has no stage4_unit3_conv1"),
+        (
+            lambda state: {**state, "layer1.0.conv1.weight": state["layer1.0.conv1.weight"][:, :1].copy()},
+            r"unit1_conv1/kernel \(layer1.0.conv1.weight\) is \(3, 3, 1, 64\) there and \(3, 3, 64, 64\) here",
+        ),
+    ],
+)
+def test_a_missing_a_surplus_and_a_misshaped_tensor_are_named(shared, tmp_path, change, words):
+    save_file(change(references.state(shared, 18)), tmp_path / "changed.safetensors")
+    with pytest.raises(ValueError, match=words):
+        keras_resnet.ResNet18(weights=tmp_path / "changed.safetensors")
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not a file of tensors", b"\x00" * 64])
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, ending, content):
+    path = tmp_path / f"broken{ending}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="broken") as error:
+        keras_resnet.ResNet18(weights=path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_paper_s_stride_is_not_that_of_these_weights(shared, tmp_path):
+    """Taken over unless the user asks for another: then the weights do not fit, though every tensor does."""
+    save_file(references.state(shared, 50), tmp_path / "theirs.safetensors")
+    model = keras_resnet.ResNet50(weights=tmp_path / "theirs.safetensors")
+    assert model.get_layer("stage2_unit1_conv2").strides == (2, 2)
+    with pytest.raises(ValueError, match=r"are for `stride_on='3x3'`. Received: stride_on='1x1'"):
+        keras_resnet.ResNet50(weights=tmp_path / "theirs.safetensors", stride_on="1x1")
+
+
+def test_what_torchvision_does_not_have_is_not_written_for_it(tmp_path):
+    keras_resnet.ResNet20().save(tmp_path / "cifar.keras")
+    keras_resnet.ResNet50(classes=7, input_shape=(32, 32, 3)).save(tmp_path / "paper.keras")
+    for file, name, words in (
+        ("cifar.keras", "resnet20", "torchvision has no network like this resnet20"),
+        ("paper.keras", "resnet50", "stride of a unit in its 1x1 convolution"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            convert(tmp_path / file, tmp_path / "out.pth", name, to="torchvision")
+    assert not (tmp_path / "out.pth").exists()
