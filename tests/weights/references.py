@@ -29,32 +29,6 @@ def logits(shared, depth):
     return np.load(shared / f"references/torchvision/resnet{depth}.logits.npy")
 
 
-def check_logits_and_the_weights_back_again(shared, folder, depth):
-    """The logits of raw images, which the network normalises itself as torchvision's user does."""
-    import keras
-    from safetensors.numpy import load_file, save_file
-
-    import keras_resnet
-    from keras_resnet.weights.conversion import convert
-
-    theirs = state(shared, depth)
-    save_file(theirs, folder / "theirs.safetensors")
-    report = convert(folder / "theirs.safetensors", folder / "ours.keras", f"resnet{depth}")
-    assert report["tensors"] == sum(not key.endswith("num_batches_tracked") for key in theirs)
-    model = keras.saving.load_model(folder / "ours.keras")
-    expected = logits(shared, depth)
-    assert np.abs(expected).max() > 0.5
-    raw = (images(shared) * DEVIATION + MEAN).astype("float32")
-    found = keras_resnet.features(model, ["logits"])(raw)["logits"]
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, atol=1e-4)
-
-    convert(folder / "ours.keras", folder / "back.safetensors", to="torchvision")
-    back = load_file(folder / "back.safetensors")
-    assert back.keys() == theirs.keys()
-    for key, value in theirs.items():
-        assert key.endswith("num_batches_tracked") or np.array_equal(back[key], value), key
-
-
 def check_imagenet_weights(published, name, include_top):
     """On what `preprocess_input` makes of an image, and without it on the raw image itself."""
     import keras

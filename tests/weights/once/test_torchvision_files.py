@@ -1,4 +1,4 @@
-"""torchvision's files: the deeper networks, what is refused, and what the files say of a network."""
+"""torchvision's files: what is refused, and what they say of a network."""
 
 import keras
 import numpy as np
@@ -9,12 +9,6 @@ from safetensors.numpy import save_file
 import keras_resnet
 import references
 from keras_resnet.weights.conversion import convert
-
-
-@pytest.mark.parametrize("depth", [34, 101, 152])
-def test_logits_for_torchvisions_seeded_weights_and_the_weights_back_again(shared, tmp_path, depth):
-    """18 and 50 are tested on every backend."""
-    references.check_logits_and_the_weights_back_again(shared, tmp_path, depth)
 
 
 def test_without_preprocessing_it_takes_what_torchvisions_takes(shared, tmp_path):
