@@ -183,6 +183,13 @@ def test_each_image_is_equalised_as_pillow_does_it_whatever_others_are_in_its_ba
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), expected)
 
 
+def test_a_run_with_all_of_it_that_is_stopped_within_an_epoch_ends_bit_equal(stopped_alike):
+    choices = {**small_runs.STATEFUL, "epochs": 2, "erasing": 0.5, "mixup": 0.5, "cutmix": 1.0}
+    whole = stopped_alike(small_runs.small_recipe(**choices), 1, 2)
+    config = small_runs.config(whole / "model.keras")
+    assert "MixUp" not in config and "RandomErasing" not in config  # for training alone
+
+
 def test_grey_images_have_no_colours_to_augment(tmp_path):
     with pytest.raises(ValueError, match=r"`randaugment` takes images in RGB\. Those of digits have 1 channel"):
         train(small_runs.small_recipe(randaugment=5.0), tmp_path, say=lambda line: None)

@@ -55,14 +55,11 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     assert json.loads(stdout) == json.loads((out / "summary.json").read_text())
 
 
-def test_masks_muon_s_momentum_and_augmentation_go_on_where_they_were(stopped_alike):
+def test_the_masks_of_dropout_and_muon_s_momentum_go_on_where_they_were(stopped_alike):
     """Masks on shortcuts (2016, figure 2f); where a stage begins, a projection needs none."""
-    network = {**small_runs.STATEFUL["network"], "stage_units": (3, 1, 1), "skip_dropout": 0.5}
-    drawn = {"erasing": 0.5, "mixup": 0.5, "cutmix": 1.0}
-    choices = {**small_runs.STATEFUL, "epochs": 2, "network": network, "optimizer": "muon", **drawn}
-    config = small_runs.config(stopped_alike(small_runs.small_recipe(**choices), 2, 2) / "model.keras")
-    assert '"Dropout"' in config
-    assert "MixUp" not in config and "RandomErasing" not in config  # for training alone
+    network = {"stage_units": (2, 1, 1), "shortcut": "B", "skip": "dropout", "skip_dropout": 0.5}
+    whole = stopped_alike(small_runs.small_recipe(epochs=2, network=network, optimizer="muon"), 2, 2)
+    assert '"Dropout"' in small_runs.config(whole / "model.keras")
 
 
 def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(tmp_path):

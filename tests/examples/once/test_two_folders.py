@@ -29,7 +29,7 @@ def photos(shared, tmp_path):
 def test_it_learns_to_tell_dogs_from_churches(shared, photos, tmp_path, capsys, monkeypatch):
     """With what a network of 32x32 has learned of CIFAR-10, which has no churches."""
     weights = shared / "references/akamaster_resnet20.th"
-    words = [photos, "--model", "resnet20", "--weights", weights, "--size", "32", "--epochs", "3"]
+    words = [photos, "--model", "resnet20", "--weights", weights, "--size", "32", "--epochs", "2"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples/two_folders.py"), *map(str, words)],
         cwd=tmp_path,
