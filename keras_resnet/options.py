@@ -81,6 +81,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def random_seed(text: str) -> int:
+    """An argument that begins what is drawn at random, by NumPy too, which takes no more than 32 bits."""
+    if not 0 <= int(text) < 2**32 - 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 2**32 - 2. Received: {text}")
+    return int(text)
+
+
 def whole_numbers(text: str) -> tuple[int, ...]:
     """An argument of whole numbers."""
     return tuple(int(number) for number in text.split(","))
@@ -138,7 +145,9 @@ def _converter(hint: Any) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         if type(None) in kinds and text.lower() == "none":
             return None
-        return tuple(one(number) for number in text.split(",")) if several else one(text)
+        if several:
+            return tuple(one(number) for number in text.split(",")) if text else ()
+        return one(text)
 
     convert.__name__ = "numbers" if several else kind.__name__  # argparse's messages name it
     return convert

@@ -111,17 +111,16 @@ def test_accelerators_are_told_with_how_many_of_them_a_run_used(monkeypatch):
     assert (backend.device(), backend.device(2)) == ("4 x A GPU", "2 x A GPU")
 
 
-def test_torch_names_gpus_where_keras_works_there(monkeypatch):
-    if RUNNING != "torch":
-        return  # on the others, Keras's device is not where all is computed
+if RUNNING == "torch":  # on the others, Keras's device is not where all is computed
     import torch
 
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"GPU {number}")
-    with keras.device("cpu"):
-        assert backend.device().startswith("CPU (")
-    with keras.device("gpu:0"):
-        assert backend.device() == "2 x GPU 0"
+    def test_torch_names_gpus_where_keras_works_there(monkeypatch):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"GPU {number}")
+        with keras.device("cpu"):
+            assert backend.device().startswith("CPU (")
+        with keras.device("gpu:0"):
+            assert backend.device() == "2 x GPU 0"
 
 
 START = """

@@ -73,7 +73,7 @@ def gradients(
                 found = found + chosen[place] * keras.ops.sum(keras.ops.cast(x, "float32") * direction)
         return found
 
-    gradient, rng = backend.gradient(projected), np.random.default_rng(seed)
+    gradient, rng = backend.gradient(projected, model.variables), np.random.default_rng(seed)
     x, shapes = parts.stem(images[:1]), []
     for unit in parts.units.values():
         x = unit(x)

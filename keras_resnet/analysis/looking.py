@@ -67,7 +67,7 @@ def network(
 def batches_for(
     model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream, images: int, *, labels: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The first test images of a data set, as a network was tested on them.
+    """The first test images of a data set, as a network was tested on them; what does not fit is refused at once.
 
     Args:
         model: takes raw images.
@@ -76,8 +76,9 @@ def batches_for(
         images: how many, at most.
         labels: whether the labels are looked at, so that the network must know the data set's classes.
 
-    Yields:
-        Images, labels, as the network numbers its classes, and weights; those behind the last image have weight 0.
+    Returns:
+        An iterator of images, labels, as the network numbers its classes, and weights; those behind the last image have
+        weight 0.
 
     Raises:
         ValueError: images that the network does not take, or classes that it does not know.
@@ -92,14 +93,21 @@ def batches_for(
     place = places(model, info, data) if labels else np.arange(data.classes)
     size = min(BATCH, images, max(1, PIXELS // math.prod(there[:2])))
     batches = data.test_batches(batch_size=size, **view)
-    count = min(len(batches), math.ceil(images / size))
-    for number, (seen, right, weights) in enumerate(itertools.islice(batches, count)):
+    first = itertools.islice(batches, min(len(batches), math.ceil(images / size)))
+    return ((seen, place[right], weights) for seen, right, weights in _at_most(images, first))
+
+
+def _at_most(
+    images: int, batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Batches with so many images of weight; the others have 0."""
+    for number, (seen, right, weights) in enumerate(batches):
         left = images - number * len(seen)
         if left <= 0:
             break
         weights = weights.copy()
         weights[left:] = 0
-        yield seen, place[right], weights
+        yield seen, right, weights
 
 
 def counted(

@@ -78,7 +78,7 @@ def path_gradient(model: keras.Model) -> Callable[[Any, Any, Any], np.ndarray]:
 
     Returns:
         A function of images, labels, and a number a unit: 1 for a path through its residual, 0 for one by its shortcut.
-        It returns the gradient of the cross-entropy at the images.
+        It returns the gradient of the cross-entropy at the images, by the weights that the model then has.
 
     Raises:
         ValueError: a plain network, which has one path; a model without a top, or of someone else's.
@@ -94,7 +94,7 @@ def path_gradient(model: keras.Model) -> Callable[[Any, Any, Any], np.ndarray]:
             x = unit.after(_passing(shortcut, 1 - through[number]) + _passing(residual, through[number]))
         return summed_loss(parts.head(x), labels)
 
-    gradient = backend.gradient(loss)
+    gradient = backend.gradient(loss, model.variables)
     return lambda images, labels, through: gradient([images], labels, np.asarray(through, "float32"))[0]
 
 

@@ -55,7 +55,7 @@ def propagation(
             x = unit(x) + probe
         return summed_loss(parts.head(x), labels)
 
-    gradient = backend.gradient(loss)
+    gradient = backend.gradient(loss, model.variables)
     sums, factors, count, shapes = np.zeros((2, len(names))), np.zeros(len(names)), 0, []
     for images, labels in tqdm(counted(batches), "Batches", leave=False, disable=not verbose):
         outputs, carried = _forward(parts, split, images)

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from ..drawing import legend, literal, plain, save
+from ..models.graph import calls
 
 
 def responses(
@@ -39,7 +40,8 @@ def responses(
     layers = [layer for layer in model.layers if re.fullmatch(r"(stem|head|stage\d+_unit\d+)_bn\d*", layer.name)]
     if not layers:
         raise ValueError(f"{model.name!r} has no layers named stage1_unit1_bn1, so it is no network of keras_resnet.")
-    observed = keras.Model(model.input, {layer.name: layer.output for layer in layers})
+    called = calls(model)
+    observed = keras.Model(model.input, {layer.name: called[layer.name][0].outputs[0] for layer in layers})
     sums = {layer.name: np.zeros(3) for layer in layers}  # how many numbers, their sum, the sum of their squares
     for images, *others in tqdm(batches, "Batches", leave=False, disable=not verbose):
         whole = others[1] > 0 if len(others) > 1 else slice(None)

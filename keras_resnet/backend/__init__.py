@@ -141,19 +141,20 @@ def gradient_shares() -> int:
     return _engine().gradient_shares()
 
 
-def gradient(function: Callable[..., Any]) -> Callable[..., list[np.ndarray]]:
+def gradient(function: Callable[..., Any], variables: Sequence[Any]) -> Callable[..., list[np.ndarray]]:
     """A function that returns another's gradient.
 
     Args:
         function: from a list of arrays, and perhaps further arrays, to a scalar; written with `keras.ops` and with
             Keras layers as they are at inference.
+        variables: Keras's that it reads. Their values may change from call to call.
 
     Returns:
         A function of the same arguments; returns the gradients with respect to the arrays of the list.
     """
     import keras
 
-    compiled = _engine().gradient(function)
+    compiled = _engine().gradient(function, variables)
 
     def run(leaves: Sequence[Any], *others: Any) -> list[np.ndarray]:
         tensors = [keras.ops.convert_to_tensor(leaf) for leaf in leaves]

@@ -48,9 +48,15 @@ def jit_compile() -> bool | str:
     return True
 
 
-def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
-    """See `keras_resnet.backend.gradient`."""
-    return jax.jit(jax.grad(function))
+def gradient(function: Callable[..., Any], variables: Sequence[Any]) -> Callable[..., list[Any]]:
+    """See `keras_resnet.backend.gradient`. Values that are not handed over would be compiled into the program."""
+
+    def of_values(leaves: list[Any], values: list[Any], *others: Any) -> Any:
+        with keras.StatelessScope(list(zip(variables, values, strict=True))):
+            return function(leaves, *others)
+
+    compiled = jax.jit(jax.grad(of_values))
+    return lambda leaves, *others: compiled(leaves, [variable.value for variable in variables], *others)
 
 
 def normal(seed: int, shape: Sequence[int], deviation: float) -> jax.Array:

@@ -27,8 +27,8 @@ def batch_norm(*_: Any) -> None:
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
-    """See `keras_resnet.backend.convolution`. On processors a product of matrices for 1x1 kernels, and for 3x3 ones
-    that give tiny images or, where there is AVX-512, have strides.
+    """See `keras_resnet.backend.convolution`. On processors a product of matrices for 1x1 kernels, for any that give
+    tiny images and, where there is AVX-512, for those of up to 3x3 that have strides.
 
     XLA knows no better than to slide a window over them, and the gradients take two to three times as long there, and
     for tiny images with strides forty times. The gradient of a larger kernel is a product where there is no AVX-512.
@@ -151,7 +151,8 @@ def _transposed(x: Any) -> Any:
 def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
     """See `keras_resnet.backend.max_pool`. On processors, the larger of one shifted image after another.
 
-    The gradient of XLA's takes more than ten times as long there. As in that, the first of equal pixels has it all.
+    The gradient of XLA's takes more than ten times as long there. As in that, the first of equal pixels has it all, and
+    what is no number is the largest.
     """
     size, strides = layer.pool_size, layer.strides
     if not _on_processor(layer.data_format) or layer.padding != "valid":
@@ -162,8 +163,12 @@ def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
     largest = None
     for top, left in itertools.product(*map(range, size)):
         shifted = x[:, top : top + rows : strides[0], left : left + columns : strides[1]]
-        largest = shifted if largest is None else jnp.where(largest >= shifted, largest, shifted)
+        largest = shifted if largest is None else _larger(largest, shifted)
     return largest
+
+
+def _larger(x: Any, y: Any) -> Any:
+    return jnp.where((x >= y) | jnp.isnan(x), x, y)  # `maximum` shares the gradient of equals
 
 
 def relu(x: Any) -> Any | None:

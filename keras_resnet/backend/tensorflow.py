@@ -42,7 +42,7 @@ def jit_compile() -> bool | str:
     return "auto"
 
 
-def gradient(function: Callable[..., Any]) -> Callable[..., list[Any]]:
+def gradient(function: Callable[..., Any], _: Sequence[Any]) -> Callable[..., list[Any]]:
     """See `keras_resnet.backend.gradient`."""
 
     @tf.function(reduce_retracing=True)

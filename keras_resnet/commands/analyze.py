@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import backend
 from ..analysis.kinds import KINDS, tool
 from ..models.spec import Spec
-from ..options import add_options, given, positive
+from ..options import add_options, given, positive, random_seed
 from .common import DATASET, Commands, backend_option, help_of, verbose
 
 
@@ -39,7 +39,11 @@ def add(commands: Commands) -> None:
         help=f"test images to look with [{', '.join(f'{name} {kind.images}' for name, kind in KINDS.items())}]",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of what is drawn at random, named networks among it [0]"
+        "--seed",
+        type=random_seed,
+        default=0,
+        metavar="N",
+        help="of what is drawn at random, named networks among it [0]",
     )
     parser.add_argument(
         "--out", metavar="FOLDER", help="where numbers and picture go [analysis/ beside the first model]"

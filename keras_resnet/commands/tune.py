@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .. import backend
-from ..options import positive
+from ..options import positive, random_seed
 from ..training.interruption import TRY_AGAIN, StoppedError
 from ..tuning.space import SPACES
 from ..tuning.study import FIDELITIES, TUNERS
@@ -77,7 +77,7 @@ def add(commands: Commands) -> None:
         metavar="SECONDS",
         help="on many machines: without a sign of life behind which a worker or the chief counts as dead [600]",
     )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the search [0]")
+    parser.add_argument("--seed", type=random_seed, default=0, metavar="N", help="of the search [0]")
     parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
     backend_option(parser)
 
@@ -134,12 +134,6 @@ def _above_zero(text: str) -> float:
     if not float(text) > 0:
         raise argparse.ArgumentTypeError(f"must be above 0. Received: {text}")
     return float(text)
-
-
-def _seed(text: str) -> int:
-    if not 0 <= int(text) < 2**32 - 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2**32 - 2. Received: {text}")
-    return int(text)
 
 
 def _named_values(text: str) -> tuple[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Source:
         names: what the images are called: a path, or path[index].
 
     Raises:
-        ValueError: a source that is not there or holds no images; the message names it.
+        ValueError: a source that is not there or holds no images, or a view of files that does not fit the network.
     """
 
     def __init__(
@@ -40,10 +41,9 @@ class Source:
         self._array = _array(self.path) if self.path.suffix == ".npy" else None
         if self._array is not None:
             self.names = [f"{self.path}[{index}]" for index in range(len(self._array))]
-        elif self.path.is_dir():
-            self.names = [str(path) for path in list_images(self.path)]
         else:
-            self.names = [str(self.path)]
+            check_view(shape, view)
+            self.names = list(map(str, list_images(self.path))) if self.path.is_dir() else [str(self.path)]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -72,6 +72,26 @@ class Source:
             side = self.view["size"]
             return resize_to(read_center(path, **self.view), side, side, channels)
         return resize_to(read_image(path), height or 224, width or 224, channels)
+
+
+def check_view(shape: Sequence[int | None], view: Mapping[str, int] | None) -> None:
+    """Refuses a view that no image file can be cut to, or that gives no images of the network.
+
+    Args:
+        shape, view: as `Source` takes them.
+
+    Raises:
+        ValueError: with what was received.
+    """
+    if not view:
+        return
+    sides = [view.get("size"), view.get("resize")] if isinstance(view, Mapping) and len(view) == 2 else [None]
+    if not all(isinstance(side, numbers.Integral) for side in sides) or not 1 <= sides[0] <= sides[1]:
+        raise ValueError(f'`view` must have a "size" of 1 or more, and a "resize" no less. Received: {view!r}')
+    if any(side not in (None, sides[0]) for side in shape[:2]):
+        raise ValueError(
+            f"`view` must have the size of the images that the network takes, {tuple(shape)}. Received: {view!r}"
+        )
 
 
 def batches(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import saving
-from .choices import CHANNELS
+from .choices import FORMATS
 
 README = """\
 # {network}
@@ -33,15 +33,15 @@ Signatures of the SavedModel; each takes any number of images. Where none is nam
 
 | signature | takes | gives |
 |---|---|---|
-{files}| `images` | `images`: float32 {shape}, 0 to 255 | `probabilities`, `classes`, `scores` |
-| `images_uint8` | `images`: uint8 {shape} | `probabilities`, `classes`, `scores` |
-| `features` | `images`: float32 {shape}, 0 to 255 | `features`: the vector before the logits |
-
+{signatures}
 `classes` are the names of the {top} most probable classes, `scores` their probabilities.{invalid}
 """
-FILES = """\
-| `image_bytes` | `image_bytes`: JPEG, PNG, GIF or BMP files | `probabilities`, `classes`, `scores`, `valid` |
-"""
+SIGNATURES = {
+    "image_bytes": "`image_bytes`: JPEG, PNG, GIF or BMP files | `probabilities`, `classes`, `scores`, `valid`",
+    "images": "`images`: float32 {shape}, 0 to 255 | `probabilities`, `classes`, `scores`",
+    "images_uint8": "`images`: uint8 {shape} | `probabilities`, `classes`, `scores`",
+    "features": "`images`: float32 {shape}, 0 to 255 | `features`: the vector before the logits",
+}
 INVALID = """ A file that does not decode
 has `valid` false and zeros; the others of its batch are answered."""
 FILE = """\
@@ -86,27 +86,33 @@ def _readme(card: Mapping[str, Any]) -> str:
         **{name.replace("_", " "): f"{card[name]:.2f} %" for name in ERRORS if name in card},
         "classes": f"{card['classes']:,}, named in `{labels}`",
         "computes in": _dtype(card),
-        "batch norm": "folded into the convolutions" if card["fold"] else "as it was trained",
+        "batch norm": _norms(**card["batch_norm"]),
         "written with": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     rows = "".join(f"| {name} | {value} |\n" for name, value in told.items() if value)
     files = "".join(f"{digest}  {name}\n" for name, digest in card["files"].items())
     if card["format"] == "saved_model":
         alone = ", with its probabilities alone" if card["asked"] == "images" else ""
-        takes_files = card["shape"][-1] in CHANNELS
+        signatures = (f"| `{name}` | {SIGNATURES[name].format(shape=shape)} |\n" for name in card["signatures"])
         usage = SAVED_MODEL.format(
             asked=card["asked"],
             alone=alone,
             shape=shape,
             top=card["top"],
-            files=FILES if takes_files else "",
-            invalid=INVALID if takes_files else "",
+            signatures="".join(signatures),
+            invalid=INVALID if "image_bytes" in card["signatures"] else "",
         )
     else:
-        from .formats import FORMATS  # imports TensorFlow
-
         usage = FILE.format(file=FORMATS[card["format"]].file, shape=shape)
     return README.format(network=card["network"], rows=rows, shown=_shown(card), usage=usage, files=files)
+
+
+def _norms(folded: int, left: int) -> str | None:
+    """Where batch norm is; None of a network that has none."""
+    if not folded:
+        return "as it was trained" if left else None
+    some = f"{folded} of {folded + left} " if left else ""
+    return f"{some}folded into the convolutions"
 
 
 def _dtype(card: Mapping[str, Any]) -> str:

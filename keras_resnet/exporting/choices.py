@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..models.spec import option
 from ..options import check_types
 
-FORMATS = ("saved_model", "onnx", "litert", "openvino")
+
+class Format(NamedTuple):
+    """A format.
+
+    Attributes:
+        file: what its file is called, or the first of its files.
+        needs: the package that writes it.
+        half: whether its runtimes have convolutions in bfloat16.
+    """
+
+    file: str
+    needs: str
+    half: bool = False
+
+
+FORMATS = {
+    "saved_model": Format("saved_model.pb", "tensorflow", half=True),
+    "onnx": Format("model.onnx", "tf2onnx"),
+    "litert": Format("model.tflite", "tensorflow"),
+    "openvino": Format("model.xml", "openvino", half=True),
+}
 DTYPES = ("float32", "bfloat16")
-HALF = ("saved_model", "openvino")  # formats whose runtimes have convolutions in bfloat16
 ASKED = ("image_bytes", "images")
 CHANNELS = (1, 3)  # of image files
 
@@ -25,7 +45,7 @@ class Choices:
         asked: of a SavedModel, the signature that answers where none is named, as "serving_default": "image_bytes", or
             "images", which then gives probabilities alone, so that OpenVINO, which knows no text, reads the SavedModel.
         top: how many classes are named.
-        warm_up: of a SavedModel, batch sizes of the requests that the server answers before it is ready; None for none.
+        warm_up: of a SavedModel, batch sizes that the server answers before it is ready; None or () for none.
         int8: a folder of images; convolutions then compute in 8-bit whole numbers, whose ranges these images decide.
             For the format "openvino".
         measure: a data set with labels, on which the error is told of what was exported and of what it was made of.
@@ -56,9 +76,10 @@ class Choices:
                 raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
         if self.top < 1 or any(batch < 1 for batch in self.warm_up or ()):
             raise ValueError(f"`top` and `warm_up` must be at least 1. Received: {self.top}, {self.warm_up}")
-        if self.dtype == "bfloat16" and self.format not in HALF:
+        if self.dtype == "bfloat16" and not FORMATS[self.format].half:
+            halves = ", ".join(name for name, row in FORMATS.items() if row.half)
             raise ValueError(
-                f"{self.format} has no convolutions in bfloat16. Choose float32, or one of {', '.join(HALF)}. "
+                f"{self.format} has no convolutions in bfloat16. Choose float32, or one of {halves}. "
                 f"Received: {self.format}, {self.dtype}"
             )
         if self.int8 and (self.format != "openvino" or self.dtype != "float32"):

@@ -16,12 +16,13 @@ from typing import Any
 import keras
 
 from .. import backend, saving
+from ..evaluation.source import check_view
 from ..evaluation.views import shapes
 from ..options import as_words
 from ..training.processes import last_line
 from .card import ERRORS, LABELS, write_card
 from .choices import CHANNELS, Choices
-from .folding import fold, in_dtype
+from .folding import fold, in_dtype, outcome
 
 
 def export(
@@ -53,29 +54,31 @@ def export(
         view: "size" and "resize" of the centre square of an image file that the network is shown; None for what the
             file says, else the largest part in the middle that has the proportions of the network's images.
         **choices: of `keras_resnet.exporting.choices.Choices`: `format`, `fold`, `dtype`, `asked`, `top`, `warm_up`,
-            `int8` and `measure`.
+            `int8`, `measure` and `data_dir`.
 
     Returns:
-        The model card, with "out", the folder of the version, and "version".
+        The model card, which says what was written: of a network within a model, batch norm stays, and the dtype; with
+        "out", the folder of the version, and "version".
 
     Raises:
-        ValueError: no model, one that cannot be folded, a folder that is in use or holds something else, or a package
-            that is missing.
+        ValueError: no model, one that cannot be folded, a view that does not fit it, a folder that is in use or holds
+            something else, or a package that is missing.
     """
     chosen = Choices(**choices)
     _refuse_others(Path(out))
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
     own = class_names and [str(name) for name in class_names]
     info = {**info, **{k: v for k, v in (("class_names", own), ("view", view)) if v is not None}}
-    (*_, channels), classes = shapes(network)
+    shape, classes = shapes(network)
+    check_view(shape, info.get("view"))
     labels = [str(name) for name in info.get("class_names") or range(classes)]
     if len(labels) != classes:
         raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(labels)} class names")
     if broken := [name for name in labels if name and name.splitlines() != [name]]:
         raise ValueError(f"A class's name is one line. Received: {broken[0]!r}")
-    if chosen.format == "saved_model" and chosen.asked == "image_bytes" and channels not in CHANNELS:
+    if chosen.format == "saved_model" and chosen.asked == "image_bytes" and shape[-1] not in CHANNELS:
         raise ValueError(
-            f"No image file has the {channels} channels that {network.name!r} takes. Choose the images themselves: "
+            f"No image file has the {shape[-1]} channels that {network.name!r} takes. Choose the images themselves: "
             "asked='images'."
         )
     if keras.backend.backend() != "tensorflow":
@@ -97,27 +100,31 @@ def _write(
 
     labels, view = folder / LABELS, info.get("view")
     labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
-    model = in_dtype(fold(network) if choices.fold else network, choices.dtype)
+    model = in_dtype(network, "float32")  # in which folding loses nothing
+    model = fold(model) if choices.fold else model
+    model = model if choices.dtype == "float32" else in_dtype(model, choices.dtype)
+    told = outcome(network, model)
     if choices.int8:
-        return {"int8": write_int8(model, folder, network, info, choices)}
+        return {**told, "int8": write_int8(model, folder, network, info, choices)}
     if choices.format != "saved_model":
         write_format(model, folder, choices.format)
-        return {}
-    write_saved_model(model, folder, labels, view, choices.top, choices.asked)
+        return told
+    told["signatures"] = write_saved_model(model, folder, labels, view, choices.top, choices.asked)
     labels.unlink()  # a copy of it is among the assets
     if choices.warm_up:
         (height, width, channels), side = shapes(network)[0], view["size"] if view else 224
         write_requests(folder, choices.warm_up, (height or side, width or side, channels), choices.asked)
-    return {}
+    return told
 
 
 def _known(network: keras.Model, info: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of a network."""
     shape, classes = shapes(network)
     recipe = {name: info[name] for name in (*ERRORS, "epochs", "seed") if name in info}
+    learned = (variable for layer in network._flatten_layers() for variable in layer._trainable_variables)
     return {
         "network": info.get("model") or network.name,
-        "parameters": sum(math.prod(variable.shape) for variable in network.trainable_variables),
+        "parameters": sum(math.prod(variable.shape) for variable in learned),  # frozen layers' too
         "weights": info.get("source") or ("trained by keras_resnet" if recipe else None),
         "dataset": info.get("dataset"),
         **recipe,
@@ -146,8 +153,10 @@ def _elsewhere(network: keras.Model, info: Mapping[str, Any], out: str | Path, c
             text=True,
             env={**os.environ, "KERAS_BACKEND": "tensorflow"},
         )
-    if done.returncode:
-        raise ValueError(last_line(done.stderr))
+    if status := done.returncode:
+        how = f"by signal {-status}; perhaps memory ran out" if status < 0 else f"with status {status}"
+        said = last_line(done.stderr) if status > 0 else None
+        raise ValueError(said or f"The process on TensorFlow that exports ended {how}.")
     return json.loads(done.stdout)
 
 

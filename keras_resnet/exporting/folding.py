@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from ..models.running import REGISTERED, quicken, register
+from ..models.graph import calls, nodes, plain, takers, uncompiled
+from ..models.running import FUNCTIONAL, REGISTERED, quicken, register
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
 PRECISE = (
-    layers.InputLayer,
     layers.Normalization,
     layers.GlobalAveragePooling2D,
     layers.GlobalMaxPooling2D,
@@ -39,23 +39,54 @@ def fold(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: a model that is not functional.
     """
-    if not hasattr(model, "operations"):
-        raise ValueError(f"{model!r} is no functional model: its layers cannot be told from one another.")
-    folded = _pairs(model)
-    gone = {norm.name for norm in folded.values()} | {layer.name for layer in model.layers if isinstance(layer, IDLE)}
+    _check_functional(model)
+    folded, called = _pairs(model), calls(model)
+    idle = {layer.name for layer in model.layers if _is_idle(layer, called[layer.name])}
+    gone = idle | {norm.name for norm in folded.values()}
     changes = {name: {"use_bias": True, **_adapted(model.get_layer(name))} for name in folded}
     values = {name: _absorbed(model.get_layer(name), norm) for name, norm in folded.items()}
     return _clone(model, changes, values, gone)
 
 
 def in_dtype(model: keras.Model, dtype: str) -> keras.Model:
-    """The same network with another dtype, but for what loses digits in half precision: normalisation and the head.
+    """The same network with another dtype; what loses digits in half precision, normalisation and head, has float32.
 
     Args:
         model: a functional model; it stays as it is.
         dtype: such as "bfloat16".
+
+    Raises:
+        ValueError: a model that is not functional.
     """
-    return _clone(model, {layer.name: {"dtype": dtype} for layer in model.layers if not isinstance(layer, PRECISE)})
+    _check_functional(model)
+    dtypes = {layer.name: "float32" if isinstance(layer, PRECISE) else dtype for layer in model.layers}
+    return _clone(model, {name: {"dtype": chosen} for name, chosen in dtypes.items()})
+
+
+def outcome(network: keras.Model, model: keras.Model) -> dict[str, Any]:
+    """What came of a network, whatever was asked for: networks within it stay as they are.
+
+    Args:
+        network: as it was.
+        model: what `fold` and `in_dtype` made of it.
+
+    Returns:
+        "dtype", what the convolutions of `model` compute in; and "batch_norm", how many are "folded" and "left".
+    """
+    within = model._flatten_layers()
+    convolutions = [layer for layer in within if hasattr(layer, "kernel_size")] or within
+    before, left = (
+        sum(isinstance(layer, layers.BatchNormalization) for layer in one._flatten_layers()) for one in (network, model)
+    )
+    return {
+        "dtype": ", ".join(sorted({layer.compute_dtype for layer in convolutions})),
+        "batch_norm": {"folded": before - left, "left": left},
+    }
+
+
+def _check_functional(model: keras.Model) -> None:
+    if getattr(model.__class__, "call", None) is not FUNCTIONAL.call:
+        raise ValueError(f"{model!r} is no functional model: its layers cannot be told from one another.")
 
 
 def _clone(
@@ -81,7 +112,7 @@ def _clone(
         return args[0] if layer.name in gone else layer(*args, **kwargs)
 
     with keras.saving.custom_object_scope(REGISTERED):
-        copy = quicken(keras.models.clone_model(model, clone_function=clone, call_function=call))
+        copy = quicken(keras.models.clone_model(uncompiled(model), clone_function=clone, call_function=call))
     for layer in copy.layers:
         if layer.name in (values or {}):
             layer.set_weights(values[layer.name])
@@ -105,27 +136,33 @@ def _adapted(layer: keras.Layer) -> dict[str, None]:
 
 
 def _pairs(model: keras.Model) -> dict[str, layers.BatchNormalization]:
-    """By the name of a layer the batch norm that it can do."""
+    """By the name of a layer the batch norm that it can do. Subclasses of Keras's may compute something else."""
     found = {}
+    called, taken = calls(model), takers(nodes(model))
     outputs = {id(tensor) for tensor in model.outputs}
     for layer in model.layers:
-        if not isinstance(layer, CONVOLUTIONS) or layer.activation is not keras.activations.linear:
+        if layer.__class__ not in CONVOLUTIONS or layer.activation is not keras.activations.linear:
             continue
-        if len(layer._inbound_nodes) != 1 or id(layer.output) in outputs:  # called twice, or seen outside
+        given = called[layer.name][0].outputs[0]
+        behind = taken.get(id(given), ())
+        if len(called[layer.name]) != 1 or len(behind) != 1 or id(given) in outputs:  # called twice, or seen outside
             continue
-        behind = [node.operation for node in layer._outbound_nodes if node.operation in model.operations]
-        if len(behind) == 1 and _fits(layer, behind[0]):
-            found[layer.name] = behind[0]
+        norm = behind[0].operation
+        if _fits(layer, norm, len(given.shape)) and plain(behind[0]) and len(called[norm.name]) == 1:
+            found[layer.name] = norm
     return found
 
 
-def _fits(layer: keras.Layer, norm: Any) -> bool:
-    """Whether a layer is a batch norm, over the channels that another puts out, called once."""
-    if not isinstance(norm, layers.BatchNormalization) or len(norm._inbound_nodes) != 1:
-        return False
+def _fits(layer: keras.Layer, norm: Any, rank: int) -> bool:
+    """Whether a layer is a batch norm over the channels that another puts out."""
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
-    axis = 1 if first else len(layer.output.shape) - 1
-    return norm.axis % len(layer.output.shape) == axis
+    axis = 1 if first else rank - 1
+    return norm.__class__ is layers.BatchNormalization and norm.axis % rank == axis
+
+
+def _is_idle(layer: keras.Layer, called: Sequence[Any]) -> bool:
+    """Whether a layer passes on what it gets; with `training=True` in the graph it does not."""
+    return layer.__class__ in IDLE and not any(node.arguments.kwargs.get("training") for node in called)
 
 
 def _absorbed(layer: keras.Layer, norm: layers.BatchNormalization) -> list[np.ndarray]:

@@ -12,13 +12,14 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from ..evaluation.views import shapes
 from ..extras import install
+from .choices import FORMATS
 from .saved_model import probabilities
 
 OPSET = 18  # of ONNX; every runtime since 2023 reads it
@@ -65,29 +66,11 @@ def openvino_model(graph: Any) -> Any:
     return model
 
 
-class Format(NamedTuple):
-    """A format.
-
-    Attributes:
-        file: what its file is called.
-        needs: the package that converts.
-        write: writes a frozen graph to a path.
-    """
-
-    file: str
-    needs: str
-    write: Callable[[Any, Path], None]
-
-
-FORMATS = {
-    "onnx": Format("model.onnx", "tf2onnx", _onnx),
-    "litert": Format("model.tflite", "tensorflow", _litert),
-    "openvino": Format("model.xml", "openvino", _openvino),
-}
+WRITERS: dict[str, Callable[[Any, Path], None]] = {"onnx": _onnx, "litert": _litert, "openvino": _openvino}
 
 
 def write_format(model: keras.Model, folder: Path, name: str) -> None:
-    """Writes a model in one of `FORMATS` into a folder that is there.
+    """Writes a model in one of the formats of `WRITERS` into a folder that is there.
 
     Raises:
         ValueError: the package that converts is not installed.
@@ -95,7 +78,7 @@ def write_format(model: keras.Model, folder: Path, name: str) -> None:
     row = FORMATS[name]
     need(row.needs, f"The format {name} needs")
     with quiet():
-        row.write(frozen(model), folder / row.file)
+        WRITERS[name](frozen(model), folder / row.file)
 
 
 def need(package: str, why: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ..analysis.looking import batches_for, counted
-from ..data import DataError, Dataset, ImageStream, load
+from ..data import DataError, load
 from ..evaluation.source import Source
 from ..evaluation.views import shapes
 from ..training.callbacks import percent_error
-from .choices import Choices
-from .formats import FORMATS, frozen, need, openvino_model, quiet
+from .choices import FORMATS, Choices
+from .formats import frozen, need, openvino_model, quiet
 
 CALIBRATED = 300  # images, at most
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}  # which a CPU with bfloat16 would give up
@@ -39,13 +39,17 @@ def write_int8(
         "images", how many decided; and if it was measured "errors" in percent, by "float32" and "int8".
 
     Raises:
-        ValueError: NNCF is not installed, no image decodes, or images that the network does not take.
+        ValueError: NNCF is not installed, no image decodes, or images or classes that the network does not know.
     """
     for package in ("openvino", "nncf"):
         need(package, "8-bit numbers need")
     import nncf
     import openvino
 
+    batches = None
+    if choices.measure:  # before the work, since what does not fit is refused
+        data = load(choices.measure, choices.data_dir)
+        batches = batches_for(network, info, data, data.test_count)
     source = Source(choices.int8, shapes(network)[0], info.get("view"))
     decoded = (image for _, image in source if not isinstance(image, DataError))
     seen = [image[None].astype("float32") for image in itertools.islice(decoded, CALIBRATED)]
@@ -55,23 +59,20 @@ def write_int8(
         whole = openvino_model(frozen(model))
         small = nncf.quantize(whole, nncf.Dataset(seen), subset_size=len(seen))
         openvino.save_model(small, str(folder / FORMATS["openvino"].file), compress_to_fp16=False)
-    if not choices.measure:
-        return {"images": len(seen)}
-    data = load(choices.measure, choices.data_dir)
-    return {"images": len(seen), "errors": _errors({"float32": whole, "int8": small}, network, info, data)}
+    errors = {} if batches is None else {"errors": _errors({"float32": whole, "int8": small}, batches)}
+    return {"images": len(seen), **errors}
 
 
 def _errors(
-    models: Mapping[str, Any], network: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream
+    models: Mapping[str, Any], batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> dict[str, float]:
-    """The error of models of OpenVINO on the test images of a data set, in percent, by name."""
+    """The error of models of OpenVINO on images, labels and weights, in percent, by name."""
     import openvino
 
     core = openvino.Core()
     compiled = {name: core.compile_model(one, "CPU", PRECISE) for name, one in models.items()}
     right: dict[str, list[np.ndarray]] = {name: [] for name in models}
-    batches = counted(batches_for(network, info, data, data.test_count))
-    for images, labels in tqdm(batches, "Measuring", leave=False, disable=None):
+    for images, labels in tqdm(counted(batches), "Measuring", leave=False, disable=None):
         for name, one in compiled.items():
             right[name].append(one(images)["probabilities"].argmax(axis=1) == labels)
     return {name: percent_error(np.concatenate(hits).mean()) for name, hits in right.items()}

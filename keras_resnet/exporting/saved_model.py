@@ -122,8 +122,13 @@ def _where(valid: Any, value: Any) -> Any:
 
 def write_saved_model(
     model: keras.Model, folder: Path, labels: Path, view: dict[str, int] | None, top: int, asked: str
-) -> None:
-    """Writes a SavedModel into a folder that is there; the arguments are those of `Served` and of its `signatures`."""
+) -> list[str]:
+    """Writes a SavedModel into a folder that is there; the arguments are those of `Served` and of its `signatures`.
+
+    Returns:
+        The names of its signatures, but for the one that answers where none is named.
+    """
     served = Served(model, labels, view, top)
     signatures = {name: function.get_concrete_function() for name, function in served.signatures(asked).items()}
     tf.saved_model.save(served, str(folder), signatures)
+    return [name for name in signatures if name != "serving_default"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from ..extras import install
+from .formats import need
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -25,14 +25,11 @@ def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, i
     Raises:
         ValueError: tensorflow-serving-api is not installed.
     """
-    try:
-        from tensorflow_serving.apis.model_pb2 import ModelSpec
-        from tensorflow_serving.apis.predict_pb2 import PredictRequest
-        from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
-    except ImportError as error:
-        raise ValueError(
-            f"Warm-up requests need tensorflow-serving-api: {install('export')}, or say --warm-up none."
-        ) from error
+    need("tensorflow_serving", "Warm-up requests, which --warm-up none leaves out, need")
+    from tensorflow_serving.apis.model_pb2 import ModelSpec
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
+
     grey = np.full(shape, 127, np.uint8)
     one = {"images": grey.astype(np.float32)}
     if asked == "image_bytes":

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from .graph import calls
 from .running import quicken
 
 
@@ -31,15 +32,16 @@ class Branches:
 
     Args:
         begin: the tensor that the unit takes.
-        addition: the layer that adds its shortcut and its residual.
+        addition: the call of the layer that adds its shortcut and its residual.
         end: the tensor that it puts out.
     """
 
-    def __init__(self, begin: Any, addition: keras.Layer, end: Any) -> None:
+    def __init__(self, begin: Any, addition: Any, end: Any) -> None:
+        (shortcut, residual), (added,) = addition.input_tensors, addition.outputs
         # Keras makes no model from a tensor to itself.
-        self._identity = addition.input[0] is begin
-        self._before = keras.Model(begin, addition.input[1] if self._identity else list(addition.input))
-        self._after = None if addition.output is end else keras.Model(addition.output, end)
+        self._identity = shortcut is begin
+        self._before = keras.Model(begin, residual if self._identity else [shortcut, residual])
+        self._after = None if added is end else keras.Model(added, end)
 
     def split(self, x: Any) -> tuple[Any, Any]:
         """From what the unit takes to what its shortcut carries and to its residual, of one shape."""
@@ -79,23 +81,24 @@ def branches(model: keras.Model) -> dict[str, Branches]:
     Raises:
         ValueError: none of this package.
     """
-    found = {}
-    layers = {layer.name: layer for layer in model.layers}
-    for begin, name, end in _between(_ends(model)):
-        if addition := layers.get(f"{name}_add"):
-            found[name] = Branches(begin, addition, end)
-    return found
+    ends, called = _ends(model), calls(model)
+    return {
+        name: Branches(begin, called[f"{name}_add"][0], end)
+        for begin, name, end in _between(ends)
+        if f"{name}_add" in called
+    }
 
 
 def _ends(model: keras.Model) -> dict[str, Any]:
     """What the stem and each unit put out."""
-    ends: dict[str, Any] = {}
+    last: dict[str, str] = {}
     for layer in model.layers:
         if match := re.match(r"(stem|stage\d+_unit\d+)_", layer.name):
-            ends[match[1]] = layer.output
-    if "stem" not in ends or len(ends) < 2:
+            last[match[1]] = layer.name
+    if "stem" not in last or len(last) < 2:
         raise ValueError(f"{model.name!r} has no layers named stage1_unit1_..., so it is no network of keras_resnet.")
-    return ends
+    called = calls(model)
+    return {name: called[layer][0].outputs[0] for name, layer in last.items()}
 
 
 def _between(ends: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:

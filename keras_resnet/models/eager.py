@@ -16,6 +16,7 @@ import keras
 from keras import layers
 
 from .. import backend
+from . import graph
 
 FRESH = (layers.Conv2D, layers.BatchNormalization, layers.Add)  # what they give is not needed for gradients
 
@@ -107,18 +108,14 @@ def _run(step: Step, taken: list[Any], training: bool | None, engine: ModuleType
 
 def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
     """The calls of a model, in Keras's order."""
-    depths = sorted(model._nodes_by_depth, reverse=True)
-    nodes = [node for depth in depths for node in model._nodes_by_depth[depth] if node.operation and not node.is_input]
+    nodes = [node for node in graph.nodes(model) if not node.is_input]
     givers = {id(tensor): node.operation for node in nodes for tensor in node.outputs}
-    takers: dict[int, list[Any]] = {}
-    for node in nodes:
-        for tensor in node.input_tensors:
-            takers.setdefault(id(tensor), []).append(node)
+    takers = graph.takers(nodes)
     kept = set(map(id, model.outputs))
     for node in nodes:
         layer, inputs, outputs = node.operation, [*map(id, node.input_tensors)], [*map(id, node.outputs)]
         owned = [len(takers[name]) == 1 and name not in kept and _fresh(givers.get(name)) for name in inputs]
-        prepare = engine.CALLS.get(layer.__class__) if _ordinary(layer) else None
+        prepare = engine.CALLS.get(layer.__class__) if _ordinary(layer) and graph.plain(node) else None
         if layer.__class__ is layers.ZeroPadding2D and outputs[0] not in kept and len(takers[outputs[0]]) == 1:
             taker = takers[outputs[0]][0].operation
             if engine.pads(taker, layer, givers.get(inputs[0])):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import keras
 
+from .network import part
 from .taps import taps
 
 EVERYTHING = "features"  # but the dense layer: the tap that the head pools
@@ -32,10 +31,10 @@ def freeze(model: keras.Model, until: str = EVERYTHING) -> None:
         raise ValueError(f"`until` must be one of {', '.join(order)} of {model.name!r}. Received: {until!r}")
     frozen, begun = set(order[: order.index(until) + 1]), False
     for layer in model.layers:
-        part = _part(layer, order)
-        begun = begun or part is not None
+        place = _place(layer, order)
+        begun = begun or place is not None
         if not isinstance(layer, keras.layers.Normalization):
-            layer.trainable = begun and part not in frozen
+            layer.trainable = begun and place not in frozen
 
 
 def unfreeze(model: keras.Model) -> None:
@@ -54,7 +53,7 @@ def parts(model: keras.Model) -> list[str]:
     return [name for name in taps(model) if name.startswith(("stem", "stage"))] + [EVERYTHING]
 
 
-def _part(layer: keras.Layer, order: list[str]) -> str | None:
+def _place(layer: keras.Layer, order: list[str]) -> str | None:
     """Which of them a layer belongs to; the activation behind the last stage to that, the dense layer to none."""
-    match = re.match(r"(stem|stage\d+|head)_", layer.name)
-    return order[-2] if match and match[1] == "head" else match and match[1]
+    found = part(layer.name)
+    return order[-2] if found == "head" else found

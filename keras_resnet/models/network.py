@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .layers import LayerSet, Tensor
 from .rows import STEMS
 from .spec import Spec
@@ -59,3 +61,9 @@ def last_activation(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
     for kind, _ in before:
         x = layers.batch_norm(x, "head_bn") if kind == "bn" else layers.relu(x, "head_relu")
     return x
+
+
+def part(name: str) -> str | None:
+    """Which part a layer of this name belongs to: "stem", "stage1", ..., "head"; None if to none of them."""
+    match = re.match(r"(stem|stage\d+|head)_", name)
+    return match and match[1]

@@ -5,12 +5,13 @@ Works on any model of this package by the names of its layers, also after it was
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
+from .graph import calls, uncompiled
+from .network import part
 from .running import quicken
 
 
@@ -23,23 +24,24 @@ def taps(model: keras.Model) -> dict[str, Any]:
     Returns:
         Keras tensors by name: "stem", "stage1", "stage2", ... (each the output of its last layer; its stride doubles
         from stage to stage, but with `downsample="last_unit"`, as in keras.applications' V2, the last two have one),
-        "features" (what the head pools), and with a top "pooled" and "logits". Those of what `any_size` gives are the
-        tensors of the network that it was made of.
+        "features" (what the head pools), and with a top "pooled" and "logits".
 
     Raises:
         ValueError: a model that is none of this package.
     """
-    last: dict[str, keras.Layer] = {}
+    last: dict[str, str] = {}
     for layer in model.layers:
-        if match := re.match(r"(stem|stage\d+|head)_", layer.name):
-            last[match[1]] = layer
+        if name := part(layer.name):
+            last[name] = layer.name
     if not any(name.startswith("stage") for name in last):
         raise ValueError(f"{model.name!r} has no layers named stage1_..., so it is no network of keras_resnet.")
-    found = {name: layer.output for name, layer in last.items() if name != "head"}
-    found["features"] = (last.get("head") or last[list(found)[-1]]).output
-    for layer in model.layers:
-        if layer.name == "logits":
-            found |= {"pooled": layer.input, "logits": layer.output}
+    called = calls(model)
+    found = {name: called[layer][0].outputs[0] for name, layer in last.items()}
+    end = found.pop("head", None)
+    found["features"] = list(found.values())[-1] if end is None else end
+    if "logits" in called:
+        node = called["logits"][0]
+        found |= {"pooled": node.input_tensors[0], "logits": node.outputs[0]}
     return found
 
 
@@ -107,7 +109,8 @@ def any_size(model: keras.Model) -> keras.Model:
     channels = 0 if model.get_layer("stem_conv").data_format == "channels_first" else 2
     shape = [size if axis == channels else None for axis, size in enumerate(model.input_shape[1:])]
     image = keras.Input(shape, name="image")
-    return quicken(keras.models.clone_model(model, input_tensors=image, clone_function=lambda layer: layer))
+    free = keras.models.clone_model(uncompiled(model), input_tensors=image, clone_function=lambda layer: layer)
+    return quicken(free)
 
 
 def dense_logits(model: keras.Model) -> keras.Model:

@@ -22,7 +22,8 @@ def test_they_are_those_of_a_loop_over_points_and_units(seeded):
         direction = rng.standard_normal((1, *shape)).astype("float32")
         part = keras.Model(model.input, model.get_layer(f"{unit['unit']}_relu2").output)
         run = backend.gradient(
-            lambda x, part=part, direction=direction: keras.ops.sum(keras.ops.multiply(part(x[0]), direction))
+            lambda x, part=part, direction=direction: keras.ops.sum(keras.ops.multiply(part(x[0]), direction)),
+            part.variables,
         )
         vectors = np.concatenate([run([point[None]])[0].reshape(1, -1) for point in line]).astype("float64")
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -7,6 +7,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.analysis.lesions import Lesions, lesions
+from keras_resnet.models.taps import any_size
 
 
 def data(count=40, classes=10):
@@ -35,6 +36,12 @@ def test_the_whole_network_has_its_own_error(seeded, choices):
     model = seeded(keras_resnet.CifarResNet(14, **choices))
     images, labels, _ = data()
     assert Lesions(model, batches()).error() == pytest.approx(error(model, images, labels), abs=1e-3)
+
+
+def test_a_network_made_for_any_size_has_the_error_of_the_one_it_was_made_of(seeded):
+    model = seeded(keras_resnet.CifarResNet(8))
+    images, labels, _ = data()
+    assert Lesions(any_size(model), batches()).error() == pytest.approx(error(model, images, labels), abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import keras_resnet
 from keras_resnet import backend
 from keras_resnet.analysis.looking import summed_loss
 from keras_resnet.analysis.paths import path_gradient, paths
-from keras_resnet.models.taps import to_logits
+from keras_resnet.models.taps import any_size, to_logits
 from to_look_at import batches
 
 
@@ -32,10 +32,27 @@ def test_the_gradients_of_all_paths_add_up_to_the_gradient(seeded, choices):
     one_path = path_gradient(model)
     added = sum(one_path(images, labels, through) for through in itertools.product((0, 1), repeat=3))
     logits = to_logits(model)
-    (whole,) = backend.gradient(lambda x, labels: summed_loss(logits(x[0]), labels))([images], labels)
+    (whole,) = backend.gradient(lambda x, labels: summed_loss(logits(x[0]), labels), model.variables)([images], labels)
     assert np.abs(whole).max() > 1e-4
     tolerance = 0.1 if "dtype" in choices else 2e-4
     np.testing.assert_allclose(added, whole, atol=tolerance * np.abs(whole).max())
+
+
+def test_a_gradient_is_by_the_weights_as_they_are_then(seeded):
+    """Where all logits are the bias alone, no image has any."""
+    model = seeded(keras_resnet.CifarResNet(8))
+    ((images, labels, _),) = batches(3)
+    one_path = path_gradient(model)
+    assert np.abs(one_path(images, labels, np.ones(3))).max() > 0
+    model.get_layer("logits").kernel.assign(np.zeros((64, 10)))
+    assert not one_path(images, labels, np.ones(3)).any()
+
+
+def test_a_network_made_for_any_size_has_the_same_paths(seeded):
+    model = seeded(keras_resnet.CifarResNet(8))
+    ((images, labels, _),) = batches(3)
+    expected, found = (path_gradient(each)(images, labels, np.array([1, 0, 1])) for each in (model, any_size(model)))
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_images_of_weight_zero_do_not_count(seeded):

@@ -8,6 +8,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.analysis.responses import responses
+from keras_resnet.models.taps import any_size
 
 
 def pictures(count=10):
@@ -25,6 +26,13 @@ def test_they_are_deviations_behind_batch_norm_of_all_images_at_once(seeded, cho
         values = np.asarray(output.predict(images, verbose=0))
         assert row["deviation"] == pytest.approx(float(values.std()), rel=1e-3)
         assert row["mean"] == pytest.approx(float(values.mean()), abs=1e-3 * float(values.std()))
+
+
+def test_a_network_made_for_any_size_responds_as_the_one_it_was_made_of(seeded):
+    model, images = seeded(keras_resnet.CifarResNet(8)), pictures()
+    for found, expected in zip(responses(any_size(model), [(images,)]), responses(model, [(images,)]), strict=True):
+        assert found.pop("layer") == expected.pop("layer")
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 def test_images_of_weight_zero_do_not_count(seeded):

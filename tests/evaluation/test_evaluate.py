@@ -48,6 +48,20 @@ def save(tmp_path):
     return make
 
 
+@pytest.fixture
+def named(tmp_path):
+    """Saves a network of one dense layer, which answers at once, with what is known of its classes."""
+
+    def make(name="a", info=None, classes=3, shape=(32, 32, 3)):
+        image = keras.Input(shape)
+        pooled = keras.layers.GlobalAveragePooling2D()(image)
+        model = keras.Model(image, keras.layers.Dense(classes, "softmax")(pooled))
+        saving.save(model, tmp_path / f"{name}.keras", {"view": {"size": 32, "resize": 48}, **(info or {})})
+        return tmp_path / f"{name}.keras"
+
+    return make
+
+
 def predict(path, images):
     return np.asarray(saving.load(path)[0].predict(images.astype("float32"), verbose=0))
 
@@ -198,37 +212,37 @@ def test_an_image_that_is_not_whole_for_one_member_counts_for_none_of_the_ensemb
     assert result["calibration"]["negative_log_likelihood"] == pytest.approx(likelihood, abs=1e-3)
 
 
-def test_classes_are_found_by_name_or_identifier_among_those_that_the_network_knows(photographs, save):
+def test_classes_are_found_by_name_or_identifier_among_those_that_the_network_knows(photographs, named):
     """As those of a part of ImageNet are among its thousand."""
     names, ids = ["x", "cat", "y", "ant", "bee"], ["n0", "n1", "n2", "n3", "n4"]
-    by_name = evaluate([save(info={"class_names": names}, classes=5)], photographs)
+    by_name = evaluate([named(info={"class_names": names}, classes=5)], photographs)
     assert [row["class"] for row in by_name.result["classes"]] == [1, 3, 4]
     assert by_name.class_names == names
     info = {"class_names": ids, "class_ids": names}
-    by_id = evaluate([save(info=info, classes=5)], photographs)
+    by_id = evaluate([named(info=info, classes=5)], photographs)
     assert [row["name"] for row in by_id.result["classes"]] == ["n1", "n3", "n4"]
 
 
-def test_classes_that_a_network_does_not_know_are_refused(photographs, save):
-    path = save(info={"class_names": ["ant", "bee", "dog"]})
+def test_classes_that_a_network_does_not_know_are_refused(photographs, named):
+    path = named(info={"class_names": ["ant", "bee", "dog"]})
     with pytest.raises(ValueError, match=r"knows other classes than folder:.*: 'cat' is not among 'ant', 'bee', 'dog'"):
         evaluate([path], photographs)
 
 
-def test_classes_that_have_no_name_are_counted(save):
+def test_classes_that_have_no_name_are_counted(named):
     with pytest.raises(ValueError, match=r"has 3 classes. Received: digits, which has 10"):
-        evaluate([save(classes=3, input_shape=(8, 8, 1))], "digits")
+        evaluate([named(classes=3, shape=(8, 8, 1))], "digits")
 
 
-def test_a_network_that_names_none_of_its_many_classes_is_told_how_they_get_names(photographs, save):
+def test_a_network_that_names_none_of_its_many_classes_is_told_how_they_get_names(photographs, named):
     """The first three of five need not be the data's three; three of three are."""
     words = r"names none of its 5 classes, and folder:.* has 3\. `keras-resnet convert FILE OUT .*--labels imagenet`"
     with pytest.raises(ValueError, match=words):
-        evaluate([save(classes=5)], photographs)
-    assert evaluate([save(classes=3)], photographs).class_names == NAMES
+        evaluate([named(classes=5)], photographs)
+    assert evaluate([named(classes=3)], photographs).class_names == NAMES
 
 
-def test_networks_of_different_classes_are_no_ensemble(photographs, save):
+def test_networks_of_different_classes_are_no_ensemble(photographs, named):
     """Two that are called the same, as a bird and a machine are cranes, are told apart by their identifiers."""
     for one, other in (
         ({"class_names": NAMES}, {"class_names": NAMES[::-1]}),
@@ -236,7 +250,7 @@ def test_networks_of_different_classes_are_no_ensemble(photographs, save):
         ({"class_names": NAMES, "class_ids": WORDS}, {"class_names": NAMES, "class_ids": WORDS[::-1]}),
     ):
         with pytest.raises(ValueError, match="same classes in the same order"):
-            evaluate([save("a", one), save("b", other)], photographs)
+            evaluate([named("a", one), named("b", other)], photographs)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -249,9 +263,9 @@ def test_networks_of_different_classes_are_no_ensemble(photographs, save):
         ([{}, {"class_ids": NAMES, "class_names": WORDS}], [WORDS]),
     ],
 )
-def test_an_ensemble_knows_the_same_classes_by_identifiers_or_names(photographs, save, infos, names, order):
+def test_an_ensemble_knows_the_same_classes_by_identifiers_or_names(photographs, named, infos, names, order):
     """Which are names to a network that has no others; the data's folders are called by either."""
-    paths = [save(name, info) for name, info in zip("abc", infos[::order], strict=False)]
+    paths = [named(name, info) for name, info in zip("abc", infos[::order], strict=False)]
     found = evaluate(paths, photographs)
     assert len(found.result["members"]) == len(infos)
     assert found.class_names in names

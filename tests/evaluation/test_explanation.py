@@ -11,7 +11,7 @@ import keras_resnet
 from keras_resnet.evaluation import prediction, source
 from keras_resnet.evaluation.explanation import draw_explanation
 from keras_resnet.evaluation.prediction import predict
-from keras_resnet.models.taps import dense_logits
+from keras_resnet.models.taps import any_size, dense_logits
 
 
 def network(**choices):
@@ -79,6 +79,13 @@ def test_the_channels_may_come_first():
     images = pictures()
     found = keras_resnet.grad_cam(first, images.transpose(0, 3, 1, 2), [0, 1, 2])
     np.testing.assert_allclose(found, keras_resnet.grad_cam(last, images, [0, 1, 2]), rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_made_for_any_size_explains_itself_too():
+    model, images = network(), pictures()
+    expected, found = (keras_resnet.grad_cam(each, images, [0, 1, 2]) for each in (model, any_size(model)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert keras_resnet.grad_cam(any_size(model), pictures(size=48)).shape == (3, 12, 12)
 
 
 @pytest.mark.parametrize("classes", [[0], [0, 1, 4], [0, 1, -1], [[0, 1, 2]]])

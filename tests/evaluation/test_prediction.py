@@ -201,6 +201,21 @@ def test_names_of_other_classes_and_an_empty_top_are_refused(pixels, images, tmp
     refused(tmp_path / "image.npy", "at least 1", "0", model=pixels(), top=0)
 
 
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        ({"size": 2}, ('"resize"', "{'size': 2}")),
+        ({"size": 4, "resize": 2}, ("no less", "4")),
+        ({"size": "2", "resize": 2}, ("'2'",)),
+        ({"size": 3, "resize": 4}, ("(2, 2, 3)", "'size': 3")),
+        ([2, 4], ("[2, 4]",)),
+    ],
+)
+def test_a_view_that_does_not_fit_is_refused(pixels, tmp_path, view, words):
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
+    refused(tmp_path / "photo.png", "`view`", *words, model=pixels(), view=view)
+
+
 def test_predictions_decode_as_keras_applications_decodes_them():
     """Its function reads its names from a file that it downloads; the identifiers are WordNet's."""
     predictions = np.zeros((2, 1000), "float32")

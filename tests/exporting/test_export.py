@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 
-import filelock
 import keras
 import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.cli import main
+from keras_resnet.exporting import export as module
+from keras_resnet.exporting.choices import Choices
 
 
 def test_every_signature_answers_as_the_network_does(ask, served, network, photographs, expected):
@@ -48,24 +48,10 @@ def test_the_card_says_what_is_served_and_its_checksums_hold(served):
     assert done.returncode == 0, done.stdout
     assert {"saved_model.pb", "assets/labels.txt", "variables/variables.index"} <= set(card["files"])
     readme = (served / "README.md").read_text()
-    for words in ("resized to 73 pixels, and the centre of 64x64 is cut", "12.50 %", "float32 (batch, 64, 64, 3)"):
+    cut, norms = "resized to 73 pixels, and the centre of 64x64 is cut", "| batch norm | folded into the convolutions |"
+    for words in (cut, norms, "12.50 %", "| `features` | `images`: float32 (batch, 64, 64, 3)"):
         assert words in readme
     assert (served / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()[2] == "Tüte"
-
-
-def test_the_command_says_where_it_wrote_and_what(file, tmp_path, capsys):
-    labels = tmp_path / "labels.txt"
-    labels.write_text("".join(f"name {number}\n" for number in range(10)))
-    words = ["export", str(file), str(tmp_path / "out"), "--labels", str(labels), "--no-fold", "--warm-up", "none"]
-    assert main(words) == 0
-    assert f"Look at {tmp_path / 'out' / '1'}/README.md" in capsys.readouterr().out
-    assert (tmp_path / "out/1/assets/labels.txt").read_text().startswith("name 0\n")
-    assert "as it was trained" in (tmp_path / "out/1/README.md").read_text()
-    with pytest.raises(ValueError, match=r"A class's name is one line. Received: 'name 0\\n'"):
-        keras_resnet.export(file, tmp_path / "out", class_names=labels.read_text().splitlines(keepends=True))
-    labels.write_text("one\n")
-    assert main(words) == 2
-    assert capsys.readouterr().err == "keras-resnet: error: 'resnet18' has 10 classes. Received: 1 class names\n"
 
 
 def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path):
@@ -75,83 +61,29 @@ def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path
         tmp_path / "own",
         class_names=names,
         view={"size": 64, "resize": 64},
-        warm_up=None,
+        warm_up=(),
         dtype="bfloat16",
         top=3,
     )
     assert (card["dtype"], card["top"]) == ("bfloat16", 3)
     assert (card["network"], card["view"]) == (network[0].name, {"size": 64, "resize": 64})
     assert (tmp_path / "own" / "1" / "assets" / "labels.txt").read_text().splitlines() == names
+    assert not (tmp_path / "own" / "1" / "assets.extra").exists()
 
 
 @pytest.mark.parametrize(
-    ("arrange", "message"),
+    ("program", "words"),
     [
-        (lambda out: out.write_text(""), "is a file"),
-        (
-            lambda out: (out.mkdir(), (out / "notes.txt").write_text("")),
-            "something else than versions of a model: notes.txt",
-        ),
+        ("import os; os.kill(os.getpid(), 9)", "ended by signal 9"),
+        ("raise SystemExit(3)", "ended with status 3"),
+        ("raise SystemExit('keras-resnet: error: there is no room')", "^there is no room$"),
     ],
 )
-def test_a_folder_that_is_none_of_versions_is_refused(file, tmp_path, arrange, message):
-    arrange(tmp_path / "out")
-    with pytest.raises(ValueError, match=message):
-        keras_resnet.export(file, tmp_path / "out")
-
-
-def test_what_is_no_model_is_refused_and_nothing_is_written(tmp_path, capsys):
-    """No file, one of another kind, one with a layer that is not there, and one that takes no images."""
-
-    class Unknown(keras.layers.Layer):
-        def call(self, x):
-            return x
-
-    (tmp_path / "text.keras").write_text("no model")
-    image, vector = keras.Input((8, 8, 3)), keras.Input((8,))
-    pooled = keras.layers.GlobalAveragePooling2D()(Unknown()(image))
-    keras.Model(image, keras.layers.Dense(4)(pooled)).save(tmp_path / "unknown.keras")
-    keras.Model(vector, keras.layers.Dense(4)(vector)).save(tmp_path / "vectors.keras")
-    for name, words in (
-        ("none.keras", "There is no model file"),
-        ("text.keras", "is no whole `.keras` file"),
-        ("unknown.keras", "Could not locate class 'Unknown'"),
-        ("vectors.keras", "must take images"),
-    ):
-        assert main(["export", str(tmp_path / name), str(tmp_path / "out")]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("keras-resnet: error: ") and words in line
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_that_another_process_exports_to_is_refused(file, tmp_path):
-    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(ValueError, match="Another process exports"):
-        keras_resnet.export(file, tmp_path)
-
-
-def test_a_network_of_what_no_file_holds_takes_images_alone(ask, tmp_path):
-    model = keras_resnet.CifarResNet(8, input_shape=(8, 8, 4), classes=3)
-    with pytest.raises(ValueError, match="No image file has the 4 channels"):
-        keras_resnet.export(model, tmp_path / "out")
-    keras_resnet.export(model, tmp_path / "out", asked="images", warm_up=(1,))
-    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 4)).astype("float32")
-    found = ask(tmp_path / "out" / "1", images__images=images)["images/probabilities"]
-    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(images)), atol=1e-5)
-    readme = (tmp_path / "out" / "1" / "README.md").read_text()
-    assert "(batch, 8, 8, 4)" in readme and "image_bytes" not in readme and "decode" not in readme
-
-
-def test_choices_that_make_no_sense_are_refused(network, tmp_path):
-    for choices in (
-        {"dtype": "float8"},
-        {"format": "pt"},
-        {"asked": "text"},
-        {"top": 0},
-        {"warm_up": (0,)},
-        {"class_names": ["one"]},
-        {"class_names": 10 * ["a\nb"]},
-        {"data_dir": "sets"},
-    ):
-        with pytest.raises(ValueError, match="Received"):
-            keras_resnet.export(network[0], tmp_path / "out", **choices)
-    assert not (tmp_path / "out").exists()
+def test_what_ends_the_process_on_tensorflow_is_told(tmp_path, monkeypatch, program, words):
+    """Also if it can say nothing any more."""
+    (tmp_path / "tensorflow.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    with pytest.raises(ValueError, match=words):
+        module._elsewhere(model, {}, tmp_path / "out", Choices())

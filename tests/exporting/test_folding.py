@@ -9,7 +9,9 @@ from keras import layers
 
 import keras_resnet
 from keras_resnet.exporting.folding import fold, in_dtype
+from keras_resnet.models.chain import chain
 from keras_resnet.models.rows import ORDERS, SKIPS
+from keras_resnet.models.taps import any_size
 from keras_resnet.preprocessing import normalize
 
 RNG = np.random.default_rng(0)
@@ -147,6 +149,71 @@ def test_a_variance_that_is_nearly_nothing_is_divided_by_with_what_batch_norm_ad
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
+class Standardised(layers.Conv2D):
+    """Weight standardisation (Qiao et al. 2019): its kernel is not what it convolves with."""
+
+    def convolution_op(self, inputs, kernel):
+        kernel = keras.ops.convert_to_tensor(kernel)
+        mean, variance = keras.ops.moments(kernel, axes=(0, 1, 2), keepdims=True)
+        return super().convolution_op(inputs, (kernel - mean) / keras.ops.sqrt(variance + 1e-5))
+
+
+class MonteCarlo(layers.Dropout):
+    """Dropout at inference too (Gal & Ghahramani 2016)."""
+
+    def call(self, inputs, training=None):
+        return super().call(inputs, training=True)
+
+
+def test_layers_that_others_made_of_keras_own_stay_as_they_are():
+    inputs = keras.Input((8, 8, 4))
+    positive = keras.initializers.RandomUniform(0.2, 0.8)
+    x = layers.BatchNormalization(gamma_initializer=positive)(Standardised(5, 3)(inputs))
+    model = keras.Model(inputs, [x, MonteCarlo(0.5)(x)])
+    images = RNG.normal(1, 1, (4, 8, 8, 4)).astype("float32")
+    (expected, _), (found, dropped) = (map(keras.ops.convert_to_numpy, one(images)) for one in (model, fold(model)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert 0.3 < (dropped == 0).mean() < 0.7
+
+
+def test_what_the_graph_itself_has_train_stays():
+    """Batch norm by the batch's own statistics, and dropout."""
+    inputs = keras.Input((8, 8, 4))
+    x = layers.BatchNormalization(epsilon=1e-5)(layers.Conv2D(5, 3)(inputs), training=True)
+    model = keras.Model(inputs, [x, layers.Dropout(0.5)(x, training=True)])
+    images = RNG.normal(20, 9, (4, 8, 8, 4)).astype("float32")
+    found, dropped = map(keras.ops.convert_to_numpy, fold(model)(images))
+    np.testing.assert_allclose(found.mean(axis=(0, 1, 2)), np.zeros(5), atol=1e-3)
+    np.testing.assert_allclose(found.std(axis=(0, 1, 2)), np.ones(5), atol=1e-3)
+    assert 0.3 < (dropped == 0).mean() < 0.7
+
+
+def test_layers_that_other_models_call_too_fold(filled):
+    model = network()
+    filled(model)
+    free = any_size(model)
+    chain(model)
+    keras_resnet.features(model)
+    for one in (model, free):
+        slim = fold(one)
+        assert not kinds(slim, layers.BatchNormalization)
+        same(one, slim)
+
+
+def test_a_model_that_was_compiled_with_a_loss_of_ones_own(filled):
+    """Which Keras does not find again; and no optimizer is made for what is only run."""
+
+    def loss(expected, found):
+        return keras.ops.mean(keras.ops.abs(expected - found), axis=-1)
+
+    model = network()
+    filled(model)
+    model.compile("sgd", loss, metrics=[loss])
+    for slim in (fold(model), in_dtype(model, "float32")):
+        assert not slim.compiled
+        same(model, slim)
+
+
 def test_a_network_within_a_model_keeps_its_weights():
     """As Keras's guide to transfer learning builds one: the network is a layer of the model."""
     image = keras.Input((32, 32, 3))
@@ -196,10 +263,26 @@ def test_a_network_of_mixed_precision_comes_to_full_precision(filled):
     same(full, whole)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_network_of_half_precision_has_a_head_of_full_precision(filled, dtype):
+    half = network(dtype=dtype)
+    filled(half)
+    assert half.get_layer("logits").variable_dtype == dtype
+    whole = in_dtype(half, "float32")
+    assert {layer.compute_dtype for layer in whole.layers} == {"float32"}
+    full = network()
+    full.set_weights([np.asarray(weight, "float32") for weight in half.get_weights()])
+    same(full, whole)
+    assert in_dtype(half, dtype).get_layer("logits").variable_dtype == "float32"
+
+
 def test_what_is_no_functional_model_is_refused():
     class Own(keras.Model):
         def call(self, x):
             return x
 
-    with pytest.raises(ValueError, match="no functional model"):
-        fold(Own())
+    image = keras.Input((4,))
+    for model in (Own(), Own(image, layers.Dense(2)(image))):  # of a graph, and yet it computes something else
+        for change in (fold, lambda model: in_dtype(model, "float32")):
+            with pytest.raises(ValueError, match="no functional model"):
+                change(model)

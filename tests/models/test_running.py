@@ -126,6 +126,14 @@ def test_max_pooling_also_where_pixels_are_equal():
     trained_alike(twins(branches, (9, 8, 3)), RNG.integers(0, 2, (4, 9, 8, 3)).astype("float32"))
 
 
+def test_max_pooling_of_what_is_no_number():
+    """In windows of 3x3; in those of 2x2, XLA's own loses it."""
+    images = RNG.normal(size=(40, 9, 8, 3)).astype("float32")
+    images[RNG.uniform(size=images.shape) < 0.05] = np.nan
+    expected, found = (model(images) for model in twins(lambda dtype: [layers.MaxPooling2D(3, 2)], (9, 8, 3)))
+    np.testing.assert_array_equal(numpy(found), numpy(expected))
+
+
 @pytest.mark.parametrize("batch", [3, 29])
 def test_narrow_projections_learn_as_they_should(batch):
     """oneDNN, of Keras's layers on TensorFlow and Torch, writes past its memory (uxlfoundation/oneDNN#6035)."""

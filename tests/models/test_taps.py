@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.models.taps import any_size
+from keras_resnet.models.taps import any_size, to_logits
 from keras_resnet.preprocessing import normalize
 
 
@@ -112,6 +112,26 @@ def test_a_network_of_one_size_becomes_one_of_any(seeded, data_format):
     other = keras_resnet.ResNet18(classes=5, input_shape=free.input_shape[1:], data_format=data_format)
     other.set_weights(model.get_weights())
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(wide)) for network in (free, other)))
+
+
+@pytest.mark.parametrize(
+    "look", [keras_resnet.features, keras_resnet.dense_logits, to_logits], ids=lambda look: look.__name__
+)
+def test_a_network_made_for_any_size_is_looked_into_as_one_built_for_it(seeded, look):
+    model = seeded(keras_resnet.CifarResNet(8, classes=5))
+    other = keras_resnet.CifarResNet(8, classes=5, input_shape=(None, None, 3))
+    other.set_weights(model.get_weights())
+    found, expected = (keras.tree.flatten(call(look(network), images(48))) for network in (any_size(model), other))
+    assert len(found) == len(expected) > 0
+    for one, another in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, another)
+
+
+def test_a_network_that_was_compiled_with_a_loss_of_ones_own_becomes_one_of_any_size():
+    model = keras_resnet.CifarResNet(8)
+    model.compile("sgd", lambda expected, found: keras.ops.mean(found))
+    free = any_size(model)
+    assert free.input_shape == (None, None, None, 3) and not free.compiled
 
 
 def test_a_mean_by_pixel_fits_one_size():

@@ -43,6 +43,7 @@ def test_an_option_that_is_not_given_leaves_nothing_behind():
         ("--steps 0.1,0.2,0.9", {"steps": (0.1, 0.2, 0.9)}),
         ("--range 256,480", {"range": (256, 480)}),
         ("--range none", {"range": None}),
+        ("--range=", {"range": ()}),
         ("--mirror", {"mirror": True}),
         ("--no-mirror", {"mirror": False}),
     ],
@@ -57,6 +58,7 @@ def test_a_value_has_the_type_of_its_field(words, values):
         {},
         {"rate": -6.5, "kind": None, "mirror": False},
         {"size": 7, "kind": "b", "steps": (0.1, 0.2), "range": None, "mirror": True},
+        {"steps": (), "range": ()},
     ],
 )
 def test_words_made_of_values_come_to_these_values(values):

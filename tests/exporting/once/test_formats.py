@@ -34,6 +34,19 @@ def test_onnxruntime_answers_the_same(file, expected, tmp_path):
     assert "`model.onnx` takes any number of images" in (folder / "README.md").read_text()
 
 
+def test_onnxruntime_runs_a_network_of_half_precision_in_full(seeded, tmp_path):
+    import onnxruntime
+
+    half, full = (keras_resnet.CifarResNet(8, dtype=dtype) for dtype in ("bfloat16", "float32"))
+    seeded(half)
+    full.set_weights([np.asarray(weight, "float32") for weight in half.get_weights()])
+    keras_resnet.export(half, tmp_path / "out", format="onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "out/1/model.onnx", providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).uniform(0, 2, (3, 32, 32, 3)).astype("float32")
+    (found,) = session.run(["probabilities"], {"images": images})
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(full(images)), atol=1e-4)
+
+
 def test_the_command_says_nothing_of_what_converters_have_to_say(file, tmp_path):
     """Those of ONNX and of TensorFlow warn of themselves, once a process: in one of its own."""
     words = [sys.executable, "-m", "keras_resnet.cli", "export", str(file), str(tmp_path / "out"), "--format", "onnx"]
@@ -133,7 +146,12 @@ def test_half_precision_is_refused_where_no_runtime_computes_in_it(file, tmp_pat
 
 
 @pytest.mark.parametrize(("classes", "named"), [(3, None), (5, None), (5, ["x", "cat", "y", "ant", "bee"])])
-def test_classes_without_names_are_measured_by_number_where_there_are_as_many(tmp_path, classes, named):
+def test_classes_without_names_are_measured_by_number_where_there_are_as_many(tmp_path, monkeypatch, classes, named):
+    """And what cannot be measured is refused before the work begins."""
+    import nncf
+
+    quantised = []
+    monkeypatch.setattr(nncf, "quantize", lambda model, *_, **__: quantised.append(model) or model)
     for number in range(12):
         path = tmp_path / "photos" / ("train", "val")[number % 2] / ("ant", "bee", "cat")[number % 3] / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,6 +162,7 @@ def test_classes_without_names_are_measured_by_number_where_there_are_as_many(tm
     if classes > 3 and not named:
         with pytest.raises(ValueError, match=r"names none of its 5 classes, and folder:.* has 3"):
             keras_resnet.export(model, tmp_path / "out", **choices)
+        assert not quantised
     else:
         assert keras_resnet.export(model, tmp_path / "out", **choices)["int8"]["errors"].keys() == {"float32", "int8"}
 
@@ -157,11 +176,13 @@ def test_whole_numbers_are_for_one_format(file, tmp_path, choices):
         keras_resnet.export(file, tmp_path / "out", **choices)
 
 
-@pytest.mark.parametrize(("name", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino")])
+@pytest.mark.parametrize(
+    ("name", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino"), ("saved_model", "tensorflow_serving")]
+)
 def test_a_converter_that_is_missing_is_named_and_nothing_is_written(file, tmp_path, monkeypatch, name, package):
     (tmp_path / f"{package}.py").write_text("raise ImportError('none')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the process on TensorFlow
     monkeypatch.setitem(sys.modules, package, None)  # of this one, if it is that
-    with pytest.raises(ValueError, match=rf"needs {package}: pip install '\.\[export\]'"):
+    with pytest.raises(ValueError, match=rf"needs? {package}: pip install '\.\[export\]'"):
         keras_resnet.export(file, tmp_path / "out", format=name)
     assert [path.name for path in (tmp_path / "out").iterdir()] in ([], [".lock"])

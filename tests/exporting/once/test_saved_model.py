@@ -94,6 +94,28 @@ def test_what_the_server_tries_is_what_it_answers_where_images_are_asked_for(fil
     assert asked == ["serving_default", "images"]
 
 
+def test_the_card_says_what_was_written_and_not_what_was_asked_for(tmp_path):
+    """A network within a model stays as it is, and what is frozen in it was learned too."""
+    layers = keras.layers
+    inside = keras_resnet.CifarResNet(8, include_top=False, pooling="avg", input_shape=(32, 32, 3))
+    image = keras.Input((32, 32, 3))
+    adapted = layers.BatchNormalization()(layers.Conv2D(3, 1)(image))
+    model = keras.Model(image, layers.Dense(3, "softmax")(inside(adapted)))
+    learned = sum(np.prod(weight.shape) for weight in model.trainable_weights)
+    norms = sum(isinstance(layer, layers.BatchNormalization) for layer in inside.layers)
+    inside.trainable = False
+    card = keras_resnet.export(model, tmp_path / "out", dtype="bfloat16", warm_up=None)
+    assert (card["parameters"], card["dtype"]) == (learned, "bfloat16, float32")
+    assert card["batch_norm"] == {"folded": 1, "left": norms}
+    written = set(tf.saved_model.load(str(tmp_path / "out/1")).signatures) - {"serving_default"}
+    assert written == set(card["signatures"]) == {"image_bytes", "images", "images_uint8"}
+    readme = (tmp_path / "out/1/README.md").read_text()
+    named = [f"| `{name}` |" for name in card["signatures"]]
+    for words in (*named, "| computes in | bfloat16, float32 |", f"1 of {norms + 1} folded into the convolutions"):
+        assert words in readme
+    assert "| `features` |" not in readme
+
+
 def test_the_card_says_if_whoever_asks_must_normalise():
     card = {"shape": [64, 64, 3], "view": None, "normalization": None}
     inside = shown({**card, "input": "raw images, 0 to 255"})
