@@ -152,7 +152,7 @@ def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
     """See `keras_resnet.backend.max_pool`. On processors, the larger of one shifted image after another.
 
     The gradient of XLA's takes more than ten times as long there. As in that, the first of equal pixels has it all, and
-    what is no number is the largest.
+    what is no number is the largest. Half precision is compared, and its gradients added up, in float32.
     """
     size, strides = layer.pool_size, layer.strides
     if not _on_processor(layer.data_format) or layer.padding != "valid":
@@ -160,11 +160,12 @@ def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
     rows, columns = (
         (side - length) // stride * stride + 1 for side, length, stride in zip(x.shape[1:3], size, strides, strict=True)
     )
-    largest = None
+    dtype, largest = x.dtype, None
+    x = x.astype(jnp.float32) if dtype in (jnp.bfloat16, jnp.float16) else x
     for top, left in itertools.product(*map(range, size)):
         shifted = x[:, top : top + rows : strides[0], left : left + columns : strides[1]]
         largest = shifted if largest is None else _larger(largest, shifted)
-    return largest
+    return largest.astype(dtype)
 
 
 def _larger(x: Any, y: Any) -> Any:

@@ -206,6 +206,17 @@ if keras.backend.backend() == "jax":
         models = twins(convolutions(chosen), (11, 9, 16))
         trained_alike(models, RNG.normal(size=(2, 11, 9, 16)).astype("float32"))
 
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+    def test_max_pooling_in_half_precision_is_that_of_keras_in_float32(dtype):
+        image = keras.Input((9, 8, 3), dtype=dtype)
+        fast = quicken(keras.Model(image, layers.MaxPooling2D(3, 2, dtype=dtype)(image)))
+        images, gradient = (RNG.normal(size=(2, *shape)).astype(dtype) for shape in ((9, 8, 3), (4, 3, 3)))
+        found, back = jax.vjp(fast, images)
+        expected, expected_back = jax.vjp(layers.MaxPooling2D(3, 2), images.astype("float32"))
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(numpy(found), numpy(expected))
+        alike(back(gradient)[0], expected_back(gradient.astype("float32"))[0], 0.01)
+
     @pytest.mark.parametrize(("strides", "padding"), [(1, "same"), (2, "valid")])
     def test_a_convolution_has_all_derivatives_of_keras_also_forward(monkeypatch, strides, padding):
         monkeypatch.setattr(jax_layers, "avx512", lambda: False)
