@@ -17,8 +17,9 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from . import traces
+from .as_keras import add, max_pool, relu  # noqa: F401  which are TensorFlow's own
 from .devices import Devices, chosen, launcher, refuse_torchrun
-from .tensorflow_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401
+from .tensorflow_layers import batch_norm, convolution  # noqa: F401
 from .traces import Event, Span
 
 if TYPE_CHECKING:

@@ -77,21 +77,6 @@ def _one_by_one(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any, An
     return tf.nn.conv2d(x, kernel, 1, "VALID"), gradients
 
 
-def max_pool(*_: Any) -> Any | None:
-    """None: Keras calls TensorFlow's own."""
-    return None
-
-
-def relu(_: Any) -> Any | None:
-    """None: Keras calls TensorFlow's own."""
-    return None
-
-
-def add(*_: Any) -> Any | None:
-    """None, as of `relu`."""
-    return None
-
-
 @functools.cache
 def _accelerated() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))

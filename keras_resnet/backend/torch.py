@@ -17,6 +17,7 @@ import torch.distributed as dist
 from keras.src.backend.torch.core import get_device
 
 from . import quietly, torch_layers, traces
+from .as_keras import add, max_pool, relu  # noqa: F401  networks call Torch's own, see `torch_layers`
 from .devices import Devices, launcher, torchrun_processes
 from .traces import WAITING, Span
 
@@ -78,21 +79,6 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor
     x = x.permute(0, 3, 1, 2) if last else x
     found = torch_layers.convolve(layer, x, kernel, None, around)
     return found.permute(0, 2, 3, 1) if last else found
-
-
-def max_pool(*_: Any) -> Any | None:
-    """None: networks call Torch's own, see `torch_layers`."""
-    return None
-
-
-def relu(_: Any) -> Any | None:
-    """None: networks call Torch's own, see `torch_layers`."""
-    return None
-
-
-def add(*_: Any) -> Any | None:
-    """None, as of `relu`."""
-    return None
 
 
 def several_steps(model: keras.Model, _: int) -> Callable[..., Any]:
