@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 import pytest
 
 import keras_resnet
 from keras_resnet.analysis import lesions as module
 from keras_resnet.analysis.lesions import Lesions, lesions
-
-
-def data(count=40, classes=10):
-    rng = np.random.default_rng(0)
-    images = rng.uniform(0, 2, (count, 32, 32, 3)).astype("float32")
-    return images, rng.integers(0, classes, count), np.ones(count)
-
-
-def batches(size=16, **choices):
-    images, labels, weights = data(**choices)
-    return [(images[a : a + size], labels[a : a + size], weights[a : a + size]) for a in range(0, len(images), size)]
+from to_look_at import batches
 
 
 def test_what_memory_does_not_hold_is_computed_anew(seeded, monkeypatch):
     model = seeded(keras_resnet.CifarResNet(20))
-    whole = Lesions(model, batches())
+    whole = Lesions(model, batches(40, 16))
     monkeypatch.setattr(module, "KEPT", 3 * 40 * 16 * 32 * 32 * 4)  # three maps of the first stage
-    some = Lesions(model, batches())
+    some = Lesions(model, batches(40, 16))
     assert 1 < len(some._before) < len(whole._before) == 10
     for without in some.names[1:3], some.names[-1:], []:
         order = [name for name in some.names if name not in without]
@@ -37,16 +26,16 @@ def test_a_unit_that_halves_the_map_stays_though_images_may_have_any_size(seeded
     """In keras.applications' V2, the last of a stage halves it and widens nothing."""
     choices = {"stem": "cifar", "downsample": "last_unit", "order": "full_preactivation", "shortcut": "B"}
     model = seeded(keras_resnet.ResNet((2, 1), (16, 16), input_shape=(None, None, 3), classes=10, **choices))
-    assert Lesions(model, batches()).movable == ["stage1_unit1", "stage2_unit1"]
+    assert Lesions(model, batches(40, 16)).movable == ["stage1_unit1", "stage2_unit1"]
 
 
 def test_units_that_halve_the_map_stay():
-    network = Lesions(keras_resnet.CifarResNet(20), batches())
+    network = Lesions(keras_resnet.CifarResNet(20), batches(40, 16))
     assert [name for name in network.names if name not in network.movable] == ["stage2_unit1", "stage3_unit1"]
 
 
 def test_what_is_found():
-    found = lesions(keras_resnet.CifarResNet(20), batches(), draws=2)
+    found = lesions(keras_resnet.CifarResNet(20), batches(40, 16), draws=2)
     assert list(found["deleted"]) == [
         f"stage{s}_unit{u}" for s in (1, 2, 3) for u in (1, 2, 3) if (s, u) not in ((2, 1), (3, 1))
     ]
@@ -54,11 +43,11 @@ def test_what_is_found():
     assert [row["units"] for row in found["several"]] == [1, 2, 3, 4, 5, 6]
     assert all(0 <= row["error"] <= 100 for row in (*found["several"], *found["swapped"]))
     assert all(-1 <= row["correlation"] < 1 for row in found["swapped"][:1])
-    assert lesions(keras_resnet.CifarResNet(8), batches(), draws=1)["deleted"].keys() == {"stage1_unit1"}
+    assert lesions(keras_resnet.CifarResNet(8), batches(40, 16), draws=1)["deleted"].keys() == {"stage1_unit1"}
 
 
 def test_what_cannot_be_looked_at_is_refused():
     with pytest.raises(ValueError, match="is no network of keras_resnet"):
-        lesions(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), batches())
+        lesions(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), batches(40, 16))
     with pytest.raises(ValueError, match="no images"):
         lesions(keras_resnet.CifarResNet(8), [])
