@@ -12,9 +12,8 @@ from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.search import Search, results
-from keras_resnet.tuning.study import study_of
+from trials import small
 
-SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
 TRIALS = 2 if keras.backend.backend() == "tensorflow" else 1  # what they come to together no backend has a part in
 
 
@@ -22,9 +21,7 @@ TRIALS = 2 if keras.backend.backend() == "tensorflow" else 1  # what they come t
 def searched(tmp_path_factory):
     """What a short search of networks of eight layers left and said: its folder, the lines, the report."""
     folder, told = tmp_path_factory.mktemp("search"), []
-    given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": TRIALS}
-    study = study_of("digits", space_name="shape", changes=SPACE, tuner="random", **given)
-    Search(study, folder, keras.backend.backend(), told.append).search()
+    Search(small(max_trials=TRIALS), folder, keras.backend.backend(), told.append).search()
     return folder, told, write_report(folder)
 
 

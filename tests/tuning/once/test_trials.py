@@ -14,38 +14,11 @@ import pytest
 
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.processes import Processes
-from keras_resnet.training.recipe import Recipe
 from keras_resnet.tuning.pictures import whole
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.search import Search, results
-from keras_resnet.tuning.study import Study, hopeless, study_of
-from pictures import jpeg, photograph
-
-SMALL = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
-
-
-def small(tuner="random", **choices):
-    """A study of networks of eight layers on a few digits."""
-    given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
-    return study_of("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
-
-
-class Trials:
-    """Stands for the processes of trials: what each of them does."""
-
-    def __init__(self, monkeypatch, *outcomes):
-        self.outcomes, self.recipes = list(outcomes), []
-        monkeypatch.setattr(Processes, "run", lambda _, words, stop: self.run(words, stop))
-
-    def run(self, words, stop):
-        with open(words[words.index("--recipe") + 1], encoding="utf-8") as file:
-            self.recipes.append(json.load(file))
-        outcome = self.outcomes.pop(0)
-        if callable(outcome):
-            return outcome(words, stop)
-        if isinstance(outcome, float):
-            return 0, json.dumps({"validation_error": outcome, "seconds": 1.0}), ""
-        return outcome
+from keras_resnet.tuning.study import study_of
+from trials import SMALL, Trials, small
 
 
 def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypatch, tmp_path):
@@ -177,127 +150,6 @@ def test_a_candidate_that_cannot_be_ends_no_search_in_which_others_could(monkeyp
     ]
 
 
-def test_photographs_that_are_smaller_in_short_trials_are_tested_so(tmp_path):
-    for name in ("train/a/1.jpg", "train/a/2.jpg", "val/a/1.jpg"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(jpeg(photograph(0, 40, 40)))
-    study = study_of(f"folder:{tmp_path}", recipe="modern", fidelity="size", epochs=2, validation=1)
-    seen = [study.recipe({}, units) for units in (1, 3, 9)]
-    assert [(recipe.first_size, recipe.size, recipe.test_size) for recipe in seen] == [
-        (64, 64, 85),
-        (96, 96, 128),
-        (128, 192, 256),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("own", "others", "expected"),
-    [
-        ([50], 3 * [[50, 40, 30, 20]], False),  # as good as they were
-        ([51], 3 * [[50, 40, 30, 20]], True),
-        ([90, 44], 3 * [[50, 40, 30, 20]], False),  # better than their average of 45
-        ([90, 46], 3 * [[50, 40, 30, 20]], True),
-        ([90, 46], 2 * [[50, 40, 30, 20]], False),  # two are too few
-        ([90, 46], [[50, 40], [50], [50], [50]], False),  # so is one that came as far
-        ([90, 80, 70, 60], 3 * [[50, 40, 30, 20]], False),  # it has ended
-    ],
-)
-def test_the_median_rule(tmp_path, own, others, expected):
-    """Golovin et al. 2017: stopped if its best is worse than the median of the others' averages up to here."""
-    paths = []
-    for number, errors in enumerate([own, *others]):
-        paths.append(tmp_path / f"{number}.csv")
-        rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
-        paths[-1].write_text(f"epoch,test_error\n{rows}")
-    assert hopeless(paths[0], paths[1:], "test_error", epochs=4) == expected
-
-
-def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
-    Trials(monkeypatch, 30.0, 20.0)
-    Search(small(), tmp_path / "search", say=print).search()
-    with pytest.raises(ValueError, match="holds another search: its tuner differ"):
-        Search(small("grid"), tmp_path / "search")
-    with pytest.raises(ValueError, match="holds another search: its base differ"):
-        Search(small(epochs=2), tmp_path / "search")
-    begun = json.loads((tmp_path / "search" / "search.json").read_text())
-    for name in ("optimizer", "kernel_rate", "kernel_momentum"):  # of which a search from before knows nothing
-        del begun["base"][name]
-    (tmp_path / "search" / "search.json").write_text(json.dumps(begun))
-    Search(small(), tmp_path / "search")
-    (tmp_path / "else").mkdir()
-    (tmp_path / "else" / "photo.jpg").touch()
-    with pytest.raises(ValueError, match="something else than a search"):
-        Search(small(), tmp_path / "else")
-
-
-def test_what_no_candidate_keeps_is_refused_and_leaves_the_folder_free(monkeypatch, tmp_path):
-    out = tmp_path / "search"
-    with pytest.raises(ValueError, match=r"No candidate of the space keeps the bounds: 10 parameters\."):
-        Search(small(max_parameters=10), out)
-    impossible = study_of("digits", space_name="recipe", changes={"model": "resnet50"}, epochs=1)  # of 8x8 pixels
-    with pytest.raises(ValueError, match="at least 32x32"):
-        Search(impossible, out)
-    assert not out.exists()
-    Trials(monkeypatch, 30.0, 20.0)
-    Search(small(), out, say=print).search()
-
-
-def test_a_search_that_came_to_nothing_gives_its_folder_to_any_other(monkeypatch, tmp_path):
-    """But not one whose only trial has left a checkpoint, with which it could go on."""
-    lost = (2, "", "keras-resnet: error: There is no data set here")
-    Trials(monkeypatch, lost)
-    with pytest.raises(ValueError, match="no data set"):
-        Search(small(), tmp_path, say=print).search()
-    other = Trials(monkeypatch, 30.0, 20.0)
-    Search(small("grid", epochs=2), tmp_path, say=print).search()
-    assert [recipe["epochs"] for recipe in other.recipes] == [2, 2]
-    assert [result["error"] for result in results(tmp_path)] == [30.0, 20.0]
-    begun = tmp_path / "begun"
-    Trials(monkeypatch, lost)
-    with pytest.raises(ValueError, match="no data set"):
-        Search(small(), begun, say=print).search()
-    (checkpoint := begun / "tuner/trial_0/run/checkpoints/epoch_0001.keras").parent.mkdir(parents=True)
-    checkpoint.touch()
-    with pytest.raises(ValueError, match="holds another search: its tuner, base differ"):
-        Search(small("grid", epochs=2), begun)
-
-
-def test_a_folder_in_which_another_process_searches_is_refused(tmp_path):
-    holder = subprocess.Popen(
-        ["flock", str(tmp_path / ".lock"), "sh", "-c", "echo held; exec sleep 60"], stdout=subprocess.PIPE
-    )
-    try:
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(ValueError, match=r"Another process searches in .* now. Wait for it, or choose another"):
-            Search(small(), tmp_path).search()
-    finally:
-        holder.kill()
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-
-
-def test_the_trial_of_a_search_that_was_killed_is_waited_for(monkeypatch, tmp_path):
-    """Its process lives on, and ends what it began."""
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    held = (2, "", "keras-resnet: error: Another process trains in 'run' now. Wait for it.")
-    trials = Trials(monkeypatch, held, held, 20.0)
-    told = []
-    Search(small(max_trials=1), tmp_path, say=told.append).search()
-    assert told[0] == "trial 1: a run of it still goes on, and is waited for"
-    assert len(told) == 2 and [result["error"] for result in results(tmp_path)] == [20.0] and not trials.outcomes
-
-
-@pytest.mark.parametrize("name", ["search.json", "tuner/trial_0/result.json"])
-def test_a_damaged_file_is_told_in_a_line(monkeypatch, tmp_path, name):
-    Trials(monkeypatch, 30.0, 20.0)
-    Search(small(), tmp_path, say=print).search()
-    (tmp_path / name).write_text('{"trial": ')
-    for call in (lambda: Search(small(), tmp_path, say=print).search(), lambda: write_report(tmp_path)):
-        with pytest.raises(ValueError, match=rf"{name.rpartition('/')[2]}' is damaged: .*line 1") as caught:
-            call()
-        assert "\n" not in str(caught.value)
-
-
 def test_a_bar_shows_how_far_a_trial_is(monkeypatch, tmp_path):
     bars = []
 
@@ -347,13 +199,6 @@ def test_hyperband_makes_short_trials_of_what_it_is_told(monkeypatch, tmp_path):
         small("hyperband", fidelity="size")
 
 
-def test_short_trials_have_no_more_images_than_whole_ones():
-    """Also where these are fewer than a batch."""
-    study = small("hyperband", images=64, fidelity="images")
-    assert [study.recipe({"batch_size": 128}, units).images for units in (1, 3, 9)] == [64, 64, 64]
-    assert study.recipe({"batch_size": 32}, 1).images == 32
-
-
 def test_hyperband_is_given_trials_until_one_is_whole_and_says_where_it_is_not(monkeypatch, tmp_path):
     """Of 9 epochs it has 9 trials of one and 3 of three before it, of 27 epochs 27, 9 and 3 (Li et al. 2018)."""
     given = {"space_name": "shape", "changes": SMALL, "images": 64, "validation": 100}
@@ -367,14 +212,6 @@ def test_hyperband_is_given_trials_until_one_is_whole_and_says_where_it_is_not(m
     Trials(monkeypatch, 30.0)
     Search(small("hyperband", epochs=9, max_trials=13), tmp_path, say=told.append).search()
     assert len(told) == 1 and results(tmp_path)[-1]["epochs"] == 9
-
-
-def test_beyond_its_target_a_networks_error_counts_for_more():
-    """MnasNet's rule: twice the multiply-adds cost 5 % of the error, by 2^0.07."""
-    study = small(target_macs=1_000_000)
-    cost = study.bounds.cost(study.space.default())
-    assert study.score(10.0, dataclasses.replace(cost, macs=1_000_000)) == 10.0
-    assert study.score(10.0, dataclasses.replace(cost, macs=2_000_000)) == pytest.approx(10.497, abs=1e-3)
 
 
 def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkeypatch, tmp_path):
@@ -402,18 +239,3 @@ def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkey
     assert (tmp_path / "latency.png").is_file()
     with pytest.raises(ValueError, match="one target"):
         small(target_macs=1, target_latency=1.0)
-
-
-def test_the_search_never_looks_at_the_test_set():
-    study = study_of("digits", epochs=1)
-    assert study.base.validation == 143  # a tenth of 1,437
-    assert study.base.images == 1437 - 143
-
-
-def test_a_study_that_makes_no_sense_is_refused():
-    base = Recipe(dataset="digits", epochs=1)
-    one = small()
-    with pytest.raises(ValueError, match="`tuner` must be one of"):
-        Study(base, one.space, one.bounds, tuner="genetic")
-    with pytest.raises(ValueError, match="never end"):
-        Study(base, one.space, one.bounds, tuner="random", max_trials=None)

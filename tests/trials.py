@@ -1,0 +1,34 @@
+"""Searches of a few digits, whose trials' processes are stood in for."""
+
+from __future__ import annotations
+
+import json
+
+from keras_resnet.training.processes import Processes
+from keras_resnet.tuning.study import study_of
+
+SMALL = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
+
+
+def small(tuner="random", **choices):
+    """A study of networks of eight layers on a few digits."""
+    given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
+    return study_of("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
+
+
+class Trials:
+    """Stands for the processes of trials: what each of them does."""
+
+    def __init__(self, monkeypatch, *outcomes):
+        self.outcomes, self.recipes = list(outcomes), []
+        monkeypatch.setattr(Processes, "run", lambda _, words, stop: self.run(words, stop))
+
+    def run(self, words, stop):
+        with open(words[words.index("--recipe") + 1], encoding="utf-8") as file:
+            self.recipes.append(json.load(file))
+        outcome = self.outcomes.pop(0)
+        if callable(outcome):
+            return outcome(words, stop)
+        if isinstance(outcome, float):
+            return 0, json.dumps({"validation_error": outcome, "seconds": 1.0}), ""
+        return outcome

@@ -1,0 +1,98 @@
+"""Whom a search's folder belongs to, and what is damaged in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from keras_resnet.tuning.report import write_report
+from keras_resnet.tuning.search import Search, results
+from keras_resnet.tuning.study import study_of
+from trials import Trials, small
+
+
+def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
+    Trials(monkeypatch, 30.0, 20.0)
+    Search(small(), tmp_path / "search", say=print).search()
+    with pytest.raises(ValueError, match="holds another search: its tuner differ"):
+        Search(small("grid"), tmp_path / "search")
+    with pytest.raises(ValueError, match="holds another search: its base differ"):
+        Search(small(epochs=2), tmp_path / "search")
+    begun = json.loads((tmp_path / "search" / "search.json").read_text())
+    for name in ("optimizer", "kernel_rate", "kernel_momentum"):  # of which a search from before knows nothing
+        del begun["base"][name]
+    (tmp_path / "search" / "search.json").write_text(json.dumps(begun))
+    Search(small(), tmp_path / "search")
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "photo.jpg").touch()
+    with pytest.raises(ValueError, match="something else than a search"):
+        Search(small(), tmp_path / "else")
+
+
+def test_what_no_candidate_keeps_is_refused_and_leaves_the_folder_free(monkeypatch, tmp_path):
+    out = tmp_path / "search"
+    with pytest.raises(ValueError, match=r"No candidate of the space keeps the bounds: 10 parameters\."):
+        Search(small(max_parameters=10), out)
+    impossible = study_of("digits", space_name="recipe", changes={"model": "resnet50"}, epochs=1)  # of 8x8 pixels
+    with pytest.raises(ValueError, match="at least 32x32"):
+        Search(impossible, out)
+    assert not out.exists()
+    Trials(monkeypatch, 30.0, 20.0)
+    Search(small(), out, say=print).search()
+
+
+def test_a_search_that_came_to_nothing_gives_its_folder_to_any_other(monkeypatch, tmp_path):
+    """But not one whose only trial has left a checkpoint, with which it could go on."""
+    lost = (2, "", "keras-resnet: error: There is no data set here")
+    Trials(monkeypatch, lost)
+    with pytest.raises(ValueError, match="no data set"):
+        Search(small(), tmp_path, say=print).search()
+    other = Trials(monkeypatch, 30.0, 20.0)
+    Search(small("grid", epochs=2), tmp_path, say=print).search()
+    assert [recipe["epochs"] for recipe in other.recipes] == [2, 2]
+    assert [result["error"] for result in results(tmp_path)] == [30.0, 20.0]
+    begun = tmp_path / "begun"
+    Trials(monkeypatch, lost)
+    with pytest.raises(ValueError, match="no data set"):
+        Search(small(), begun, say=print).search()
+    (checkpoint := begun / "tuner/trial_0/run/checkpoints/epoch_0001.keras").parent.mkdir(parents=True)
+    checkpoint.touch()
+    with pytest.raises(ValueError, match="holds another search: its tuner, base differ"):
+        Search(small("grid", epochs=2), begun)
+
+
+def test_a_folder_in_which_another_process_searches_is_refused(tmp_path):
+    holder = subprocess.Popen(
+        ["flock", str(tmp_path / ".lock"), "sh", "-c", "echo held; exec sleep 60"], stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(ValueError, match=r"Another process searches in .* now. Wait for it, or choose another"):
+            Search(small(), tmp_path).search()
+    finally:
+        holder.kill()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_the_trial_of_a_search_that_was_killed_is_waited_for(monkeypatch, tmp_path):
+    """Its process lives on, and ends what it began."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    held = (2, "", "keras-resnet: error: Another process trains in 'run' now. Wait for it.")
+    trials = Trials(monkeypatch, held, held, 20.0)
+    told = []
+    Search(small(max_trials=1), tmp_path, say=told.append).search()
+    assert told[0] == "trial 1: a run of it still goes on, and is waited for"
+    assert len(told) == 2 and [result["error"] for result in results(tmp_path)] == [20.0] and not trials.outcomes
+
+
+@pytest.mark.parametrize("name", ["search.json", "tuner/trial_0/result.json"])
+def test_a_damaged_file_is_told_in_a_line(monkeypatch, tmp_path, name):
+    Trials(monkeypatch, 30.0, 20.0)
+    Search(small(), tmp_path, say=print).search()
+    (tmp_path / name).write_text('{"trial": ')
+    for call in (lambda: Search(small(), tmp_path, say=print).search(), lambda: write_report(tmp_path)):
+        with pytest.raises(ValueError, match=rf"{name.rpartition('/')[2]}' is damaged: .*line 1") as caught:
+            call()
+        assert "\n" not in str(caught.value)
