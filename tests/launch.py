@@ -24,7 +24,7 @@ settings = json.loads(sys.argv.pop(1))
 from keras_resnet import backend
 backend.settle()
 if settings["forced"] and os.environ["KERAS_BACKEND"] == "jax":
-    import keras_resnet.backend.jax as engine
+    import keras_resnet.backend.jax_devices as engine
     engine.cores = lambda: settings["forced"]
 elif settings["forced"]:
     import tensorflow as tf

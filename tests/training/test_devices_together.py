@@ -153,7 +153,7 @@ def test_the_environment_alone_tells_whether_there_are_other_processes(monkeypat
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     if RUNNING == "jax":
-        from keras_resnet.backend.jax import launched
+        from keras_resnet.backend.jax_devices import launched
 
         assert launched() == several
     else:

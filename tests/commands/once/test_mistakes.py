@@ -197,7 +197,7 @@ def test_a_user_in_a_shell_sees_one_line_and_no_traceback():
 
 
 def test_a_backend_that_is_not_installed_is_told_with_the_way_to_it(mistake, monkeypatch):
-    monkeypatch.setattr(backend, "_installed", lambda module: False)
+    monkeypatch.setattr(backend.settling, "_installed", lambda module: False)
     mistake("train digits --backend jax", "'jax' is not installed", "pip install '.[jax]'")
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     mistake("train digits", "pip install '.[tensorflow]'")

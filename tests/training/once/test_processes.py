@@ -65,8 +65,8 @@ from importlib.machinery import ModuleSpec
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: ModuleSpec(name, None) if name == "kubernetes" else found(name, *rest)
 from keras_resnet.backend.devices import torchrun_processes
-from keras_resnet.backend.jax import launched
-from keras_resnet.backend.tensorflow import _workers
+from keras_resnet.backend.jax_devices import launched
+from keras_resnet.backend.tensorflow_devices import _workers
 said, begun = [], dict(os.environ)
 for launch in json.load(sys.stdin):
     os.environ.clear()
