@@ -7,6 +7,8 @@ import functools
 import os
 import platform
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 # Of glibc's malloc.h: parameters of `mallopt`, and what they are set to.
@@ -31,6 +33,16 @@ def avx512() -> bool:
     """Whether the processor has AVX-512. Only Linux is asked; elsewhere it is taken to have none."""
     about = Path("/proc/cpuinfo")
     return about.exists() and " avx512f " in f"{about.read_text()} ".replace("\n", " ")
+
+
+def gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use, by number or name, whether or not a backend can."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu not in ("", "-1")]
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
+    return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
 
 
 def readers() -> int:

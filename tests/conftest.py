@@ -13,7 +13,10 @@ import pytest
 
 from keras_resnet.backend import environment
 
-for variable, value in environment().items():  # as the command has it, whose results tests compare with their own
+# On processors: tests compare numbers to the fifth place, have devices of their own made, and share no GPU.
+on_processors = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+# And as the command has it, whose results tests compare with their own.
+for variable, value in {**on_processors, **environment()}.items():
     os.environ.setdefault(variable, value)
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`

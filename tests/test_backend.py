@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -111,6 +112,23 @@ def test_accelerators_are_told_with_how_many_of_them_a_run_used(monkeypatch):
     assert (backend.device(), backend.device(2)) == ("4 x A GPU", "2 x A GPU")
 
 
+def test_a_gpu_that_the_backend_cannot_use_is_told_with_the_way_to_it(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    listed = SimpleNamespace(stdout="GPU 0: NVIDIA H200 (UUID: GPU-1)\n")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: listed)
+    way = "torch.cuda.is_available()" if RUNNING == "torch" else f"pip install '.[{RUNNING}-cuda]'"
+    assert way in backend.unused()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # as whoever wants none says
+    assert backend.unused() == ""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(backend._engine(), "accelerators", lambda: ["NVIDIA H200"])
+    assert backend.unused() == ""
+    monkeypatch.undo()
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert backend.unused() == ""
+
+
 if RUNNING == "torch":  # on the others, Keras's device is not where all is computed
     import torch
 
@@ -175,6 +193,7 @@ assert "tensorflow" not in Absent.asked  # where it is installed, it would have 
 RUN = """
 import json
 from pathlib import Path
+from types import SimpleNamespace
 import small_runs
 small_runs.take_few_digits()
 from keras_resnet.cli import main

@@ -6,12 +6,14 @@ import functools
 import importlib
 import importlib.metadata
 import platform
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..host import cores
+from ..extras import install
+from ..host import cores, gpus
 from .devices import Devices
 from .settling import BACKENDS, environment, quietly, settle  # noqa: F401
 from .traces import Span
@@ -29,6 +31,18 @@ def device(count: int | None = None) -> str:
     """
     names = _engine().accelerators()
     return f"{count or len(names)} x {names[0]}" if names else f"CPU ({cores()} cores, {platform.machine()})"
+
+
+def unused() -> str:
+    """What would have the backend use this machine's GPUs, in a sentence; "" if it does, or if there are none."""
+    import keras
+
+    name = keras.backend.backend()
+    if not shutil.which("nvidia-smi") or not gpus() or _engine().accelerators():
+        return ""
+    if name == "torch":
+        return "A GPU is here which Torch cannot use, or is not to: torch.cuda.is_available() must be True."
+    return f"A GPU is here which {name} cannot use, or is not to: {install(f'{name}-cuda')}"
 
 
 def devices(count: int | None = None, spread: bool = False) -> Devices:
@@ -193,6 +207,20 @@ def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, moment
         Whether it did: False, and nothing is done, where the backend has no such kernel.
     """
     return _engine().momentum_step(variable, velocity, gradient, rate, momentum, nesterov)
+
+
+def move_averages(averages: Sequence[Any], variables: Sequence[Any], momentum: Any) -> bool:
+    """Moves an optimizer's averages of variables, average = momentum * average + (1 - momentum) * variable, at once.
+
+    Args:
+        averages: variables.
+        variables: as many, in the same order.
+        momentum: a scalar tensor in float32.
+
+    Returns:
+        Whether it did: False, and nothing is done, where Keras's way is as good.
+    """
+    return _engine().move_averages(averages, variables, momentum)
 
 
 def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:

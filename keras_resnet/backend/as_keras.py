@@ -52,6 +52,11 @@ def momentum_step(*_: Any) -> bool:
     return False
 
 
+def move_averages(*_: Any) -> bool:
+    """False: what Keras does is compiled into few kernels."""
+    return False
+
+
 def gradient_shares() -> int:
     """1: the optimizer is given the gradient of the global batch."""
     return 1

@@ -24,6 +24,7 @@ from .as_keras import (  # noqa: F401
     lay_out_alike,
     lay_out_kernel,
     momentum_step,
+    move_averages,
     with_decay,
 )
 from .jax_devices import accelerators, devices  # noqa: F401

@@ -19,6 +19,7 @@ from .as_keras import (  # noqa: F401
     lay_out_alike,
     lay_out_kernel,
     max_pool,
+    move_averages,
     normal,
     relu,
     waiting,

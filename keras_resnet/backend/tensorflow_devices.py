@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @functools.cache
 def accelerators() -> list[str]:
     """The names of this machine's accelerators."""
-    devices = tf.config.list_physical_devices("GPU")
+    devices = tf.config.get_visible_devices("GPU")
     return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
 
 

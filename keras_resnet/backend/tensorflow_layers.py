@@ -45,7 +45,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     """
     on_processor = not _accelerated()
     turned = layer.data_format == "channels_first" and on_processor
-    astray = writes_astray(kernel.shape, layer.strides) and (turned or layer.data_format == "channels_last")
+    astray = on_processor and writes_astray(kernel.shape, layer.strides)
     multiplied = on_processor and tuple(kernel.shape[:2]) == layer.strides == (1, 1) and layer.groups == 1
     if not (turned or astray or multiplied):
         return None
@@ -79,4 +79,4 @@ def _one_by_one(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any, An
 
 @functools.cache
 def _accelerated() -> bool:
-    return bool(tf.config.list_physical_devices("GPU"))
+    return bool(tf.config.get_visible_devices("GPU"))

@@ -18,6 +18,8 @@ from .torch_devices import accelerators, devices  # noqa: F401
 from .traces import WAITING, Span
 
 TRACE = "trace.json"
+CUDA = torch.autograd.DeviceType.CUDA
+FED = "Memcpy HtoD"  # what a trace calls the copying of images to a GPU, which is no computing
 
 
 def version() -> str:
@@ -61,6 +63,15 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor
     return found.permute(0, 2, 3, 1) if last else found
 
 
+def move_averages(averages: Sequence[Any], variables: Sequence[Any], momentum: Any) -> bool:
+    """See `keras_resnet.backend.move_averages`. Keras asks for the momentum's number once a variable."""
+    tensors = [average.value for average in averages]
+    with torch.no_grad():
+        torch._foreach_mul_(tensors, momentum)
+        torch._foreach_add_(tensors, torch._foreach_mul([variable.value for variable in variables], 1 - momentum))
+    return True
+
+
 def several_steps(model: keras.Model, _: int) -> Callable[..., Any]:
     """See `keras_resnet.backend.several_steps`. One behind the other, and nobody waits for the device between them."""
 
@@ -101,7 +112,7 @@ def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
         _trace.stop()
         _trace.export_chrome_trace(str(folder / TRACE))
     events = [(event, (event.time_range.start / 1e6, event.time_range.end / 1e6)) for event in _trace.events()]
-    on_cuda = [span for event, span in events if event.device_type == torch.autograd.DeviceType.CUDA]
+    on_cuda = [span for event, span in events if event.device_type == CUDA and not event.name.startswith(FED)]
     on_cpu = [span for event, span in events if event.name.startswith("aten::")]
     return [span for event, span in events if event.name == WAITING], on_cuda or on_cpu
 

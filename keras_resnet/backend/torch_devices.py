@@ -36,6 +36,8 @@ def devices(count: int | None, _: bool) -> Devices:
             f"Torch trains on one device a process. Received: {count} devices. "
             f"Start as many processes: torchrun --nproc-per-node {count} --no-python keras-resnet train ..."
         )
+    if _on_cuda():  # the shapes of a training hardly change, so that finding its fastest kernels pays
+        torch.backends.cudnn.benchmark = True
     return Processes() if torchrun_processes() > 1 else Devices()
 
 

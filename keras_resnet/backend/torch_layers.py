@@ -137,7 +137,7 @@ def _convolution(layer: Any) -> Call | None:
 def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, around: Pair) -> torch.Tensor:
     """A layer's convolution of images as Torch has them and a kernel as Keras has it, padded by so many pixels."""
     strides = layer.strides
-    if writes_astray(kernel.shape, strides) and not any(around):
+    if x.device.type == "cpu" and writes_astray(kernel.shape, strides) and not any(around):
         x, strides = x[:, :, :: strides[0], :: strides[1]], (1, 1)
     kernel = kernel.permute(3, 2, 0, 1)
     return functional.conv2d(x, kernel, bias, strides, around, layer.dilation_rate, layer.groups)

@@ -90,6 +90,16 @@ class SGD(_BackendSGD):
         """Updates all variables, on backends that do so at once."""
         super()._parallel_update_step(*backend.at_rate(grads, variables, learning_rate))
 
+    def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
+        """Moves the averages of the variables, on backends that do so at once all of them."""
+        kept = zip(self._model_variables_moving_average, trainable_variables, strict=True) if self.use_ema else ()
+        pairs = [(average, variable) for average, variable in kept if average is not None]
+        if not pairs:
+            return
+        begun = keras.ops.cast(keras.ops.not_equal(self.iterations, 0), "float32")
+        if not backend.move_averages(*zip(*pairs, strict=True), begun * self.ema_momentum):
+            super()._update_model_variables_moving_average(trainable_variables)
+
     def finalize_variable_values(self, var_list: list[Any]) -> None:
         """Leaves the weights as they are at the end of a `fit`, since a run may need another to go on from them.
 

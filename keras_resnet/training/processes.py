@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend.devices import not_launched
+from ..host import gpus
 from .interruption import TRY_AGAIN
 
 # The environment in which JAX and TensorFlow take of a GPU's memory what they need, and not all of it.
@@ -30,7 +30,7 @@ class Processes:
 
     def __init__(self, workers: int) -> None:
         # One run after the other takes all that there are.
-        self.gpus = _gpus() if workers > 1 else ()
+        self.gpus = gpus() if workers > 1 else ()
         self.cores = _shares(workers) if workers > 1 else ()
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # workers that have nothing to do
         for worker in range(workers):
@@ -136,13 +136,3 @@ def _shares(workers: int) -> list[set[int]]:
     if len(cores) < workers:
         return []
     return [set(cores[worker::workers]) for worker in range(workers)]
-
-
-def _gpus() -> list[str]:
-    """The GPUs that this process may use, without an engine."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
-    if not shutil.which("nvidia-smi"):
-        return []
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
-    return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]

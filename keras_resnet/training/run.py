@@ -76,6 +76,7 @@ def train(
         say(f"This run has ended already; what it left is in {folder.path}")
         return summary
 
+    say(" ".join(filter(None, (f"Trains on {backend.device(devices.replicas)}.", backend.unused()))))
     probe = probe_of(recipe)
     with backend.quietly():
         keras.utils.set_random_seed(recipe.seed)
