@@ -29,8 +29,9 @@ def device(count: int | None = None) -> str:
     Args:
         count: how many of them, in all processes; None for all of this machine.
     """
-    names = _engine().accelerators()
-    return f"{count or len(names)} x {names[0]}" if names else f"CPU ({cores()} cores, {platform.machine()})"
+    if names := _engine().accelerators():
+        return f"{count or len(names)} x {names[0]}"
+    return f"CPU ({cores()} core{'s' * (cores() > 1)}, {platform.machine()})"
 
 
 def unused() -> str:

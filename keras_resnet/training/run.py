@@ -76,7 +76,6 @@ def train(
         say(f"This run has ended already; what it left is in {folder.path}")
         return summary
 
-    say(" ".join(filter(None, (f"Trains on {backend.device(devices.replicas)}.", backend.unused()))))
     probe = probe_of(recipe)
     with backend.quietly():
         keras.utils.set_random_seed(recipe.seed)
@@ -94,6 +93,7 @@ def train(
         progress = resume(networks, folder, devices, say)
         if progress.history or progress.step:
             say(f"Going on behind {progress} of {recipe.epochs}.")
+        say(" ".join(filter(None, (f"Trains on {backend.device(devices.replicas)}.", backend.unused()))))
         until_the_end.enter_context(feed.plainly())
         with stop_request() as stop:
             fit(feed, networks, folder, progress, split, stop, say)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import small_runs
-from keras_resnet import saving
+from keras_resnet import backend, saving
 from keras_resnet.training.folder import RunFolder
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.run import train
@@ -21,6 +21,7 @@ def resume(out, **choices):
     """Starts the run again; returns what the user was told."""
     said = []
     train(small_runs.small_recipe(**{**small_runs.STATEFUL, **choices}), out, say=said.append)
+    assert said.pop() == f"Trains on {backend.device()}."
     return said
 
 
