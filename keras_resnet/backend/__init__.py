@@ -100,18 +100,19 @@ def gradient(function: Callable[..., Any], variables: Sequence[Any]) -> Callable
 
 
 def normal(seed: int, shape: Sequence[int], deviation: float) -> Any | None:
-    """What `keras.random.normal` draws, of mean 0 and in float32; None where Keras's is as good."""
+    """A draw of `keras.random.normal`, of mean 0, in float32; None where Keras's is as good."""
     return _engine().normal(seed, shape, deviation)
 
 
 def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> Any | None:
-    """What a batch normalisation gives, in one kernel.
+    """The output of a batch normalisation, in one kernel.
 
     Args:
-        layer: it.
-        x: what it takes.
-        axis: the channels', which may be another than the layer's.
-        of_batch: by the statistics of the batch, towards which the layer's moving averages move, and not by these.
+        layer: the layer.
+        x: its input.
+        axis: the channels' axis, which may differ from the layer's.
+        of_batch: whether the batch's statistics normalise, towards which the layer's moving averages then move, or the
+            moving averages do.
 
     Returns:
         A tensor in the dtype of `x`; None, and nothing is done, where the backend has no such kernel for this.
@@ -120,45 +121,48 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_bat
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
-    """What a layer's convolution of images and a kernel gives, without its bias; None where Keras's is as good."""
+    """A layer's convolution of images with a kernel, without its bias; None where Keras's is as good."""
     return _engine().convolution(layer, x, kernel)
 
 
 def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
-    """What a layer gives for images; None where Keras's is as good."""
+    """A layer's output for images; None where Keras's is as good."""
     return _engine().max_pool(layer, x)
 
 
 def relu(x: Any) -> Any | None:
-    """What `keras.ops.relu` gives; None where that is as good."""
+    """The output of `keras.ops.relu`; None where that is as good."""
     return _engine().relu(x)
 
 
 def add(x: Any, y: Any) -> Any | None:
-    """What `keras.ops.add` gives; None where that is as good."""
+    """The output of `keras.ops.add`; None where that is as good."""
     return _engine().add(x, y)
 
 
 def lay_out_kernel(kernel: Any) -> None:
-    """Has a convolution's kernel, a variable, lie in memory as `convolution` reads it."""
+    """Lays out a convolution's kernel, a variable, in memory as `convolution` reads it."""
     _engine().lay_out_kernel(kernel)
 
 
 def eager() -> ModuleType | None:
     """The layers of a backend that computes each when it is called, for `keras_resnet.models.eager`; else None.
 
-    A module with `CALLS`, by Keras's class of layers: from the layer to its call, or to None if Keras has to compute
-    it. A call is from what the layer takes, `training`, and `owned`, for each of these whether it may be overwritten,
-    to what the layer gives, or again to None. Further `together`, in which a model is called; `whole`, from what these
-    give to Keras's tensors; `dtype`, from Keras's name of one to the backend's; `pads` and `pad_later`, for padding
-    that is left to the layer behind it; and `watched`, from layers to those whose calls others follow, so that Keras
-    has to make them.
+    The module has:
+    - `CALLS`: by class of Keras layer, a function from the layer to its call, or to None if Keras has to compute it. A
+      call takes the layer's inputs, `training`, and `owned`, which tells of each input whether it may be overwritten;
+      it returns the layer's output, or None if Keras has to compute this one.
+    - `together`: the context in which a model is called.
+    - `whole`: converts an output of these calls to Keras's tensor.
+    - `dtype`: converts Keras's name of a dtype to the backend's dtype.
+    - `pads`, `pad_later`: for padding that is left to the layer behind it.
+    - `watched`: of some layers, those with hooks, whose calls Keras has to make.
     """
     return _engine().eager()
 
 
 def start_trace(folder: Path) -> None:
-    """Begins to note what the machine does, in a format that the backend's viewers read.
+    """Starts the backend's profiler, whose trace its own viewers read.
 
     Args:
         folder: where `stop_trace` writes it.
@@ -168,7 +172,7 @@ def start_trace(folder: Path) -> None:
 
 
 def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
-    """Ends what `start_trace` began, and writes it.
+    """Stops the profiler that `start_trace` started, and writes the trace.
 
     Returns:
         In seconds, on one clock: when a step waited for its images, and when the device computed. Spans overlap.
@@ -177,7 +181,7 @@ def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
 
 
 def waiting(batches: Iterator[Any]) -> Iterator[Any]:
-    """Batches as they come, while a trace has it that they are waited for."""
+    """Yields batches; a trace shows the time in which each is waited for."""
     return _engine().waiting(batches)
 
 
@@ -187,7 +191,7 @@ def viewer(folder: Path) -> str:
 
 
 def lay_out_alike(variable: Any, other: Any) -> None:
-    """Has a variable of an optimizer, which holds zeros, lie in memory as another variable of its shape does."""
+    """Lays out an optimizer's variable of zeros in memory like another variable of the same shape."""
     _engine().lay_out_alike(variable, other)
 
 
@@ -197,7 +201,7 @@ def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float)
 
 
 def at_rate(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
-    """What Keras is given to update all variables at once by, so that no device is waited for."""
+    """The arguments of Keras's update of all variables at once, so that no device is waited for."""
     return _engine().at_rate(gradients, variables, rate)
 
 
@@ -225,7 +229,7 @@ def move_averages(averages: Sequence[Any], variables: Sequence[Any], momentum: A
 
 
 def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
-    """What does for several steps what Keras's `train_function` does for one, with less between them.
+    """A train function of several steps, where Keras's `train_function` takes one, with less between them.
 
     Args:
         model: compiled.
@@ -235,7 +239,7 @@ def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
 
 
 def jit_compile() -> bool | str:
-    """What `keras.Model.compile` is told of compilation."""
+    """The `jit_compile` that `keras.Model.compile` is given."""
     return _engine().jit_compile()
 
 

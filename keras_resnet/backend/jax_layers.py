@@ -23,7 +23,7 @@ Pair = tuple[int, int]  # of rows and of columns
 
 
 def batch_norm(*_: Any) -> None:
-    """None: XLA makes what kernels it likes of the operations that Keras composes."""
+    """None: XLA fuses the operations that Keras composes."""
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:

@@ -33,14 +33,14 @@ class Averages:
         self._moves: dict[tuple[float, float], list[tuple[Any, ...]]] = {}
 
     def note(self, layer: layers.BatchNormalization, mean: torch.Tensor, inverse_deviation: torch.Tensor) -> None:
-        """Has them move towards the statistics of a batch."""
+        """Notes the statistics of a batch, towards which a layer's averages are to move."""
         averages = layer.moving_mean._value, layer.moving_variance._value
         alike = self._moves.setdefault((layer.momentum, layer.epsilon), [])
         alike.append((*averages, mean, inverse_deviation))
 
     @torch.no_grad()
     def move(self) -> None:
-        """Moves them."""
+        """Moves all the averages that have been noted."""
         for (momentum, epsilon), moves in self._moves.items():
             means, variances, new_means, deviations = zip(*moves, strict=True)
             new_variances = torch._foreach_pow(deviations, -2)

@@ -39,7 +39,7 @@ class Images:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The tensor's."""
+        """The dtype of the tensor."""
         return self.tensor.dtype
 
 
