@@ -344,7 +344,7 @@ def _print_table(rows: list[dict[str, Any]], base: str) -> None:
     for row in rows:
         took = f"{row['milliseconds']:9.2f}   ({row['from']:.2f} to {row['to']:.2f})"
         share = f"   {row['milliseconds'] / of:.2f} of {base}" if of else ""
-        print(f"  {row['contender']:34}{took}{share}", flush=True)
+        print(f"  {row['contender']:38}{took}{share}", flush=True)
 
 
 def write(arguments: argparse.Namespace) -> None:

@@ -43,6 +43,7 @@ TOYS = {
 }
 TOYS["training"] += only("its convolutions alone", "its convolutions' roofline", "PyTorch, eager")
 TOYS["training"] += only("Keras's layers, torch", "keras_resnet, jax, a device a core")
+TOYS["training"] += only("keras_resnet, jax, ten steps at once", "keras_resnet, torch, ten steps at once")
 TOYS["compile_time"] += only("Keras's layers, torch", "PyTorch, eager")
 TOYS["fed_training"] += ["--steps", "2", "--turns", "1", *only("keras_resnet, torch")]
 # The plain script needs torchvision, which tests do without, and colour images of ten classes.

@@ -4,12 +4,13 @@
     python benchmarks/training.py --models resnet20,resnet110 --image-sizes 32 --batches 128
 
 A step of SGD with momentum and weight decay on images that lie on the device, through `train_on_batch` or a plain loop
-of PyTorch. "Keras's layers" are the same network without what `keras_resnet/models/running.py` does, with Keras's SGD.
-Times are also told as shares of those of torchvision's network, eager and channels last; of CIFAR networks, of the same
-network in PyTorch. All compute the same but keras.applications, see `networks.py`. "Its convolutions alone" are those
-of this package's network, by PyTorch, forward and backward: no step that calls these one after the other is shorter.
-Their roofline is no time that was taken, but the least in which the machine could do them from memory, see
-`roofline.py`; what caches hold, as the maps of CIFAR networks, may be done in less.
+of PyTorch; "ten steps at once" are as `fit` takes them, and nobody waits between them. "Keras's layers" are the same
+network without what `keras_resnet/models/running.py` does, with Keras's SGD. Times are also told as shares of those of
+torchvision's network, eager and channels last; of CIFAR networks, of the same network in PyTorch. All compute the same
+but keras.applications, see `networks.py`. "Its convolutions alone" are those of this package's network, by PyTorch,
+forward and backward: no step that calls these one after the other is shorter. Their roofline is no time that was taken,
+but the least in which the machine could do them from memory, see `roofline.py`; what caches hold, as the maps of CIFAR
+networks, may be done in less.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -46,24 +48,36 @@ class Step(NamedTuple):
 
 BASE = "PyTorch, eager"
 RATE, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4
+AT_ONCE = 10  # steps
+STATE = "trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables"  # of Keras on JAX
 
 
 def training(load: Callable[[Setting], Step], setting: Setting) -> Callable[[], Any]:
     """What the harness times: steps on a batch."""
     step = load(setting)
-    shape = setting["size"], setting["image_size"], setting["image_size"], 3
-    images = step.place(np.random.default_rng(0).standard_normal(shape, "float32"))
-    labels = step.place(np.zeros(setting["size"], "int32"))
+    images, labels = map(step.place, batch(setting))
     return lambda: step.take(images, labels)
+
+
+def batch(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised images (batch, size, size, 3) and labels (batch,)."""
+    shape = setting["size"], setting["image_size"], setting["image_size"], 3
+    return np.random.default_rng(0).standard_normal(shape, "float32"), np.zeros(setting["size"], "int32")
 
 
 def compiled(model: Any, optimizer: Any = None) -> Step:
     """A network of Keras, up to its logits, with Keras's SGD unless there is another."""
     import keras
 
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer or keras.optimizers.SGD(RATE, momentum=MOMENTUM, weight_decay=DECAY), loss)
+    model.compile(optimizer or keras.optimizers.SGD(RATE, momentum=MOMENTUM, weight_decay=DECAY), loss_of_logits())
     return Step(model.train_on_batch, keras.ops.convert_to_tensor)
+
+
+def loss_of_logits() -> Any:
+    """Keras's cross-entropy of labels and logits."""
+    import keras
+
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
@@ -114,6 +128,38 @@ def on_each_core(setting: Setting) -> Step:
             return step.take(images, labels)
 
     return Step(on_all, step.place)
+
+
+def several_steps(setting: Setting) -> Callable[[], float]:
+    """Seconds a step of this package's network where nobody waits between steps, as in `fit`: on JAX and Torch.
+
+    `train_on_batch` takes and gives back all of a network's variables at each step on JAX, and waits for the loss.
+    """
+    harness.as_the_command()
+    import keras
+
+    from keras_resnet import backend
+    from keras_resnet.training.optimizer import SGD
+
+    model = built(setting["model"], setting["image_size"], setting["precision"])
+    model.compile(SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY), loss_of_logits())
+    one = tuple(map(keras.ops.convert_to_tensor, batch(setting)))
+    model.train_on_batch(*one)  # makes what steps need
+    take = backend.several_steps(model, AT_ONCE)
+    state = [model._get_jax_state(**dict.fromkeys(STATE, True))] if keras.backend.backend() == "jax" else []
+
+    def seconds() -> float:
+        begun = time.perf_counter()
+        if state:
+            logs, state[0] = take(state[0], itertools.repeat(one))
+        else:
+            logs = take([one] * AT_ONCE)
+        float(logs["loss"])  # waits for the device
+        return (time.perf_counter() - begun) / AT_ONCE
+
+    for _ in range(harness.WARM_UP):
+        seconds()
+    return seconds
 
 
 def keras_applications(setting: Setting) -> Step:
@@ -240,6 +286,10 @@ WAYS = {
 }
 CONTENDERS = {
     **{f"keras_resnet, {name}": Contender(partial(training, ours), name) for name in BACKENDS},
+    **{
+        f"keras_resnet, {name}, ten steps at once": Contender(several_steps, name, computes=True)
+        for name in ("jax", "torch")
+    },
     "keras_resnet, jax, a device a core": Contender(partial(training, on_each_core), "jax"),
     **{
         f"Keras's layers, {name}": Contender(partial(training, partial(ours, as_built=False)), name)
