@@ -15,13 +15,14 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import training
 
 import harness
+import steps
+import training
 from harness import Setting, Subject
 
 
-def begun(load: Callable[[Setting], training.Step], setting: Setting, kind: str = "peer") -> dict[str, float]:
+def begun(load: Callable[[Setting], steps.Step], setting: Setting, kind: str = "peer") -> dict[str, float]:
     """Seconds of what comes first, and milliseconds of a step.
 
     Args:
@@ -34,7 +35,7 @@ def begun(load: Callable[[Setting], training.Step], setting: Setting, kind: str 
     import keras  # noqa: F401 - not counted
 
     if kind == "Keras's":
-        training.described(setting["model"], setting["image_size"], setting["precision"])
+        steps.described(setting["model"], setting["image_size"], setting["precision"])
     size, batch = setting["image_size"], setting["batch"]
     arrays = np.zeros((batch, size, size, 3), "float32"), np.zeros(batch, "int32")
     moments = [time.perf_counter()]
@@ -44,30 +45,30 @@ def begun(load: Callable[[Setting], training.Step], setting: Setting, kind: str 
     step.take(images, labels)
     moments.append(time.perf_counter())
     step.take(images, labels)
-    steps = []
-    while sum(steps) < setting["seconds"]:
+    taken: list[float] = []
+    while sum(taken) < setting["seconds"]:
         before = time.perf_counter()
         step.take(images, labels)
-        steps.append(time.perf_counter() - before)
+        taken.append(time.perf_counter() - before)
     return {
         "build_seconds": moments[1] - moments[0],
         "first_step_seconds": moments[2] - moments[1],
-        "step_milliseconds": 1000 * statistics.median(steps),
+        "step_milliseconds": 1000 * statistics.median(taken),
     }
 
 
 SUBJECTS = {
     **{
-        f"keras_resnet, {name}{words}": Subject(partial(begun, partial(training.ours, **ways), kind="ours"), name)
+        f"keras_resnet, {name}{words}": Subject(partial(begun, partial(steps.ours, **ways), kind="ours"), name)
         for name in training.BACKENDS
         for words, ways in training.WAYS.items()
     },
     **{
-        f"Keras's layers, {name}": Subject(partial(begun, partial(training.ours, as_built=False), kind="Keras's"), name)
+        f"Keras's layers, {name}": Subject(partial(begun, partial(steps.ours, as_built=False), kind="Keras's"), name)
         for name in training.BACKENDS
     },
-    training.BASE: Subject(partial(begun, partial(training.pytorch, compile=False)), "torch"),
-    "PyTorch, compiled": Subject(partial(begun, partial(training.pytorch, compile=True)), "torch"),
+    training.BASE: Subject(partial(begun, partial(steps.pytorch, compile=False)), "torch"),
+    "PyTorch, compiled": Subject(partial(begun, partial(steps.pytorch, compile=True)), "torch"),
 }
 
 

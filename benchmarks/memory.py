@@ -17,14 +17,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import training
 
+import steps
+import training
 from harness import Setting, Subject
 
 STEPS = 3
 
 
-def added(load: Callable[[Setting], training.Step], setting: Setting) -> dict[str, float]:
+def added(load: Callable[[Setting], steps.Step], setting: Setting) -> dict[str, float]:
     """The MiB that steps add."""
     size, batch = setting["image_size"], setting["batch"]
     step = load(setting)
@@ -38,15 +39,15 @@ def added(load: Callable[[Setting], training.Step], setting: Setting) -> dict[st
 
 SUBJECTS = {
     **{
-        f"keras_resnet, {name}{words}": Subject(partial(added, partial(training.ours, **ways)), name)
+        f"keras_resnet, {name}{words}": Subject(partial(added, partial(steps.ours, **ways)), name)
         for name in training.BACKENDS
         for words, ways in training.WAYS.items()
     },
     **{
-        f"Keras's layers, {name}": Subject(partial(added, partial(training.ours, as_built=False)), name)
+        f"Keras's layers, {name}": Subject(partial(added, partial(steps.ours, as_built=False)), name)
         for name in training.BACKENDS
     },
-    training.BASE: Subject(partial(added, partial(training.pytorch, compile=False)), "torch"),
+    training.BASE: Subject(partial(added, partial(steps.pytorch, compile=False)), "torch"),
 }
 
 
