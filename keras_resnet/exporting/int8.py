@@ -15,7 +15,7 @@ from ..analysis.looking import batches_for, counted
 from ..data import DataError, load
 from ..evaluation.source import Source
 from ..evaluation.views import shapes
-from ..training.callbacks import percent_error
+from ..training.metrics import percent_error
 from .choices import FORMATS, Choices
 from .formats import frozen, need, openvino_model, quiet
 
