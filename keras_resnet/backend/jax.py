@@ -25,6 +25,7 @@ from .as_keras import (  # noqa: F401
     lay_out_kernel,
     momentum_step,
     with_decay,
+    writes_graphs,
 )
 from .jax_devices import accelerators, devices  # noqa: F401
 from .jax_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401
