@@ -26,6 +26,8 @@ parser.add_argument("--size", type=int, default=224, help="side of the pictures 
 parser.add_argument("--epochs", type=int, default=5, help="of each of the two steps [5]")
 parser.add_argument("--out", default="two_folders.keras", help="the file to write [two_folders.keras]")
 options = parser.parse_args()
+if not options.out.endswith(".keras"):  # found out now, and not behind the training
+    parser.error(f"--out must end in .keras. Received: {options.out}")
 
 warnings.filterwarnings("ignore", "Your input ran out of data")  # Keras counts the batches in the first epoch
 training, validation = keras.utils.image_dataset_from_directory(

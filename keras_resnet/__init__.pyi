@@ -45,4 +45,5 @@ from .models.spec import Spec as Spec
 from .models.taps import dense_logits as dense_logits
 from .models.taps import features as features
 from .models.taps import taps as taps
+from .preprocessing import preprocess_input as preprocess_input
 from .tuning.hypermodel import HyperResNet as HyperResNet

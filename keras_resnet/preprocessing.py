@@ -8,6 +8,21 @@ import keras
 import numpy as np
 
 
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
+    """Returns images as they are; here so that programs written for keras.applications need to change imports alone.
+
+    The functions of this name in keras.applications bring images of 0 to 255 into the form that a network's weights
+    were trained on. The networks of this package do that themselves: those with weights whose normalisation is known
+    begin with it as a layer, unless they are built with `include_preprocessing=False`. Whoever builds them so prepares
+    images for them in another way than by this function.
+
+    Args:
+        x: images of 0 to 255, an array or a tensor.
+        data_format: passed over, as there is nothing to do along any axis.
+    """
+    return x
+
+
 def normalize(
     images: Any, mean: np.ndarray, deviation: np.ndarray | None = None, data_format: str = "channels_last"
 ) -> Any:

@@ -143,7 +143,12 @@ def save(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
         model: any Keras model; if it is compiled, its optimizer's state is written too.
         path: the file, ending in `.keras`.
         info: what is known of it, as JSON takes it: class names, data set, network.
+
+    Raises:
+        ValueError: another ending, by which Keras would choose another format or none.
     """
+    if Path(path).suffix != ".keras":
+        raise ValueError(f"`path` must end in .keras. Received: {str(path)!r}")
 
     def write(temporary: Path) -> None:
         model.save(temporary)

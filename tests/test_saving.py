@@ -39,6 +39,13 @@ def test_a_model_comes_back_with_what_is_known_of_it(model, saved):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("name", ["pets", "pets.h5", "pets.weights.h5"])
+def test_a_name_of_another_ending_is_refused_and_nothing_written(model, tmp_path, name):
+    with pytest.raises(ValueError, match=rf"`path` must end in .keras. Received: '.*{name}'"):
+        saving.save(model, tmp_path / name, INFO)
+    assert not list(tmp_path.iterdir())
+
+
 def test_plain_keras_opens_the_file(model, saved):
     loaded = keras.saving.load_model(saved)
     np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])

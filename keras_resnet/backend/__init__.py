@@ -238,6 +238,11 @@ def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
     return _engine().several_steps(model, count)
 
 
+def writes_graphs() -> bool:
+    """Whether a network can be written as a plain TensorFlow graph in this process."""
+    return _engine().writes_graphs()
+
+
 def jit_compile() -> bool | str:
     """The `jit_compile` that `keras.Model.compile` is given."""
     return _engine().jit_compile()

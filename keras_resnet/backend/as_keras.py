@@ -24,6 +24,11 @@ def add(x: Any, y: Any) -> None:
     """None: Keras's is as good."""
 
 
+def writes_graphs() -> bool:
+    """No: what Keras writes of a network calls the engine's own program."""
+    return False
+
+
 def eager() -> None:
     """None: a whole model is compiled."""
 

@@ -6,10 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from ..training.testing import ImagesToTest
+from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
 
@@ -23,6 +20,23 @@ LAUNCHERS = frozenset(
         *("JOB_COMPLETION_INDEX", "TF_CONFIG"),
     }
 )
+
+
+class TestBatches(Protocol):
+    """What a run is tested on: batches by number, as `keras.utils.PyDataset` has them.
+
+    Attributes:
+        workers: the threads that make them ahead.
+    """
+
+    workers: int
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def without_end(self) -> Iterator[Any]:
+        """All batches, and again from the first."""
 
 
 class Devices:
@@ -88,7 +102,7 @@ class Devices:
         """
         return batches()
 
-    def feed_test(self, batches: ImagesToTest) -> Any:
+    def feed_test(self, batches: TestBatches) -> Any:
         """What `model.fit` and `model.evaluate` are given to test on: as often as they ask, all of these batches."""
         return batches
 

@@ -26,6 +26,7 @@ from .as_keras import (  # noqa: F401
     momentum_step,
     move_averages,
     with_decay,
+    writes_graphs,
 )
 from .jax_devices import accelerators, devices  # noqa: F401
 from .jax_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401

@@ -35,6 +35,11 @@ def version() -> str:
     return tf.__version__
 
 
+def writes_graphs() -> bool:
+    """Yes: see `keras_resnet.backend.writes_graphs`."""
+    return True
+
+
 def jit_compile() -> bool | str:
     """Keras's choice: it knows the layers that XLA does not compile here."""
     return "auto"

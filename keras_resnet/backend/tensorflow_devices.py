@@ -8,15 +8,12 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from .devices import Devices, chosen, launcher, refuse_torchrun
-
-if TYPE_CHECKING:
-    from ..training.testing import ImagesToTest
+from .devices import Devices, TestBatches, chosen, launcher, refuse_torchrun
 
 
 @functools.cache
@@ -68,7 +65,7 @@ class Fed(Devices):
         unread = [itertools.chain([first], begun)]
         return _untuned(lambda: unread.pop() if unread else batches(), first)
 
-    def feed_test(self, batches: ImagesToTest) -> Any:
+    def feed_test(self, batches: TestBatches) -> Any:
         """Of batches that threads make, Keras's own data set, which they keep from tuning itself."""
         if batches.workers > 1:
             return batches
@@ -108,7 +105,7 @@ class Mirrored(Fed):
             kept.optimizer.apply = _with_equal_gradients(kept.optimizer.apply)
         _synchronize(kept, True)
 
-    def feed_test(self, batches: ImagesToTest) -> Any:
+    def feed_test(self, batches: TestBatches) -> Any:
         """Without end, since a distributed data set that ends takes `fit` down with it; each test begins it anew."""
         return self.feed(batches.without_end)
 

@@ -12,7 +12,15 @@ import keras
 import torch
 
 from . import torch_batch_norm, torch_layers, traces
-from .as_keras import add, gradient_shares, max_pool, momentum_step, normal, relu  # noqa: F401
+from .as_keras import (  # noqa: F401
+    add,
+    gradient_shares,
+    max_pool,
+    momentum_step,
+    normal,
+    relu,
+    writes_graphs,
+)
 from .settling import quietly
 from .torch_devices import accelerators, devices  # noqa: F401
 from .traces import WAITING, Span

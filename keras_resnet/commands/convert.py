@@ -19,12 +19,13 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "convert",
         run,
-        "Converts weights from keras.applications, the Hugging Face hub, torchvision or timm; or to torchvision.",
+        "Converts weights of keras.applications' ResNets (ImageNet's, or a file of yours), from the Hugging Face hub, "
+        "torchvision or timm; or to torchvision.",
         "convert hf://timm/resnet18.a1_in1k resnet18.keras --model resnet18",
     )
     parser.add_argument(
         "source",
-        help="imagenet, hf://OWNER/NAME, a run folder, or a .keras, .weights.h5, .safetensors, .pth, .th, .bin file",
+        help="imagenet, hf://OWNER/NAME, a run folder, or a .keras, .h5, .safetensors, .pth, .th, .bin file",
     )
     parser.add_argument(
         "out", metavar="OUT", help="the file to write: .keras; with --to torchvision .pth, .safetensors"
@@ -39,7 +40,7 @@ def add(commands: Commands) -> None:
             f"--{name}",
             type=per_channel,
             metavar="R,G,B",
-            help=f"{name} of the images trained on, from 0 to 1 [what SOURCE says, else ImageNet's for torch's files]",
+            help=f"{name} of the images trained on, as of pixels from 0 to 1 [SOURCE's, else ImageNet's for torch's]",
         )
     backend_option(parser)
     add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)

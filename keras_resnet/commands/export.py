@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..exporting.export import export
 
     labels = lines_of(arguments.labels) if arguments.labels else None
-    card = export(arguments.model, arguments.out, class_names=labels, **given(arguments, Choices))
+    card = export(arguments.model, arguments.out, class_names=labels, say=_say, **given(arguments, Choices))
     if arguments.json:
         print(json.dumps(card, indent=2))
         return 0
@@ -43,3 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     served = f" It is served by tensorflow_model_server --model_base_path={Path(arguments.out).resolve()}"
     print(f"Look at {card['out']}/README.md.{served if card['format'] == 'saved_model' else ''}")
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from .. import backend
 from ..models.spec import Spec
 from ..options import add_options, given
+from ..training.errors import DivergedError
 from ..training.interruption import TRY_AGAIN, StoppedError
 from ..training.machine import Machine
 from ..training.recipe import Recipe
@@ -47,7 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     data_name = Path(recipe.dataset.removeprefix("folder:")).resolve().name
     out = Path(arguments.out or f"runs/{data_name}-{recipe.model}")
     backend.settle(arguments.backend)
-    from ..training.callbacks import DivergedError
     from ..training.folder import RunFolder
     from ..training.run import train
     from ..training.transfer import PROBE

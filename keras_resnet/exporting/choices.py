@@ -41,7 +41,8 @@ class Choices:
     Attributes:
         format: "saved_model", "onnx", "litert" or "openvino".
         fold: do batch norm's work in the convolutions, see `keras_resnet.exporting.folding.fold`.
-        dtype: what convolutions compute in, "float32", or for the formats "saved_model" and "openvino" "bfloat16".
+        dtype: what convolutions compute in, "float32", or for the formats "saved_model" and "openvino" "bfloat16",
+            for processors that have it: on others it is two to three times as slow as float32.
         asked: of a SavedModel, the signature that answers where none is named, as "serving_default": "image_bytes", or
             "images", which then gives probabilities alone, so that OpenVINO, which knows no text, reads the SavedModel.
         top: how many classes are named.
@@ -57,7 +58,10 @@ class Choices:
 
     format: str = option("saved_model", f"what is written: {', '.join(FORMATS)}")
     fold: bool = option(True, "do batch norm's work in the convolutions")
-    dtype: str = option("float32", "what convolutions compute in: float32, bfloat16; not of onnx and litert")
+    dtype: str = option(
+        "float32",
+        "what convolutions compute in: float32; bfloat16, slower on processors without it, not of onnx and litert",
+    )
     asked: str = option(
         "image_bytes", "the signature that answers where none is named: image_bytes; images for OpenVINO"
     )

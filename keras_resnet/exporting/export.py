@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from .. import backend, saving
 from ..evaluation.source import check_view
 from ..evaluation.views import shapes
 from ..options import as_words
-from ..training.processes import last_line
+from ..training.processes import NAMED, last_line, start
 from .card import ERRORS, LABELS, write_card
 from .choices import CHANNELS, Choices
 from .folding import fold, in_dtype, outcome
@@ -31,6 +28,7 @@ def export(
     *,
     class_names: Sequence[str] | None = None,
     view: Mapping[str, int] | None = None,
+    say: Callable[[str], None] = lambda line: None,
     **choices: Any,
 ) -> dict[str, Any]:
     """Writes a network as servers take it, in a folder of the next version: a SavedModel, or one of other formats.
@@ -53,6 +51,7 @@ def export(
         class_names: a name a class; None for what the file says, else the classes' numbers.
         view: "size" and "resize" of the centre square of an image file that the network is shown; None for what the
             file says, else the largest part in the middle that has the proportions of the network's images.
+        say: is told of what takes long when it begins, in a line.
         **choices: of `keras_resnet.exporting.choices.Choices`: `format`, `fold`, `dtype`, `asked`, `top`, `warm_up`,
             `int8`, `measure` and `data_dir`.
 
@@ -81,16 +80,21 @@ def export(
             f"No image file has the {shape[-1]} channels that {network.name!r} takes. Choose the images themselves: "
             "asked='images'."
         )
-    if keras.backend.backend() != "tensorflow":
-        return _elsewhere(network, info, out, chosen)
+    if not backend.writes_graphs():
+        return _elsewhere(network, info, out, chosen, say)
     with _next_version(Path(out)) as (version, folder):
-        told = _write(network, info, labels, folder, chosen)
+        told = _write(network, info, labels, folder, chosen, say)
         card = write_card(folder, {**_known(network, info), **vars(chosen), **told, "top": min(chosen.top, classes)})
     return {**card, "out": str(Path(out) / str(version)), "version": version}
 
 
 def _write(
-    network: keras.Model, info: Mapping[str, Any], class_names: Sequence[str], folder: Path, choices: Choices
+    network: keras.Model,
+    info: Mapping[str, Any],
+    class_names: Sequence[str],
+    folder: Path,
+    choices: Choices,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Writes all but the card, and returns what that should say of it."""
     from .formats import write_format
@@ -100,12 +104,14 @@ def _write(
 
     labels, view = folder / LABELS, info.get("view")
     labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+    say("Folding batch norm into convolutions." if choices.fold else "Copying the network.")
     model = in_dtype(network, "float32")  # in which folding loses nothing
     model = fold(model) if choices.fold else model
     model = model if choices.dtype == "float32" else in_dtype(model, choices.dtype)
     told = outcome(network, model)
     if choices.int8:
-        return {**told, "int8": write_int8(model, folder, network, info, choices)}
+        return {**told, "int8": write_int8(model, folder, network, info, choices, say)}
+    say(f"Writing the format {choices.format}.")
     if choices.format != "saved_model":
         write_format(model, folder, choices.format)
         return told
@@ -137,8 +143,14 @@ def _known(network: keras.Model, info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _elsewhere(network: keras.Model, info: Mapping[str, Any], out: str | Path, choices: Choices) -> dict[str, Any]:
-    """The same in a process on TensorFlow: elsewhere, Keras writes no plain graph.
+def _elsewhere(
+    network: keras.Model,
+    info: Mapping[str, Any],
+    out: str | Path,
+    choices: Choices,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """The same in a process on TensorFlow, all of whose lines on stderr but the last of a mistake are passed on.
 
     Raises:
         ValueError: what that process says.
@@ -147,17 +159,22 @@ def _elsewhere(network: keras.Model, info: Mapping[str, Any], out: str | Path, c
         path = Path(folder) / "model.keras"
         saving.save(network, path, dict(info))
         words = ["export", str(path), str(out), "--json", *as_words(vars(choices))]
-        done = subprocess.run(
-            [sys.executable, "-m", "keras_resnet.cli", *words],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
-        )
-    if status := done.returncode:
-        how = f"by signal {-status}; perhaps memory ran out" if status < 0 else f"with status {status}"
-        said = last_line(done.stderr) if status > 0 else None
-        raise ValueError(said or f"The process on TensorFlow that exports ended {how}.")
-    return json.loads(done.stdout)
+        printed, lines = Path(folder) / "printed", []
+        say("A process on TensorFlow begins, which writes the graph.")
+        with printed.open("w") as target, start(words, {"KERAS_BACKEND": "tensorflow"}, stdout=target) as process:
+            try:
+                for line in process.stderr:
+                    lines.append(line)
+                    if not line.startswith(NAMED):  # this is for whoever calls
+                        say(line.rstrip("\n"))
+            except BaseException:
+                process.kill()
+                raise
+        if status := process.returncode:
+            how = f"by signal {-status}; perhaps memory ran out" if status < 0 else f"with status {status}"
+            said = last_line("".join(lines)) if status > 0 else None
+            raise ValueError(said or f"The process on TensorFlow that exports ended {how}.")
+        return json.loads(printed.read_text())
 
 
 def _refuse_others(out: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from .. import backend
-from .testing import Bar
+from .progress import Bar
 
 
-def reestimate(model: keras.Model, batches: Any, steps: int) -> None:
+def reestimate(
+    model: keras.Model, batches: Any, steps: int, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> None:
     """Replaces every batch norm's moving averages by the mean and variance over many training images.
 
     As the authors did for the networks they released, whose statistics are averages, not moving averages, over a large
@@ -27,6 +30,8 @@ def reestimate(model: keras.Model, batches: Any, steps: int) -> None:
         batches: pairs of images as the model takes them, and anything; of one size, as `keras.Model.evaluate` takes
             them.
         steps: how many batches.
+        callbacks: further ones, as `evaluate` takes them; where one of them raises an error, the statistics are those
+            of the last batch.
 
     Raises:
         ValueError: there are no batches.
@@ -41,7 +46,7 @@ def reestimate(model: keras.Model, batches: Any, steps: int) -> None:
             layer.momentum = 0.0  # so that the moving averages are the statistics of the last batch
         observed = _AsInTraining(model)
         observed.compile(jit_compile=backend.jit_compile())
-        observed.evaluate(batches, steps=steps, verbose=0, callbacks=[statistics])
+        observed.evaluate(batches, steps=steps, verbose=0, callbacks=[statistics, *callbacks])
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

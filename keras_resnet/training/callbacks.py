@@ -15,21 +15,13 @@ import numpy as np
 
 from .. import backend
 from ..backend.devices import Devices
+from .errors import DivergedError
 from .folder import Progress, RunFolder, seed_variables
 from .interruption import StoppedError, StopRequest
 from .learning_rate import LearningRate
+from .metrics import percent_error
 
 AGREE_EVERY = 20  # steps behind which several processes ask one another whether to save or to stop
-
-
-class DivergedError(RuntimeError):
-    """The loss is no longer a number.
-
-    Attributes:
-        probe: whether that was in the run before a run.
-    """
-
-    probe = False
 
 
 class StopAtNaN(keras.callbacks.Callback):
@@ -211,6 +203,32 @@ class EndBehind(keras.callbacks.Callback):
         self.model.stop_training = epoch + 1 == self.epochs
 
 
-def percent_error(accuracy: Any) -> float:
-    """Top-1 error in percent."""
-    return round(100 * (1 - float(accuracy)), 4)
+class EndIfAsked(keras.callbacks.Callback):
+    """Ends a test, or another work on batches behind the last epoch, where the run is asked to stop.
+
+    That is answered between two batches, of several processes between some on which all look; so a test of one batch
+    comes to its end. There is nothing to save: all of the run was, behind its last epoch.
+
+    Args:
+        stop: whether the run has been asked.
+        devices: what it runs on.
+        said: what the error says behind the signal's name.
+    """
+
+    def __init__(self, stop: StopRequest, devices: Devices, said: str) -> None:
+        super().__init__()
+        self.stop, self.devices, self.said = stop, devices, said
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if batch and not (self.devices.processes > 1 and batch % AGREE_EVERY):
+            end_if_asked(self.stop, self.devices, self.said)
+
+
+def end_if_asked(stop: StopRequest, devices: Devices, said: str) -> None:
+    """Ends a run that any of its processes was asked to stop; all of them call this at the same moment.
+
+    Raises:
+        StoppedError: one was; in all of them.
+    """
+    if asked := next(filter(None, devices.gather(stop.asked or "")), None):
+        raise StoppedError(f"{asked} came {said}")

@@ -17,9 +17,9 @@ from .augmentation import augmented
 from .device_images import DeviceImages
 from .learning_rate import rate_or_schedule
 from .machine import Machine
+from .metrics import Accuracy
 from .optimizer import SGD, Muon
 from .recipe import Recipe
-from .testing import Accuracy
 from .transfer import knows, normalisation
 from .units import in_units
 

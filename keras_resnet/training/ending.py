@@ -12,11 +12,13 @@ from ..data import labels
 from ..models.complexity import count
 from ..models.freezing import unfreeze
 from .batch_norm import reestimate
-from .callbacks import percent_error
+from .callbacks import EndIfAsked
 from .compiled import Networks
 from .feed import Feed
 from .folder import RunFolder
-from .testing import Bar
+from .interruption import StopRequest
+from .metrics import percent_error
+from .progress import Bar
 
 
 def finish(
@@ -26,16 +28,22 @@ def finish(
     history: list[dict[str, Any]],
     split: str,
     probed: dict[str, float],
+    stop: StopRequest,
 ) -> dict[str, Any]:
-    """Tests the network of the last epoch and writes what is left to write; `probed` is told beside its error."""
+    """Tests the network of the last epoch and writes what is left to write; `probed` is told beside its error.
+
+    Raises:
+        StoppedError: the run was asked to stop before it was tested; what is left is done when it goes on.
+    """
     recipe, data, devices, kept = feed.recipe, feed.data, feed.devices, networks.kept
     optimizer = getattr(kept.optimizer, "inner_optimizer", kept.optimizer)
     optimizer.take_averages(kept.trainable_variables)
-    results = _test(feed, kept, split)
+    end = EndIfAsked(stop, devices, f"before the last test, and the run is saved behind epoch {recipe.epochs}")
+    results = _test(feed, kept, split, end)
     if recipe.reestimate:
         results = {f"{name}_by_moving_averages": value for name, value in results.items()}
-        reestimate(kept, devices.feed(partial(feed.training, recipe.epochs, 0)), feed.steps)
-        results = {**_test(feed, kept, split), **results}
+        reestimate(kept, devices.feed(partial(feed.training, recipe.epochs, 0)), feed.steps, [end])
+        results = {**_test(feed, kept, split, end), **results}
     summary = _summary(feed, history, split, {**results, **probed})
     info = {
         "model": recipe.model,
@@ -53,10 +61,10 @@ def finish(
     return summary
 
 
-def _test(feed: Feed, kept: keras.Model, split: str) -> dict[str, float]:
+def _test(feed: Feed, kept: keras.Model, split: str, end: EndIfAsked) -> dict[str, float]:
     batches = len(feed.tested)
     tested, bar = feed.devices.feed_test(feed.tested), Bar("Testing", batches)
-    result = kept.evaluate(tested, steps=batches, callbacks=[bar], verbose=0, return_dict=True)
+    result = kept.evaluate(tested, steps=batches, callbacks=[bar, end], verbose=0, return_dict=True)
     return {f"{split}_error": percent_error(result["accuracy"]), f"{split}_loss": float(result["loss"])}
 
 

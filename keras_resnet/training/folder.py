@@ -32,7 +32,6 @@ import keras
 import numpy as np
 
 from .. import saving
-from .curves import draw_curves
 from .recipe import Recipe, as_json, completed
 
 KEPT_CHECKPOINTS = 2
@@ -229,6 +228,8 @@ class RunFolder:
         writer.writerows(history)
         saving.write_text(self.history, text.getvalue())
         if last or time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
+            from .curves import draw_curves  # and matplotlib with it, which takes a second
+
             saving.write_atomically(self.curves, lambda path: draw_curves(history, path, self._title))
             self._drawn = time.monotonic()
 

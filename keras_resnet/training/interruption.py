@@ -11,7 +11,7 @@ TRY_AGAIN = 75  # EX_TEMPFAIL: the exit status that schedulers take for "start i
 
 
 class StoppedError(RuntimeError):
-    """The run was asked to stop, and has written a checkpoint of the very step it was at."""
+    """The run was asked to stop, and all that it had done is saved."""
 
 
 class StopRequest:
@@ -24,22 +24,29 @@ class StopRequest:
     asked: str | None = None
 
 
+_open: StopRequest | None = None
+
+
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
     """Takes SIGTERM, which schedulers send before they kill, and SIGUSR1, as Slurm's `--signal` asks for, as a request.
 
-    Outside Python's main thread, where no handler can be set, nothing is ever asked.
+    Outside Python's main thread, where no handler can be set, nothing is ever asked. Within another of these, what is
+    asked of the one is asked of the other.
     """
-    request = StopRequest()
+    global _open
+    request = _open or StopRequest()
 
     def ask(number: int, frame: object) -> None:
         request.asked = signal.Signals(number).name
 
-    here = threading.current_thread() is threading.main_thread()
+    here = _open is None and threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if here and hasattr(signal, name)]
     before = [(number, signal.signal(number, ask)) for number in numbers]
+    _open = request if here else _open
     try:
         yield request
     finally:
+        _open = None if here else _open
         for number, handler in before:
             signal.signal(number, handler)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..backend.devices import not_launched
 from ..host import gpus
 from .interruption import TRY_AGAIN
 
+NAMED = "keras-resnet: "  # what the line begins with by which the command says what ended it
 # The environment in which JAX and TensorFlow take of a GPU's memory what they need, and not all of it.
 SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
@@ -72,14 +73,8 @@ class Processes:
         with self._lock:
             if self._stopped:
                 return TRY_AGAIN, "", "not begun"
-            process = subprocess.Popen(
-                [sys.executable, "-m", "keras_resnet.cli", *words],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**not_launched(), **_device(worker, self.gpus)},
-                start_new_session=True,  # an interrupt from the keyboard is for this process, which asks them to stop
-            )
+            # In a session of its own: an interrupt from the keyboard is for this process, which asks them to stop.
+            process = start(words, _device(worker, self.gpus), start_new_session=True)
             self._running.add(process)
         if self.cores:
             with contextlib.suppress(ProcessLookupError):  # it has ended already
@@ -101,6 +96,21 @@ class Processes:
         return process.communicate()
 
 
+def start(words: Sequence[str], environment: Mapping[str, str], **more: Any) -> subprocess.Popen[str]:
+    """Starts the `keras-resnet` command in a process of its own, which trains alone.
+
+    Args:
+        words: such as `["train", "digits"]`.
+        environment: variables that are others than this process's.
+        **more: as `subprocess.Popen` takes it; otherwise both outputs are pipes.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "keras_resnet.cli", *words],
+        env={**not_launched(), **environment},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more},
+    )
+
+
 def diverged(status: int, told: str) -> bool:
     """Whether a training ended because its loss was lost. A crash has the same status, and is no result."""
     return status == 1 and "training diverged" in told
@@ -115,7 +125,7 @@ def epochs_done(folder: Path) -> int:
 def last_line(told: str) -> str:
     """The last that a run said: what ended it, without the name of the command."""
     line = next(iter(told.strip().splitlines()[-1:]), "")
-    return line.removeprefix("keras-resnet: ").removeprefix("error: ")
+    return line.removeprefix(NAMED).removeprefix("error: ")
 
 
 def _device(worker: int, gpus: Sequence[str]) -> dict[str, str]:

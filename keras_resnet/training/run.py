@@ -16,15 +16,18 @@ from .. import backend
 from ..backend.devices import Devices
 from ..data import DATASETS, Dataset, ImageStream, load, steps_per_epoch
 from ..data.streams import SIZE
-from .callbacks import Bookkeeper, DivergedError, EndBehind, Executions, StopAtNaN
+from ..weights import Pretrained
+from .callbacks import Bookkeeper, EndBehind, Executions, StopAtNaN, end_if_asked
 from .compiled import Networks, build
 from .ending import finish
+from .errors import DivergedError
 from .feed import Feed
 from .folder import Progress, RunFolder, seed_variables
 from .interruption import StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
 from .profiling import Profile
+from .progress import Bar
 from .recipe import Recipe
 from .transfer import PROBE, defaults, probe_of, read_weights
 
@@ -51,7 +54,7 @@ def train(
         ValueError: a folder that holds another run or that another process trains in, data that is not there, a
             network that does not fit the data, devices that are not there or do not divide a batch.
         DivergedError: the loss became NaN; the last good checkpoint is kept.
-        StoppedError: a signal asked the run to stop; it is saved at the step it was at.
+        StoppedError: a signal asked the run to stop, behind the loading of its data; it is saved at the step it was at.
     """
     machine = machine or Machine()
     devices = backend.devices(machine.devices, spread=_spreads(recipe, machine))
@@ -75,13 +78,27 @@ def train(
     if summary is not None:
         say(f"This run has ended already; what it left is in {folder.path}")
         return summary
+    with stop_request() as stop:
+        return _run(feed, folder, weights, split, stop, say)
 
+
+def _run(
+    feed: Feed,
+    folder: RunFolder,
+    weights: Pretrained | None,
+    split: str,
+    stop: StopRequest,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """The run itself, of a recipe that is resolved and data that is there; see `train`."""
+    recipe, devices, machine = feed.recipe, feed.devices, feed.machine
     probe = probe_of(recipe)
     with backend.quietly():
         keras.utils.set_random_seed(recipe.seed)
     with devices.scope():
         whole = replace(recipe, freeze_until=None) if probe else recipe
-        networks = build(whole, data, machine, weights, feed.batches)
+        networks = build(whole, feed.data, machine, weights, feed.batches)
+    end_if_asked(stop, devices, "before the run had begun")
     with contextlib.ExitStack() as until_the_end:
         with devices.agreed():
             until_the_end.enter_context(folder.held())
@@ -95,9 +112,9 @@ def train(
             say(f"Going on behind {progress} of {recipe.epochs}.")
         say(" ".join(filter(None, (f"Trains on {backend.device(devices.replicas)}.", backend.unused()))))
         until_the_end.enter_context(feed.plainly())
-        with stop_request() as stop:
-            fit(feed, networks, folder, progress, split, stop, say)
-        return finish(feed, networks, folder, progress.history, split, probed)
+        end_if_asked(stop, devices, f"and the run is saved behind {progress}")
+        fit(feed, networks, folder, progress, split, stop, say)
+        return finish(feed, networks, folder, progress.history, split, probed, stop)
 
 
 def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machine, split: str) -> dict[str, float]:
@@ -210,6 +227,7 @@ def fit(
     def batches(*stretch: int) -> Iterator[Any]:
         return backend.waiting(feed.fitted(*stretch)) if profiled else feed.fitted(*stretch)
 
+    bar = Bar("Testing", len(feed.tested))
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     for first, last in _legs(progress, recipe):
         executions.prepare(networks.fitted, feed.steps - progress.step, recipe.size_in(first))
@@ -220,7 +238,7 @@ def fit(
             epochs=recipe.epochs,
             validation_data=devices.feed_test(feed.tested),
             validation_steps=len(feed.tested),
-            callbacks=[executions, rate, sound, books, *averages, *profiles, EndBehind(last)],
+            callbacks=[executions, rate, sound, books, bar, *averages, *profiles, EndBehind(last)],
             shuffle=False,  # the batches come shuffled
             verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
         )

@@ -9,9 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
-from .. import backend
 from ..backend.devices import Devices
 from ..data import DataError, Dataset, ImageStream
 from ..data.transport import ahead
@@ -64,28 +62,6 @@ class ImagesToTest(keras.utils.PyDataset):
         yield from map(self.__getitem__, itertools.cycle(range(len(self))))
 
 
-class Bar(keras.callbacks.Callback):
-    """Shows how far a test is that takes more than a second, where stderr is a terminal.
-
-    It moves when a batch begins: for a callback that asks what a batch gave, Keras waits for the device.
-
-    Args:
-        what: is done.
-        batches: how many.
-    """
-
-    def __init__(self, what: str, batches: int) -> None:
-        super().__init__()
-        hidden = None if backend.chief() else True  # None: where stderr is no terminal
-        self._bar = tqdm(desc=what, total=batches, delay=1, leave=False, disable=hidden)
-
-    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._bar.update()
-
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._bar.close()
-
-
 @contextlib.contextmanager
 def noted(problems: list[DataError]) -> Iterator[None]:
     """Puts down what is wrong with the data, on its way to whoever asked for them."""
@@ -106,12 +82,3 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 def _up(number: int, divisor: int) -> int:
     """The next multiple."""
     return -(-number // divisor) * divisor
-
-
-@keras.saving.register_keras_serializable("keras_resnet")
-class Accuracy(keras.metrics.CategoricalAccuracy):
-    """The share of right answers, exactly: an image counts once or, with a weight of zero, not at all."""
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        counted = None if sample_weight is None else keras.ops.cast(sample_weight > 0, "float32")
-        super().update_state(y_true, y_pred, counted)

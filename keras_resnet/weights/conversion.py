@@ -16,7 +16,7 @@ from ..models.architectures import Architecture
 from ..models.catalog import find
 from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
-from .pretrained import TRAINING_ONLY, Pretrained, tensors_of
+from .pretrained import TRAINING_ONLY, Pretrained, raw_statistic, tensors_of
 from .reading import IMAGENET, check, labels, read
 
 FORMATS = ("keras", "torchvision")
@@ -44,7 +44,7 @@ def convert(
         to: "keras" or "torchvision".
         class_labels: "imagenet", "cifar10", "cifar100", or a name a class, where the source does not know them.
         mean, deviation: of the images that the weights were trained on, a value a channel, from 0 to 1 as in PyTorch's
-            world; where the source does not know them.
+            world (for images of 0 to 255 divided by 255), deviations above 0; where the source does not know them.
         **choices: fields of `Spec` that differ from the named network's.
 
     Returns:
@@ -53,7 +53,7 @@ def convert(
 
     Raises:
         ValueError: weights that do not fit the network, a network that torchvision does not have, a name of a file
-            that does not fit what is written, or classes that nobody knows.
+            that does not fit what is written, classes that nobody knows, or a mean or deviation out of its bounds.
     """
     out = Path(out)
     _check_ending(out, to)
@@ -124,7 +124,7 @@ def _told(
         _check_labels(pretrained, pretrained.classes)
     for field, value in (("mean", mean), ("deviation", deviation)):
         if value is not None:
-            pretrained = replace(pretrained, **{field: 255 * np.asarray(value, "float64")})
+            pretrained = replace(pretrained, **{field: raw_statistic(field, value)})
     if pretrained.deviation is not None and not pretrained.normalised:
         raise ValueError("A deviation needs a mean. Give --mean too.")
     return pretrained

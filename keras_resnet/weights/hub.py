@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..saving import first_line
+from .pretrained import raw_statistic
 
 SCHEME = "hf://"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG = "config.json"
 
 
-def download(address: str) -> tuple[Path, dict[str, Any]]:
+def download(address: str) -> tuple[Path, Any]:
     """Fetches a repository's weights, or takes them from the hub's cache on this machine.
 
     Returns:
-        The file of the weights, and the repository's config; empty where it has none.
+        The file of the weights, and what the repository's config says; empty where it has none.
 
     Raises:
         ValueError: an address that is none, or a repository that cannot be had.
@@ -51,8 +51,8 @@ def download(address: str) -> tuple[Path, dict[str, Any]]:
     return weights, {} if config is None else read_config(config)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A config, as timm writes it beside its weights.
+def read_config(path: Path) -> Any:
+    """What a config says, as JSON holds it; timm writes one beside its weights, and so do others.
 
     Raises:
         ValueError: a file that is no JSON.
@@ -63,17 +63,42 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{str(path)!r} is no JSON: {error}") from error
 
 
-def described(config: dict[str, Any]) -> dict[str, Any]:
-    """What a config of timm says of its weights, as fields of `Pretrained`."""
+def described(config: Any, source: str) -> dict[str, Any]:
+    """What a config of timm says of its weights, as fields of `Pretrained`.
+
+    Other programs call their files so too: what is not as timm has it says nothing here.
+
+    Args:
+        config: what the file holds, as JSON has it.
+        source: what messages call the weights that it lies beside.
+
+    Raises:
+        ValueError: a mean or a deviation that is not of images from 0 to 1, as timm's are.
+    """
+    config = config if isinstance(config, Mapping) else {}
     given = config.get("pretrained_cfg", config)
+    given = given if isinstance(given, Mapping) else {}
     found: dict[str, Any] = {}
-    if "mean" in given and "std" in given:
-        found |= {name: 255 * np.asarray(given[key]) for name, key in (("mean", "mean"), ("deviation", "std"))}
-    if "input_size" in given:
-        size = given["input_size"][-1]
-        found["view"] = {"size": size, "resize": math.floor(size / given.get("crop_pct", 0.875))}
-    if names := given.get("label_names") or config.get("label_names"):
-        descriptions = given.get("label_descriptions") or config.get("label_descriptions") or {}
+    if given.get("mean") is not None and given.get("std") is not None:
+        for name, key in (("mean", "mean"), ("deviation", "std")):
+            found[name] = raw_statistic(name, given[key], f"the {CONFIG} beside {source} (`{key}`)")
+    if size := _side(given.get("input_size")):
+        found["view"] = {"size": size, "resize": math.floor(size / _share(given.get("crop_pct")))}
+    names = given.get("label_names") or config.get("label_names")
+    if names and isinstance(names, list) and all(isinstance(name, str) for name in names):
+        descriptions = given.get("label_descriptions") or config.get("label_descriptions")
+        descriptions = descriptions if isinstance(descriptions, Mapping) else {}
         found["class_ids"] = tuple(names)
-        found["class_names"] = tuple(descriptions.get(name, name) for name in names)
+        found["class_names"] = tuple(str(descriptions.get(name, name)) for name in names)
     return found
+
+
+def _side(size: Any) -> int | None:
+    """The side of images in pixels, of timm's [channels, height, width]; None for anything else."""
+    whole = isinstance(size, list) and len(size) == 3 and all(type(number) is int and number > 0 for number in size)
+    return size[-1] if whole else None
+
+
+def _share(crop: Any) -> float:
+    """The side of the cut divided by the shorter side of the image; timm's default for what is no such number."""
+    return crop if isinstance(crop, int | float) and 0 < crop <= 1 else 0.875

@@ -146,6 +146,34 @@ class Pretrained:
         return name if there == name else f"{name} ({there})"
 
 
+def raw_statistic(name: str, values: Any, told_by: str = "") -> np.ndarray:
+    """A mean or a deviation of images from 0 to 1, as one of images from 0 to 255.
+
+    Args:
+        name: "mean" or "deviation".
+        values: a number a channel, of images from 0 to 1 as in PyTorch's world.
+        told_by: where they stand, as the message names it; empty for an argument.
+
+    Returns:
+        float64, 255 times these.
+
+    Raises:
+        ValueError: anything else, such as values of the scale from 0 to 255.
+    """
+    try:
+        found = np.asarray(values, "float64")
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    lowest = found > 0 if name == "deviation" else found >= 0
+    if not (found.ndim == 1 and found.size and np.all(lowest & (found <= 1))):
+        bounds = "above 0 and up to 1" if name == "deviation" else "from 0 to 1"
+        raise ValueError(
+            f"`{name}`{told_by and f' in {told_by}'} must be a number a channel, {bounds}: of images whose pixels go "
+            f"from 0 to 1, so that values for 0 to 255 are divided by 255. Received: {values!r}"
+        )
+    return 255 * found
+
+
 def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
     """A network's variables by layer and name, without those of normalisation."""
     return {

@@ -54,8 +54,8 @@ def read(
 
     Args:
         weights: "imagenet"; an address on the Hugging Face hub, "hf://timm/resnet18.a1_in1k"; or a file: `.keras`,
-            `.weights.h5`, `.safetensors`, or one of torch's (`.pth`, `.pt`, `.th`, `.bin`), of which nothing but
-            tensors is read; or the folder of a run; or what this function has returned.
+            `.h5` of weights or of a model, `.safetensors`, or one of torch's (`.pth`, `.pt`, `.th`, `.bin`), of which
+            nothing but tensors is read; or the folder of a run; or what this function has returned.
         spec: the network.
         chosen: what its user chose of it; what they did not, the layout of the weights may change. None: all of it.
         name: what messages call it.
@@ -78,14 +78,17 @@ def read(
         beside = path.with_name(hub.CONFIG)
         return _from_torch(path, spec, repr(str(path)), hub.read_config(beside) if beside.is_file() else {})
     if path.suffix == ".keras":
-        return _from_keras(path)
+        return _from_keras(path, spec)
+    layers = read_layers(path)
+    if keras_applications.is_one(layers):
+        return _of_photographs(keras_applications.taken_over(repr(str(path)), _by_name(layers), spec))
     if spec.unit == "bottleneck" and "stride_on" not in chosen:
         warnings.warn(
             f"{str(path)!r} does not say where its network strides; {spec.stride_on!r} is taken for it. "
             "Say `stride_on='1x1'`, or '3x3' as in torchvision's networks.",
             stacklevel=4,
         )
-    return _from_weights_file(path)
+    return _from_weights_file(path, layers)
 
 
 def _published(spec: Spec, chosen: Mapping[str, Any], name: str, top: bool) -> Pretrained:
@@ -109,7 +112,7 @@ def _of_keras_applications(network: str, *, include_top: bool) -> keras.Model:
         raise ValueError(f"keras.applications' weights of {network} cannot be had: {first_line(error)}") from error
 
 
-def _from_torch(path: Path, spec: Spec, source: str, config: Mapping[str, Any]) -> Pretrained:
+def _from_torch(path: Path, spec: Spec, source: str, config: Any) -> Pretrained:
     tensors = torch_names.from_state(torch_files.read_state(path), source)
     if spec.shortcut == "A":
         with contextlib.suppress(KeyError, IndexError):  # another network's: `give_to` says what does not fit
@@ -117,14 +120,17 @@ def _from_torch(path: Path, spec: Spec, source: str, config: Mapping[str, Any]) 
     layout = torch_names.layout(spec)
     first = tensors.get("stem_conv/kernel")
     usual_input = _TORCH_INPUT if first is None or first.shape[2] == 3 else {}
-    known = {**usual_input, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.described(dict(config))}
+    known = {**usual_input, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.described(config, source)}
     found = Pretrained(source, tensors, layout, named_there=torch_names.name_there, **known)
     usual = _LABELS.get((spec.stem, found.classes))
     return replace(found, **labels(usual)) if usual and not found.class_names else found
 
 
-def _from_keras(path: Path) -> Pretrained:
+def _from_keras(path: Path, spec: Spec) -> Pretrained:
     model, info = saving.load(path)
+    if keras_applications.is_one(layer.name for layer in keras_applications.layers_of(model)):
+        found = keras_applications.carried_over(model, spec, repr(str(path)))
+        return _of_photographs(found, model.input_shape[1:3])
     # A trained model begins with its normalisation, which is no part of the network.
     own = next((layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)), None)
     mean, deviation = (None, None) if own is None else _normalisation(own)
@@ -141,17 +147,28 @@ def _from_keras(path: Path) -> Pretrained:
     )
 
 
-def _from_weights_file(path: Path) -> Pretrained:
-    found = read_layers(path)
-    first = next((values for values in found.values() if NORMALISATION in values), None)
-    tensors = {
-        f"{layer}/{name}": value
-        for layer, values in found.items()
-        if values is not first
-        for name, value in values.items()
-    }
-    known = {} if first is None else dict(zip(("mean", "deviation"), _statistics(first), strict=True))
+def _of_photographs(found: Pretrained, shape: tuple[int | None, ...] = ()) -> Pretrained:
+    """A network of keras.applications with ImageNet's classes and view; with other classes, the view is whole images.
+
+    Args:
+        found: the network.
+        shape: (height, width) of the images it was built for; where that is not known, 224 is taken, Keras's default.
+    """
+    if found.classes == len(class_names(IMAGENET)):
+        return replace(found, **_PHOTOGRAPHS, **labels(IMAGENET))
+    sides = {side or 224 for side in shape or (None,)}
+    return replace(found, view={"size": side, "resize": side}) if len(sides) == 1 and (side := sides.pop()) else found
+
+
+def _from_weights_file(path: Path, layers: Mapping[str, Mapping[str, np.ndarray]]) -> Pretrained:
+    first = next((layer for layer, values in layers.items() if NORMALISATION in values), None)
+    tensors = _by_name({layer: values for layer, values in layers.items() if layer != first})
+    known = {} if first is None else dict(zip(("mean", "deviation"), _statistics(layers[first]), strict=True))
     return Pretrained(repr(str(path)), tensors, **known)
+
+
+def _by_name(layers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {f"{layer}/{name}": value for layer, values in layers.items() for name, value in values.items()}
 
 
 def _normalisation(layer: keras.layers.Normalization) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,8 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             break
     if not isinstance(found, Mapping) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise ValueError(f"{str(path)!r} holds no state dict, by name a tensor. Received: {_described(found)}")
-    return {name: _single(value.float() if value.is_floating_point() else value) for name, value in found.items()}
+    tensors = {name: value.detach() for name, value in found.items()}  # parameters, too
+    return {name: _single(value.float() if value.is_floating_point() else value) for name, value in tensors.items()}
 
 
 def _torch(path: Path) -> Any:

@@ -64,7 +64,10 @@ def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path
         warm_up=(),
         dtype="bfloat16",
         top=3,
+        say=(said := []).append,
     )
+    stages = ["Folding batch norm into convolutions.", "Writing the format saved_model."]
+    assert [line for line in said if line in stages] == stages
     assert (card["dtype"], card["top"]) == ("bfloat16", 3)
     assert (card["network"], card["view"]) == (network[0].name, {"size": 64, "resize": 64})
     assert (tmp_path / "own" / "1" / "assets" / "labels.txt").read_text().splitlines() == names
@@ -76,14 +79,16 @@ def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path
     [
         ("import os; os.kill(os.getpid(), 9)", "ended by signal 9"),
         ("raise SystemExit(3)", "ended with status 3"),
-        ("raise SystemExit('keras-resnet: error: there is no room')", "^there is no room$"),
+        ("import sys; sys.exit('half done\\nkeras-resnet: error: there is no room')", "^there is no room$"),
     ],
 )
 def test_what_ends_the_process_on_tensorflow_is_told(tmp_path, monkeypatch, program, words):
-    """Also if it can say nothing any more."""
+    """Also if it can say nothing any more; and what it says before is passed on."""
     (tmp_path / "tensorflow.py").write_text(program)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    lines = []
     with pytest.raises(ValueError, match=words):
-        module._elsewhere(model, {}, tmp_path / "out", Choices())
+        module._elsewhere(model, {}, tmp_path / "out", Choices(), lines.append)
+    assert lines == ["A process on TensorFlow begins, which writes the graph.", *["half done"][: "half" in program]]

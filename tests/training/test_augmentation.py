@@ -10,9 +10,9 @@ from PIL import Image, ImageOps
 import small_runs
 from keras_resnet.training.augmentation import Brightness, Equalize, RandAugment, Solarize, augmented
 from keras_resnet.training.compiled import compile_for
+from keras_resnet.training.metrics import Accuracy
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
-from keras_resnet.training.testing import Accuracy
 
 SIDE, COLORS = 16, np.eye(3) * 255  # a class a colour
 SHAPE = (64, 32, 32, 3)  # of what RandAugment sees, since JAX compiles each of its operations for each shape

@@ -16,9 +16,11 @@ import pytest
 import small_runs
 from keras_resnet.data import DATASETS, TrainingBatches
 from keras_resnet.training import run
-from keras_resnet.training.callbacks import Bookkeeper, DivergedError, EndBehind, Executions, StopAtNaN
+from keras_resnet.training.callbacks import Bookkeeper, EndBehind, Executions, StopAtNaN
+from keras_resnet.training.errors import DivergedError
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.profiling import Profile
+from keras_resnet.training.progress import Bar
 from keras_resnet.training.run import train
 
 
@@ -120,7 +122,7 @@ def held_out(tmp_path_factory):
         patch.setitem(DATASETS, "digits", row)
         patch.setattr("keras_resnet.data.datasets.TrainingBatches", batches)
         patch.setattr("keras_resnet.training.feed.TEST_BATCH", 20)  # does not divide 84
-        patch.setattr("keras_resnet.training.testing.tqdm", bar)
+        patch.setattr("keras_resnet.training.progress.tqdm", bar)
         summary = train(small_runs.small_recipe(validation=84, epochs=1), folder, say=lambda line: None)
     return HeldOut(folder, summary, images, labels, batches.call_args.kwargs["images"], bar)
 
@@ -137,14 +139,14 @@ def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_ou
     assert "test_error" not in small_runs.history(held_out.folder)[0]
 
 
-def test_a_bar_shows_how_far_the_test_behind_the_last_epoch_is(held_out):
-    """Of 84 images in batches of 20; the tests behind each epoch have Keras's."""
+def test_a_bar_shows_how_far_the_tests_behind_an_epoch_and_of_the_end_are(held_out):
+    """Of 84 images in batches of 20; Keras shows nothing of the former."""
     given = held_out.bar.call_args_list
-    assert [(call.kwargs["desc"], call.kwargs["total"], call.kwargs["disable"]) for call in given] == [
+    assert [(call.kwargs["desc"], call.kwargs["total"], call.kwargs["disable"]) for call in given] == 2 * [
         ("Testing", 5, None)
     ]
-    assert held_out.bar.return_value.update.call_count == 5
-    held_out.bar.return_value.close.assert_called_once_with()
+    assert held_out.bar.return_value.update.call_count == 2 * 5
+    assert held_out.bar.return_value.close.call_count == 2
 
 
 def test_the_mean_is_that_of_the_images_trained_on(held_out):
@@ -222,7 +224,8 @@ def test_a_network_that_does_not_take_the_data_leaves_nothing(tmp_path):
 
 def test_no_callback_has_keras_wait_for_the_device_behind_each_step():
     """It does on JAX for one that takes what a step gives."""
-    callbacks = LearningRate, StopAtNaN, Bookkeeper, EndBehind, Executions, Profile, keras.callbacks.SwapEMAWeights
+    own = LearningRate, StopAtNaN, Bookkeeper, EndBehind, Executions, Profile, Bar
+    callbacks = *own, keras.callbacks.SwapEMAWeights
     assert {each.on_train_batch_end for each in callbacks} == {keras.callbacks.Callback.on_train_batch_end}
 
 

@@ -26,6 +26,14 @@ def photos(shared, tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.parametrize("out", ["pets", "pets.h5"])
+def test_a_name_that_no_model_can_have_is_refused_before_the_training(tmp_path, out):
+    words = [sys.executable, str(ROOT / "examples/two_folders.py"), "nowhere", "--out", out]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(f"error: --out must end in .keras. Received: {out}")
+
+
 def test_it_learns_to_tell_dogs_from_churches(shared, photos, tmp_path, capsys, monkeypatch):
     """With what a network of 32x32 has learned of CIFAR-10, which has no churches."""
     weights = shared / "references/akamaster_resnet20.th"

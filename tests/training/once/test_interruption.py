@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,11 @@ from pathlib import Path
 import pytest
 
 import small_runs
+from keras_resnet.backend.devices import Devices
+from keras_resnet.cli import main
+from keras_resnet.training import batch_norm, progress, run
+from keras_resnet.training.callbacks import AGREE_EVERY, EndIfAsked
+from keras_resnet.training.interruption import StoppedError, StopRequest, stop_request
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.run import train
 
@@ -79,6 +85,87 @@ def test_a_request_behind_the_last_step_of_all_lets_the_run_end(tmp_path, signal
     signal_in(4, 3, signal.SIGTERM)
     assert start(tmp_path / "run") == 0
     assert small_runs.results(tmp_path / "run") == small_runs.results(small_runs.finished())
+
+
+def asked_between_batches(patch, bar):
+    """Has SIGTERM come when the second batch of what a bar shows begins."""
+
+    def on_test_batch_begin(self, batch, logs=None):
+        before(self, batch, logs)
+        if batch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = bar.on_test_batch_begin
+    patch.setattr(bar, "on_test_batch_begin", on_test_batch_begin)
+
+
+def test_a_run_asked_to_stop_in_its_last_test_or_while_it_reestimates_goes_on_from_its_last_epoch(
+    tmp_path, monkeypatch, capsys
+):
+    """Of 53 images in batches of 20; of 97 in batches of 32."""
+
+    class LastTest(progress.Bar):
+        pass
+
+    monkeypatch.setattr("keras_resnet.training.feed.TEST_BATCH", 20)
+    words = ["train", "digits", "--model", "resnet8", "--width", "0.25", "--shortcut", "B"]
+    words += ["--batch-size", "32", "--epochs", "1", "--reestimate"]
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    out = tmp_path / "run"
+    for bar in (LastTest, batch_norm._Statistics):
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr("keras_resnet.training.ending.Bar", LastTest)
+            asked_between_batches(patch, bar)
+            assert main([*words, "--out", str(out)]) == 75
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert "SIGTERM came before the last test, and the run is saved behind epoch 1. The same command goes" in told
+        assert not (out / "summary.json").exists()
+    assert main([*words, "--out", str(out)]) == 0
+    assert "Going on behind epoch 1 of 1." in capsys.readouterr().err
+    assert small_runs.results(out) == small_runs.results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("moment", ["build", "resume"])
+def test_a_run_asked_to_stop_before_its_first_step_says_so_and_may_be_started_again(
+    tmp_path, monkeypatch, capsys, moment
+):
+    """As while it measures the mean of photographs, or compiles a large network."""
+
+    def asked(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return before(*arguments)
+
+    before = getattr(run, moment)
+    monkeypatch.setattr(run, moment, asked)
+    handler = signal.getsignal(signal.SIGTERM)
+    assert main(["train", "digits", "--model", "resnet8", "--out", str(tmp_path / "run")]) == 75
+    assert capsys.readouterr().err.splitlines()[-1].startswith("keras-resnet: SIGTERM came ")
+    assert not list(tmp_path.rglob("*.keras"))
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_what_is_asked_of_the_run_before_a_run_is_asked_of_that_one_too():
+    """A probe may have come to its end all the same."""
+    handler = signal.getsignal(signal.SIGUSR1)
+    with stop_request() as whole:
+        with stop_request() as probe:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert probe.asked == "SIGUSR1"
+        assert whole.asked == "SIGUSR1"
+    assert signal.getsignal(signal.SIGUSR1) is handler
+    with stop_request() as another:
+        assert another.asked is None
+
+
+@pytest.mark.parametrize(("batch", "ends"), [(1, False), (AGREE_EVERY, True)])
+def test_several_processes_end_a_test_at_a_batch_at_which_all_look(batch, ends):
+    """Where one alone left, the others would wait for it."""
+    devices = Devices(processes=2)
+    devices.gather = lambda text: [text, "SIGTERM"]  # the other was asked
+    callback = EndIfAsked(StopRequest(), devices, "before the last test")
+    with pytest.raises(StoppedError, match="SIGTERM came before the last test") if ends else contextlib.nullcontext():
+        callback.on_test_batch_begin(batch)
 
 
 def test_a_run_is_saved_every_so_many_minutes(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """What a network has in common with that of keras.applications before it has weights, which no backend changes."""
 
 import inspect
+import re
 
 import keras
+import numpy as np
 import pytest
 
 import keras_resnet
@@ -48,3 +50,20 @@ def test_inputs_outputs_and_names_are_as_there(arguments):
     theirs = keras.applications.ResNet50(weights=None, **arguments)
     ours = keras_resnet.ResNet50(weights=None, **arguments)
     assert (ours.input_shape, ours.output_shape, ours.name) == (theirs.input_shape, theirs.output_shape, theirs.name)
+
+
+def test_a_program_of_keras_applications_predicts_by_a_change_of_its_imports():
+    """Its documentation's own, with weights by chance: raw images go in as they are, triples come out."""
+    model = keras_resnet.ResNet18(width=0.125)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 224, 224, 3)).astype("float32")
+    x = keras_resnet.preprocess_input(image)
+    assert x is image
+    ((first, *others),) = keras_resnet.decode_predictions(model.predict(x, verbose=0), top=3)
+    assert len(others) == 2
+    identifier, name, score = first
+    assert re.fullmatch(r"n\d{8}", identifier) and name and score >= others[0][2]
+
+
+def test_preprocessing_takes_the_arguments_that_it_takes_there():
+    theirs = inspect.signature(keras.applications.resnet.preprocess_input)
+    assert list(inspect.signature(keras_resnet.preprocess_input).parameters) == list(theirs.parameters)

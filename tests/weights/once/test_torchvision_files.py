@@ -1,5 +1,7 @@
 """torchvision's files: what is refused, and what they say of a network."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -29,6 +31,59 @@ def test_a_pth_file_is_read_and_written(shared, tmp_path, wrapped):
     assert back["layer2.0.downsample.1.running_var"].equal(state["module.layer2.0.downsample.1.running_var"])
     assert back["fc.weight"].equal(state["module.fc.weight"])
     assert len(back) == len(state)
+
+
+def test_a_state_dict_of_parameters_is_one_of_tensors(shared, tmp_path):
+    """As `dict(network.named_parameters())` with the buffers gives it."""
+    state = {name: torch.tensor(value) for name, value in references.state(shared, 18).items()}
+    learned = {name: torch.nn.Parameter(value) if value.is_floating_point() else value for name, value in state.items()}
+    torch.save(learned, tmp_path / "learned.pth")
+    model = keras_resnet.ResNet18(weights=tmp_path / "learned.pth")
+    kernel = keras.ops.convert_to_numpy(model.get_layer("stem_conv").kernel)
+    np.testing.assert_array_equal(kernel, state["conv1.weight"].numpy().transpose(2, 3, 1, 0))
+
+
+def beside(shared, folder, config):
+    """torchvision's ResNet-18 in a folder with a config.json."""
+    save_file(references.state(shared, 18), folder / "theirs.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder / "theirs.safetensors"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        [1],
+        {"input_size": 224, "mean": None, "label_names": "cats"},
+        {"pretrained_cfg": None, "label_descriptions": 3, "label_names": [1, 2]},
+        {"pretrained_cfg": {"input_size": [3, "224", None], "std": [1, 1, 1], "label_names": []}},
+    ],
+)
+def test_a_config_beside_it_that_is_none_of_timm_s_says_nothing(shared, tmp_path, config):
+    report = convert(beside(shared, tmp_path, config), tmp_path / "out.keras", "resnet18")
+    assert report["normalization"]["mean"] == [123.675, 116.28, 103.53]  # 255 * (0.485, 0.456, 0.406)
+    assert (report["view"], report["labels"]) == ({"size": 224, "resize": 256}, 1000)
+
+
+@pytest.mark.parametrize("crop", [None, 0, "0.9"])
+def test_a_view_without_a_share_is_cut_as_timm_cuts_it(shared, tmp_path, crop):
+    path = beside(shared, tmp_path, {"input_size": [3, 288, 288], "crop_pct": crop})
+    assert convert(path, tmp_path / "out.keras", "resnet18")["view"] == {"size": 288, "resize": 329}  # 288 / 0.875
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}, r"`mean` in the config.json beside '"),
+        ({"pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5, 0.0, 0.5]}}, r"safetensors' \(`std`\) must be .* above 0"),
+        ({"mean": "imagenet", "std": [0.5] * 3}, r"\(`mean`\) must be a number a channel"),
+    ],
+)
+def test_a_config_of_another_scale_is_refused_in_one_line(shared, tmp_path, config, words):
+    """The first is mmcv's, for images of 0 to 255."""
+    with pytest.raises(ValueError, match=words) as error:
+        keras_resnet.ResNet18(weights=beside(shared, tmp_path, config))
+    assert "\n" not in str(error.value)
 
 
 class Wicked:

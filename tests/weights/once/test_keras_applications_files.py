@@ -1,0 +1,138 @@
+"""Files of keras.applications' networks, in every format that Keras writes or wrote, are taken as they are."""
+
+import json
+import warnings
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet import saving
+from keras_resnet.cli import main
+from keras_resnet.weights.conversion import convert
+
+SIDE = 64
+MODULES = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}
+FORMATS = ("tuned.keras", "tuned.weights.h5", "tuned.h5", "keras2.h5")
+
+
+def raw_images():
+    return np.random.default_rng(0).uniform(0, 255, (3, SIDE, SIDE, 3)).astype("float32")
+
+
+def answers(model, images):
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+def close(found, expected):
+    """But for rounding, beside the largest logit."""
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def write_as_keras_2(model, path):
+    """As the files that keras.applications downloads: a group a layer, its variables by names that end in ":0"."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for layer in model.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{variable.name}:0" for variable in layer.weights]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, variable in zip(names, layer.weights, strict=True):
+                group[name] = keras.ops.convert_to_numpy(variable)
+
+
+@pytest.fixture(scope="module", params=MODULES)
+def theirs(request, tmp_path_factory):
+    """The name of a network of three classes, the folder of its files, raw images, and what it answers to them."""
+    name, folder = request.param, tmp_path_factory.mktemp(request.param)
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=(SIDE, SIDE, 3), classes=3, classifier_activation=None
+    )
+    fill(model)
+    for file in FORMATS[:3]:
+        model.save_weights(folder / file) if ".weights." in file else model.save(folder / file)
+    write_as_keras_2(model, folder / FORMATS[3])
+    expected = answers(model, MODULES[name].preprocess_input(raw_images()))
+    assert np.ptp(expected, axis=0).min() > 0.01 * np.abs(expected).max()  # images tell
+    return name, folder, expected
+
+
+def fill(model):
+    """Every bias and statistic off its default, so that none goes astray unseen."""
+    rng = np.random.default_rng(1)
+    for variable in model.variables:
+        if variable.name in ("bias", "beta", "moving_mean"):
+            variable.assign(0.1 * rng.standard_normal(variable.shape).astype("float32"))
+        elif variable.name in ("gamma", "moving_variance"):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape).astype("float32"))
+
+
+@pytest.mark.parametrize("file", FORMATS)
+def test_a_file_of_theirs_answers_raw_images_as_they_answer_prepared_ones(theirs, file):
+    name, folder, expected = theirs
+    arguments = {"classes": 3, "input_shape": (SIDE, SIDE, 3), "classifier_activation": None}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*strides")  # which a file of this package's weights does not tell
+        ours = getattr(keras_resnet, name)(weights=folder / file, **arguments)
+    close(answers(ours, raw_images()), expected)
+
+
+@pytest.mark.parametrize("file", FORMATS)
+def test_convert_takes_it_over(theirs, file, tmp_path, capsys):
+    name, folder, expected = theirs
+    out = tmp_path / "out.keras"
+    assert main(["convert", str(folder / file), str(out), "--model", name.lower(), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    mean = {"ResNet50": [123.68, 116.779, 103.939], "ResNet50V2": 3 * [127.5]}[name]
+    assert (report["classes"], report["normalization"]["mean"]) == (3, mean)
+    side = SIDE if file == "tuned.keras" else 224  # of the others, only layers' weights are read
+    assert report["view"] == {"size": side, "resize": side}
+    logits = keras_resnet.features(saving.load(out)[0], ["logits"])(raw_images(), training=False)["logits"]
+    close(keras.ops.convert_to_numpy(logits), expected)
+
+
+@pytest.mark.parametrize("ending", ["keras", "weights.h5", "h5"])
+def test_a_network_within_a_model_of_another_head_is_taken_with_its_head(tmp_path, ending):
+    """As Keras's guide to transfer learning builds it; the layers behind are its author's."""
+    base = keras.applications.ResNet50(weights=None, input_shape=(SIDE, SIDE, 3), include_top=False)
+    fill(base)
+    image = keras.Input((SIDE, SIDE, 3))
+    x = keras.applications.resnet.preprocess_input(keras.layers.RandomFlip()(image))
+    x = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(base(x)))
+    model = keras.Model(image, keras.layers.Dense(2, name="cats_or_dogs")(x))
+    path = tmp_path / f"tuned.{ending}"
+    model.save_weights(path) if ending == "weights.h5" else model.save(path)
+    ours = keras_resnet.ResNet50(weights=path, classes=2, input_shape=(SIDE, SIDE, 3), classifier_activation=None)
+    close(answers(ours, raw_images()), answers(model, raw_images()))
+
+
+def test_what_is_known_of_a_thousand_classes_is_imagenet_s(tmp_path):
+    model = keras.applications.ResNet50(weights=None)
+    model.save_weights(tmp_path / "whole.weights.h5")
+    report = convert(tmp_path / "whole.weights.h5", tmp_path / "out.keras", "resnet50")
+    assert (report["labels"], report["view"]) == (1000, {"size": 224, "resize": 256})
+
+
+def test_images_that_a_layer_of_theirs_scales_are_not_taken_for_those_of_preprocess_input(tmp_path):
+    image = keras.Input((SIDE, SIDE, 3))
+    base = keras.applications.ResNet50(weights=None, input_tensor=keras.layers.Rescaling(1 / 255)(image), classes=2)
+    base.save(tmp_path / "scaled.keras")
+    with pytest.raises(
+        ValueError, match=r"scaled.keras' scales its images by a layer of its own, 'rescaling'"
+    ) as error:
+        keras_resnet.ResNet50(weights=tmp_path / "scaled.keras", classes=2)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_lacks_a_layer_and_one_of_another_depth_are_refused_in_one_line(theirs, tmp_path):
+    name, folder, _ = theirs
+    with h5py.File(folder / "keras2.h5") as whole, h5py.File(tmp_path / "half.h5", "w") as half:
+        half.attrs["layer_names"] = [layer for layer in whole if layer != "conv5_block3_2_bn"]
+        for layer in half.attrs["layer_names"]:
+            whole.copy(layer, half)
+    for path, network in ((tmp_path / "half.h5", name), (folder / "keras2.h5", name.replace("50", "101"))):
+        with pytest.raises(ValueError, match=rf"{path.name}' .*lacks stage\d") as error:
+            getattr(keras_resnet, network)(weights=path, classes=3)
+        assert "\n" not in str(error.value)
