@@ -1,30 +1,38 @@
 """Data: sets of images in memory or streamed from disk, the papers' augmentation, and images read from disk."""
 
 from .augment import ArrayTestBatches, TrainingBatches, cut_out, pad_crop_flip, steps_per_epoch
-from .datasets import DATASETS, Dataset, DatasetRow, load
+from .datasets import DATASETS, Dataset, DatasetRow, is_row, load, make_available
 from .errors import DataError
 from .images import list_images, read_image, resize_to
+from .labelled_images import MEANS, LabelledImages
 from .stream_batches import StreamTestBatches, StreamTrainingBatches
 from .streams import ImageStream
-from .views import default_resize, read_center
+from .views import COLORS, CROPS, SIZE, default_resize, read_center
 from .whole_images import Cut, ManyViews, scales_of, ten_crops_of
 
 __all__ = [
+    "COLORS",
+    "CROPS",
     "DATASETS",
+    "MEANS",
+    "SIZE",
     "ArrayTestBatches",
     "Cut",
     "DataError",
     "Dataset",
     "DatasetRow",
     "ImageStream",
+    "LabelledImages",
     "ManyViews",
     "StreamTestBatches",
     "StreamTrainingBatches",
     "TrainingBatches",
     "cut_out",
     "default_resize",
+    "is_row",
     "list_images",
     "load",
+    "make_available",
     "pad_crop_flip",
     "read_center",
     "read_image",
