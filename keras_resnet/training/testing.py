@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from .. import backend
 from ..backend.devices import Devices
-from ..data import DataError, Dataset, ImageStream
+from ..data import DataError, LabelledImages
 from ..data.transport import ahead
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -39,7 +39,7 @@ class ImagesToTest(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, data: Dataset | ImageStream, devices: Devices, largest_batch: int, *, threads: int = 1, **views: Any
+        self, data: LabelledImages, devices: Devices, largest_batch: int, *, threads: int = 1, **views: Any
     ) -> None:
         super().__init__(workers=threads)
         size = _up(min(data.test_count, largest_batch), devices.replicas)
