@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -147,6 +148,13 @@ def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:
             weight += weights.sum()
             bar.update(min(batch_size, len(looked_at) - bar.n))
     return total / weight
+
+
+def whole_path(name: str) -> str | None:
+    """The absolute path of a folder of photographs, from a name "folder:PATH"; None for the name of any other set."""
+    if not name.startswith(FOLDER):
+        return None
+    return str(Path(name.removeprefix(FOLDER)).expanduser().resolve())
 
 
 def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStream:

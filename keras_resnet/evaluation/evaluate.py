@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from .. import saving
-from ..data import SIZE, LabelledImages, default_resize, load, scales_of, ten_crops_of
+from ..data import SIZE, LabelledImages, default_resize, load, scales_of, ten_crops_of, whole_path
 from ..models.taps import any_size
 from . import scores
 from .views import Tested, many_views, one_view, shapes
@@ -63,9 +63,9 @@ class Evaluation:
 
     Attributes:
         result: of the network, or of all together, as JSON takes it: what `scores.score` returns, and "model",
-            "dataset", "split", "view", "bad" (images that are not whole, be it for one network alone), "seconds",
-            "images_per_second", "classes" (`scores.by_class`) and, of several networks, "members" with the result of
-            each.
+            "dataset", "dataset_path" (of a folder, absolute), "split", "view", "bad" (images that are not whole, be it
+            for one network alone), "seconds", "images_per_second", "classes" (`scores.by_class`) and, of several
+            networks, "members" with the result of each.
         confusion: how many images of each class (rows) were taken for each class (columns).
         class_names: a name a class.
     """
@@ -122,6 +122,7 @@ def evaluate(
     result = {
         **_scored(" + ".join(map(str, models)), together),
         "dataset": dataset,
+        **({"dataset_path": path} if (path := whole_path(dataset)) else {}),
         "split": split,
         "view": str(view),
         "classes": scores.by_class(confusion, fullest[-1]),
