@@ -87,15 +87,16 @@ def _alone(name: str, folder: Path) -> Iterator[None]:
         lock.release()
 
 
+class _TerminatedError(BaseException):
+    """SIGTERM came. No `Exception`, so that nothing on the way takes it for an error of its own."""
+
+
 @contextlib.contextmanager
 def _unwinding_at_sigterm() -> Iterator[None]:
     """Has SIGTERM end this process as it would anyway, but after tensorflow-datasets has removed what is half done."""
 
-    class Terminated(BaseException):
-        pass
-
     def terminate(*_: object) -> None:
-        raise Terminated
+        raise _TerminatedError
 
     in_charge = threading.current_thread() is threading.main_thread()
     if not in_charge or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -104,7 +105,7 @@ def _unwinding_at_sigterm() -> Iterator[None]:
     signal.signal(signal.SIGTERM, terminate)
     try:
         yield
-    except Terminated:
+    except _TerminatedError:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
     finally:
