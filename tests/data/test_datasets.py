@@ -139,11 +139,11 @@ def test_an_unknown_name_is_told_the_nearest(name, nearest):
 
 
 @pytest.mark.parametrize("name", ["Cifar10", "CIFAR10", "cifar10:3.0.2", "Cifar10:3.*.*", "cifar10/default"])
-def test_another_spelling_of_a_row_is_refused_wherever_it_is_looked_at(name):
+def test_another_spelling_of_a_row_is_refused_wherever_it_is_looked_at(name, tmp_path, never_prepare):
     """tensorflow-datasets takes most of them for cifar10; they would be trained as photographs of 224x224."""
-    for look in (load, make_available, lambda name: recipe_for(dataset=name)):
+    for look in (load, make_available, lambda name, _: recipe_for(dataset=name)):
         with pytest.raises(ValueError, match=r"^The data set must be .*\. Did you mean 'cifar10'\?$"):
-            look(name)
+            look(name, tmp_path)
 
 
 def test_names_of_streams_are_no_rows():
