@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import backend, saving
 from ..backend.devices import Devices
-from ..data import Dataset, ImageStream, steps_per_epoch
+from ..data import LabelledImages, steps_per_epoch
 from ..evaluation.evaluate import View, crop_of, places
 from ..evaluation.views import shapes
 from ..training.batch_norm import reestimate
@@ -29,7 +29,7 @@ NORMALISED = 10  # batches of training images over which batch norm's statistics
 
 
 def network(
-    name: str, data: Dataset | ImageStream, choices: Mapping[str, Any], seed: int
+    name: str, data: LabelledImages, choices: Mapping[str, Any], seed: int
 ) -> tuple[keras.Model, dict[str, Any]]:
     """A network by what its user calls it.
 
@@ -65,7 +65,7 @@ def network(
 
 
 def batches_for(
-    model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream, images: int, *, labels: bool = True
+    model: keras.Model, info: Mapping[str, Any], data: LabelledImages, images: int, *, labels: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The first test images of a data set, as a network was tested on them; what does not fit is refused at once.
 
@@ -84,7 +84,7 @@ def batches_for(
         ValueError: images that the network does not take, or classes that it does not know.
     """
     view = {}
-    if isinstance(data, ImageStream):
+    if not data.in_memory:
         view = dict(zip(("size", "resize"), crop_of(model, info.get("view", {}), View()), strict=True))
     shape = shapes(model)[0]
     there = data.image_shape(view.get("size"))

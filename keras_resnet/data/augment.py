@@ -1,5 +1,7 @@
 """The papers' augmentation, in NumPy, as a pure function of (seed, epoch, batch index)."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,10 +29,10 @@ def pad_crop_flip(
 
     Args:
         images: uint8 (N, H, W, C); left as they are.
-        rng: Draws the windows and the mirrored images, independently and uniformly.
-        pad: Pixels added to each side; 0 cuts nothing.
-        flip: Whether to mirror left and right, each image with probability one half.
-        fill: The border's colour, C values from 0 to 255, such as `Dataset.mean_color`.
+        rng: draws the windows and the mirrored images, independently and uniformly.
+        pad: pixels added to each side; 0 cuts nothing.
+        flip: whether to mirror left and right, each image with probability one half.
+        fill: the border's colour, C values from 0 to 255, such as `Dataset.mean_color`.
 
     Returns:
         New images of the same shape and type.
@@ -57,9 +59,9 @@ def cut_out(images: np.ndarray, rng: np.random.Generator, *, size: int, fill: Ar
 
     Args:
         images: uint8 (N, H, W, C); left as they are.
-        rng: Draws the centres, uniformly.
-        size: The square's side in pixels; the publication has 16 for CIFAR-10 and 8 for CIFAR-100.
-        fill: The colour of the erased square, C values from 0 to 255.
+        rng: draws the centres, uniformly.
+        size: the square's side in pixels; the publication has 16 for CIFAR-10 and 8 for CIFAR-100.
+        fill: the colour of the erased square, C values from 0 to 255.
 
     Returns:
         New images of the same shape and type.
@@ -104,6 +106,12 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return max(1, count // batch_size)
 
 
+def generator(seed: int, *key: int) -> np.random.Generator:
+    """The generator of a seed and a key, such as (epoch,) or (epoch, index); other keys have independent ones."""
+    # As a spawn key: as plain entropy, (epoch,) and (epoch, 0) would seed the same generator.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingBatches:
     """Shuffled, augmented batches for training, each one a pure function of (seed, epoch, index).
@@ -115,15 +123,15 @@ class TrainingBatches:
     Attributes:
         images: uint8 (N, H, W, C), N at least 1.
         labels: (N,).
-        batch_size: Images a batch, at least 1; of all processes together.
-        seed: A non-negative integer.
-        pad, flip, fill: As `pad_crop_flip` takes them.
-        cutout: The side of the square that `cut_out` erases, in pixels; 0 erases nothing.
+        batch_size: images a batch, at least 1; of all processes together.
+        seed: a non-negative integer.
+        pad, flip, fill: as `pad_crop_flip` takes them.
+        cutout: the side of the square that `cut_out` erases, in pixels; 0 erases nothing.
         shard: (process, processes): each process gets its part of every batch, and together they have what one
             process alone would have.
 
     Raises:
-        ValueError: If there are no images, not as many labels, or the batch size is below 1 or cannot be shared.
+        ValueError: there are no images, not as many labels, or the batch size is below 1 or cannot be shared.
     """
 
     images: np.ndarray
@@ -139,11 +147,11 @@ class TrainingBatches:
     def __post_init__(self) -> None:
         if not 0 < len(self.images) == len(self.labels):
             raise ValueError(
-                f"TrainingBatches got {len(self.images)} images and {len(self.labels)} labels: "
-                "accepted are as many labels as images, and at least one"
+                "`labels` must be as many as `images`, and at least one. "
+                f"Received: {len(self.images)} images and {len(self.labels)} labels"
             )
         if self.batch_size < 1:
-            raise ValueError(f"TrainingBatches got batch_size={self.batch_size}: accepted are 1 and above")
+            raise ValueError(f"`batch_size` must be at least 1. Received: {self.batch_size}")
         check_shard(self.batch_size, self.shard)
 
     def __len__(self) -> int:
@@ -154,7 +162,7 @@ class TrainingBatches:
         """Returns batch `index`, from 0, of epoch `epoch`: uint8 (batch, H, W, C) and labels (batch,).
 
         Raises:
-            IndexError: If the epoch has no such batch.
+            IndexError: the epoch has no such batch.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of an epoch of {len(self)} batches")
@@ -194,11 +202,11 @@ class TrainingBatches:
             epoch, index = epoch + 1, 0
 
     def _order(self, epoch: int) -> np.ndarray:
-        return self._rng(epoch).permutation(len(self.images))
+        return generator(self.seed, epoch).permutation(len(self.images))
 
     def _augmented(self, order: np.ndarray, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        rng = self._rng(epoch, index)
+        rng = generator(self.seed, epoch, index)
         images = pad_crop_flip(self.images[chosen], rng, pad=self.pad, flip=self.flip, fill=self.fill)
         if self.cutout:
             images = cut_out(images, rng, size=self.cutout, fill=self.fill)
@@ -207,16 +215,12 @@ class TrainingBatches:
 
     def _viewed(self, order: np.ndarray, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        rng = self._rng(epoch, index)
+        rng = generator(self.seed, epoch, index)
         drawn = _draw_windows(rng, len(chosen), self.pad, self.flip)
         if self.cutout:
             drawn += _draw_centers(rng, len(chosen), *self.images.shape[1:3])
         part = share_of(len(chosen), self.shard)
         return np.stack([chosen, *drawn], axis=1, dtype=np.int32, casting="unsafe")[part], self.labels[chosen[part]]
-
-    def _rng(self, *key: int) -> np.random.Generator:
-        # As a spawn key: as plain entropy, (epoch,) and (epoch, 0) would seed the same generator.
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -229,11 +233,11 @@ class ArrayTestBatches:
     Attributes:
         images: uint8 (N, H, W, C).
         labels: (N,).
-        batch_size: Images a batch; of all processes together.
+        batch_size: images a batch; of all processes together.
         shard: (process, processes): each process gets its part of every batch.
 
     Raises:
-        ValueError: If the batch size is below 1 or cannot be shared.
+        ValueError: the batch size is below 1 or cannot be shared.
     """
 
     images: np.ndarray
@@ -252,7 +256,7 @@ class ArrayTestBatches:
         """Returns batch `index`, from 0: images, labels and weights.
 
         Raises:
-            IndexError: If there is no such batch.
+            IndexError: there is no such batch.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")

@@ -1,5 +1,7 @@
 """What becomes of images that do not decode: they are named and counted, and too many of them end the run."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterable
 
@@ -16,19 +18,19 @@ class BadImages:
     """The bad images of one side of a data set.
 
     Args:
-        where: The data set and the side, for messages.
-        total: The images there are.
-        share: The share of them that may be bad. Up to 10 may be in any case, so that a small set does not
+        where: the data set and the side, for messages.
+        total: the images there are.
+        share: the share of them that may be bad. Up to 10 may be in any case, so that a small set does not
             fail over one.
 
     Attributes:
-        names: Those met so far.
-        times: How often one was met since the last `report`.
+        names: those met so far.
+        times: how often one was met since the last `report`.
     """
 
     def __init__(self, where: str, total: int, share: float = BAD_SHARE) -> None:
         if not 0 <= share <= 1:
-            raise DataError(f"bad_share={share}: accepted are 0 to 1")
+            raise DataError(f"`bad_share` must be from 0 to 1. Received: {share}")
         self.where, self.total, self.share = where, total, share
         self.limit = max(ALWAYS_ACCEPTED, int(share * total))
         self.names: dict[str, None] = {}  # a set that keeps its order
@@ -38,7 +40,7 @@ class BadImages:
         """Counts bad images, and names those in the log that this process has not named yet.
 
         Raises:
-            DataError: If there are now too many.
+            DataError: there are now too many.
         """
         for name in names:
             self.times += 1
@@ -52,13 +54,13 @@ class BadImages:
         """Refuses too many different names.
 
         Raises:
-            DataError: With the first three.
+            DataError: with the first three.
         """
         names = list(dict.fromkeys(names))
         if len(names) > min(self.limit, self.total - 1):
             raise DataError(
                 f"{self.where}: {len(names)} of {self.total} images are not whole, the first are "
-                f"{', '.join(names[:3])}; accepted are up to {min(self.limit, self.total - 1)} (bad_share={self.share})"
+                f"{', '.join(names[:3])}. Accepted: up to {min(self.limit, self.total - 1)} (bad_share={self.share})"
             )
 
     def report(self, when: str) -> None:

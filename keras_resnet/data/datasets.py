@@ -1,11 +1,12 @@
-"""Data sets by name: a row of `DATASETS` is read into memory, any other name is opened as a stream."""
+"""Data sets that are held in memory, as rows: `DATASETS`."""
 
-import difflib
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +14,9 @@ from numpy.typing import ArrayLike
 from .augment import ArrayTestBatches, TrainingBatches
 from .errors import DataError
 from .hold_out import hold_out, taken
-from .prepared import Arrays, UnknownNameError, read_prepared
+from .labelled_images import LabelledImages
+from .prepared import Arrays, read_prepared
 from .sharding import Shard
-from .streams import FOLDER, ImageStream, load_stream
 
 _CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100_NAMES = """
@@ -30,16 +31,17 @@ tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(LabelledImages):
     """Labelled images in memory, to train on and to test on.
 
     Attributes:
-        name: A key of `DATASETS`.
+        name: a key of `DATASETS`.
         x_train, x_test: uint8 (N, H, W, C), raw values 0 to 255, RGB or one grey channel.
         y_train, y_test: int32 (N,), indices into `class_names`.
-        class_names: One name a class.
+        class_names: one name a class.
     """
 
+    in_memory: ClassVar[bool] = True
     name: str
     x_train: np.ndarray
     y_train: np.ndarray
@@ -54,17 +56,12 @@ class Dataset:
             size: None, or their height and width: images in memory are taken as they are.
 
         Raises:
-            DataError: If it is another size.
+            DataError: they have another size.
         """
         shape = self.x_train.shape[1:]
         if size is not None and (size, size) != shape[:2]:
-            raise DataError(f"size={size} of {self.name}: accepted is {shape[0]}, which all of its images have")
+            raise DataError(f"`size` of {self.name} must be {shape[0]}, which all of its images have. Received: {size}")
         return shape
-
-    @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return len(self.class_names)
 
     @property
     def train_count(self) -> int:
@@ -86,22 +83,15 @@ class Dataset:
         """The mean colour of the training images, uint8 (C,), which augmentation fills borders with."""
         return np.rint(self.mean_image.mean(axis=(0, 1))).astype(np.uint8)
 
-    def mean(self, kind: str, size: int | None = None) -> np.ndarray:
-        """The mean of the training images, float64: (H, W, C) by "pixel", or (C,) by "channel".
-
-        Raises:
-            DataError: If `kind` is none of these, or the images have another size.
-        """
+    def _mean_image(self, size: int | None) -> np.ndarray:
         self.image_shape(size)
-        if kind not in ("pixel", "channel"):
-            raise DataError(f"mean({kind!r}) of {self.name}: accepted are 'pixel' and 'channel'")
-        return self.mean_image if kind == "pixel" else self.mean_image.mean(axis=(0, 1))
+        return self.mean_image
 
     def defaults(self, size: int | None = None, test_size: int | None = None) -> dict[str, Any]:
-        """What training does where nothing else is said: the mean, and the augmentation that there is.
+        """What training does where nothing else is said: the mean, and the set's augmentation.
 
         Raises:
-            DataError: If the images have another size than these.
+            DataError: the images have another size than these.
         """
         self.image_shape(size)
         self.image_shape(test_size)
@@ -114,12 +104,16 @@ class Dataset:
         batch_size: int,
         seed: int,
         shard: Shard = (0, 1),
+        workers: int = 0,
         pad: int,
         flip: bool,
         fill: ArrayLike | None = None,
         cutout: int = 0,
     ) -> TrainingBatches:
-        """Batches for training, as `TrainingBatches` has them; the border is filled with the mean colour."""
+        """Batches for training, as `TrainingBatches` has them; the border is filled with the mean colour.
+
+        `workers` change nothing: batches of images in memory are made at once.
+        """
         fill = self.mean_color if fill is None else fill
         augmentation = {"pad": pad, "flip": flip, "fill": fill, "cutout": cutout}
         return TrainingBatches(
@@ -138,34 +132,27 @@ class Dataset:
         """Batches that have every test image once, as it is; or with the split "train" every training image.
 
         Raises:
-            DataError: If the images have another size than these.
+            DataError: the images have another size than these.
         """
         self.image_shape(size)
         self.image_shape(resize)
         images, labels = (self.x_train, self.y_train) if split == "train" else (self.x_test, self.y_test)
         return ArrayTestBatches(images=images, labels=labels, batch_size=batch_size, shard=shard)
 
-    def take(self, count: int) -> "Dataset":
+    def take(self, count: int) -> Dataset:
         """The same with a random `count` of the training images, always the same ones.
 
         Raises:
-            DataError: If `count` is out of range.
+            DataError: `count` is out of range.
         """
         kept = taken(count, self.train_count, self.name)
         return replace(self, x_train=self.x_train[kept], y_train=self.y_train[kept])
 
-    def hold_out(self, count: int, seed: int) -> "Dataset":
-        """Moves a random `count` of the training images to the test side, in place of the test images.
-
-        This is the split to choose by (He et al. 2015, section 4.2: 45k/5k of CIFAR-10's 50k training
-        images); the official test images are then neither trained nor tested on.
-
-        Args:
-            count: How many images to hold out; at least 1 and fewer than there are training images.
-            seed: The same seed holds out the same images.
+    def hold_out(self, count: int, seed: int) -> Dataset:
+        """Moves a random `count` of the training images to the test side, see `LabelledImages`.
 
         Raises:
-            DataError: If `count` is out of range.
+            DataError: `count` is out of range.
         """
         held, kept = hold_out(count, self.train_count, seed, self.name)
         return replace(
@@ -182,11 +169,12 @@ class DatasetRow:
     """What is known of a data set before it is read.
 
     Attributes:
-        description: What it is, in a line.
-        class_names: One name a class, in the order of the labels.
-        read: From `data_dir` to the arrays x_train, y_train, x_test, y_test.
-        side: Rows and columns of an image.
-        pad, flip: The default augmentation, as `pad_crop_flip` takes it.
+        description: what it is, in a line.
+        class_names: one name a class, in the order of the labels.
+        read: from `data_dir` to the arrays x_train, y_train, x_test, y_test.
+        side: rows and columns of an image.
+        pad, flip: the default augmentation, as `pad_crop_flip` takes it.
+        embedded: whether it comes with a library; otherwise it is a set of tensorflow-datasets, of the row's name.
     """
 
     description: str
@@ -195,6 +183,7 @@ class DatasetRow:
     side: int
     pad: int
     flip: bool
+    embedded: bool = False
 
 
 def _read_digits(_data_dir: str | os.PathLike[str] | None) -> Arrays:
@@ -221,6 +210,7 @@ DATASETS: dict[str, DatasetRow] = {
         side=8,
         pad=1,
         flip=False,  # a mirrored digit is another sign
+        embedded=True,
     ),
     "cifar10": DatasetRow(
         "CIFAR-10: 60,000 photographs, 32x32 RGB, 10 classes, the official 10,000 as test images",
@@ -239,34 +229,3 @@ DATASETS: dict[str, DatasetRow] = {
         flip=True,
     ),
 }
-
-
-def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset | ImageStream:
-    """Opens a data set. Every call gives the same images in the same order.
-
-    Args:
-        name: A key of `DATASETS`, which is read into memory; "folder:PATH" for a folder of photographs, with a folder
-            a class in PATH/train and PATH/val; or any set of labelled images of tensorflow-datasets, such as
-            "imagenet2012".
-        data_dir: The folder in which tensorflow-datasets keeps its sets, by default its own
-            (`TFDS_DATA_DIR`, else `~/tensorflow_datasets`). A set that is not there yet is downloaded and
-            prepared, which needs TensorFlow; reading a prepared one does not. "digits" and folders need none.
-
-    Raises:
-        DataError: If the name is unknown, or the set can be neither read nor prepared.
-    """
-    try:
-        if name in DATASETS:
-            row = DATASETS[name]
-            return Dataset(name, *row.read(data_dir), row.class_names)
-        return load_stream(name, data_dir)
-    except UnknownNameError:
-        import tensorflow_datasets as tfds
-
-        known = [*DATASETS, *tfds.list_builders(with_community_datasets=False)]
-        nearest = difflib.get_close_matches(str(name).lower(), known, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise DataError(
-            f"unknown data set {name!r}: accepted are {', '.join(map(repr, DATASETS))}, '{FOLDER}PATH', and sets of "
-            f"labelled images of tensorflow-datasets, such as 'imagenet2012'{hint}"
-        ) from None

@@ -4,6 +4,8 @@ a JPEG is decoded at a half, a quarter or an eighth of its size where the window
 to the window's last row. OpenCV offers the first; for the second, the height in the file's header is lowered.
 """
 
+from __future__ import annotations
+
 import os
 import zlib
 from collections.abc import Callable
@@ -33,13 +35,13 @@ class Header(NamedTuple):
     """What a JPEG file tells before its data.
 
     Attributes:
-        height, width: As stored.
-        height_at: Where in the file the height stands.
-        scan: Where the data begins.
-        step: The rows of a block row: the height can be lowered to its multiples.
-        sequential: Whether one scan holds all there is from top to bottom, which no progressive file does.
-        restarts: Whether markers stand within the data.
-        several: Whether further pictures may follow the first (a camera's multi-picture format).
+        height, width: as stored.
+        height_at: where in the file the height stands.
+        scan: where the data begins.
+        step: the rows of a block row: the height can be lowered to its multiples.
+        sequential: whether one scan holds all there is from top to bottom, which no progressive file does.
+        restarts: whether markers stand within the data.
+        several: whether further pictures may follow the first (a camera's multi-picture format).
         orientation: EXIF's, 1 to 8; from 5 on, height and width change places.
     """
 
@@ -58,17 +60,16 @@ def decode_window(data: bytes, choose: Callable[[int, int], Window], size: int) 
     """Decodes the part of an image that a window keeps.
 
     Args:
-        data: An image file's bytes.
-        choose: From the upright image's height and width to the window.
-        size: The side in pixels that the window will be resized to. The part returned is never smaller, unless
+        data: an image file's bytes.
+        choose: from the upright image's height and width to the window.
+        size: the side in pixels that the window will be resized to. The part returned is never smaller, unless
             the window is.
 
     Returns:
-        uint8 (H, W, 3), RGB, where it was decoded small to within one of its pixels; or None where the data is no
-        whole image. An image is upright, and grey, CMYK and
-        16-bit ones become 8-bit RGB, as with `read_image`. A JPEG that lacks nothing but its end marker is
-        whole; one that lacks data of the rows that are decoded is not. Damage that leaves the data long enough
-        shows in the picture alone.
+        uint8 (H, W, 3), RGB, upright; None where the data is no whole image. Where the image was decoded at a reduced
+        size, the part is the window to within one pixel of that size. Grey, CMYK and 16-bit images become 8-bit RGB,
+        as with `read_image`. A JPEG that lacks only its end marker is whole; one that lacks data of the decoded rows
+        is not. Damage that leaves the data long enough goes unnoticed, and shows in the picture.
     """
     if data[:2] != _START:
         return _decode_whole(data, choose)

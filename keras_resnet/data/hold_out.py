@@ -1,5 +1,7 @@
 """Which training images are held out to choose by, or left out to save time."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from .errors import DataError
@@ -12,10 +14,12 @@ def taken(count: int, total: int, name: str) -> np.ndarray:
         Their numbers, in order.
 
     Raises:
-        DataError: If `count` is out of range.
+        DataError: `count` is out of range.
     """
     if not 0 < count <= total:
-        raise DataError(f"take(count={count}) of {name}: accepted are 1 to {total}, the training images there are")
+        raise DataError(
+            f"`count` must be from 1 to {total}, since {name} has {total} training images. Received: {count}"
+        )
     return np.sort(np.random.default_rng(0).permutation(total)[:count])
 
 
@@ -23,20 +27,20 @@ def hold_out(count: int, total: int, seed: int, name: str) -> tuple[np.ndarray, 
     """Draws a random `count` of `total` images.
 
     Args:
-        count: How many to hold out; at least 1 and fewer than there are.
-        total: How many training images there are.
-        seed: The same seed holds out the same images.
-        name: What messages call the data set.
+        count: how many to hold out; at least 1 and fewer than there are.
+        total: how many training images there are.
+        seed: the same seed holds out the same images.
+        name: what messages call the data set.
 
     Returns:
         The numbers of the images that are held out, and of those that are left to train on, each in order.
 
     Raises:
-        DataError: If `count` is out of range.
+        DataError: `count` is out of range.
     """
     if not 0 < count < total:
         raise DataError(
-            f"hold_out(count={count}) of {name}: accepted are 1 to {total - 1}, since it has {total} training images"
+            f"`count` must be from 1 to {total - 1}, since {name} has {total} training images. Received: {count}"
         )
     order = np.random.default_rng(seed).permutation(total)
     return np.sort(order[:count]), np.sort(order[count:])

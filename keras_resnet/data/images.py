@@ -1,5 +1,7 @@
 """Images from disk, for prediction. OpenCV decodes and resizes; its global settings are left alone."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         uint8 (H, W, 3), RGB, 0 to 255.
 
     Raises:
-        DataError: If the file is missing, is a folder, cannot be opened or is not a whole image.
+        DataError: the file is missing, is a folder, cannot be opened or is not a whole image.
     """
     image = decode(read_bytes(path))
     if image is None:
@@ -42,7 +44,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Reads a file.
 
     Raises:
-        DataError: If it cannot be read.
+        DataError: it cannot be read.
     """
     try:
         return Path(path).read_bytes()
@@ -52,7 +54,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def not_whole(path: str | os.PathLike[str]) -> DataError:
     """What to raise of a file that does not decode."""
-    return DataError(f"{path}: not a whole image; accepted are {', '.join(EXTENSIONS)}")
+    return DataError(f"{path}: not a whole image. Accepted: {', '.join(EXTENSIONS)}")
 
 
 def resize_to(image: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:
@@ -64,21 +66,21 @@ def resize_to(image: np.ndarray, height: int, width: int, channels: int) -> np.n
 
     Args:
         image: uint8 (H, W, 3) in RGB, or (H, W, 1).
-        height, width: The size to return, in pixels.
+        height, width: the size to return, in pixels.
         channels: 3 or 1. Grey is repeated; RGB becomes its luma (ITU-R BT.601).
 
     Returns:
         uint8 (height, width, channels).
 
     Raises:
-        ValueError: If `image` or `channels` is none of these.
+        ValueError: `image` or `channels` is none of these.
     """
     import cv2
 
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or channels not in (1, 3):
         raise ValueError(
-            f"resize_to got an image of shape {image.shape} and channels={channels}: "
-            "accepted are (H, W, 3) or (H, W, 1), and 3 or 1 channels"
+            "`image` must have the shape (H, W, 3) or (H, W, 1), and `channels` must be 3 or 1. "
+            f"Received: {image.shape} and {channels}"
         )
     rows, columns = image.shape[:2]
     scale = min(rows / height, columns / width)  # source pixels a target pixel
@@ -101,7 +103,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     that begins with a dot, is passed over.
 
     Raises:
-        DataError: If the folder does not exist or holds no image.
+        DataError: the folder does not exist or holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -114,5 +116,5 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not found:
-        raise DataError(f"{folder}: no image in this folder; accepted are {', '.join(EXTENSIONS)}")
+        raise DataError(f"{folder}: no image in this folder. Accepted: {', '.join(EXTENSIONS)}")
     return sorted(found)

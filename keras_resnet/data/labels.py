@@ -1,5 +1,7 @@
 """The classes of the data sets that networks are published for, in the order of the networks' outputs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -17,12 +19,12 @@ def class_names(name: str) -> tuple[str, ...]:
         name: "imagenet", for ILSVRC 2012's 1,000 classes, or a data set that is held in memory, such as "cifar10".
 
     Raises:
-        DataError: If it is another.
+        DataError: it is another.
     """
     if name == IMAGENET:
         return _imagenet()[1]
     if name not in DATASETS:
-        raise DataError(f"no labels of {name!r}: accepted are {IMAGENET!r}, {', '.join(map(repr, DATASETS))}")
+        raise DataError(f"`name` must be {IMAGENET!r}, {', '.join(map(repr, DATASETS))}. Received: {name!r}")
     return DATASETS[name].class_names
 
 

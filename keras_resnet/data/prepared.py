@@ -1,19 +1,19 @@
 """Sets prepared by tensorflow-datasets, opened, and read into arrays, without TensorFlow."""
 
+from __future__ import annotations
+
 import os
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..extras import install
+from ..saving import first_line
 from .errors import DataError
 from .images import decode
+from .preparing import prepare
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder, SplitInfo
@@ -30,7 +30,7 @@ _TESTED_ON = {
     "i_naturalist2018": "validation",
     "i_naturalist2021": "val",
 }
-_REMEDY = "give another data_dir, or delete this folder so that the set is prepared anew"
+_REMEDY = "Give another data_dir, or delete this folder so that the set is prepared anew."
 
 
 def read_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Arrays:
@@ -43,7 +43,7 @@ def read_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Arrays:
         x_train, y_train, x_test, y_test: uint8 (N, H, W, 3) and int32 (N,).
 
     Raises:
-        DataError: If the folder does not exist, holds a set that is incomplete or damaged, or if the set
+        DataError: the folder does not exist, holds a set that is incomplete or damaged, or the set
             cannot be downloaded and prepared.
     """
     builder = open_prepared(name, data_dir)
@@ -54,96 +54,74 @@ class UnknownNameError(DataError):
     """No set has this name."""
 
 
-def open_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> "DatasetBuilder":
+def open_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> DatasetBuilder:
     """Opens a set of labelled images, and prepares it first if it is not there.
 
     Args:
-        name: As tensorflow-datasets takes it, such as "imagenet2012" or "imagenet2012:5.1.0".
-        data_dir: The folder in which the set lies, or is to lie; None for tensorflow-datasets' own.
+        name: as tensorflow-datasets takes it, such as "imagenet2012" or "imagenet2012:5.1.0".
+        data_dir: the folder in which the set lies, or is to lie; None for tensorflow-datasets' own.
 
     Raises:
-        UnknownNameError: If tensorflow-datasets knows no such set, nor is there one in the folder.
-        DataError: As `read_prepared`, or if it is no set of labelled images.
+        UnknownNameError: tensorflow-datasets knows no such set, nor is there one in the folder.
+        DataError: as `read_prepared`, or it is no set of labelled images.
     """
-    import tensorflow_datasets as tfds
-
     if not _NAME.fullmatch(name):
         raise UnknownNameError(name)
     if data_dir is not None:
         data_dir = Path(data_dir).expanduser()
         if not data_dir.is_dir():
             raise DataError(
-                f"{data_dir}: no such folder; data_dir is a folder that holds a prepared {name}, "
-                "or an existing one to prepare it in"
+                f"{data_dir}: no such folder. Give one that holds a prepared {name}, or an existing one to prepare it "
+                "in."
             )
+    builder = _builder(name, data_dir)
+    folder = Path(builder.data_path)
+    _check_features(builder)
+    if not folder.exists():
+        prepare(builder, folder)
+        builder = _builder(name, data_dir)  # which knows what is there now, whoever has prepared it
+    if fault := _fault(builder, folder):
+        raise DataError(f"{folder}: {fault}. {_REMEDY}")
+    return builder
+
+
+def _builder(name: str, data_dir: Path | None) -> DatasetBuilder:
+    import tensorflow_datasets as tfds
+
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
         raise UnknownNameError(name) from error
     except Exception as error:  # a damaged dataset_info.json: protobuf's error, or a bare AssertionError
         where = data_dir or "the default folder of tensorflow-datasets"
-        raise DataError(f"{where}: the {name} there cannot be opened: {one_line(error)}") from error
-    folder = Path(builder.data_path)
-    _check_features(builder)
-    if not folder.exists():
-        _prepare(builder, folder)
-    if fault := _fault(builder, folder):
-        raise DataError(f"{folder}: {fault}; {_REMEDY}")
-    return builder
+        raise DataError(f"{where}: the {name} there cannot be opened: {first_line(error)}") from error
 
 
-def split_to_test(builder: "DatasetBuilder") -> str | None:
+def split_to_test(builder: DatasetBuilder) -> str | None:
     """The split of labelled images to test on: "test", or "validation"; None where there is neither."""
     wanted = _TESTED_ON.get(builder.name)
     return next((split for split in (wanted, "test", "validation") if split in builder.info.splits), None)
 
 
-def _check_features(builder: "DatasetBuilder") -> None:
+def _check_features(builder: DatasetBuilder) -> None:
     features = dict(builder.info.features or {})  # None where nothing is known of a set
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "num_classes"):
         raise DataError(
-            f"{builder.name}: a set of the features {sorted(features)}; accepted are sets with an "
-            "'image' and a 'label', such as imagenet2012"
+            f"{builder.name} must have the features 'image' and 'label', as imagenet2012 has. "
+            f"Received: {', '.join(map(repr, sorted(features)))}"
         )
 
 
-def _prepare(builder: "DatasetBuilder", folder: Path) -> None:
-    """Downloads a set and prepares it in `folder`, which does not exist."""
-    if leftover := next(folder.parent.glob("incomplete.*"), None):
-        raise DataError(
-            f"{leftover}: the preparation of {builder.name} was cut short here or is still running; "
-            "wait for it to end, or delete this folder and run again"
-        )
-    manual = folder.parents[builder.info.full_name.count("/")] / "downloads" / "manual"
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not (manual.is_dir() and any(manual.iterdir())):
-        raise DataError(
-            f"{folder}: no prepared {builder.name} here, and its archives must be fetched by hand. "
-            f"{' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())} The manual_dir is {manual}; run again when they "
-            "are there, with TensorFlow installed to prepare them, or give a data_dir that holds it as array_record"
-        )
-    if find_spec("tensorflow") is None:
-        raise DataError(
-            f"{folder}: no prepared {builder.name} here, and preparing it needs TensorFlow: "
-            f"{install('tensorflow')}, or give a data_dir that holds it as array_record"
-        )
-    try:
-        with redirect_stdout(sys.stderr):  # tfds tells its progress on stdout, which is the caller's
-            builder.download_and_prepare(file_format="array_record")
-    except Exception as error:
-        message = f"{folder}: {builder.name} could not be downloaded and prepared: {one_line(error)}"
-        raise DataError(message) from error
-
-
-def _fault(builder: "DatasetBuilder", folder: Path) -> str | None:
+def _fault(builder: DatasetBuilder, folder: Path) -> str | None:
     """What can be said against a prepared set without reading it."""
     if not (folder / "dataset_info.json").is_file():
         return "dataset_info.json is missing, so this set was never finished"
     info = builder.info
     if info.file_format.value != "array_record":
-        return f"the set is prepared as {info.file_format.value}, accepted is array_record"
+        return f"the set must be prepared as array_record. Received: {info.file_format.value}"
     tested = split_to_test(builder)
     if "train" not in info.splits or tested is None:
-        return f"dataset_info.json lists the splits {sorted(info.splits)}, needed are train, and test or validation"
+        return f"the set must have the splits train, and test or validation. Received: {', '.join(sorted(info.splits))}"
     shards = [Path(path) for split in ("train", tested) for path in info.splits[split].filepaths]
     missing = [path.name for path in shards if not path.is_file()]
     if missing:
@@ -151,7 +129,7 @@ def _fault(builder: "DatasetBuilder", folder: Path) -> str | None:
     return None
 
 
-def _read_split(builder: "DatasetBuilder", split: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_split(builder: DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of a split. 60,000 CIFAR images take 4 s; item by item, tfds takes 7 s."""
     import tensorflow_datasets as tfds
     from tqdm import tqdm
@@ -168,27 +146,23 @@ def _read_split(builder: "DatasetBuilder", split: str) -> tuple[np.ndarray, np.n
             try:
                 records = source.__getitems__(keys)
             except (RuntimeError, IndexError, ValueError) as error:
-                raise DataError(f"{path}: the shard is damaged: {one_line(error)}; {_REMEDY}") from error
+                raise DataError(f"{path}: the shard is damaged: {first_line(error)} {_REMEDY}") from error
             for key, record in zip(keys, records, strict=True):
                 image = decode(record["image"])
                 if image is None or image.shape != shape:
                     raise DataError(
                         f"{path}: record {record['id'].decode()!r} (number {key} of {split}) holds no "
-                        f"image of shape {shape}; {_REMEDY}"
+                        f"image of shape {shape}. {_REMEDY}"
                     )
                 images[key], labels[key] = image, record["label"]
             bar.update(len(keys))
     return images, labels
 
 
-def _runs(split: "SplitInfo", longest: int = 1000) -> Iterator[tuple[str, range]]:
+def _runs(split: SplitInfo, longest: int = 1000) -> Iterator[tuple[str, range]]:
     """A split's keys in runs that cross no shard, each with its shard's path, so that an error names it."""
     end = 0
     for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
         start, end = end, end + length
         for first in range(start, end, longest):
             yield str(path), range(first, min(first + longest, end))
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,5 +1,7 @@
 """Sets prepared by tensorflow-datasets, read an image at a time without TensorFlow."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +17,11 @@ class PreparedSource:
     The classes have their own names where the set names them, else their numbers.
 
     Args:
-        name, data_dir: As `open_prepared` takes them.
-        test: Whether to read the split to test on, in place of "train".
+        name, data_dir: as `open_prepared` takes them.
+        test: whether to read the split to test on, in place of "train".
 
     Raises:
-        DataError: As `open_prepared`.
+        DataError: as `open_prepared`.
     """
 
     def __init__(self, name: str, data_dir: str | os.PathLike[str] | None, *, test: bool) -> None:
@@ -35,7 +37,7 @@ class PreparedSource:
         """The records of these numbers; the data of one that is damaged is empty.
 
         Raises:
-            DataError: If a record's label is none of a class, as in a split that has no labels.
+            DataError: a record's label is none of a class, as in a split that has no labels.
         """
         if self._records is None:
             self._records = self._open()
@@ -64,7 +66,9 @@ class PreparedSource:
         key = key.decode() if isinstance(key, bytes) else key  # of some sets, a number
         name = f"{self._name} {self._split} record {number}" + f" ({key})" * bool(key)
         if not 0 <= item["label"] < len(self.class_names):
-            raise DataError(f"{name}: label {item['label']}; accepted are 0 to {len(self.class_names) - 1}")
+            raise DataError(
+                f"{name}: its label must be from 0 to {len(self.class_names) - 1}. Received: {item['label']}"
+            )
         return Record(item["image"], int(item["label"]), name)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Where the encoded images of a stream come from: a source gives any of its images by number."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +20,9 @@ class Record(NamedTuple):
     """An image as it is stored.
 
     Attributes:
-        data: The file's bytes; none where it cannot be read.
-        label: The number of its class.
-        name: What a user finds it by: a path, or a record's key.
+        data: the file's bytes; none where it cannot be read.
+        label: the number of its class.
+        name: what a user finds it by: a path, or a record's key.
     """
 
     data: bytes
@@ -46,10 +48,10 @@ class FolderSource:
     over, and nothing is opened before it is read.
 
     Args:
-        folder: Holds the class folders, and in them the images.
+        folder: holds the class folders, and in them the images.
 
     Raises:
-        DataError: If there are no class folders, or one of them holds no image.
+        DataError: there are no class folders, or one of them holds no image.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,22 +87,22 @@ def open_folder(path: str | os.PathLike[str]) -> tuple[FolderSource, FolderSourc
     """The training and the test images of `PATH/train` and `PATH/val` (or `validation`, or `test`).
 
     Raises:
-        DataError: If a folder is missing, has no classes or an empty one, or if the classes of the two differ.
+        DataError: a folder is missing, has no classes or an empty one, or the classes of the two differ.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder; accepted is {_LAYOUT}")
+        raise DataError(f"{path}: no such folder. Accepted: {_LAYOUT}")
     if not (path / "train").is_dir():
-        raise DataError(f"{path}: no folder 'train' in it; accepted is {_LAYOUT}")
+        raise DataError(f"{path}: no folder 'train' in it. Accepted: {_LAYOUT}")
     test = next((path / name for name in _TEST_FOLDERS if (path / name).is_dir()), None)
     if test is None:
-        wanted = ", ".join(map(repr, _TEST_FOLDERS))
-        raise DataError(f"{path}: no folder of test images in it, accepted are {wanted}; the layout is {_LAYOUT}")
+        wanted = " or ".join(map(repr, _TEST_FOLDERS))
+        raise DataError(f"{path}: no folder of test images in it, {wanted}. Accepted: {_LAYOUT}")
     learned, tested = set(_class_folders(path / "train")), set(_class_folders(test))
     if learned != tested:
         fault = [f"only in train: {_few(learned - tested)}"] * bool(learned - tested)
         fault += [f"only in {test.name}: {_few(tested - learned)}"] * bool(tested - learned)
-        raise DataError(f"{path}: the class folders of train and {test.name} differ; {'; '.join(fault)}")
+        raise DataError(f"{path}: the class folders of train and {test.name} differ: {'; '.join(fault)}")
     return FolderSource(path / "train"), FolderSource(test)
 
 
@@ -108,7 +110,7 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     if not names:
-        raise DataError(f"{folder}: no class folders in it; accepted is {_LAYOUT}")
+        raise DataError(f"{folder}: no class folders in it. Accepted: {_LAYOUT}")
     return tuple(names)
 
 
@@ -117,7 +119,7 @@ def _images(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         names = sorted(e.name for e in entries if e.name.lower().endswith(EXTENSIONS) and not e.name.startswith("."))
     if not names:
-        raise DataError(f"{folder}: no image in this class folder; accepted are {', '.join(EXTENSIONS)}")
+        raise DataError(f"{folder}: no image in this class folder. Accepted: {', '.join(EXTENSIONS)}")
     return names
 
 

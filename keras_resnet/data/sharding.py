@@ -1,5 +1,7 @@
 """How processes that train together share a batch."""
 
+from __future__ import annotations
+
 from .errors import DataError
 
 Shard = tuple[int, int]
@@ -9,13 +11,17 @@ def check_shard(batch_size: int, shard: Shard) -> None:
     """Refuses what cannot be shared.
 
     Raises:
-        DataError: If there is no such process, or the batch cannot be shared out evenly.
+        DataError: there is no such process, or the batch cannot be shared out evenly.
     """
     process, count = shard
     if not 0 <= process < count:
-        raise DataError(f"shard={shard}: accepted are (process, processes), the first from 0 and below the second")
+        raise DataError(
+            f"`shard` must be (process, processes), the first from 0 and below the second. Received: {shard}"
+        )
     if batch_size < 1 or batch_size % count:
-        raise DataError(f"batch_size={batch_size} for {count} processes: accepted are multiples of {count}, from it up")
+        raise DataError(
+            f"`batch_size` must be a positive multiple of the number of processes, {count}. Received: {batch_size}"
+        )
 
 
 def share_of(count: int, shard: Shard) -> slice:

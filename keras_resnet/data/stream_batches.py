@@ -1,12 +1,14 @@
 """Batches of photographs that do not fit memory, drawn from a source when they are needed."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import numpy as np
 
-from .augment import steps_per_epoch
+from .augment import generator, steps_per_epoch
 from .bad_images import BAD_SHARE, BadImages
 from .errors import DataError
 from .records import Record, Source
@@ -14,6 +16,7 @@ from .sharding import Shard, check_shard, share_of
 from .transport import ahead
 from .views import (
     DRAWS,
+    SIZE,
     aspect_ratio_window,
     center_window,
     check_views,
@@ -31,9 +34,9 @@ class Side:
     """The images of a source that are trained, or tested, on.
 
     Attributes:
-        source: Gives any of its images by number.
-        numbers: Those of this side.
-        where: What messages call it.
+        source: gives any of its images by number.
+        numbers: those of this side.
+        where: what messages call it.
     """
 
     source: Source
@@ -62,27 +65,27 @@ class StreamTrainingBatches:
     ("keras_resnet.data") and counted there at the end of each epoch.
 
     Attributes:
-        side: The images.
-        batch_size: Images a global batch.
-        seed: A non-negative integer.
+        side: the images.
+        batch_size: images a global batch.
+        seed: a non-negative integer.
         shard: (process, processes): each process gets its part of every global batch.
-        size: The views' side in pixels; or one an epoch, of which the last holds from there on.
+        size: the views' side in pixels; or one an epoch, of which the last holds from there on.
         crop: "scale" (`scale_window`) or "aspect_ratio" (`aspect_ratio_window`).
-        scales, area: Of these two; the scales are those for the last size, and in proportion for others.
-        flip: Whether to mirror left and right, each image with probability one half.
+        scales, area: of these two; the scales are those for the last size, and in proportion for others.
+        flip: whether to mirror left and right, each image with probability one half.
         color: "none", or "pca" for `color_offsets`.
-        workers, threads: As `ahead` takes them; of speed alone.
-        bad_share: The share of the images that may be bad, see `BadImages`.
+        workers, threads: as `ahead` takes them; of speed alone.
+        bad_share: the share of the images that may be bad, see `BadImages`.
 
     Raises:
-        DataError: If one of these is none of what is accepted.
+        DataError: an attribute is out of its range, or none of the accepted names.
     """
 
     side: Side
     batch_size: int
     seed: int
     shard: Shard = (0, 1)
-    size: int | Sequence[int] = 224
+    size: int | Sequence[int] = SIZE
     crop: str = "scale"
     scales: tuple[int, int] = (256, 480)
     area: tuple[float, float] = (0.08, 1.0)
@@ -110,8 +113,8 @@ class StreamTrainingBatches:
         """Returns batch `index`, from 0, of epoch `epoch`: uint8 (batch, size, size, 3) and int32 (batch,).
 
         Raises:
-            IndexError: If the epoch has no such batch.
-            DataError: If too many images are bad.
+            IndexError: the epoch has no such batch.
+            DataError: too many images are bad.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of an epoch of {len(self)} batches")
@@ -123,7 +126,7 @@ class StreamTrainingBatches:
         """Yields the batches from `start_batch` of epoch `start_epoch` on, and those of the next, without end.
 
         Raises:
-            DataError: If too many images are bad.
+            DataError: too many images are bad.
         """
         start = start_epoch * len(self) + start_batch
         made = ahead(self._make, start, workers=self.workers, threads=self.threads)
@@ -141,7 +144,7 @@ class StreamTrainingBatches:
         count = min(self.batch_size, len(order))
         # All that is random in the global batch is drawn here, whether it is used or not: neither the other
         # processes nor another choice of augmentation change what an image gets.
-        rng = _rng(self.seed, epoch, index)
+        rng = generator(self.seed, epoch, index)
         windows, mirrored, normals = (
             rng.random((count, DRAWS)),
             rng.random(count) < 0.5,
@@ -194,18 +197,18 @@ class StreamTestBatches:
     is not whole, which is named in the log.
 
     Attributes:
-        side, batch_size, shard, workers, threads, bad_share: As for `StreamTrainingBatches`.
-        size: The square's side in pixels.
-        resize: The shorter side of the resized image; by default 256 for a size of 224, and in proportion.
+        side, batch_size, shard, workers, threads, bad_share: as for `StreamTrainingBatches`.
+        size: the square's side in pixels.
+        resize: the shorter side of the resized image; by default `default_resize(size)`.
 
     Raises:
-        DataError: If one of these is none of what is accepted.
+        DataError: an attribute is out of its range, or none of the accepted names.
     """
 
     side: Side
     batch_size: int
     shard: Shard = (0, 1)
-    size: int = 224
+    size: int = SIZE
     resize: int | None = None
     workers: int = 0
     threads: int | None = None
@@ -215,7 +218,9 @@ class StreamTestBatches:
     def __post_init__(self) -> None:
         check_shard(self.batch_size, self.shard)
         if self.size < 1 or (self.resize is not None and self.resize < self.size):
-            raise DataError(f"size={self.size}, resize={self.resize}: accepted are 1 and above, and at least the size")
+            raise DataError(
+                f"`size` must be at least 1, and `resize` at least `size`. Received: {self.size} and {self.resize}"
+            )
         object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
 
     def __len__(self) -> int:
@@ -226,8 +231,8 @@ class StreamTestBatches:
         """Returns batch `index`, from 0: images, labels and weights.
 
         Raises:
-            IndexError: If there is no such batch.
-            DataError: If too many images are bad.
+            IndexError: there is no such batch.
+            DataError: too many images are bad.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
@@ -260,11 +265,6 @@ class StreamTestBatches:
 
 @lru_cache(maxsize=2)  # an epoch's batches, and those of the next that are made ahead
 def _order(count: int, seed: int, epoch: int) -> np.ndarray:
-    order = _rng(seed, epoch).permutation(count)
+    order = generator(seed, epoch).permutation(count)
     order.flags.writeable = False
     return order
-
-
-def _rng(seed: int, *key: int) -> np.random.Generator:
-    # As a spawn key: as plain entropy, (epoch,) and (epoch, 0) would seed the same generator.
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

@@ -1,45 +1,43 @@
 """Data sets of photographs that do not fit memory."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import DataError
 from .hold_out import hold_out, taken
+from .labelled_images import LabelledImages
 from .prepared_source import PreparedSource
 from .records import Source, open_folder
 from .sharding import Shard
 from .stream_batches import Side, StreamTestBatches, StreamTrainingBatches
-from .views import default_resize
+from .views import SIZE, default_resize
 from .whole_images import Cut, ManyViews
 
 FOLDER = "folder:"
-SIZE = 224
 MEAN_OF = 1000  # training images that are looked at for the mean
 
 
 @dataclass(frozen=True, eq=False)
-class ImageStream:
+class ImageStream(LabelledImages):
     """Labelled photographs of any size on disk, to train on and to test on.
 
     Attributes:
-        name: The name it was loaded by.
-        class_names: One name a class.
-        train, test: The images of either side.
+        name: the name it was loaded by.
+        class_names: one name a class.
+        train, test: the images of either side.
     """
 
+    in_memory: ClassVar[bool] = False
     name: str
     class_names: tuple[str, ...]
     train: Side
     test: Side
     _means: dict[int, np.ndarray] = field(init=False, repr=False, default_factory=dict)
-
-    @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return len(self.class_names)
 
     @property
     def train_count(self) -> int:
@@ -56,43 +54,30 @@ class ImageStream:
         size = SIZE if size is None else size
         return size, size, 3
 
-    def mean(self, kind: str, size: int | None = None) -> np.ndarray:
-        """The mean of the training images, of which up to 1,000, evenly spread over them, are looked at.
+    def _mean_image(self, size: int | None) -> np.ndarray:
+        """The mean of up to 1,000 training images, evenly spread over them and seen as test views: centre squares.
 
-        They are seen as test views, which are centre squares. The same set, side and size give the same mean.
-
-        Args:
-            kind: "pixel" for float64 (size, size, 3), or "channel" for float64 (3,).
-            size: Of the views in pixels, by default 224.
-
-        Raises:
-            DataError: If the kind is none of these, or not one image is whole.
+        The same set, side and size give the same mean.
         """
-        if kind not in ("pixel", "channel"):
-            raise DataError(f"mean({kind!r}) of {self.name}: accepted are 'pixel' and 'channel'")
         size = SIZE if size is None else size
         if size not in self._means:
             self._means[size] = _mean(self.train, size)
-        return self._means[size] if kind == "pixel" else self._means[size].mean(axis=(0, 1))
+        return self._means[size]
 
-    def take(self, count: int) -> "ImageStream":
+    def take(self, count: int) -> ImageStream:
         """The same with a random `count` of the training images, always the same ones.
 
         Raises:
-            DataError: If `count` is out of range.
+            DataError: `count` is out of range.
         """
         numbers = self.train.numbers[taken(count, self.train_count, self.name)]
         return replace(self, train=replace(self.train, numbers=numbers))
 
-    def hold_out(self, count: int, seed: int) -> "ImageStream":
-        """Moves a random `count` of the training images to the test side, in place of the test images.
-
-        Args:
-            count: How many images to hold out; at least 1 and fewer than there are training images.
-            seed: The same seed holds out the same images.
+    def hold_out(self, count: int, seed: int) -> ImageStream:
+        """Moves a random `count` of the training images to the test side, see `LabelledImages`.
 
         Raises:
-            DataError: If `count` is out of range.
+            DataError: `count` is out of range.
         """
         held, kept = (self.train.numbers[part] for part in hold_out(count, self.train_count, seed, self.name))
         return replace(
@@ -106,7 +91,7 @@ class ImageStream:
         many times the size for others.
 
         Args:
-            size, test_size: Of the views in pixels, where they are chosen already.
+            size, test_size: of the views in pixels, where they are chosen already.
         """
         size = size or SIZE
         test_size = test_size or size
@@ -114,7 +99,7 @@ class ImageStream:
             "mean": "channel",
             "size": size,
             "crop": "scale",
-            "scales": (default_resize(size), round(size * 480 / 224)),
+            "scales": (default_resize(size), round(size * 480 / SIZE)),
             "color": "none",
             "flip": True,
             "first_size": size,
@@ -123,10 +108,11 @@ class ImageStream:
         }
 
     def training_batches(
-        self, *, batch_size: int, seed: int, shard: Shard = (0, 1), **augmentation: Any
+        self, *, batch_size: int, seed: int, shard: Shard = (0, 1), workers: int = 0, **augmentation: Any
     ) -> StreamTrainingBatches:
         """Batches for training; the arguments are those of `StreamTrainingBatches`."""
-        return StreamTrainingBatches(side=self.train, batch_size=batch_size, seed=seed, shard=shard, **augmentation)
+        made = {"batch_size": batch_size, "seed": seed, "shard": shard, "workers": workers}
+        return StreamTrainingBatches(side=self.train, **made, **augmentation)
 
     def test_batches(
         self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, split: str = "test", **options: Any
@@ -164,11 +150,18 @@ def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:
     return total / weight
 
 
+def whole_path(name: str) -> str | None:
+    """The absolute path of a folder of photographs, from a name "folder:PATH"; None for the name of any other set."""
+    if not name.startswith(FOLDER):
+        return None
+    return str(Path(name.removeprefix(FOLDER)).expanduser().resolve())
+
+
 def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStream:
     """Opens a folder of photographs, or a set prepared by tensorflow-datasets.
 
     Raises:
-        DataError: As `open_folder` and `open_prepared`.
+        DataError: as `open_folder` and `open_prepared`.
     """
     sources: tuple[Source, Source]
     if name.startswith(FOLDER):

@@ -1,5 +1,7 @@
 """Batches made ahead of time by threads or worker processes, in order, through grain."""
 
+from __future__ import annotations
+
 import atexit
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,18 +37,18 @@ def ahead(
     does not depend on who makes what, and the number of the next batch is all there is to a state.
 
     Args:
-        make: A pure function that returns a tuple, of arrays among others; with workers it is pickled.
-        start, stop: The first number, and the one behind the last; None for no end.
-        workers: Processes; 0 for threads of this one. They are spawned, so that a script which is run as a program
+        make: a pure function that returns a tuple, of arrays among others; with workers it is pickled.
+        start, stop: the first number, and the one behind the last; None for no end.
+        workers: processes; 0 for threads of this one. They are spawned, so that a script which is run as a program
             has to begin behind `if __name__ == "__main__":`.
-        threads: Threads a process: by default one a worker, else as many as `host.readers` says. 0 makes each batch
+        threads: threads a process: by default one a worker, else as many as `host.readers` says. 0 makes each batch
             when it is asked for.
 
     Raises:
-        DataError: If a number is negative.
+        DataError: a number is negative.
     """
     if workers < 0 or (threads is not None and threads < 0):
-        raise DataError(f"workers={workers}, threads={threads}: accepted are 0 and above")
+        raise DataError(f"`workers` and `threads` must be at least 0. Received: {workers} and {threads}")
     if threads is None:
         threads = 1 if workers else readers()
     return _run(_Steps(make, start, 2**62 if stop is None else stop), workers, threads)

@@ -4,6 +4,8 @@ A window is a pure function of an image's size and of numbers drawn beforehand. 
 stored, so that no pixel is resized that is not shown.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -15,6 +17,9 @@ from .decoding import Window, decode_window
 from .errors import DataError
 from .images import not_whole, read_bytes
 
+SIZE, RESIZE = 224, 256  # the papers' views of photographs: a square, of the image with this shorter side
+CROPS = ("scale", "aspect_ratio")  # how training images are cut
+COLORS = ("none", "pca")  # how their colours are shifted
 ATTEMPTS = 10  # of the scale and aspect-ratio crop, before it takes the centre
 DRAWS = 2 + 2 * ATTEMPTS  # numbers a window is made of
 ASPECT = (3 / 4, 4 / 3)
@@ -34,10 +39,10 @@ def scale_window(height: int, width: int, draws: Draws, *, size: int, scales: tu
     The shorter side is resized to a whole number drawn uniformly from `scales`, and a random square is cut.
 
     Args:
-        height, width: The image's.
-        draws: From 0 to below 1: what decides the scale, the row and the column.
-        size: The square's side.
-        scales: The lowest and the highest shorter side.
+        height, width: the image's.
+        draws: from 0 to below 1: what decides the scale, the row and the column.
+        size: the square's side.
+        scales: the lowest and the highest shorter side.
     """
     low, high = scales
     return _square(height, width, low + int(draws[0] * (high - low + 1)), size, draws[1:3])
@@ -75,10 +80,10 @@ def aspect_ratio_window(
     window at a random place. If ten such windows do not fit the image, the largest centred square does.
 
     Args:
-        height, width: The image's.
-        draws: From 0 to below 1, `DRAWS` of them: the row and the column, then area and ratio of each attempt.
-        area: The lowest and the highest share.
-        ratios: The lowest and the highest width by height.
+        height, width: the image's.
+        draws: from 0 to below 1, `DRAWS` of them: the row and the column, then area and ratio of each attempt.
+        area: the lowest and the highest share.
+        ratios: the lowest and the highest width by height.
     """
     low, high = math.log(ratios[0]), math.log(ratios[1])
     for attempt in range(2, DRAWS, 2):
@@ -118,11 +123,11 @@ def draw_view(
 
     Args:
         out: uint8 (size, size, 3), contiguous; overwritten where the image decodes.
-        data: The image file's bytes.
-        choose: From the upright image's height and width to the window.
-        flip: Whether to mirror left and right.
-        color: What to add to R, G and B; the sum is clipped to 0 to 255.
-        average: Whether a window that shrinks averages areas, as `resize_to` does, in place of interpolating
+        data: the image file's bytes.
+        choose: from the upright image's height and width to the window.
+        flip: whether to mirror left and right.
+        color: what to add to R, G and B; the sum is clipped to 0 to 255.
+        average: whether a window that shrinks averages areas, as `resize_to` does, in place of interpolating
             linearly, which is several times as fast.
 
     Returns:
@@ -161,7 +166,7 @@ def read_center(path: str | os.PathLike[str], *, size: int, resize: int) -> np.n
         uint8 (size, size, 3), RGB.
 
     Raises:
-        DataError: If the file cannot be read or is not a whole image.
+        DataError: the file cannot be read or is not a whole image.
     """
     out = np.empty((size, size, 3), np.uint8)
     if not draw_view(out, read_bytes(path), partial(center_window, size=size, resize=resize), average=True):
@@ -170,23 +175,24 @@ def read_center(path: str | os.PathLike[str], *, size: int, resize: int) -> np.n
 
 
 def default_resize(size: int) -> int:
-    """The shorter side of which the centre is tested: 256 for the papers' 224, and the like for other sizes."""
-    return round(size * 256 / 224)
+    """The shorter side of which the centre is tested: 256 for the papers' 224, and in proportion for other sizes."""
+    return round(size * RESIZE / SIZE)
 
 
 def check_views(*, size: int, crop: str, scales: tuple[int, int], area: tuple[float, float], color: str) -> None:
     """Refuses what makes no training views.
 
     Raises:
-        DataError: With what was received and what is accepted.
+        DataError: an argument is out of its range, or none of the accepted names.
     """
     if size < 1:
-        raise DataError(f"size={size}: accepted are 1 and above")
-    if crop not in ("scale", "aspect_ratio"):
-        raise DataError(f"crop={crop!r}: accepted are 'scale' and 'aspect_ratio'")
-    if color not in ("none", "pca"):
-        raise DataError(f"color={color!r}: accepted are 'none' and 'pca'")
+        raise DataError(f"`size` must be at least 1. Received: {size}")
+    for name, value, accepted in (("crop", crop, CROPS), ("color", color, COLORS)):
+        if value not in accepted:
+            raise DataError(f"`{name}` must be one of {', '.join(accepted)}. Received: {value!r}")
     if crop == "scale" and not (len(scales) == 2 and size <= scales[0] <= scales[1]):
-        raise DataError(f"scales={scales}: accepted are a lowest and a highest shorter side, from size={size} up")
+        raise DataError(
+            f"`scales` must be a lowest and a highest shorter side, from the size {size} up. Received: {scales}"
+        )
     if crop == "aspect_ratio" and not (len(area) == 2 and 0 < area[0] <= area[1] <= 1):
-        raise DataError(f"area={area}: accepted are a lowest and a highest share, above 0 and up to 1")
+        raise DataError(f"`area` must be a lowest and a highest share, above 0 and up to 1. Received: {area}")

@@ -1,5 +1,7 @@
 """Photographs seen more than once: the papers' ten crops, and whole ones at several scales."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,9 +25,9 @@ def five_crops(data: bytes, *, size: int, resize: int) -> list[np.ndarray] | Non
     """The four corners and the centre of an image, whose mirror images make ten (Krizhevsky et al. 2012).
 
     Args:
-        data: An image file's bytes.
-        size: The side of the crops.
-        resize: The shorter side of the image that they are cut from.
+        data: an image file's bytes.
+        size: the side of the crops.
+        resize: the shorter side of the image that they are cut from.
 
     Returns:
         uint8 (size, size, 3) each; None where the image does not decode.
@@ -44,8 +46,8 @@ def scaled(data: bytes, *, scales: tuple[int, ...]) -> list[np.ndarray] | None:
     """A whole image at several scales, for a fully convolutional network (He et al. 2015, section 3.4).
 
     Args:
-        data: An image file's bytes.
-        scales: The shorter side of each. The longer side is rounded to a multiple of 32 pixels, so that images of
+        data: an image file's bytes.
+        scales: the shorter side of each. The longer side is rounded to a multiple of 32 pixels, so that images of
             many shapes come in few.
 
     Returns:
@@ -75,10 +77,10 @@ class ManyViews:
     named in the log.
 
     Attributes:
-        side: The images.
-        cut: From an image file's bytes to its views: `five_crops` or `scaled` with their arguments.
-        workers, threads: As `ahead` takes them; of speed alone.
-        bad_share: The share of the images that may be bad, see `BadImages`.
+        side: the images.
+        cut: from an image file's bytes to its views: `five_crops` or `scaled` with their arguments.
+        workers, threads: as `ahead` takes them; of speed alone.
+        bad_share: the share of the images that may be bad, see `BadImages`.
     """
 
     side: Side
@@ -117,10 +119,10 @@ def ten_crops_of(size: int, resize: int) -> Cut:
     """`five_crops`, of this size.
 
     Raises:
-        DataError: If the crops do not fit.
+        DataError: the crops do not fit.
     """
     if not 1 <= size <= resize:
-        raise DataError(f"size={size}, resize={resize}: accepted are 1 and above, and at least the size")
+        raise DataError(f"`size` must be at least 1, and `resize` at least `size`. Received: {size} and {resize}")
     return partial(five_crops, size=size, resize=resize)
 
 
@@ -128,8 +130,8 @@ def scales_of(scales: tuple[int, ...]) -> Cut:
     """`scaled`, to these scales.
 
     Raises:
-        DataError: If there is none, or one below 32 pixels.
+        DataError: there is none, or one below 32 pixels.
     """
     if not scales or min(scales) < STEP:
-        raise DataError(f"scales={scales}: accepted are one or more, from {STEP} pixels up")
+        raise DataError(f"`scales` must be one or more, from {STEP} pixels up. Received: {scales}")
     return partial(scaled, scales=tuple(scales))

@@ -12,8 +12,7 @@ import keras
 import numpy as np
 
 from .. import saving
-from ..data import Dataset, ImageStream, default_resize, load, scales_of, ten_crops_of
-from ..models.rows import STEMS
+from ..data import SIZE, LabelledImages, default_resize, load, scales_of, ten_crops_of, whole_path
 from ..models.taps import any_size
 from . import scores
 from .views import Tested, many_views, one_view, shapes
@@ -64,9 +63,9 @@ class Evaluation:
 
     Attributes:
         result: of the network, or of all together, as JSON takes it: what `scores.score` returns, and "model",
-            "dataset", "split", "view", "bad" (images that are not whole, be it for one network alone), "seconds",
-            "images_per_second", "classes" (`scores.by_class`) and, of several networks, "members" with the result of
-            each.
+            "dataset", "dataset_path" (of a folder, absolute), "split", "view", "bad" (images that are not whole, be it
+            for one network alone), "seconds", "images_per_second", "classes" (`scores.by_class`) and, of several
+            networks, "members" with the result of each.
         confusion: how many images of each class (rows) were taken for each class (columns).
         class_names: a name a class.
     """
@@ -104,9 +103,9 @@ def evaluate(
     view = view or View()
     opened = [saving.load(path) for path in models]
     data = load(dataset, data_dir)
-    if isinstance(data, Dataset) and replace(view, mirror=False) != View():
+    if data.in_memory and replace(view, mirror=False) != View():
         raise ValueError(f"The images of {dataset} are seen as they are; crops and scales are for photographs.")
-    batch_size = batch_size or (IN_MEMORY if isinstance(data, Dataset) else PHOTOGRAPHS)
+    batch_size = batch_size or (IN_MEMORY if data.in_memory else PHOTOGRAPHS)
     for model, _ in opened:
         shapes(model)
     placed = [places(model, info, data) for model, info in opened]
@@ -123,6 +122,7 @@ def evaluate(
     result = {
         **_scored(" + ".join(map(str, models)), together),
         "dataset": dataset,
+        **({"dataset_path": path} if (path := whole_path(dataset)) else {}),
         "split": split,
         "view": str(view),
         "classes": scores.by_class(confusion, fullest[-1]),
@@ -163,13 +163,13 @@ def _scored(model: str, tested: Tested) -> dict[str, Any]:
 def _test(
     model: keras.Model,
     trained: Mapping[str, int],
-    data: Dataset | ImageStream,
+    data: LabelledImages,
     split: str,
     view: View,
     batch_size: int,
     verbose: int,
 ) -> Tested:
-    if isinstance(data, Dataset):
+    if data.in_memory:
         batches = data.test_batches(batch_size=batch_size, split=split)
         return one_view(model, batches, mirror=view.mirror, verbose=verbose)
     if view.scales:
@@ -192,7 +192,7 @@ def crop_of(model: keras.Model, trained: Mapping[str, int], view: View) -> tuple
         trained: its "view", if its file has one.
         view: what its user wants.
     """
-    size = view.size or trained.get("size") or shapes(model)[0][0] or STEMS["imagenet"].image_size
+    size = view.size or trained.get("size") or shapes(model)[0][0] or SIZE
     return size, view.resize or (trained.get("resize") if size == trained.get("size") else None) or default_resize(size)
 
 
@@ -211,7 +211,7 @@ def _alike(one: list[list[str]], other: list[list[str]]) -> bool:
     return one[0] == other[0] if len(one) == len(other) else any(own in other for own in one)
 
 
-def places(model: keras.Model, info: Mapping[str, Any], data: Dataset | ImageStream) -> np.ndarray:
+def places(model: keras.Model, info: Mapping[str, Any], data: LabelledImages) -> np.ndarray:
     """Which of a network's classes each of the data's is, by identifier or name; by number where it names none.
 
     Raises:

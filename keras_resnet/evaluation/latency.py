@@ -8,6 +8,8 @@ import time
 import keras
 import numpy as np
 
+from ..data import SIZE
+
 WARM = 3  # calls that trace, compile, and find their algorithms
 FEWEST = 10  # calls that are timed
 
@@ -25,7 +27,7 @@ def latency(model: keras.Model, batch_size: int = 1, seconds: float = 1.0) -> fl
     Returns:
         Milliseconds: the median of at least ten calls of `predict_on_batch`, behind three that are not counted.
     """
-    shape = [side or 224 for side in model.inputs[0].shape[1:]]
+    shape = [side or SIZE for side in model.inputs[0].shape[1:]]
     images = np.zeros((batch_size, *shape), "float32")
     taken: list[float] = []
     while len(taken) < WARM + FEWEST or sum(taken[WARM:]) < seconds:

@@ -13,29 +13,51 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import saving
+from ..data import whole_path
 from .evaluate import Evaluation
 from .pictures import draw_calibration, draw_confusion
 
 
 def default_folder(model: str | Path, result: dict[str, Any]) -> Path:
-    """Where a test of a model goes, if its user does not say: beside the model, a folder a way to test.
+    """Where a test of a model goes, if its user does not say: beside the model, a folder for each way to test it.
 
-    An ensemble's bears the first digits of a hash of its members' names.
+    A folder of photographs is called by its name without its path, and an ensemble by its size and the first digits of
+    a hash of its members' names. Where the report of another data set of this name lies there, the first digits of a
+    hash of the data set's whole path or name follow.
     """
     path = Path(model)
     run = path if path.is_dir() else path.parent
     parts = [] if path.is_dir() or path.name == "model.keras" else [path.stem]
-    parts += [result["dataset"].removeprefix("folder:").rstrip("/").rpartition("/")[2], result["split"]]
+    dataset = result["dataset"]
+    parts += [Path(_identity(result)).name if whole_path(dataset) else dataset, result["split"]]
     parts += [] if result["view"] == "one view" else [result["view"]]
     if "members" in result:
         digest = hashlib.sha256(" + ".join(member["model"] for member in result["members"]).encode()).hexdigest()
         parts += [f"ensemble-of-{len(result['members'])}-{digest[:8]}"]
-    return run / "evaluation" / re.sub(r"[ ,:/]+", "-", "-".join(parts))
+    folder = run / "evaluation" / re.sub(r"[ ,:/]+", "-", "-".join(parts))
+    if _holds_another(folder, result):
+        return folder.with_name(f"{folder.name}-{hashlib.sha256(_identity(result).encode()).hexdigest()[:8]}")
+    return folder
+
+
+def _identity(result: Mapping[str, Any]) -> str:
+    """Which data set a result is of: its name, or the whole path of a folder of photographs."""
+    return result.get("dataset_path") or whole_path(result["dataset"]) or result["dataset"]
+
+
+def _holds_another(folder: Path, result: Mapping[str, Any]) -> bool:
+    """Whether the report of another data set lies there. One that is damaged may be replaced."""
+    try:
+        return _identity(json.loads((folder / "result.json").read_text(encoding="utf-8"))) != _identity(result)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:

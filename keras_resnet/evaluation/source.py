@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import DataError, list_images, read_center, read_image, resize_to
+from ..data import SIZE, DataError, list_images, read_center, read_image, resize_to
 
 BATCH = 64
 
@@ -71,7 +71,7 @@ class Source:
         if self.view:
             side = self.view["size"]
             return resize_to(read_center(path, **self.view), side, side, channels)
-        return resize_to(read_image(path), height or 224, width or 224, channels)
+        return resize_to(read_image(path), height or SIZE, width or SIZE, channels)
 
 
 def check_view(shape: Sequence[int | None], view: Mapping[str, int] | None) -> None:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from ..data import ArrayTestBatches, ManyViews, StreamTestBatches
+from ..data import SIZE, ArrayTestBatches, ManyViews, StreamTestBatches
 
 WAITING = 2**26  # pixels of views that wait for others of their shape
 
@@ -188,7 +188,7 @@ def _pixels(shape: tuple[int, ...]) -> int:
 
 def _at_a_time(shape: tuple[int, ...], batch_size: int) -> int:
     """As many images as have the pixels of a batch of 224x224, rounded down to a power of two."""
-    fitting = max(1, batch_size * 224 * 224 // _pixels(shape))
+    fitting = max(1, batch_size * SIZE * SIZE // _pixels(shape))
     return 1 << (fitting.bit_length() - 1)
 
 

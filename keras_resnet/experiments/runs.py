@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .. import saving
-from ..data import steps_per_epoch
+from ..data import make_available, steps_per_epoch
 from ..training.interruption import TRY_AGAIN, StoppedError, stop_request
 from ..training.processes import Processes, diverged, epochs_done, last_line
 from ..training.recipe import LATER, Recipe, as_json
@@ -133,10 +133,13 @@ def carry_out(
         say: is told of every run.
 
     Raises:
-        ValueError: a run came to nothing; the message is what it said last.
+        ValueError: data that can neither be opened nor prepared, or a run that came to nothing; the message is then
+            what it said last.
         StoppedError: this process or a run was asked to stop; the same call goes on from there.
     """
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
+    for dataset, data_dir in dict.fromkeys((run.recipe.dataset, run.recipe.data_dir) for run in missing):
+        make_available(dataset, data_dir)  # here, where one can see how far a download is, and not in every run
     processes = Processes(workers)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
         waiting = {pool.submit(_carry_out, run, processes, backend, scaled): run for run in missing}

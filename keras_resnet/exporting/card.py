@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import saving
+from ..data import SIZE
 from .choices import FORMATS
 
 README = """\
@@ -127,7 +128,7 @@ def _dtype(card: Mapping[str, Any]) -> str:
 
 def _shown(card: Mapping[str, Any]) -> str:
     """What becomes of an image file, in words."""
-    height, width = (side or 224 for side in card["shape"][:2])
+    height, width = (side or SIZE for side in card["shape"][:2])
     if view := card["view"]:
         size = view["size"]
         cut = f"The shorter side is resized to {view['resize']} pixels, and the centre of {size}x{size} is cut"

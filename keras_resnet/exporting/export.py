@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from .. import backend, saving
+from ..data import SIZE
 from ..evaluation.source import check_view
 from ..evaluation.views import shapes
 from ..options import as_words
@@ -118,7 +119,7 @@ def _write(
     told["signatures"] = write_saved_model(model, folder, labels, view, choices.top, choices.asked)
     labels.unlink()  # a copy of it is among the assets
     if choices.warm_up:
-        (height, width, channels), side = shapes(network)[0], view["size"] if view else 224
+        (height, width, channels), side = shapes(network)[0], view["size"] if view else SIZE
         write_requests(folder, choices.warm_up, (height or side, width or side, channels), choices.asked)
     return told
 

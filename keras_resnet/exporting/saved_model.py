@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ..data import SIZE
 from ..evaluation.views import gives_logits, shapes
 from ..models.taps import taps
 from .choices import CHANNELS
@@ -47,7 +48,7 @@ class Served(tf.Module):
             default_value="",
         )
         self._top = min(top, classes)
-        self._shown = (view["size"], view["size"]) if view else (height or 224, width or 224)
+        self._shown = (view["size"], view["size"]) if view else (height or SIZE, width or SIZE)
         self._read = reader(*self._shown, self.channels, view) if self.channels in CHANNELS else None
 
     def signatures(self, asked: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from .. import backend
-from ..data import Dataset, ImageStream, TrainingBatches
+from ..data import LabelledImages, TrainingBatches
 from ..models.catalog import find
 from ..models.freezing import freeze
 from ..models.taps import to_logits
@@ -41,7 +41,7 @@ class Networks:
 
 def build(
     recipe: Recipe,
-    data: Dataset | ImageStream,
+    data: LabelledImages,
     machine: Machine | None = None,
     weights: Pretrained | None = None,
     batches: TrainingBatches | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend.devices import Devices
-from ..data import DataError, Dataset, ImageStream, steps_per_epoch
+from ..data import DataError, LabelledImages, steps_per_epoch
 from ..host import readers
 from .machine import Machine
 from .recipe import AUGMENTATION, Recipe
@@ -38,12 +38,11 @@ class Feed:
         ValueError: views that cannot be.
     """
 
-    def __init__(self, recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machine: Machine) -> None:
+    def __init__(self, recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:
         self.recipe, self.data, self.devices, self.machine = recipe, data, devices, machine
         batches = steps_per_epoch(data.train_count, recipe.batch_size)
         self.steps = batches * recipe.accumulate
         self.images_per_epoch = min(data.train_count, batches * recipe.batch_size)
-        workers = {"workers": machine.workers} if isinstance(data, ImageStream) else {}
         part = recipe.batch_size // recipe.accumulate
         views = {name: value for name in AUGMENTATION if (value := getattr(recipe, name)) is not None}
         if recipe.size is not None:
@@ -52,10 +51,10 @@ class Feed:
             batch_size=part,
             seed=recipe.seed,
             shard=(devices.process, devices.processes),
+            workers=machine.workers,
             **views,
-            **workers,
         )
-        largest, threads = (TEST_BATCH, 1) if isinstance(data, Dataset) else (part, readers())
+        largest, threads = (TEST_BATCH, 1) if data.in_memory else (part, readers())
         tested = {"size": recipe.test_size, "resize": recipe.test_resize}
         self.tested = ImagesToTest(data, devices, largest, threads=threads, **tested)
         self._problems: list[DataError] = []

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..data import COLORS, CROPS
+from ..data import MEANS as OF_IMAGES
 from ..models.catalog import find
 from ..models.spec import Spec, as_choices, option
 from ..options import check_types, shown
@@ -17,9 +19,7 @@ SCHEDULES = ("step", "plateau", "cosine", "linear")
 OPTIMIZERS = ("sgd", "muon")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DECAYED = ("all", "kernels")
-MEANS = ("pixel", "channel", "weights")
-CROPS = ("scale", "aspect_ratio")
-COLORS = ("none", "pca")
+MEANS = (*OF_IMAGES, "weights")
 # Which of these apply, the data set knows.
 AUGMENTATION = ("flip", "pad", "cutout", "size", "crop", "scales", "color")
 VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")

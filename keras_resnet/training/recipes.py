@@ -8,6 +8,7 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
+from ..data import is_row
 from ..models.catalog import find
 from ..models.spec import Spec
 from ..options import check_types
@@ -170,9 +171,7 @@ def _model_of(weights: str | None, run: str | Path | None) -> str | None:
 
 
 def _named(name: str, dataset: str) -> dict[str, Any]:
-    from ..data import DATASETS
-
-    rows = RECIPES if dataset in DATASETS else STREAM_RECIPES
+    rows = RECIPES if is_row(dataset) else STREAM_RECIPES
     if name not in rows:
         near = difflib.get_close_matches(name, rows, n=1) or list(rows)
         raise ValueError(

@@ -14,8 +14,7 @@ import keras
 
 from .. import backend
 from ..backend.devices import Devices
-from ..data import DATASETS, Dataset, ImageStream, load, steps_per_epoch
-from ..data.streams import SIZE
+from ..data import DATASETS, SIZE, LabelledImages, load, steps_per_epoch
 from ..weights import Pretrained
 from .callbacks import Bookkeeper, EndBehind, Executions, StopAtNaN, end_if_asked
 from .compiled import Networks, build
@@ -139,7 +138,7 @@ def _spreads(recipe: Recipe, machine: Machine) -> bool:
     return recipe.spec.unit == "basic" and side >= 32 and not alone
 
 
-def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machine: Machine) -> None:
+def _check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:
     """Finds what cannot work before the work begins.
 
     Raises:
@@ -164,7 +163,7 @@ def _check(recipe: Recipe, data: Dataset | ImageStream, devices: Devices, machin
     for name in (name for name, asked in alone.items() if asked):
         if devices.replicas > 1:
             raise ValueError(f"`{name}` works on one device. Received: {devices.replicas} devices. Choose --devices 1.")
-    if machine.images_on_device and not isinstance(data, Dataset):
+    if machine.images_on_device and not data.in_memory:
         raise ValueError(f"`images_on_device` takes images that lie in memory. Those of {recipe.dataset} do not.")
     if machine.steps_per_execution > 1 and recipe.warmup_rate:
         raise ValueError(

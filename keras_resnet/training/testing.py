@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from ..backend.devices import Devices
-from ..data import DataError, Dataset, ImageStream
+from ..data import DataError, LabelledImages
 from ..data.transport import ahead
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -37,7 +37,7 @@ class ImagesToTest(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, data: Dataset | ImageStream, devices: Devices, largest_batch: int, *, threads: int = 1, **views: Any
+        self, data: LabelledImages, devices: Devices, largest_batch: int, *, threads: int = 1, **views: Any
     ) -> None:
         super().__init__(workers=threads)
         size = _up(min(data.test_count, largest_batch), devices.replicas)

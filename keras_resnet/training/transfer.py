@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Dataset, ImageStream
+from ..data import LabelledImages
 from ..models.catalog import find
 from ..models.spec import as_choices
 from ..weights import Pretrained, read
@@ -54,7 +54,7 @@ def _taken_over(recipe: Recipe, folder: RunFolder) -> Pretrained | None:
     return None
 
 
-def knows(weights: Pretrained, data: Dataset | ImageStream) -> bool:
+def knows(weights: Pretrained, data: LabelledImages) -> bool:
     """Whether weights are for the very classes of a data set, so that their dense layer is of use.
 
     They may know these by identifier or by name; those that name none are taken at their number.
@@ -64,7 +64,7 @@ def knows(weights: Pretrained, data: Dataset | ImageStream) -> bool:
 
 
 def normalisation(
-    recipe: Recipe, data: Dataset | ImageStream, weights: Pretrained | None
+    recipe: Recipe, data: LabelledImages, weights: Pretrained | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The mean that a network subtracts, and the deviation that it divides by, if any; the papers' have none.
 
@@ -86,7 +86,7 @@ def normalisation(
     return weights.mean, deviation
 
 
-def defaults(recipe: Recipe, data: Dataset | ImageStream, weights: Pretrained | None) -> dict[str, Any]:
+def defaults(recipe: Recipe, data: LabelledImages, weights: Pretrained | None) -> dict[str, Any]:
     """What the data set asks for where the recipe says nothing; the weights, of the mean and the size of photographs.
 
     Raises:
@@ -94,7 +94,7 @@ def defaults(recipe: Recipe, data: Dataset | ImageStream, weights: Pretrained | 
     """
     if weights is None:
         return data.defaults(recipe.size, recipe.test_size)
-    view = weights.view if isinstance(data, ImageStream) and recipe.size is None else {}
+    view = {} if data.in_memory or recipe.size is not None else weights.view
     found = {**data.defaults(recipe.size or view.get("size"), recipe.test_size), "mean": "weights"}
     if view and found["test_size"] == view["size"]:
         found["test_resize"] = view["resize"]

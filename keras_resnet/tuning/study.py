@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import saving
-from ..data import ImageStream, load
+from ..data import load
 from ..models.complexity import Complexity
 from ..training.recipe import Recipe, as_json, completed
 from ..training.recipes import recipe_for
@@ -205,7 +205,6 @@ def study_of(
         ValueError: a choice that does not exist, or data that are not there.
     """
     data = load(dataset, data_dir)
-    photographs = isinstance(data, ImageStream)
     validation = data.train_count // 10 if validation is None else validation
     if not 0 <= validation < data.train_count:
         raise ValueError(
@@ -215,10 +214,10 @@ def study_of(
     images = min(images or data.train_count, data.train_count - validation)
     where = {"data_dir": data_dir} if data_dir else {}
     base = recipe_for(recipe, dataset=dataset, epochs=epochs, validation=validation, images=images, **where)
-    if photographs and base.size is None:
+    if not data.in_memory and base.size is None:
         base = replace(base, size=data.defaults()["size"])
     bounds = Bounds(base, data.classes, tuple(data.image_shape(base.size)), max_parameters, max_macs)
-    rows = space(space_name, photographs=photographs, without=without, changes=changes)
+    rows = space(space_name, photographs=not data.in_memory, without=without, changes=changes)
     study = Study(base, rows, bounds, **choices)
     if "max_trials" in choices:
         return study

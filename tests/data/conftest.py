@@ -9,9 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
+from keras_resnet.data import DataError, load
 from pictures import jpeg, photograph
 
 # As on a machine without TensorFlow.
@@ -134,3 +136,34 @@ def _write_cifar10(root: Path, replace: dict[int, bytes] | None = None) -> dict[
 def small_cifar10(tmp_path):
     """(data_dir, (images, labels) by split) of a small prepared CIFAR-10."""
     return tmp_path, _write_cifar10(tmp_path)
+
+
+@pytest.fixture
+def never_prepare(monkeypatch):
+    """Fails a test in which a set is prepared."""
+
+    def prepare(*args, **kwargs):
+        raise AssertionError("download_and_prepare was called")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
+
+
+@pytest.fixture(scope="session")
+def refused():
+    """The function that returns the one line that load("cifar10", data_dir) fails with, having changed nothing."""
+
+    def line(data_dir: Path) -> str:
+        before = _contents(data_dir)
+        with pytest.raises(DataError) as caught:
+            load("cifar10", data_dir)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert str(data_dir) in message
+        assert _contents(data_dir) == before
+        return message
+
+    return line
+
+
+def _contents(root: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}

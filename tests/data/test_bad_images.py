@@ -177,8 +177,8 @@ def test_too_many_bad_images_end_the_run(folder, log, workers):
     message = str(caught.value)
     assert "\n" not in message
     assert "train: 11 of 44 images are not whole, the first are " in message
-    assert message.endswith("accepted are up to 10 (bad_share=0.01)")
-    assert all(name.endswith(".jpg") for name in message.split("first are ")[1].split(";")[0].split(", "))
+    assert message.endswith("Accepted: up to 10 (bad_share=0.01)")
+    assert all(name.endswith(".jpg") for name in message.split("first are ")[1].split(". Accepted")[0].split(", "))
 
 
 def test_too_many_bad_test_images_end_the_test(folder, log):

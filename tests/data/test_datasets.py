@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from keras_resnet.data import DATASETS, DataError, Dataset, load
+from keras_resnet.data import DATASETS, DataError, Dataset, is_row, load, make_available
+from keras_resnet.training.recipes import recipe_for
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +67,17 @@ def test_means(digits):
 def test_means_by_kind(digits):
     np.testing.assert_array_equal(digits.mean("pixel"), digits.mean_image)
     np.testing.assert_allclose(digits.mean("channel", 8), digits.x_train.mean(axis=(0, 1, 2)))
-    with pytest.raises(DataError, match=r"'all'.*accepted are 'pixel' and 'channel'"):
+    with pytest.raises(DataError, match=r"`kind` must be one of pixel, channel\. Received: 'all'"):
         digits.mean("all")
 
 
 def test_images_in_memory_have_one_size(digits):
     assert digits.image_shape(8) == digits.image_shape() == (8, 8, 1)
     for ask in (digits.image_shape, lambda size: digits.mean("pixel", size)):
-        with pytest.raises(DataError, match="size=32 of digits: accepted is 8"):
+        with pytest.raises(DataError, match=r"`size` of digits must be 8, .*\. Received: 32"):
             ask(32)
     for options in ({"size": 32}, {"resize": 32}):
-        with pytest.raises(DataError, match="size=32 of digits: accepted is 8"):
+        with pytest.raises(DataError, match=r"`size` of digits must be 8, .*\. Received: 32"):
             digits.test_batches(batch_size=4, **options)
 
 
@@ -106,7 +107,7 @@ def test_taking_leaves_the_others_out_and_the_test_side_alone(digits):
     assert {image.tobytes() for image in few.x_train} <= {image.tobytes() for image in more.x_train}
     assert digits.take(1437).train_count == 1437
     for count in (0, 1438):
-        with pytest.raises(ValueError, match=rf"count={count}.*1 to 1437"):
+        with pytest.raises(ValueError, match=rf"`count` must be from 1 to 1437, .* Received: {count}"):
             digits.take(count)
 
 
@@ -119,7 +120,9 @@ def test_hold_out_is_a_function_of_its_seed(digits):
 
 @pytest.mark.parametrize("count", [-1, 0, 1437, 5000])
 def test_hold_out_refuses_what_it_cannot_do(digits, count):
-    with pytest.raises(ValueError, match=rf"count={count}.*1 to 1436.*1437 training images"):
+    with pytest.raises(
+        ValueError, match=rf"`count` must be from 1 to 1436, .* 1437 training images\. Received: {count}"
+    ):
         digits.hold_out(count, seed=0)
 
 
@@ -131,13 +134,27 @@ def test_an_unknown_name_is_told_the_nearest(name, nearest):
     with pytest.raises(DataError) as caught:
         load(name)
     message = str(caught.value)
-    assert message.startswith(f"unknown data set {name!r}")
-    assert "'digits', 'cifar10', 'cifar100'" in message
-    assert message.endswith(f"did you mean {nearest!r}?")
+    assert message.startswith("The data set must be 'digits', 'cifar10', 'cifar100', 'folder:PATH', or a set of ")
+    assert message.endswith(f"Received: {name!r}. Did you mean {nearest!r}?")
+
+
+@pytest.mark.parametrize("name", ["Cifar10", "CIFAR10", "cifar10:3.0.2", "Cifar10:3.*.*", "cifar10/default"])
+def test_another_spelling_of_a_row_is_refused_wherever_it_is_looked_at(name, tmp_path, never_prepare):
+    """tensorflow-datasets takes most of them for cifar10; they would be trained as photographs of 224x224."""
+    for look in (load, make_available, lambda name, _: recipe_for(dataset=name)):
+        with pytest.raises(ValueError, match=r"^The data set must be .*\. Did you mean 'cifar10'\?$"):
+            look(name, tmp_path)
+
+
+def test_names_of_streams_are_no_rows():
+    assert is_row("cifar10")
+    assert not any(map(is_row, ("imagenet2012:5.1.0", "cifar10_1", "folder:Cifar10")))
 
 
 def test_a_name_like_no_other_gets_no_hint():
-    with pytest.raises(DataError, match=r"'cifar100', 'folder:PATH', and sets .*, such as 'imagenet2012'$"):
+    with pytest.raises(
+        DataError, match=r"'cifar100', 'folder:PATH', or a set .*, such as 'imagenet2012'\. Received: 'zzz'$"
+    ):
         load("zzz")
 
 

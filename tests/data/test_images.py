@@ -83,7 +83,7 @@ def test_what_is_no_whole_image_is_named(tmp_path, extension):
     Image.fromarray(RAMP).save(path)
     for data in (path.read_bytes()[: path.stat().st_size // 2], b"hello", b""):
         path.write_bytes(data)
-        assert _refused(path).startswith(f"{path}: not a whole image; accepted are .bmp, ")
+        assert _refused(path).startswith(f"{path}: not a whole image. Accepted: .bmp, ")
 
 
 def test_a_header_that_claims_too_much_is_refused(tmp_path):
@@ -137,7 +137,7 @@ def test_any_size_to_any_size(shape, target):
 
 @pytest.mark.parametrize(("shape", "channels"), [((8, 8), 3), ((8, 8, 4), 3), ((8, 8, 3), 2)])
 def test_other_channels_are_refused(shape, channels):
-    with pytest.raises(ValueError, match=rf"shape \({shape[0]}.*channels={channels}"):
+    with pytest.raises(ValueError, match=rf"`image` must have the shape .* Received: \({shape[0]}.* and {channels}"):
         resize_to(np.zeros(shape, np.uint8), 4, 4, channels)
 
 
@@ -162,7 +162,7 @@ def test_images_are_listed_in_order_from_all_folders(tmp_path):
 
 def test_a_folder_without_images_is_named(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(DataError, match=rf"^{tmp_path}: no image in this folder; accepted are \.bmp, "):
+    with pytest.raises(DataError, match=rf"^{tmp_path}: no image in this folder\. Accepted: \.bmp, "):
         list_images(tmp_path)
     for path in (tmp_path / "absent", tmp_path / "notes.txt"):
         with pytest.raises(DataError, match=f"^{path}: no such folder"):

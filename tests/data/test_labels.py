@@ -41,5 +41,5 @@ def test_of_imagenets_classes_a_file_tells_both_and_of_others_what_they_are_call
 
 
 def test_another_set_is_refused_by_its_name():
-    with pytest.raises(DataError, match=r"'imagenet21k'.*'imagenet', 'digits', 'cifar10'"):
+    with pytest.raises(DataError, match=r"`name` must be 'imagenet', 'digits', 'cifar10', .* Received: 'imagenet21k'"):
         class_names("imagenet21k")

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
@@ -91,18 +90,10 @@ def test_a_damaged_shard_is_a_set_of_bad_images(small_cifar10):
 
 def test_a_split_without_labels_is_refused(tmp_path):
     _write_imagenet(tmp_path, labels=(-1, -1, -1))
-    with pytest.raises(DataError, match=r"imagenet2012 validation record 0 .*: label -1; accepted are 0 to 999"):
+    with pytest.raises(
+        DataError, match=r"imagenet2012 validation record 0 .*: its label must be from 0 to 999\. Received: -1"
+    ):
         load("imagenet2012", tmp_path)
-
-
-@pytest.fixture
-def never_prepare(monkeypatch):
-    """Fails a test in which a set is prepared."""
-
-    def prepare(*args, **kwargs):
-        raise AssertionError("download_and_prepare was called")
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +104,14 @@ def test_a_mistyped_name_is_told_the_nearest_and_downloads_nothing(tmp_path, nev
     with pytest.raises(DataError) as caught:
         load(name, tmp_path)
     message = str(caught.value)
-    assert message.startswith(f"unknown data set {name!r}: accepted are 'digits', 'cifar10', 'cifar100', 'folder:PATH'")
-    assert message.endswith(f"did you mean {nearest!r}?")
+    assert message.startswith("The data set must be 'digits', 'cifar10', 'cifar100', 'folder:PATH', or a set of ")
+    assert message.endswith(f"Received: {name!r}. Did you mean {nearest!r}?")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["huggingface:mnist", "", "a b", "../cifar10"])
 def test_what_is_no_name_is_refused(tmp_path, never_prepare, name, capfd):
-    with pytest.raises(DataError, match=r"^unknown data set"):
+    with pytest.raises(DataError, match=r"^The data set must be .* Received: "):
         load(name, tmp_path)
     assert capfd.readouterr().out == ""
 
@@ -137,5 +128,5 @@ def test_imagenet_that_is_not_there_says_how_to_prepare_it(tmp_path, never_prepa
 
 
 def test_a_set_of_anything_else_is_refused(tmp_path, never_prepare):
-    with pytest.raises(DataError, match=r"^imdb_reviews: a set of the features \['label', 'text'\]; accepted are sets"):
+    with pytest.raises(DataError, match=r"^imdb_reviews must have the features 'image' .* Received: 'label', 'text'$"):
         load("imdb_reviews", tmp_path)

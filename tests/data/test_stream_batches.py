@@ -67,7 +67,7 @@ def test_photographs_may_have_another_size_in_each_epoch_and_show_the_same():
         assert same < 2 < 10 < different  # the same windows, but for the pixels between which they begin
     _same(growing.batch(2, 0), grown.batch(2, 0))
     assert [images.shape[1] for images, _ in itertools.islice(growing.stream(), 12)] == 3 * [12] + 3 * [18] + 6 * [24]
-    with pytest.raises(DataError, match="size=0"):
+    with pytest.raises(DataError, match=r"`size` must be at least 1. Received: 0"):
         _training(size=(0, 24))
 
 
@@ -160,16 +160,16 @@ def test_every_test_image_once(batch_size):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"batch_size": 6, "shard": (0, 4)}, "batch_size=6 for 4 processes: accepted are multiples of 4"),
-        ({"shard": (2, 2)}, r"shard=\(2, 2\)"),
-        ({"size": 0}, "size=0"),
-        ({"crop": "random"}, "crop='random': accepted are 'scale' and 'aspect_ratio'"),
-        ({"color": "all"}, "color='all'"),
-        ({"scales": (20, 48)}, r"scales=\(20, 48\): .* from size=24 up"),
-        ({"scales": (48, 26)}, r"scales=\(48, 26\)"),
-        ({"crop": "aspect_ratio", "area": (0.0, 1.0)}, r"area=\(0.0, 1.0\)"),
-        ({"bad_share": 2}, "bad_share=2"),
+        ({"batch_size": 0}, "`batch_size` must be a positive multiple .* processes, 1. Received: 0"),
+        ({"batch_size": 6, "shard": (0, 4)}, "`batch_size` must be a positive multiple .* processes, 4. Received: 6"),
+        ({"shard": (2, 2)}, r"`shard` must be .* Received: \(2, 2\)"),
+        ({"size": 0}, "`size` must be at least 1. Received: 0"),
+        ({"crop": "random"}, "`crop` must be one of scale, aspect_ratio. Received: 'random'"),
+        ({"color": "all"}, "`color` must be one of none, pca. Received: 'all'"),
+        ({"scales": (20, 48)}, r"`scales` must be .* from the size 24 up. Received: \(20, 48\)"),
+        ({"scales": (48, 26)}, r"`scales` must be .* Received: \(48, 26\)"),
+        ({"crop": "aspect_ratio", "area": (0.0, 1.0)}, r"`area` must be .* Received: \(0.0, 1.0\)"),
+        ({"bad_share": 2}, "`bad_share` must be from 0 to 1. Received: 2"),
     ],
 )
 def test_what_makes_no_batches_is_refused(options, message):
@@ -184,5 +184,5 @@ def test_what_makes_no_test_batches_is_refused(options):
 
 
 def test_threads_below_none_are_refused():
-    with pytest.raises(DataError, match="workers=-1"):
+    with pytest.raises(DataError, match=r"`workers` and `threads` must be at least 0. Received: -1 and 0"):
         next(_training(workers=-1).stream())

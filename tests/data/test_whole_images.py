@@ -103,9 +103,9 @@ def test_a_data_set_shows_either_of_its_sides(photographs):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (partial(ten_crops_of, 224, 200), "size=224, resize=200"),
-        (partial(ten_crops_of, 0, 200), "size=0"),
-        (partial(scales_of, ()), "accepted are one or more"),
+        (partial(ten_crops_of, 224, 200), "Received: 224 and 200"),
+        (partial(ten_crops_of, 0, 200), "Received: 0 and 200"),
+        (partial(scales_of, ()), "`scales` must be one or more"),
         (partial(scales_of, (224, 31)), "from 32 pixels up"),
     ],
 )

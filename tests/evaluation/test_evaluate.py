@@ -294,5 +294,5 @@ def test_views_that_contradict_one_another_are_refused(view, words):
 
 def test_a_crop_that_does_not_fit_is_refused(photographs, save):
     for crops in (1, 10):
-        with pytest.raises(DataError, match="size=48, resize=40"):
+        with pytest.raises(DataError, match=r"`resize` at least `size`\. Received: 48 and 40"):
             evaluate([save()], photographs, view=View(crops=crops, size=48, resize=40))

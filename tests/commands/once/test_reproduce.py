@@ -40,6 +40,7 @@ def test_reproduce_that_is_stopped_reports_what_it_has_and_asks_to_be_run_again(
         raise StoppedError("stopped by SIGTERM")
 
     monkeypatch.setattr(Processes, "run", stop)
+    monkeypatch.setattr("keras_resnet.experiments.runs.make_available", lambda *_: None)
     status, out, err = command("reproduce he2015-table6 --seeds 1")
     assert (status, out) == (75, "")
     assert err.endswith("keras-resnet: stopped by SIGTERM. The same command goes on from there.\n")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 
 import cv2
 import numpy as np
 import pytest
 
+from keras_resnet import saving
+from keras_resnet.data import whole_path
 from keras_resnet.evaluation import scores
 from keras_resnet.evaluation.evaluate import Evaluation, View
 from keras_resnet.evaluation.report import default_folder, write_report
@@ -73,3 +76,36 @@ def test_the_report_lies_beside_the_model_under_the_name_of_the_test(tmp_path):
     ]
     result = {"dataset": "imagenet2012:5.1.0", "split": "test", "view": "ten crops"}
     assert default_folder(run, result) == run / "evaluation" / "imagenet2012-5.1.0-test-ten-crops"
+    result = {"dataset": "imagenet2012_subset/1pct:5.0.0", "split": "test", "view": "one view"}
+    assert default_folder(run, result) == run / "evaluation" / "imagenet2012_subset-1pct-5.0.0-test"
+
+
+def test_reports_of_two_folders_of_one_name_lie_side_by_side(tmp_path, monkeypatch):
+    for name in ("old", "new"):
+        (tmp_path / name / "photos").mkdir(parents=True)
+    view = {"split": "test", "view": "one view"}
+
+    def tested(dataset):
+        """Where the report goes, which is written, so that it says no more than it must."""
+        folder = default_folder(tmp_path, {"dataset": dataset, "dataset_path": whole_path(dataset), **view})
+        saving.write_json(folder / "result.json", {"dataset": dataset, "dataset_path": whole_path(dataset), **view})
+        return folder.name
+
+    monkeypatch.chdir(tmp_path / "old")
+    assert tested("folder:photos") == "photos-test"
+    monkeypatch.chdir(tmp_path / "new")
+    digest = hashlib.sha256(str(tmp_path / "new" / "photos").encode()).hexdigest()[:8]
+    assert tested("folder:photos") == f"photos-test-{digest}"
+    monkeypatch.chdir(tmp_path / "new" / "photos")
+    assert tested("folder:.") == f"photos-test-{digest}"  # the same, and not hidden
+    assert tested(f"folder:{tmp_path}/old/../old/photos/") == "photos-test"
+    assert tested("photos").startswith("photos-test-")  # a set of that name
+
+
+def test_a_report_that_does_not_say_where_its_folder_lies_or_is_damaged_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = {"dataset": "folder:photos", "dataset_path": str(tmp_path / "photos"), "split": "test", "view": "one view"}
+    there = default_folder(tmp_path, result) / "result.json"
+    for text in ('{"dataset": "folder:photos"}', '{"dataset": "fol', "[]", "{}"):
+        saving.write_text(there, text)
+        assert default_folder(tmp_path, result) == there.parent

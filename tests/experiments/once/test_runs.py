@@ -73,6 +73,24 @@ def test_nothing_is_trained_twice(out, monkeypatch):
     carry_out(plan(EXPERIMENT, folder, [0]), say=print)
 
 
+def test_the_data_are_prepared_once_before_any_run_begins(tmp_path, monkeypatch):
+    """Or the first of runs side by side would download them unseen, and each of the others."""
+    happened = []
+
+    def run(*_):
+        happened.append("run")
+        raise StoppedError("stopped by SIGTERM")
+
+    monkeypatch.setattr("keras_resnet.experiments.runs.make_available", lambda *which: happened.append(which))
+    monkeypatch.setattr(Processes, "run", run)
+    others = dataclasses.replace(EXPERIMENT, dataset="cifar100")
+    both = plan(EXPERIMENT, tmp_path, [0, 1], "data") + plan(others, tmp_path, [0, 1], "data")
+    with pytest.raises(StoppedError):
+        carry_out(both, workers=2)
+    assert happened[:3] == [("digits", "data"), ("cifar100", "data"), "run"]
+    assert set(happened[2:]) == {"run"}
+
+
 def test_the_runs_of_this_project_are_found():
     """Whatever recipes can say since."""
     folder = Path(__file__).parents[3] / "experiments"
@@ -219,6 +237,7 @@ def test_the_bar_knows_how_long_runs_of_so_many_iterations_are(tmp_path, monkeyp
     """64,000 iterations of 128 of 50,000 images: 164 epochs, as others who repeat the paper count them."""
     bar = MagicMock()
     monkeypatch.setattr("keras_resnet.experiments.runs.tqdm", bar)
+    monkeypatch.setattr("keras_resnet.experiments.runs.make_available", lambda *_: None)
     monkeypatch.setattr(Processes, "run", lambda *_: (75, "", "asked to stop"))
     with pytest.raises(StoppedError):
         carry_out(plan(find_experiment("he2015-table6").only(["ResNet-20"]), tmp_path, [0, 1]), say=print)

@@ -28,8 +28,11 @@ def test_too_many_photographs_that_are_not_whole_end_a_run_in_a_line(album, tmp_
 def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
     line = f"train folder:{album} --model resnet8 --size 32 --out {tmp_path / 'run'}".split()
     for mistake, words in (
-        ("--scales=16,64", "scales=(16, 64): accepted are a lowest and a highest shorter side, from size=32 up"),
-        ("--test-resize=16", "size=32, resize=16"),
+        (
+            "--scales=16,64",
+            "`scales` must be a lowest and a highest shorter side, from the size 32 up. Received: (16, 64)",
+        ),
+        ("--test-resize=16", "`resize` at least `size`. Received: 32 and 16"),
         ("--pad=4", "`pad` does not apply to"),
         ("--data-dir=nowhere --scales=x", "--scales"),
         ("--images-on-device", "`images_on_device` takes images that lie in memory. Those of folder:"),

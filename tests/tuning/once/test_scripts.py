@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import runpy
 import shlex
 import subprocess
@@ -11,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from keras_resnet import cli
 from keras_resnet.training.processes import SHARED_GPU
@@ -104,9 +104,25 @@ def test_other_scripts_are_bash():
         subprocess.run(["bash", "-n", TUNING / name], check=True)
 
 
-def test_what_kubernetes_searches_can_be_typed():
-    search = re.search(r"SEARCH: >-\n((?:    .*\n)+)", (TUNING / "kubernetes.yaml").read_text())[1]
-    assert cli._parser().parse_args(["tune", *shlex.split(search)]).tuner == "hyperband"
+def test_what_kubernetes_starts_can_be_typed_and_has_a_folder_for_its_data(tmp_path):
+    """The containers' commands, given what their config map holds, with a program that notes its words."""
+    around, _, *jobs = yaml.safe_load_all((TUNING / "kubernetes.yaml").read_text())
+    (stub := tmp_path / "keras-resnet").write_text('#!/bin/sh\necho "$KERASTUNER_TUNER_ID" "$@"\n')
+    stub.chmod(0o755)
+    told = []
+    for job in jobs:
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        data = tmp_path / job["metadata"]["name"]
+        own = {one["name"]: one["value"] for one in container["env"]}
+        names = {**around["data"], **own, "DATA": str(data), "JOB_COMPLETION_INDEX": "3"}
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        done = subprocess.run(container["command"], env={**names, "PATH": path}, capture_output=True, check=True)
+        name, *words = shlex.split(done.stdout.decode())
+        arguments = cli._parser().parse_args(words)
+        assert (arguments.dataset, arguments.tuner, arguments.data_dir) == ("cifar10", "hyperband", str(data))
+        assert data.is_dir()
+        told.append(name)
+    assert told == ["chief", "worker3"]
 
 
 @pytest.mark.parametrize(

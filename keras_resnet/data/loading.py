@@ -1,0 +1,90 @@
+"""Data sets by name: a row of `DATASETS` is read into memory, any other name is opened as a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import re
+from collections.abc import Iterator
+
+from .datasets import DATASETS, Dataset
+from .errors import DataError
+from .labelled_images import LabelledImages
+from .prepared import UnknownNameError, open_prepared
+from .streams import FOLDER, load_stream
+
+
+def is_row(name: str) -> bool:
+    """Whether a data set's name is a key of `DATASETS`; any other is that of a stream.
+
+    Raises:
+        DataError: the name is a key in another spelling, or with a version or configuration. tensorflow-datasets takes
+            "Cifar10" and "cifar10:3.0.2" for "cifar10", and so as a stream they would be the same images, but treated
+            as photographs.
+    """
+    key = re.split("[/:]", name, maxsplit=1)[0].lower()
+    if key in DATASETS and name != key:
+        raise _unknown(name, key)
+    return name in DATASETS
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> LabelledImages:
+    """Opens a data set. Every call gives the same images in the same order.
+
+    Args:
+        name: a key of `DATASETS`, which is read into memory; "folder:PATH" for a folder of photographs, with a folder
+            a class in PATH/train and PATH/val; or any set of labelled images of tensorflow-datasets, such as
+            "imagenet2012" or "imagenet2012:5.1.0".
+        data_dir: the folder in which tensorflow-datasets keeps its sets, by default its own
+            (`TFDS_DATA_DIR`, else `~/tensorflow_datasets`). A set that is not there yet is downloaded and
+            prepared, which needs TensorFlow; reading a prepared one does not. "digits" and folders need none.
+
+    Returns:
+        A `Dataset` for a key of `DATASETS`, else an `ImageStream`.
+
+    Raises:
+        DataError: the name is unknown, or the set can be neither read nor prepared.
+    """
+    with _nearest_told(name):
+        if is_row(name):
+            row = DATASETS[name]
+            return Dataset(name, *row.read(data_dir), row.class_names)
+        return load_stream(name, data_dir)
+
+
+def make_available(name: str, data_dir: str | os.PathLike[str] | None = None) -> None:
+    """Downloads and prepares a set that is not there yet, and reads nothing of it.
+
+    Args:
+        name, data_dir: as `load` takes them.
+
+    Raises:
+        DataError: the name is unknown, or the set can be neither opened nor prepared.
+    """
+    if name.startswith(FOLDER):
+        return
+    with _nearest_told(name):
+        if not (is_row(name) and DATASETS[name].embedded):
+            open_prepared(name, data_dir)
+
+
+@contextlib.contextmanager
+def _nearest_told(name: str) -> Iterator[None]:
+    """Has the error of a name that tensorflow-datasets does not know say which names are, and the nearest."""
+    try:
+        yield
+    except UnknownNameError:
+        import tensorflow_datasets as tfds
+
+        known = [*DATASETS, *tfds.list_builders(with_community_datasets=False)]
+        nearest = difflib.get_close_matches(str(name).lower(), known, n=1)
+        raise _unknown(name, *nearest) from None
+
+
+def _unknown(name: str, nearest: str | None = None) -> DataError:
+    hint = f". Did you mean {nearest!r}?" if nearest else ""
+    return DataError(
+        f"The data set must be {', '.join(map(repr, DATASETS))}, '{FOLDER}PATH', or a set of labelled images of "
+        f"tensorflow-datasets, such as 'imagenet2012'. Received: {name!r}{hint}"
+    )

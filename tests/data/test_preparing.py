@@ -1,0 +1,179 @@
+"""Sets that are not there yet: prepared by one process at a time, with TensorFlow, or refused in a line."""
+
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils.file_utils import incomplete_dir
+
+from keras_resnet.data import DATASETS, DataError, load, make_available, preparing
+
+
+@pytest.fixture
+def with_tensorflow(monkeypatch):
+    """Has TensorFlow count as installed, whichever backend is."""
+    monkeypatch.setattr(preparing, "find_spec", lambda name: name)
+
+
+def test_a_killed_preparation_is_refused_and_left_alone(tmp_path, alone, refused, never_prepare):
+    pytest.importorskip("tensorflow")
+    program = f"""
+import os, time
+import tensorflow_datasets as tfds
+from keras_resnet.data import load
+
+def stall(manager, url):
+    os.write(1, b"stalled")
+    time.sleep(60)
+
+tfds.download.DownloadManager.download_and_extract = stall
+load("cifar10", {str(tmp_path)!r})
+"""
+    with subprocess.Popen(
+        alone(program, tensorflow=True), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout.read(7) == b"stalled"
+        process.kill()
+    message = refused(tmp_path)
+    assert message.startswith(f"{tmp_path / 'cifar10' / 'incomplete.'}")
+    assert "a preparation of cifar10 was cut short here" in message
+
+
+def test_preparing_needs_tensorflow(tmp_path, run_alone):
+    program = f"""
+from keras_resnet.data import DataError, load
+try:
+    load("cifar10", {str(tmp_path)!r})
+except DataError as error:
+    print(error)
+"""
+    message = run_alone(program)
+    assert message.startswith(f"{tmp_path / 'cifar10' / '3.0.2'}: no prepared cifar10 here")
+    assert "pip install '.[tensorflow]'" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_set_that_is_not_there_is_prepared_as_array_record(tmp_path, write_cifar10, with_tensorflow, monkeypatch):
+    calls = []
+
+    def prepare(builder, **kwargs):
+        calls.append(kwargs)
+        write_cifar10(tmp_path)
+        builder.info.set_file_format(kwargs["file_format"], override=True)
+        builder.info.read_from_directory(builder.data_path)
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
+    for _ in range(2):
+        assert len(load("cifar10", tmp_path).x_train) == 12
+    assert calls == [{"file_format": "array_record"}]
+
+
+def test_a_failed_download_is_one_line(tmp_path, with_tensorflow, monkeypatch):
+    def prepare(builder, **kwargs):
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
+    with pytest.raises(DataError, match=r"cifar10/3\.0\.2: cifar10 could not be downloaded and prepared: no route\.$"):
+        load("cifar10", tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["cifar10", ".lock"]
+
+
+def _stand_in(write, source: Path, meanwhile):
+    """Stands for `download_and_prepare`: tensorflow-datasets' own unfinished folder, and a small set in place of it."""
+
+    def prepare(builder, **kwargs):
+        with incomplete_dir(builder.data_dir) as unfinished:
+            meanwhile()
+            write(source)
+            shutil.copytree(source / "cifar10" / "3.0.2", unfinished, dirs_exist_ok=True)
+
+    return prepare
+
+
+def test_who_comes_meanwhile_waits_and_reads_what_was_prepared(
+    tmp_path, write_cifar10, with_tensorflow, monkeypatch, caplog
+):
+    data_dir, begun = tmp_path / "data", []
+    data_dir.mkdir()
+
+    def second_comes():
+        begun.append(second := threading.Thread(target=lambda: loaded.append(load("cifar10", data_dir))))
+        second.start()
+        deadline = time.monotonic() + 10
+        while "Waiting" not in caplog.text and second.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    loaded: list = []
+    prepare = _stand_in(write_cifar10, tmp_path / "source", second_comes)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
+    loaded.append(load("cifar10", data_dir))
+    (second,) = begun  # who would else have prepared it again
+    second.join(timeout=10)
+    assert [len(data.x_train) for data in loaded] == [12, 12]
+    (line,) = caplog.messages
+    assert line == f"Waiting for another process, which prepares cifar10 in {data_dir / 'cifar10'}"
+    make_available("cifar10", data_dir)  # is there
+    assert len(begun) == 1
+
+
+def test_a_preparation_that_is_terminated_leaves_nothing_half_done(tmp_path, alone):
+    program = f"""
+import os, time
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils.file_utils import incomplete_dir
+from keras_resnet.data import load, preparing
+
+def stall(builder, **kwargs):
+    with incomplete_dir(builder.data_dir):
+        os.write(1, b"stalled")
+        time.sleep(60)
+
+preparing.find_spec = lambda name: name
+tfds.core.DatasetBuilder.download_and_prepare = stall
+load("cifar10", {str(tmp_path)!r})
+"""
+    with subprocess.Popen(alone(program), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout.read(7) == b"stalled"
+        assert any((tmp_path / "cifar10").glob("incomplete.*"))
+        process.terminate()
+        assert process.wait(timeout=30) == -signal.SIGTERM
+    assert [path.name for path in (tmp_path / "cifar10").iterdir()] == [".lock"]
+
+
+def test_where_nothing_can_be_written_nothing_is_prepared(tmp_path, refused, never_prepare, with_tensorflow):
+    (tmp_path / "cifar10").touch()  # in place of a folder
+    assert "cifar10 cannot be prepared here: " in refused(tmp_path)
+
+
+def test_tensorflow_datasets_prepares_cifar100_with_fine_labels(tmp_path, monkeypatch):
+    """The real preparation, fed a small archive in CIFAR-100's binary format in place of the download."""
+    pytest.importorskip("tensorflow")
+    rng = np.random.default_rng(0)
+    source = tmp_path / "source" / "cifar-100-binary"
+    source.mkdir(parents=True)
+    records = rng.integers(0, 256, (30, 2 + 3072), dtype=np.uint8)  # coarse label, fine label, CHW pixels
+    records[:, 0], records[:, 1] = rng.integers(0, 20, 30), rng.integers(0, 100, 30)
+    (source / "train.bin").write_bytes(records[:20].tobytes())
+    (source / "test.bin").write_bytes(records[20:].tobytes())
+    (source / "fine_label_names.txt").write_text("\n".join(DATASETS["cifar100"].class_names))
+    (source / "coarse_label_names.txt").write_text("\n".join(f"coarse {i}" for i in range(20)))
+    manager = tfds.download.DownloadManager
+    monkeypatch.setattr(manager, "download_and_extract", lambda self, url: str(source.parent))
+
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    first, again = load("cifar100", data_dir), load("cifar100", data_dir)
+
+    def by_pixels(images, labels):
+        return sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+
+    pixels = records[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    assert by_pixels(first.x_train, first.y_train) == by_pixels(pixels[:20], records[:20, 1])
+    assert by_pixels(first.x_test, first.y_test) == by_pixels(pixels[20:], records[20:, 1])
+    np.testing.assert_array_equal(first.x_train, again.x_train)
