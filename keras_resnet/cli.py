@@ -6,15 +6,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from .commands import COMMANDS
 from .commands.common import Commands
 from .host import NO_MEMORY, keep_memory
 from .options import Parser
 from .version import __version__
-
-PACKAGE = Path(__file__).resolve().parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,9 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _on_purpose(error: BaseException) -> bool:
-    """Whether this package or the file system raised the error; any other is a bug, whose traceback is wanted."""
-    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-    return isinstance(error, OSError) or Path(raised_in).is_relative_to(PACKAGE)
+    """Whether this package or the file system raised the error; any other is a bug, whose traceback is wanted.
+
+    By the module's name, not its file: the same file has several paths where folders are linked.
+    """
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, OSError) or frame.f_globals.get("__name__", "").startswith(f"{__package__}.")
 
 
 def _parser() -> Parser:
