@@ -27,6 +27,10 @@ SUMS = "SHA256SUMS"
 PARTIAL = ".partial-"  # what the names of files that are being written begin with
 
 
+class FolderInUseError(ValueError):
+    """Another process holds the folder."""
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Writes a file whole or not at all, also when the machine stops.
 
@@ -85,14 +89,14 @@ def held(folder: Path, does: str) -> Iterator[None]:
         does: what whoever holds it does there, such as "trains in".
 
     Raises:
-        ValueError: another process holds it.
+        FolderInUseError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise ValueError(
+        raise FolderInUseError(
             f"Another process {does} {str(folder)!r} now. Wait for it, or choose another folder with --out."
         ) from None
     try:

@@ -7,6 +7,7 @@ import json
 import sys
 
 from .. import backend
+from ..status import Status
 from .common import Commands, backend_option, verbose
 
 
@@ -44,4 +45,4 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         lengths = ", ".join(f"{length:,} of {name}" for name, length in report["features"].items())
         print(f"{report['images']:,} images, {lengths}: {report['out']}")
-    return 2 if report["errors"] else 0
+    return Status.MISTAKE if report["errors"] else Status.DONE

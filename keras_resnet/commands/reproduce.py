@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .. import backend
 from ..options import positive
-from ..training.interruption import TRY_AGAIN, StoppedError
+from ..status import Status
+from ..training.interruption import StoppedError
 from .common import Commands, backend_option, help_of
 
 
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     except StoppedError as error:
         print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
-        return TRY_AGAIN
+        return Status.TRY_AGAIN
     finally:
         # Of all that has been run, whatever this call was asked for.
         report = write_report(experiment, plan(experiment, out, seeds_with_results(experiment, out)), out, str(budget))

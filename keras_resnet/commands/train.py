@@ -13,7 +13,8 @@ from pathlib import Path
 from .. import backend
 from ..models.spec import Spec
 from ..options import add_options, given
-from ..training.interruption import TRY_AGAIN, StoppedError
+from ..status import Status
+from ..training.interruption import StoppedError
 from ..training.machine import Machine
 from ..training.recipe import Recipe
 from ..training.recipes import RECIPES, STREAM_RECIPES, recipe_for
@@ -65,13 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
             + f"A lower {rate}{' and another --out' if kept else ''} often helps.",
             file=sys.stderr,
         )
-        return 1
+        return Status.DIVERGED
     except StoppedError as error:
         print(f"\nkeras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
-        return TRY_AGAIN
+        return Status.TRY_AGAIN
     except KeyboardInterrupt:
         print(f"\nkeras-resnet: stopped. The same command goes on from the last checkpoint in {out}.", file=sys.stderr)
-        return 130
+        return Status.INTERRUPTED
     if not backend.chief():
         return 0
     split = "validation" if "validation_error" in summary else "test"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .. import backend
 from ..options import positive, random_seed
-from ..training.interruption import TRY_AGAIN, StoppedError
+from ..status import Status
+from ..training.interruption import StoppedError
 from ..tuning.space import SPACES
 from ..tuning.study import FIDELITIES, TUNERS
 from .common import DATASET, Commands, backend_option, help_of
@@ -116,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         search.search()
     except StoppedError as error:
         print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
-        return TRY_AGAIN
+        return Status.TRY_AGAIN
     if search.role == "worker":  # the chief reports
         return 0
     best = write_report(out)

@@ -19,6 +19,7 @@ from .. import backend, saving
 from ..evaluation.source import check_view
 from ..evaluation.views import shapes
 from ..options import as_words
+from ..status import Status
 from ..training.processes import last_line
 from .card import ERRORS, LABELS, write_card
 from .choices import CHANNELS, Choices
@@ -156,7 +157,8 @@ def _elsewhere(network: keras.Model, info: Mapping[str, Any], out: str | Path, c
     if status := done.returncode:
         how = f"by signal {-status}; perhaps memory ran out" if status < 0 else f"with status {status}"
         said = last_line(done.stderr) if status > 0 else None
-        raise ValueError(said or f"The process on TensorFlow that exports ended {how}.")
+        error = saving.FolderInUseError if status == Status.HELD else ValueError
+        raise error(said or f"The process on TensorFlow that exports ended {how}.")
     return json.loads(done.stdout)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backend.devices import not_launched
-from .interruption import TRY_AGAIN
+from ..status import Status
 
 # The environment in which JAX and TensorFlow take of a GPU's memory what they need, and not all of it.
 SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
@@ -71,7 +71,7 @@ class Processes:
     def _run(self, words: list[str], worker: int, hopeless: Callable[[], bool] | None) -> tuple[int, str, str]:
         with self._lock:
             if self._stopped:
-                return TRY_AGAIN, "", "not begun"
+                return Status.TRY_AGAIN, "", "not begun"
             process = subprocess.Popen(
                 [sys.executable, "-m", "keras_resnet.cli", *words],
                 stdout=subprocess.PIPE,
@@ -99,11 +99,6 @@ class Processes:
                     process.send_signal(signal.SIGTERM)
                     break
         return process.communicate()
-
-
-def diverged(status: int, told: str) -> bool:
-    """Whether a training ended because its loss was lost. A crash has the same status, and is no result."""
-    return status == 1 and "training diverged" in told
 
 
 def epochs_done(folder: Path) -> int:
