@@ -7,6 +7,7 @@ SHA256SUMS          a checksum of every other member, as `sha256sum --check` rea
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -37,7 +38,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Args:
         path: the file.
         write: writes the contents to the path it is given, which lies beside `path` and has its suffix.
+
+    Raises:
+        IsADirectoryError: the path is a folder, which is found before anything is written.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:

@@ -210,11 +210,8 @@ class Search(BaseTuner):
         if stopped_early:
             *_, last = csv.DictReader(history.read_text(encoding="utf-8").splitlines())
             return {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
-        if (
-            status == Status.MISTAKE
-            and not NO_MEMORY.search(told)
-            and all(result["status"] != "done" for result in before)
-        ):
+        refused = status == Status.MISTAKE and not NO_MEMORY.search(told)
+        if refused and all(result["status"] != "done" for result in before):
             self._end(ValueError(f"Trial {trial_id}: {last_line(told)}"))  # no other has done better
         lost = status in KILLED or NO_MEMORY.search(told)
         why = "out of memory" if lost else "diverged" if status == Status.DIVERGED else f"failed: {last_line(told)}"
