@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -28,9 +28,22 @@ PIXELS = 2**19  # of a batch, whose maps are kept: ten photographs of 224x224
 NORMALISED = 10  # batches of training images over which batch norm's statistics are taken before a training
 
 
-def network(
-    name: str, data: Dataset | ImageStream, choices: Mapping[str, Any], seed: int
-) -> tuple[keras.Model, dict[str, Any]]:
+class Network(NamedTuple):
+    """What is looked into.
+
+    Attributes:
+        title: what it is called in results: its file, or its name with the choices that make it another, as
+            `Recipe.title` has them.
+        model: takes raw images.
+        info: what its file says of it.
+    """
+
+    title: str
+    model: keras.Model
+    info: dict[str, Any]
+
+
+def network(name: str, data: Dataset | ImageStream, choices: Mapping[str, Any], seed: int) -> Network:
     """A network by what its user calls it.
 
     Args:
@@ -41,16 +54,13 @@ def network(
         choices: fields of `Spec` that differ from the named network's.
         seed: of the chance.
 
-    Returns:
-        A model that takes raw images, and what its file says of it.
-
     Raises:
         ValueError: neither a file nor a network; choices for one that is in a file; or images that it does not take.
     """
     if Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1:
         if choices:
             raise ValueError(f"{', '.join(choices)} can be chosen for a network that is named. Received: {name!r}")
-        return saving.load(name)
+        return Network(name, *saving.load(name))
     recipe = recipe_for(dataset=data.name, model=name, network=dict(choices), seed=seed)
     steps = steps_per_epoch(data.train_count, recipe.batch_size)
     recipe = recipe.resolve(steps, defaults(recipe, data, None))
@@ -61,7 +71,7 @@ def network(
     steps = min(steps, NORMALISED)
     reestimate(networks.kept, feed.training(0, 0), steps)
     view = {"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}
-    return networks.whole, view
+    return Network(recipe.title, networks.whole, view)
 
 
 def batches_for(

@@ -188,7 +188,7 @@ def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str)
         found["views"][run.view] = {name: tested[name] for name in ("error", "top5_error", "view")}
         saving.write_json(run.result_file, found)
     if run.analysis and run.analysis not in found["analyses"]:
-        (looked,) = json.loads(command("analyze", run.analysis, str(run.folder), *data)).values()
+        (looked,) = json.loads(command("analyze", run.analysis, str(run.folder), *data))["networks"].values()
         found["analyses"][run.analysis] = looked
         saving.write_json(run.result_file, found)
 
