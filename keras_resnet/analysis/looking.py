@@ -23,6 +23,8 @@ from ..training.machine import Machine
 from ..training.recipes import recipe_for
 from ..training.transfer import defaults
 
+Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]  # images, labels and weights
+
 BATCH = 100
 PIXELS = 2**19  # of a batch, whose maps are kept: ten photographs of 224x224
 NORMALISED = 10  # batches of training images over which batch norm's statistics are taken before a training
@@ -107,9 +109,7 @@ def batches_for(
     return ((seen, place[right], weights) for seen, right, weights in _at_most(images, first))
 
 
-def _at_most(
-    images: int, batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _at_most(images: int, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Batches with so many images of weight; the others have 0."""
     for number, (seen, right, weights) in enumerate(batches):
         left = images - number * len(seen)
@@ -120,9 +120,7 @@ def _at_most(
         yield seen, right, weights
 
 
-def counted(
-    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def counted(batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images, as float32, and labels of batches, without those of weight 0.
 
     Raises:
@@ -136,6 +134,16 @@ def counted(
             yield np.asarray(images[there], "float32"), labels[there]
     if not found:
         raise ValueError("There are no images to look with.")
+
+
+def vectors(x: Any) -> np.ndarray:
+    """An array or a tensor (n, ...) as a vector an image, float64 (n, numbers)."""
+    return keras.ops.convert_to_numpy(x).reshape(len(x), -1).astype("float64")
+
+
+def norms(x: Any) -> np.ndarray:
+    """The Euclidean norm of each image's vector, float64 (n,)."""
+    return np.linalg.norm(vectors(x), axis=1)
 
 
 def summed_loss(logits: Any, labels: Any) -> Any:

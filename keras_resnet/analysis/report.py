@@ -40,8 +40,8 @@ def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
     """Writes the numbers as JSON, and a picture of them.
 
     Args:
-        report: "analysis", a key of `KINDS`; "dataset"; "images", how many; "seed"; "choices", fields of `Spec` in which
-            networks that were named differ; and "networks", what was found of each, by its name.
+        report: "analysis", a key of `KINDS`; "dataset"; "images", how many; "seed"; "choices", the fields of `Spec` in
+            which networks that were named differ; and "networks", what was found of each, by its name.
         folder: where both go.
 
     Returns:
