@@ -12,7 +12,7 @@ from .common import Commands, backend_option, verbose
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "features",
         run,
