@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+INK, ACCENT, FAINT, CALM = "#1f2933", "#c8102e", "#9aa5b1", "#3b82c4"
+
 
 def plain(axes: Axes) -> Axes:
     """Axes with a faint grid and nothing else that has no meaning."""

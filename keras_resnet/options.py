@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, NoReturn
 
+from .status import Status
+
 
 class Parser(argparse.ArgumentParser):
     """Says a mistake in one line and ends with status 2."""
@@ -26,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(Status.MISTAKE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool = True) -> None:

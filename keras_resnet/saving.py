@@ -7,6 +7,7 @@ SHA256SUMS          a checksum of every other member, as `sha256sum --check` rea
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -27,13 +28,22 @@ SUMS = "SHA256SUMS"
 PARTIAL = ".partial-"  # what the names of files that are being written begin with
 
 
+class FolderInUseError(ValueError):
+    """Another process holds the folder."""
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Writes a file whole or not at all, also when the machine stops.
 
     Args:
         path: the file.
         write: writes the contents to the path it is given, which lies beside `path` and has its suffix.
+
+    Raises:
+        IsADirectoryError: the path is a folder, which is found before anything is written.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
@@ -85,14 +95,14 @@ def held(folder: Path, does: str) -> Iterator[None]:
         does: what whoever holds it does there, such as "trains in".
 
     Raises:
-        ValueError: another process holds it.
+        FolderInUseError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise ValueError(
+        raise FolderInUseError(
             f"Another process {does} {str(folder)!r} now. Wait for it, or choose another folder with --out."
         ) from None
     try:

@@ -6,7 +6,7 @@ until they are white noise. Shortcuts keep them correlated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from .. import backend
 from ..drawing import legend, literal, plain, save
-from ..models.chain import chain
-from .looking import counted
+from ..models.chain import Chain, chain
+from .looking import Batches, counted
 
 POINTS = 32  # of each grid
 DEPTHS = 8  # units whose outputs are looked at
@@ -27,7 +27,7 @@ DEPTHS = 8  # units whose outputs are looked at
 
 def gradients(
     model: keras.Model,
-    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    batches: Batches,
     *,
     draws: int = 2,
     seed: int = 0,
@@ -61,47 +61,51 @@ def gradients(
     lines = [_line(*images[i : i + 2]) for i in range(0, len(images) - 1, 2)]
     if not lines:
         raise ValueError("A line of inputs leads from one image to another, and there are fewer than two.")
-    numbers = sorted({round(number) for number in np.linspace(1, len(parts.units), DEPTHS)})
+    numbers, names = sorted({round(number) for number in np.linspace(1, len(parts.units), DEPTHS)}), list(parts.units)
+    with tqdm(desc="Lines", total=len(lines) * draws * len(numbers), leave=False, disable=not verbose) as bar:
+        matrices = _matrices(model, parts, numbers, lines, draws, np.random.default_rng(seed), bar)
+    units = [{"unit": names[number - 1], "number": number, **_correlation(found)} for number, found in matrices.items()]
+    return {"step": round(1 / (POINTS - 1), 5), "units": units}
+
+
+def _matrices(
+    model: keras.Model,
+    parts: Chain,
+    numbers: Sequence[int],
+    lines: Sequence[np.ndarray],
+    draws: int,
+    rng: np.random.Generator,
+    bar: tqdm,
+) -> dict[int, list[np.ndarray]]:
+    """The cosines of the gradients at all points of a line, a matrix a line and draw, by the number of the unit."""
 
     def projected(points: list[Any], chosen: Any, *directions: Any) -> Any:
         """The projection of the output of the unit that is chosen: that of all others is multiplied by zero."""
-        x, found, seen = parts.stem(points[0]), 0.0, iter(zip(directions, range(len(numbers)), strict=True))
-        for number, unit in enumerate(parts.units.values(), start=1):
-            x = unit(x)
-            if number in numbers:
-                direction, place = next(seen)
-                found = found + chosen[place] * keras.ops.sum(keras.ops.cast(x, "float32") * direction)
-        return found
+        maps = [x for number, x in enumerate(parts.maps(points[0])) if number in numbers]  # number 0 is the stem
+        return sum(
+            chosen[place] * keras.ops.sum(keras.ops.cast(x, "float32") * direction)
+            for place, (x, direction) in enumerate(zip(maps, directions, strict=True))
+        )
 
-    gradient, rng = backend.gradient(projected, model.variables), np.random.default_rng(seed)
-    x, shapes = parts.stem(images[:1]), []
-    for unit in parts.units.values():
-        x = unit(x)
-        shapes.append(tuple(x.shape))
-    matrices: list[list[np.ndarray]] = [[] for _ in numbers]
-    with tqdm(desc="Lines", total=len(lines) * draws * len(numbers), leave=False, disable=not verbose) as bar:
-        for line in lines:
-            for _ in range(draws):
-                directions = [rng.standard_normal(shapes[number - 1]).astype("float32") for number in numbers]
-                for place, found in enumerate(matrices):
-                    (at,) = gradient([line], np.eye(len(numbers), dtype="float32")[place], *directions)
-                    found.append(_cosines(at.reshape(POINTS, -1)))
-                    bar.update()
-    names = list(parts.units)
+    gradient = backend.gradient(projected, model.variables)
+    shapes = [tuple(x.shape) for x in parts.maps(lines[0][:1])]
+    found: dict[int, list[np.ndarray]] = {number: [] for number in numbers}
+    for line in lines:
+        for _ in range(draws):
+            directions = [rng.standard_normal(shapes[number]).astype("float32") for number in numbers]
+            for number, chosen in zip(numbers, np.eye(len(numbers), dtype="float32"), strict=True):
+                (at,) = gradient([line], chosen, *directions)
+                found[number].append(_cosines(at.reshape(POINTS, -1)))
+                bar.update()
+    return found
+
+
+def _correlation(matrices: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Mean cosine by the number of steps between two points, and the first matrix."""
+    means = [np.mean([np.diagonal(matrix, lag).mean() for matrix in matrices]) for lag in range(1, POINTS)]
     return {
-        "step": round(1 / (POINTS - 1), 5),
-        "units": [
-            {
-                "unit": names[number - 1],
-                "number": number,
-                "correlation": [
-                    round(float(np.mean([np.diagonal(matrix, lag).mean() for matrix in found])), 4)
-                    for lag in range(1, POINTS)
-                ],
-                "matrix": np.round(found[0], 3).tolist(),
-            }
-            for number, found in zip(numbers, matrices, strict=True)
-        ],
+        "correlation": [round(float(mean), 4) for mean in means],
+        "matrix": np.round(matrices[0], 3).tolist(),
     }
 
 

@@ -7,7 +7,7 @@ of their norms is what Jastrzebski et al. 2018 measure ("Residual Connections En
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from ..drawing import legend, literal, plain, save
-from ..models.chain import branches, chain
+from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
-from .looking import counted
+from .looking import Batches, counted, norms, vectors
 
 NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, of a scale of 0 to 255
 
 
 def identity(
     model: keras.Model,
-    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    batches: Batches,
     *,
     seed: int = 0,
     verbose: int = 0,
@@ -53,33 +53,22 @@ def identity(
         ValueError: a model without a top, or of someone else's; or no images.
     """
     parts, split = chain(to_logits(model)), branches(model)
-    sums: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in parts.units}
+    each: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in parts.units}
     noisy: dict[float, list[np.ndarray]] = {noise: [] for noise in NOISE}
     rng = np.random.default_rng(seed)
     for images, _ in tqdm(counted(batches), "Batches", leave=False, disable=not verbose):
         direction = rng.standard_normal(images.shape).astype("float32")
-        x, y = parts.stem(images), parts.stem(images + direction)
-        moved = _norm(direction) / _norm(images)
-        for name, unit in parts.units.items():
-            before, found = x, {}
-            if name in split:
-                shortcut, residual = split[name].split(x)
-                found["ratio"] = _norm(residual) / _nonzero(_norm(shortcut))
-            x, y = unit(x), unit(y)
-            if before.shape == x.shape:
-                found["change"] = _norm(x - before) / _nonzero(_norm(before))
-                found["cosine"] = _dot(before, x) / _nonzero(_norm(before) * _norm(x))
-            found["gain"] = _norm(y - x) / _nonzero(_norm(x)) / moved
+        for name, found in _by_unit(parts, split, images, direction):
             for key, values in found.items():
-                sums[name].setdefault(key, []).append(values)
-        clean = keras.ops.convert_to_numpy(parts.head(x))
+                each[name].setdefault(key, []).append(values)
+        clean = keras.ops.convert_to_numpy(parts(images))
         for noise, rows in noisy.items():
-            seen = keras.ops.convert_to_numpy(_logits(parts, images + noise * direction))
-            change = np.linalg.norm(seen - clean, axis=1) / _nonzero(np.linalg.norm(clean, axis=1))
+            seen = keras.ops.convert_to_numpy(parts(images + noise * direction))
+            change = norms(seen - clean) / _nonzero(norms(clean))
             rows.append(np.stack([change, 100.0 * (seen.argmax(axis=1) != clean.argmax(axis=1))]))
     units = [
         {"unit": name, **{key: _mean(found.get(key)) for key in ("ratio", "change", "cosine", "gain")}}
-        for name, found in sums.items()
+        for name, found in each.items()
     ]
     ratios = np.array([unit["ratio"] for unit in units if unit["ratio"] is not None])
     means = {noise: np.concatenate(rows, axis=1).mean(axis=1) for noise, rows in noisy.items()}
@@ -93,22 +82,25 @@ def identity(
     }
 
 
-def _logits(parts: Any, x: Any) -> Any:
-    x = parts.stem(x)
-    for unit in parts.units.values():
-        x = unit(x)
-    return parts.head(x)
-
-
-def _norm(x: Any) -> np.ndarray:
-    """Of each image."""
-    return np.sqrt(_dot(x, x))
-
-
-def _dot(x: Any, y: Any) -> np.ndarray:
-    """Of each image."""
-    x, y = (keras.ops.convert_to_numpy(value).reshape(len(value), -1) for value in (x, y))
-    return np.einsum("ij,ij->i", x, y, dtype="float64")
+def _by_unit(
+    parts: Chain, split: Mapping[str, Branches], images: np.ndarray, direction: np.ndarray
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Each unit's "ratio", "change", "cosine" and "gain" of `identity`, a number an image, as far as it has them."""
+    moved = norms(direction) / norms(images)
+    clean, noisy = parts.maps(images), parts.maps(images + direction)
+    before, _ = next(clean), next(noisy)
+    for name, x, y in zip(parts.units, clean, noisy, strict=True):
+        found = {}
+        if name in split:
+            shortcut, residual = split[name].split(before)
+            found["ratio"] = norms(residual) / _nonzero(norms(shortcut))
+        if before.shape == x.shape:
+            found["change"] = norms(x - before) / _nonzero(norms(before))
+            product = np.einsum("ij,ij->i", vectors(before), vectors(x))
+            found["cosine"] = product / _nonzero(norms(before) * norms(x))
+        found["gain"] = norms(y - x) / _nonzero(norms(x)) / moved
+        yield name, found
+        before = x
 
 
 def _nonzero(norm: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from ..drawing import legend, literal, plain, save
 from ..evaluation.scores import ranks
 from ..models.chain import chain
+from .looking import Batches
 
 KEPT = 2**31  # bytes of maps that are kept
 
@@ -46,7 +47,7 @@ class Lesions:
         ValueError: a model of someone else's, or no images.
     """
 
-    def __init__(self, model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    def __init__(self, model: keras.Model, batches: Batches) -> None:
         self._parts = chain(model)
         self.names = list(self._parts.units)
         batches = list(batches)
@@ -88,7 +89,7 @@ class Lesions:
 
 def lesions(
     model: keras.Model,
-    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    batches: Batches,
     *,
     draws: int = 3,
     seed: int = 0,

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,14 +23,29 @@ from ..training.machine import Machine
 from ..training.recipes import recipe_for
 from ..training.transfer import defaults
 
+Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]  # images, labels and weights
+
 BATCH = 100
 PIXELS = 2**19  # of a batch, whose maps are kept: ten photographs of 224x224
 NORMALISED = 10  # batches of training images over which batch norm's statistics are taken before a training
 
 
-def network(
-    name: str, data: LabelledImages, choices: Mapping[str, Any], seed: int
-) -> tuple[keras.Model, dict[str, Any]]:
+class Network(NamedTuple):
+    """What is looked into.
+
+    Attributes:
+        title: what it is called in results: its file, or its name with the choices that make it another, as
+            `Recipe.title` has them.
+        model: takes raw images.
+        info: what its file says of it.
+    """
+
+    title: str
+    model: keras.Model
+    info: dict[str, Any]
+
+
+def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: int) -> Network:
     """A network by what its user calls it.
 
     Args:
@@ -41,16 +56,13 @@ def network(
         choices: fields of `Spec` that differ from the named network's.
         seed: of the chance.
 
-    Returns:
-        A model that takes raw images, and what its file says of it.
-
     Raises:
         ValueError: neither a file nor a network; choices for one that is in a file; or images that it does not take.
     """
     if Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1:
         if choices:
             raise ValueError(f"{', '.join(choices)} can be chosen for a network that is named. Received: {name!r}")
-        return saving.load(name)
+        return Network(name, *saving.load(name))
     recipe = recipe_for(dataset=data.name, model=name, network=dict(choices), seed=seed)
     steps = steps_per_epoch(data.train_count, recipe.batch_size)
     recipe = recipe.resolve(steps, defaults(recipe, data, None))
@@ -61,7 +73,7 @@ def network(
     steps = min(steps, NORMALISED)
     reestimate(networks.kept, feed.training(0, 0), steps)
     view = {"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}
-    return networks.whole, view
+    return Network(recipe.title, networks.whole, view)
 
 
 def batches_for(
@@ -97,9 +109,7 @@ def batches_for(
     return ((seen, place[right], weights) for seen, right, weights in _at_most(images, first))
 
 
-def _at_most(
-    images: int, batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _at_most(images: int, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Batches with so many images of weight; the others have 0."""
     for number, (seen, right, weights) in enumerate(batches):
         left = images - number * len(seen)
@@ -110,9 +120,7 @@ def _at_most(
         yield seen, right, weights
 
 
-def counted(
-    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def counted(batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images, as float32, and labels of batches, without those of weight 0.
 
     Raises:
@@ -126,6 +134,16 @@ def counted(
             yield np.asarray(images[there], "float32"), labels[there]
     if not found:
         raise ValueError("There are no images to look with.")
+
+
+def vectors(x: Any) -> np.ndarray:
+    """An array or a tensor (n, ...) as a vector an image, float64 (n, numbers)."""
+    return keras.ops.convert_to_numpy(x).reshape(len(x), -1).astype("float64")
+
+
+def norms(x: Any) -> np.ndarray:
+    """The Euclidean norm of each image's vector, float64 (n,)."""
+    return np.linalg.norm(vectors(x), axis=1)
 
 
 def summed_loss(logits: Any, labels: Any) -> Any:

@@ -7,7 +7,7 @@ lead through about half of the residuals. The gradient comes by far shorter ones
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from .. import backend
 from ..drawing import legend, literal, plain, save
 from ..models.chain import branches, chain
 from ..models.taps import to_logits
-from .looking import counted, summed_loss
+from .looking import Batches, counted, norms, summed_loss
 
 LENGTHS = 24  # lengths that are measured; the magnitudes of others are interpolated
 
 
 def paths(
     model: keras.Model,
-    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    batches: Batches,
     *,
     draws: int = 10,
     seed: int = 0,
@@ -56,7 +56,7 @@ def paths(
     """
     units, gradient, rng = len(branches(model)), path_gradient(model), np.random.default_rng(seed)
     lengths = sorted({round(length) for length in np.linspace(0, units, min(units + 1, LENGTHS))})
-    norms: dict[int, list[float]] = {length: [] for length in lengths}
+    measured: dict[int, list[float]] = {length: [] for length in lengths}
     batches = list(counted(batches))
     with tqdm(desc="Paths", total=len(lengths) * draws * len(batches), leave=False, disable=not verbose) as bar:
         for images, labels in batches:
@@ -64,10 +64,9 @@ def paths(
                 for _ in range(draws):
                     through = np.zeros(units, "float32")
                     through[rng.choice(units, length, replace=False)] = 1
-                    found = gradient(images, labels, through)
-                    norms[length] += list(np.linalg.norm(found.reshape(len(found), -1), axis=1))
+                    measured[length] += list(norms(gradient(images, labels, through)))
                     bar.update()
-    return {"units": units, **shares(units, {length: float(np.mean(some)) for length, some in norms.items()})}
+    return {"units": units, **shares(units, {length: float(np.mean(some)) for length, some in measured.items()})}
 
 
 def path_gradient(model: keras.Model) -> Callable[[Any, Any, Any], np.ndarray]:

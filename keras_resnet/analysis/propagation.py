@@ -7,7 +7,8 @@ the factors of all units in between (equation 8), which vanishes, or explodes, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,12 @@ from tqdm import tqdm
 
 from .. import backend
 from ..drawing import legend, literal, plain, save
-from ..models.chain import branches, chain
+from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
-from .looking import counted, summed_loss
+from .looking import Batches, counted, norms, summed_loss, vectors
 
 
-def propagation(
-    model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], *, verbose: int = 0
-) -> dict[str, Any]:
+def propagation(model: keras.Model, batches: Batches, *, verbose: int = 0) -> dict[str, Any]:
     """The strength of signals and gradients from unit to unit, and the factors on the shortcuts.
 
     Args:
@@ -46,7 +45,35 @@ def propagation(
         ValueError: a model without a top, or of someone else's; or no images.
     """
     parts, split = chain(to_logits(model)), branches(model)
-    names = ["stem", *parts.units]
+    gradient = _gradient(model, parts)
+    names, count, shapes = ["stem", *parts.units], 0, []
+    signal, strength, factor = np.zeros((3, len(names)))
+    for images, labels in tqdm(counted(batches), "Batches", leave=False, disable=not verbose):
+        outputs, factors = _forward(parts, split, images)
+        shapes = [output.shape[1:] for output in outputs]
+        found = gradient([keras.ops.zeros_like(output) for output in outputs], images, labels)
+        signal += [np.sqrt(np.square(vectors(output)).mean(axis=1)).sum() for output in outputs]
+        strength += [norms(at).sum() for at in found]
+        factor += [each.sum() for each in factors]
+        count += len(images)
+    kept = [place > 0 and shapes[place] == shapes[place - 1] for place in range(len(names))]
+    mean = [float(value) / count if same else None for value, same in zip(factor, kept, strict=True)]
+    return {
+        "units": [
+            {
+                "unit": name,
+                "signal": float(signal[place]) / count,
+                "gradient": float(strength[place]) / count,
+                "factor": None if mean[place] is None else round(mean[place], 5),
+                "product": math.prod((value for value in mean[place + 1 :] if value is not None), start=1.0),
+            }
+            for place, name in enumerate(names)
+        ]
+    }
+
+
+def _gradient(model: keras.Model, parts: Chain) -> Callable[..., list[np.ndarray]]:
+    """From zeros of the shapes of all outputs, images and labels to the loss's gradients at the outputs."""
 
     def loss(probes: list[Any], images: Any, labels: Any) -> Any:
         """With a probe added to what the stem and each unit puts out, whose gradient is that of the output."""
@@ -55,55 +82,20 @@ def propagation(
             x = unit(x) + probe
         return summed_loss(parts.head(x), labels)
 
-    gradient = backend.gradient(loss, model.variables)
-    sums, factors, count, shapes = np.zeros((2, len(names))), np.zeros(len(names)), 0, []
-    for images, labels in tqdm(counted(batches), "Batches", leave=False, disable=not verbose):
-        outputs, carried = _forward(parts, split, images)
-        shapes = [output.shape[1:] for output in outputs]
-        found = gradient([keras.ops.zeros_like(output) for output in outputs], images, labels)
-        sums[0] += [np.sqrt(np.square(_rows(output)).mean(axis=1)).sum() for output in outputs]
-        sums[1] += [np.linalg.norm(_rows(at), axis=1).sum() for at in found]
-        factors += [np.sum(factor) for factor in carried]
-        count += len(images)
-    factor = [
-        None if number == 0 or shapes[number] != shapes[number - 1] else float(factors[number]) / count
-        for number in range(len(names))
-    ]
-    product, products = 1.0, []
-    for value in reversed(factor):
-        products.append(product)
-        product *= 1.0 if value is None else value
-    return {
-        "units": [
-            {
-                "unit": name,
-                "signal": float(sums[0, number]) / count,
-                "gradient": float(sums[1, number]) / count,
-                "factor": None if factor[number] is None else round(factor[number], 5),
-                "product": products[-1 - number],
-            }
-            for number, name in enumerate(names)
-        ]
-    }
+    return backend.gradient(loss, model.variables)
 
 
-def _forward(parts: Any, split: Mapping[str, Any], images: np.ndarray) -> tuple[list[Any], list[np.ndarray]]:
+def _forward(parts: Chain, split: Mapping[str, Branches], images: np.ndarray) -> tuple[list[Any], list[np.ndarray]]:
     """What the stem and each unit puts out, and the factor on each one's shortcut, an image."""
     outputs, factors = [parts.stem(images)], [np.zeros(len(images))]
     for name, unit in parts.units.items():
         x, factor = outputs[-1], np.zeros(len(images))
         if name in split:
             shortcut, _ = split[name].split(x)
-            norms = [np.linalg.norm(_rows(value), axis=1) for value in (shortcut, x)]
-            factor = norms[0] / np.maximum(norms[1], np.finfo("float32").tiny)
+            factor = norms(shortcut) / np.maximum(norms(x), np.finfo("float32").tiny)
         outputs.append(unit(x))
         factors.append(factor)
     return outputs, factors
-
-
-def _rows(x: Any) -> np.ndarray:
-    """A vector an image."""
-    return keras.ops.convert_to_numpy(x).reshape(len(x), -1).astype("float64")
 
 
 def in_words(found: dict[str, Any]) -> str:

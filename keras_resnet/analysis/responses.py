@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from ..drawing import legend, literal, plain, save
-from ..models.graph import calls
+from ..models.graph import last_outputs
 
 
 def responses(
@@ -35,14 +35,13 @@ def responses(
         channels. Projections on shortcuts are left out, as in the paper.
 
     Raises:
-        ValueError: a model without batch norm behind its convolutions, or no images.
+        ValueError: a model of someone else's, one without batch norm behind its convolutions, or no images.
     """
-    layers = [layer for layer in model.layers if re.fullmatch(r"(stem|head|stage\d+_unit\d+)_bn\d*", layer.name)]
-    if not layers:
-        raise ValueError(f"{model.name!r} has no layers named stage1_unit1_bn1, so it is no network of keras_resnet.")
-    called = calls(model)
-    observed = keras.Model(model.input, {layer.name: called[layer.name][0].outputs[0] for layer in layers})
-    sums = {layer.name: np.zeros(3) for layer in layers}  # how many numbers, their sum, the sum of their squares
+    outputs = last_outputs(model, _layer)
+    if not outputs:
+        raise ValueError(f"{model.name!r} has no batch norm behind its convolutions, where responses are measured.")
+    observed = keras.Model(model.input, outputs)
+    sums = {name: np.zeros(3) for name in outputs}  # how many numbers, their sum, the sum of their squares
     for images, *others in tqdm(batches, "Batches", leave=False, disable=not verbose):
         whole = others[1] > 0 if len(others) > 1 else slice(None)
         for name, values in observed.predict_on_batch(images).items():
@@ -56,6 +55,11 @@ def responses(
         deviation = np.sqrt(max(0.0, squares / count - mean**2))
         found.append({"layer": name, "mean": round(float(mean), 5), "deviation": round(float(deviation), 5)})
     return found
+
+
+def _layer(name: str) -> str | None:
+    """A batch norm's own name; None for other layers, and for the batch norm of a projection."""
+    return name if re.fullmatch(r"(stem|head|stage\d+_unit\d+)_bn\d*", name) else None
 
 
 def in_words(layers: list[dict[str, Any]]) -> str:

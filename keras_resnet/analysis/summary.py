@@ -7,6 +7,7 @@ from typing import Any
 
 from ..models.architectures import Architecture
 from ..models.complexity import count
+from ..tables import text_table
 
 COLUMNS = {
     "network": "network",
@@ -64,19 +65,8 @@ def table(rows: Sequence[dict[str, Any]], *, markdown: bool = False) -> str:
     """Rows of `describe` as text in columns, or as a Markdown table."""
     columns = {column: head for column, head in COLUMNS.items() if any(column in row for row in rows)}
     body = [[_text(row[column]) for column in columns] for row in rows]
-    heads = list(columns.values())
-    widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
-    right = [column in ("layers", "parameters", "macs", "latency") for column in columns]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(cells, widths, right, strict=True)
-        ]
-        return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded).rstrip()
-
-    rule = ["-" * (width - 1) + (":" if to_right else "-") for width, to_right in zip(widths, right, strict=True)]
-    return "\n".join(line(cells) for cells in (heads, *([rule] if markdown else []), *body))
+    right = [place for place, column in enumerate(columns) if column in ("layers", "parameters", "macs", "latency")]
+    return text_table(list(columns.values()), body, right, markdown=markdown)
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What can be typed, a module a command: `add` says its options, `run` calls the package and prints what came out.
+"""What can be typed, a module a command: `add` registers its arguments, `run` calls the package and prints the result.
 
 `run` returns the exit status. None of these modules imports Keras before it runs, so that help is quick and the backend
 can be chosen.

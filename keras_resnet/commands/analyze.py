@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .. import backend
 from ..analysis.kinds import KINDS, tool
@@ -15,7 +15,7 @@ from .common import DATASET, Commands, backend_option, help_of, verbose
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "analyze",
         run,
@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
         help="of what is drawn at random, named networks among it [0]",
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", help="where numbers and picture go [analysis/ beside the first model]"
+        "--out", metavar="FOLDER", help="where numbers and picture go [analysis/DATASET... beside the first model]"
     )
     backend_option(parser)
     add_options(parser.add_argument_group("what differs from networks that are named"), Spec, defaults=False)
@@ -54,25 +54,38 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     backend.settle(arguments.backend)
-    from .. import saving
+    from ..analysis.report import default_folder, write_report
+
+    report = _look(arguments)
+    if arguments.json:
+        print(json.dumps(report, indent=2), flush=True)
+    else:
+        look = tool(arguments.what)
+        print("\n".join(f"{name}: {look.in_words(found)}" for name, found in report["networks"].items()), flush=True)
+    folder = Path(arguments.out or default_folder(arguments.models[0], report, arguments.images))
+    files = write_report(report, folder)  # behind the result, which stays told if the folder cannot be written
+    if not arguments.json:
+        print(f"Look at {folder}/: {', '.join(path.name for path in files)}")
+    return 0
+
+
+def _look(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Looks into every network; returns what `write_report` takes."""
     from ..analysis.looking import batches_for, network
     from ..data import load
 
-    name, kind, found = arguments.what, KINDS[arguments.what], {}
-    look, data, seen = tool(name), load(arguments.dataset, arguments.data_dir), verbose(arguments)
+    name, kind, choices, found = arguments.what, KINDS[arguments.what], given(arguments, Spec), {}
+    data, images = load(arguments.dataset, arguments.data_dir), arguments.images or kind.images
+    seed = {"seed": arguments.seed} if kind.random else {}
     for path in arguments.models:
-        model, info = network(path, data, given(arguments, Spec), arguments.seed)
-        batches = batches_for(model, info, data, arguments.images or kind.images, labels=kind.labels)
-        seed = {"seed": arguments.seed} if kind.random else {}
-        found[path] = getattr(look, name)(model, batches, verbose=seen, **seed)
-    if arguments.json:
-        print(json.dumps(found, indent=2), flush=True)
-    else:
-        print("\n".join(f"{path}: {look.in_words(result)}" for path, result in found.items()), flush=True)
-    folder = Path(arguments.out) if arguments.out else saving.model_file(arguments.models[0]).parent / "analysis"
-    saving.write_json(folder / f"{name}.json", found)
-    title = f"{kind.what}, on {arguments.dataset} ({kind.source})"
-    saving.write_atomically(folder / f"{name}.png", partial(look.draw, found, title=title))
-    if not arguments.json:
-        print(f"Look at {folder}/: {name}.json, {name}.png")
-    return 0
+        title, model, info = network(path, data, choices, arguments.seed)
+        batches = batches_for(model, info, data, images, labels=kind.labels)
+        found[title] = getattr(tool(name), name)(model, batches, verbose=verbose(arguments), **seed)
+    return {
+        "analysis": name,
+        "dataset": arguments.dataset,
+        "images": min(images, data.test_count),
+        "seed": arguments.seed,
+        "choices": choices,
+        "networks": found,
+    }

@@ -15,7 +15,7 @@ from .common import NETWORK, Commands, backend_option, lines_of
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "convert",
         run,

@@ -12,7 +12,7 @@ from .common import DATASET, Commands, backend_option, help_of, verbose
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "evaluate",
         run,

@@ -14,7 +14,7 @@ from .common import Commands, lines_of
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "export",
         run,

@@ -7,11 +7,12 @@ import json
 import sys
 
 from .. import backend
+from ..status import Status
 from .common import Commands, backend_option, verbose
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "features",
         run,
@@ -44,4 +45,4 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         lengths = ", ".join(f"{length:,} of {name}" for name, length in report["features"].items())
         print(f"{report['images']:,} images, {lengths}: {report['out']}")
-    return 2 if report["errors"] else 0
+    return Status.MISTAKE if report["errors"] else Status.DONE

@@ -8,11 +8,12 @@ import sys
 
 from .. import backend
 from ..options import positive
+from ..status import Status
 from .common import Commands, backend_option, verbose
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "predict",
         run,
@@ -51,4 +52,4 @@ def run(arguments: argparse.Namespace) -> int:
         elif not arguments.json:
             classes = ", ".join(f"{row['name']} {100 * row['probability']:.1f} %" for row in result["classes"])
             print(f"{result['image']}: {classes}")
-    return 2 if any("error" in result for result in results) else 0
+    return Status.MISTAKE if any("error" in result for result in results) else Status.DONE

@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import backend
 from ..options import positive
-from ..training.interruption import TRY_AGAIN, StoppedError
+from ..status import Status
+from ..training.interruption import StoppedError
 from .common import Commands, backend_option, help_of
+
+if TYPE_CHECKING:
+    from ..experiments.rows import Experiment
+    from ..experiments.runs import Run
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "reproduce",
         run,
@@ -42,60 +49,80 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..experiments.budget import Budget
-    from ..experiments.papers import EXPERIMENTS, find_experiment
+    from ..experiments.papers import find_experiment
 
     if arguments.list:
-        rows = [
-            {"name": name, "source": experiment.source, "title": experiment.title, "rows": len(experiment.rows)}
-            for name, experiment in EXPERIMENTS.items()
-        ]
-        lines = [f"{row['name']:22}{row['rows']:3} rows  {row['title']}" for row in rows]
-        print(json.dumps(rows, indent=2) if arguments.json else "\n".join(lines))
-        return 0
+        return _list(arguments)
     if arguments.experiment is None:
         raise ValueError("Name an experiment, such as he2016-table2; `keras-resnet reproduce --list` has all.")
     budget = Budget.parse(arguments.budget)
     experiment = budget.scale(find_experiment(arguments.experiment))
     chosen = experiment.only(arguments.only) if arguments.only else experiment
     backend.settle(arguments.backend)
+    from ..experiments.runs import plan
+
+    runs = plan(chosen, Path(arguments.out), range(arguments.seeds), arguments.data_dir)
+    if arguments.dry_run:
+        return _estimate(arguments, runs, str(budget))
+    return _carry_out(arguments, experiment, [] if arguments.report else runs, str(budget))
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    """Names the experiments."""
+    from ..experiments.papers import EXPERIMENTS
+
+    rows = [
+        {"name": name, "source": experiment.source, "title": experiment.title, "rows": len(experiment.rows)}
+        for name, experiment in EXPERIMENTS.items()
+    ]
+    lines = [f"{row['name']:22}{row['rows']:3} rows  {row['title']}" for row in rows]
+    print(json.dumps(rows, indent=2) if arguments.json else "\n".join(lines))
+    return Status.DONE
+
+
+def _estimate(arguments: argparse.Namespace, runs: Sequence[Run], scaled: str) -> int:
+    """Says what runs cost, and runs none."""
     from ..experiments import estimate
+
+    speed = estimate.speed()
+    rows = [estimate.costs(run, speed) for run in runs]
+    if arguments.json:
+        print(json.dumps({"macs_per_second": speed, "scaled": scaled, "runs": rows}, indent=2))
+        return Status.DONE
+    left = sum(row["hours"] for row in rows if row["state"] != "done")
+    print(
+        f"{estimate.table(rows)}\n\n"
+        f"{left:,.1f} hours are left, one run after the other, at the {speed / 1e9:,.1f} billion multiply-adds a "
+        "second (of forward passes) at which this machine has just trained ResNet-20."
+        + (f"\nScaled: {scaled}." if scaled else "")
+    )
+    return Status.DONE
+
+
+def _carry_out(arguments: argparse.Namespace, experiment: Experiment, runs: Sequence[Run], scaled: str) -> int:
+    """Trains what is missing of runs, and reports all that has been run of their experiment."""
     from ..experiments.report import report_name, write_report
     from ..experiments.runs import carry_out, plan, seeds_with_results
 
     out = Path(arguments.out)
-    runs = plan(chosen, out, range(arguments.seeds), arguments.data_dir)
-    if arguments.dry_run:
-        speed = estimate.speed()
-        rows = [estimate.costs(run, speed) for run in runs]
-        if arguments.json:
-            print(json.dumps({"macs_per_second": speed, "scaled": str(budget), "runs": rows}, indent=2))
-            return 0
-        print(estimate.table(rows))
-        left = sum(row["hours"] for row in rows if row["state"] != "done")
-        print(
-            f"\n{left:,.1f} hours are left, one run after the other, at the {speed / 1e9:,.1f} billion multiply-adds a "
-            "second (of forward passes) at which this machine has just trained ResNet-20."
-            + (f"\nScaled: {budget}." if budget else "")
-        )
-        return 0
     try:
         carry_out(
-            [] if arguments.report else runs,
+            runs,
             workers=arguments.workers,
             backend=arguments.backend,
-            scaled=str(budget),
+            scaled=scaled,
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except StoppedError as error:
         print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
-        return TRY_AGAIN
+        return Status.TRY_AGAIN
     finally:
         # Of all that has been run, whatever this call was asked for.
-        report = write_report(experiment, plan(experiment, out, seeds_with_results(experiment, out)), out, str(budget))
+        report = write_report(experiment, plan(experiment, out, seeds_with_results(experiment, out)), out, scaled)
     if arguments.json:
         print(json.dumps(report, indent=2))
-        return 0
-    name = report_name(experiment, out, str(budget))
+        return Status.DONE
+    name = report_name(experiment, out, scaled)
     print((out / f"{name}.md").read_text(encoding="utf-8"))
     print(f"Look at {out}/{name}.html")
-    return 0
+    return Status.DONE

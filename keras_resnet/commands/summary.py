@@ -16,7 +16,7 @@ from .common import NETWORK, Commands, backend_option, verbose
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "summary",
         run,

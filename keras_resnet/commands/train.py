@@ -9,12 +9,14 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from .. import backend
 from ..models.spec import Spec
 from ..options import add_options, given
+from ..status import Status
 from ..training.errors import DivergedError
-from ..training.interruption import TRY_AGAIN, StoppedError
+from ..training.interruption import StoppedError
 from ..training.machine import Machine
 from ..training.recipe import Recipe
 from ..training.recipes import RECIPES, STREAM_RECIPES, recipe_for
@@ -22,7 +24,7 @@ from .common import DATASET, NETWORK, Commands, backend_option
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "train",
         run,
@@ -48,43 +50,46 @@ def run(arguments: argparse.Namespace) -> int:
     data_name = Path(recipe.dataset.removeprefix("folder:")).resolve().name
     out = Path(arguments.out or f"runs/{data_name}-{recipe.model}")
     backend.settle(arguments.backend)
-    from ..training.folder import RunFolder
     from ..training.run import train
-    from ..training.transfer import PROBE
 
     try:
         # Keras tells its progress on stdout, which is the summary's alone if a program reads it.
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
             summary = train(recipe, out, lambda line: print(line, file=sys.stderr, flush=True), machine)
     except DivergedError as error:
-        folder, rate = (out / PROBE, "--probe-rate") if error.probe else (out, "--learning-rate")
-        kept = RunFolder(folder).newest_first()
-        print(
-            f"keras-resnet: training diverged: {error}. "
-            + (f"The last good checkpoint is {kept[0]}. " if kept else "")
-            + f"A lower {rate}{' and another --out' if kept else ''} often helps.",
-            file=sys.stderr,
-        )
-        return 1
+        print(f"keras-resnet: training diverged: {error}. {_remedy(out, error.probe)}", file=sys.stderr)
+        return Status.DIVERGED
     except StoppedError as error:
         print(f"\nkeras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
-        return TRY_AGAIN
+        return Status.TRY_AGAIN
     except KeyboardInterrupt:
         print(f"\nkeras-resnet: stopped. The same command goes on from the last checkpoint in {out}.", file=sys.stderr)
-        return 130
-    if not backend.chief():
-        return 0
-    split = "validation" if "validation_error" in summary else "test"
-    if arguments.json:
-        print(json.dumps(summary, indent=2))
-        return 0
-    command = _as_called()
+        return Status.INTERRUPTED
+    if backend.chief():
+        print(json.dumps(summary, indent=2) if arguments.json else _in_words(summary, recipe, out))
+    return Status.DONE
+
+
+def _remedy(out: Path, probe: bool) -> str:
+    """What can be done about a training that diverged, in its probe or behind it."""
+    from ..training.folder import RunFolder
+    from ..training.transfer import PROBE
+
+    folder, rate = (out / PROBE, "--probe-rate") if probe else (out, "--learning-rate")
+    kept = RunFolder(folder).newest_first()
+    last = f"The last good checkpoint is {kept[0]}. " if kept else ""
+    return f"{last}A lower {rate}{' and another --out' if kept else ''} often helps."
+
+
+def _in_words(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
+    """What a run came to, where to look, and what to try next."""
+    split, command = "validation" if "validation_error" in summary else "test", _as_called()
     probe = summary.get(f"probe_{split}_error")
     probed = "" if probe is None else f"behind the probe before them, {probe:.2f} %\n"
     plain = "plainnet56" if recipe.spec.stem == "cifar" else "plainnet34"
     data = shlex.quote(recipe.dataset) + (f" --data-dir {shlex.quote(recipe.data_dir)}" if recipe.data_dir else "")
     run_folder = shlex.quote(str(out))
-    print(
+    return (
         f"\n{recipe.title} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
         f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n"
         f"{probed}\n"
@@ -96,7 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
         f"          {command} train {data} --model {plain} --epochs {summary['epochs']}    "
         "why depth failed without shortcuts"
     )
-    return 0
 
 
 def _as_called() -> str:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from .. import backend
 from ..options import positive, random_seed
-from ..training.interruption import TRY_AGAIN, StoppedError
+from ..status import Status
+from ..training.interruption import StoppedError
 from ..tuning.space import SPACES
-from ..tuning.study import FIDELITIES, TUNERS
+from ..tuning.study import FIDELITIES, TUNERS, Study, study_of
 from .common import DATASET, Commands, backend_option, help_of
 
 
 def add(commands: Commands) -> None:
-    """Says its options."""
+    """Registers the command's arguments."""
     parser = commands.add(
         "tune",
         run,
@@ -86,9 +87,33 @@ def run(arguments: argparse.Namespace) -> int:
     engine = backend.settle(arguments.backend)
     from ..tuning.report import write_report
     from ..tuning.search import Search
-    from ..tuning.study import study_of
 
-    study = study_of(
+    study = _study(arguments)
+    out = Path(arguments.out or f"searches/{Path(study.base.dataset.removeprefix('folder:')).resolve().name}")
+    try:
+        search = Search(
+            study, out, engine, lambda line: print(line, file=sys.stderr, flush=True), patience=arguments.patience
+        )
+        search.search()
+    except StoppedError as error:
+        print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        return Status.TRY_AGAIN
+    if search.role == "worker":  # the chief reports
+        return Status.DONE
+    best = write_report(out)
+    if arguments.json:
+        print(json.dumps(best, indent=2))
+        return Status.DONE
+    split = "validation" if study.base.validation else "test"
+    short = "" if best["units"] == study.units else " It was short; no whole one came to an end."
+    print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.{short}")
+    print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures")
+    return Status.DONE
+
+
+def _study(arguments: argparse.Namespace) -> Study:
+    """What the arguments ask to be searched."""
+    return study_of(
         arguments.dataset,
         recipe=arguments.recipe,
         space_name=arguments.space,
@@ -108,26 +133,6 @@ def run(arguments: argparse.Namespace) -> int:
         stop_early=arguments.stop_early,
         **({"max_trials": arguments.max_trials} if arguments.max_trials else {}),
     )
-    out = Path(arguments.out or f"searches/{Path(study.base.dataset.removeprefix('folder:')).resolve().name}")
-    try:
-        search = Search(
-            study, out, engine, lambda line: print(line, file=sys.stderr, flush=True), patience=arguments.patience
-        )
-        search.search()
-    except StoppedError as error:
-        print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
-        return TRY_AGAIN
-    if search.role == "worker":  # the chief reports
-        return 0
-    best = write_report(out)
-    if arguments.json:
-        print(json.dumps(best, indent=2))
-        return 0
-    split = "validation" if study.base.validation else "test"
-    short = "" if best["units"] == study.units else " It was short; no whole one came to an end."
-    print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.{short}")
-    print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures")
-    return 0
 
 
 def _above_zero(text: str) -> float:

@@ -14,10 +14,9 @@ from .. import saving
 from ..data import DataError
 from ..models.taps import features
 from ..models.taps import taps as taps_of
+from .feature_files import WRITERS
 from .source import Source, batches
 from .views import image_shape
-
-ENDINGS = (".npy", ".npz", ".parquet")
 
 
 def extract(
@@ -30,6 +29,8 @@ def extract(
     verbose: int = 0,
 ) -> dict[str, Any]:
     """Writes what a network makes of images, a vector an image and tap.
+
+    Vectors are written as they are computed, so that no more than some hundred megabytes of them are held in memory.
 
     Args:
         model: a model of this package; takes raw images of 0 to 255.
@@ -49,10 +50,11 @@ def extract(
     Raises:
         ValueError: a source that is not there, a tap that the network does not have, another ending, several taps for
             one array.
+        OSError: a file that cannot be written, which is found before the first image.
     """
     out = Path(out)
-    if out.suffix not in ENDINGS:
-        raise ValueError(f"Features go to a file that ends in {', '.join(ENDINGS)}. Received: {str(out)!r}")
+    if out.suffix not in WRITERS:
+        raise ValueError(f"Features go to a file that ends in {', '.join(WRITERS)}. Received: {str(out)!r}")
     taps = _default(model) if taps is None else taps
     if out.suffix == ".npy" and len(taps) != 1:
         raise ValueError(f"A .npy file holds one tap; .npz and .parquet hold several. Received: {', '.join(taps)}")
@@ -64,37 +66,22 @@ def extract(
         found = {name: value.mean(axis=(1, 2)) if value.ndim == 4 else value for name, value in found.items()}
         return [{name: value[row] for name, value in found.items()} for row in range(len(batch))]
 
-    names, rows, errors = [], [], []
-    bar = tqdm(images, "Extracting", len(images), leave=False, disable=not verbose)
-    for name, image, row in batches(images, vectors, bar):
-        if isinstance(image, DataError):
-            errors.append(str(image))
-        else:
-            names.append(name)
-            rows.append(row)
-    if not rows:
-        raise ValueError(f"{str(source)!r} holds no image that decodes; the first error is: {errors[0]}")
-    columns = {name: np.stack([row[name] for row in rows]) for name in taps}
-    saving.write_atomically(out, lambda path: _write(path, names, columns))
-    lengths = {name: column.shape[1] for name, column in columns.items()}
-    return {"out": str(out), "images": len(names), "features": lengths, "errors": errors}
+    lengths, errors = {name: network.output[name].shape[-1] for name in taps}, []
+
+    def write(path: Path) -> None:
+        bar = tqdm(images, "Extracting", len(images), leave=False, disable=not verbose)
+        with WRITERS[out.suffix](path, lengths) as file:
+            for name, image, row in batches(images, vectors, bar):
+                if isinstance(image, DataError):
+                    errors.append(str(image))
+                else:
+                    file.append(name, row)
+            if len(errors) == len(images):
+                raise ValueError(f"{str(source)!r} holds no image that decodes; the first error is: {errors[0]}")
+
+    saving.write_atomically(out, write)
+    return {"out": str(out), "images": len(images) - len(errors), "features": lengths, "errors": errors}
 
 
 def _default(model: keras.Model) -> tuple[str]:
     return ("pooled",) if "pooled" in taps_of(model) else ("features",)
-
-
-def _write(path: Path, names: list[str], columns: dict[str, np.ndarray]) -> None:
-    if path.suffix == ".npy":
-        np.save(path, *columns.values())
-    elif path.suffix == ".npz":
-        np.savez(path, image=np.array(names), **columns)
-    else:
-        import pyarrow
-        from pyarrow import parquet
-
-        lists = {
-            name: pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(column.ravel()), column.shape[1])
-            for name, column in columns.items()
-        }
-        parquet.write_table(pyarrow.table({"image": names, **lists}), path)

@@ -12,10 +12,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..drawing import literal, plain, save
+from ..drawing import ACCENT, FAINT, INK, literal, plain, save
 
 WITH_NUMBERS, WITH_NAMES = 20, 60  # classes, up to which a picture has room for them
-INK, ACCENT = "#1f2933", "#c8102e"
 
 
 def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, title: str) -> None:
@@ -87,7 +86,7 @@ def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> Non
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1)
     upper.legend(frameon=False, loc="upper left")
-    lower.bar(middles, [row["images"] for row in bins], width, color="#9aa5b1", edgecolor="white")
+    lower.bar(middles, [row["images"] for row in bins], width, color=FAINT, edgecolor="white")
     lower.set_ylabel("images")
     lower.set_xlabel("confidence: the probability of the most probable class")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from ..models.catalog import find
 from ..training.recipe import warmup_rate
@@ -46,13 +46,12 @@ class Budget:
         """
         try:
             pairs = [part.split("=") for part in (text or "").split(",") if part]
-            return cls(**{name.strip(): int(value) for name, value in pairs})
-        except (TypeError, ValueError) as error:
-            if "at least" in str(error):
-                raise
-            raise ValueError(
-                f"A budget reads depth=20,epochs=4,images=10000, or a part of it. Received: {text!r}"
-            ) from None
+            values = {name.strip(): int(value) for name, value in pairs}
+        except ValueError:
+            values = None
+        if values is None or values.keys() - {entry.name for entry in fields(cls)}:
+            raise ValueError(f"A budget reads depth=20,epochs=4,images=10000, or a part of it. Received: {text!r}")
+        return cls(**values)
 
     def __bool__(self) -> bool:
         return self != Budget()

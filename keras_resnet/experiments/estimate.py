@@ -11,6 +11,7 @@ import numpy as np
 
 from ..models.complexity import count
 from ..models.rows import STEMS
+from ..tables import text_table
 from ..training.recipe import Recipe
 from .rows import TRAINING_IMAGES
 from .runs import Run
@@ -80,12 +81,4 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-    left = {0, 2, 8}
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in (head, *body)
-    )
+    return text_table(head, body, (1, 3, 4, 5, 6, 7))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..drawing import literal, plain, save
+from ..drawing import INK, literal, plain, save
 
 FAR = 25  # percent
 BESIDE = 6  # rows, beyond which their names stand beside the picture
@@ -51,8 +51,8 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
     axes.set_ylabel("top-1 error")
     plain(axes)
     styles = [
-        Line2D([], [], color="#1f2933", linewidth=1.8),
-        Line2D([], [], color="#1f2933", linewidth=1, linestyle="--"),
+        Line2D([], [], color=INK, linewidth=1.8),
+        Line2D([], [], color=INK, linewidth=1, linestyle="--"),
     ]
     handles, labels = axes.get_legend_handles_labels()
     beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(rows) > BESIDE else {"loc": "best"}

@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from .. import saving
 from ..data import make_available, steps_per_epoch
-from ..training.interruption import TRY_AGAIN, StoppedError, stop_request
-from ..training.processes import Processes, diverged, epochs_done, last_line
+from ..status import Status
+from ..training.interruption import StoppedError, stop_request
+from ..training.processes import Processes, epochs_done, last_line
 from ..training.recipe import LATER, Recipe, as_json
 from .rows import TRAINING_IMAGES, Experiment, Row
 
@@ -190,7 +191,7 @@ def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str)
         found["views"][run.view] = {name: tested[name] for name in ("error", "top5_error", "view")}
         saving.write_json(run.result_file, found)
     if run.analysis and run.analysis not in found["analyses"]:
-        (looked,) = json.loads(command("analyze", run.analysis, str(run.folder), *data)).values()
+        (looked,) = json.loads(command("analyze", run.analysis, str(run.folder), *data))["networks"].values()
         found["analyses"][run.analysis] = looked
         saving.write_json(run.result_file, found)
 
@@ -201,7 +202,7 @@ def _train(run: Run, processes: Processes, engine: list[str], scaled: str) -> di
     saving.write_json(recipe, as_json(run.recipe))
     words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine]
     status, _, told = processes.run(words)
-    if diverged(status, told):
+    if status == Status.DIVERGED:
         saving.write_json(run.folder / DIVERGED, {"told": last_line(told)})
     elif status:
         _raise(run, status, told)
@@ -212,7 +213,8 @@ def _train(run: Run, processes: Processes, engine: list[str], scaled: str) -> di
 
 def _raise(run: Run, status: int, told: str) -> None:
     said = f"{run.row.name}, seed {run.recipe.seed}: {last_line(told)}"
-    raise StoppedError(said) if status == TRY_AGAIN else ValueError(said)
+    errors = {Status.TRY_AGAIN: StoppedError, Status.HELD: saving.FolderInUseError}
+    raise errors.get(status, ValueError)(said)
 
 
 def _result(run: Run) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..data import SIZE
 from ..evaluation.source import check_view
 from ..evaluation.views import shapes
 from ..options import as_words
+from ..status import Status
 from ..training.processes import NAMED, last_line, start
 from .card import ERRORS, LABELS, write_card
 from .choices import CHANNELS, Choices
@@ -174,7 +175,8 @@ def _elsewhere(
         if status := process.returncode:
             how = f"by signal {-status}; perhaps memory ran out" if status < 0 else f"with status {status}"
             said = last_line("".join(lines)) if status > 0 else None
-            raise ValueError(said or f"The process on TensorFlow that exports ended {how}.")
+            error = saving.FolderInUseError if status == Status.HELD else ValueError
+            raise error(said or f"The process on TensorFlow that exports ended {how}.")
         return json.loads(printed.read_text())
 
 

@@ -41,9 +41,9 @@ class Architecture(Protocol):
 
 _DOC = """{name}: {summary}
 
-The arguments up to `name` are those of keras.applications, in its order. Two differences: `weights` defaults to None;
-and with weights whose normalisation is known, the network begins with it and takes raw RGB images of 0 to 255
-(`include_preprocessing`).
+The arguments up to `name` are those of keras.applications, in its order. Three differences: `weights` defaults to
+None; with weights whose normalisation is known, the network begins with it and takes raw RGB images of 0 to 255
+(`include_preprocessing`); and layers have other names, such as "stage3_unit6_conv2".
 
 Args:
     include_top: end in average pooling and a dense layer; otherwise in the last map, see `pooling`.

@@ -42,9 +42,9 @@ def ResNet(  # noqa: N802
 ) -> keras.Model:
     """Builds any residual network of He et al. 2015 and 2016, or a plain one.
 
-    The arguments up to `name` are those of keras.applications, in its order. Two differences: `weights` defaults to
-    None, since most networks here have no published weights; and with weights whose normalisation is known, that is
-    in the network (`include_preprocessing`).
+    The arguments up to `name` are those of keras.applications, in its order. Three differences: `weights` defaults to
+    None, since most networks here have no published weights; with weights whose normalisation is known, that is in the
+    network (`include_preprocessing`); and layers have other names, such as "stage3_unit6_conv2".
 
     Convolutions have no bias. Their kernels start as He's untruncated normal of variance 2 / fan-out (He et al. 2015,
     section 3.4). Strided convolutions pad symmetrically, as in Caffe and torch.

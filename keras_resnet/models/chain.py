@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
 
-from .graph import calls
+from .graph import calls, last_outputs
+from .network import unit_of
 from .running import quicken
 
 
@@ -25,6 +25,19 @@ class Chain(NamedTuple):
     stem: keras.Model
     units: dict[str, keras.Model]
     head: keras.Model
+
+    def maps(self, images: Any) -> Iterator[Any]:
+        """What the stem puts out, then each unit."""
+        x = self.stem(images)
+        yield x
+        for unit in self.units.values():
+            x = unit(x)
+            yield x
+
+    def __call__(self, images: Any) -> Any:
+        """The network's output."""
+        *_, last = self.maps(images)
+        return self.head(last)
 
 
 class Branches:
@@ -61,7 +74,7 @@ def chain(model: keras.Model) -> Chain:
     Raises:
         ValueError: none of this package.
     """
-    ends = _ends(model)
+    ends = last_outputs(model, unit_of)
     units = {name: quicken(keras.Model(begin, end, name=name)) for begin, name, end in _between(ends)}
     last = list(ends.values())[-1]
     return Chain(
@@ -81,24 +94,12 @@ def branches(model: keras.Model) -> dict[str, Branches]:
     Raises:
         ValueError: none of this package.
     """
-    ends, called = _ends(model), calls(model)
+    ends, called = last_outputs(model, unit_of), calls(model)
     return {
         name: Branches(begin, called[f"{name}_add"][0], end)
         for begin, name, end in _between(ends)
         if f"{name}_add" in called
     }
-
-
-def _ends(model: keras.Model) -> dict[str, Any]:
-    """What the stem and each unit put out."""
-    last: dict[str, str] = {}
-    for layer in model.layers:
-        if match := re.match(r"(stem|stage\d+_unit\d+)_", layer.name):
-            last[match[1]] = layer.name
-    if "stem" not in last or len(last) < 2:
-        raise ValueError(f"{model.name!r} has no layers named stage1_unit1_..., so it is no network of keras_resnet.")
-    called = calls(model)
-    return {name: called[layer][0].outputs[0] for name, layer in last.items()}
 
 
 def _between(ends: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -19,6 +20,43 @@ def calls(model: keras.Model) -> dict[str, list[Any]]:
     for node in nodes(model):
         found.setdefault(node.operation.name, []).append(node)
     return found
+
+
+def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[str, Any]:
+    """The output of the last layer of each part of a network.
+
+    Args:
+        model: a model of this package.
+        part: from the name of a layer to the part that it belongs to; None for one that belongs to none.
+
+    Returns:
+        Keras tensors by part, in the order in which the parts begin.
+
+    Raises:
+        ValueError: none of this package.
+    """
+    require_own(model)
+    last = {name: layer.name for layer in model.layers if (name := part(layer.name))}
+    called = calls(model)
+    return {name: called[layer][0].outputs[0] for name, layer in last.items()}
+
+
+def require_own(model: keras.Model, hence: str = "") -> None:
+    """Refuses a model whose layers do not bear the names of this package's.
+
+    Args:
+        model: any Keras model.
+        hence: what follows for it, for the message.
+
+    Raises:
+        ValueError: it is none of this package.
+    """
+    names = [layer.name for layer in model.layers]
+    if "stem_conv" not in names or not any(re.match(r"stage\d+_unit\d+_", name) for name in names):
+        raise ValueError(
+            f"{model.name!r} is no network of keras_resnet{hence}: it has no layers named stem_conv and "
+            "stage1_unit1_..."
+        )
 
 
 def takers(among: Iterable[Any]) -> dict[int, list[Any]]:

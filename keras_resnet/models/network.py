@@ -63,6 +63,12 @@ def last_activation(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
     return x
 
 
+def unit_of(name: str) -> str | None:
+    """Which unit a layer of this name belongs to: "stem", "stage1_unit1", ...; None if to none of them."""
+    match = re.match(r"(stem|stage\d+_unit\d+)_", name)
+    return match and match[1]
+
+
 def part(name: str) -> str | None:
     """Which part a layer of this name belongs to: "stem", "stage1", ..., "head"; None if to none of them."""
     match = re.match(r"(stem|stage\d+|head)_", name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from .graph import calls, uncompiled
+from .graph import calls, last_outputs, require_own, uncompiled
 from .network import part
 from .running import quicken
 
@@ -29,14 +29,7 @@ def taps(model: keras.Model) -> dict[str, Any]:
     Raises:
         ValueError: a model that is none of this package.
     """
-    last: dict[str, str] = {}
-    for layer in model.layers:
-        if name := part(layer.name):
-            last[name] = layer.name
-    if not any(name.startswith("stage") for name in last):
-        raise ValueError(f"{model.name!r} has no layers named stage1_..., so it is no network of keras_resnet.")
-    called = calls(model)
-    found = {name: called[layer][0].outputs[0] for name, layer in last.items()}
+    found, called = last_outputs(model, part), calls(model)
     end = found.pop("head", None)
     found["features"] = list(found.values())[-1] if end is None else end
     if "logits" in called:
@@ -102,10 +95,7 @@ def any_size(model: keras.Model) -> keras.Model:
                 f"{model.name!r} subtracts a mean by pixel, which fits images of {model.input_shape[1:]} alone. "
                 "A network that was trained with --mean channel takes any size."
             )
-    if not any(layer.name == "stem_conv" for layer in model.layers):
-        raise ValueError(
-            f"{model.name!r} is no network of keras_resnet, and takes images of {model.input_shape[1:]} alone."
-        )
+    require_own(model, f", and takes images of {model.input_shape[1:]} alone")
     channels = 0 if model.get_layer("stem_conv").data_format == "channels_first" else 2
     shape = [size if axis == channels else None for axis, size in enumerate(model.input_shape[1:])]
     image = keras.Input(shape, name="image")

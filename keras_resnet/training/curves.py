@@ -8,9 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..drawing import plain, save
-
-TRAIN, TEST = "#9aa5b1", "#c8102e"
+from ..drawing import ACCENT, FAINT, INK, plain, save
 
 
 def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -33,15 +31,15 @@ def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
     for quantity, axes in panels.items():
         train = [row[f"train_{quantity}"] for row in history]
         test = [row[f"{split}_{quantity}"] for row in history]
-        axes.plot(epochs, train, color=TRAIN, linewidth=1.2, marker=marker, label="training")
+        axes.plot(epochs, train, color=FAINT, linewidth=1.2, marker=marker, label="training")
         last = f"{test[-1]:.2f} %" if quantity == "error" else f"{test[-1]:.3f}"
-        axes.plot(epochs, test, color=TEST, linewidth=1.8, marker=marker, label=f"{split}, at the end {last}")
+        axes.plot(epochs, test, color=ACCENT, linewidth=1.8, marker=marker, label=f"{split}, at the end {last}")
         axes.set_title(f"top-1 {quantity}" if quantity == "error" else "loss (cross-entropy)", fontsize=10)
         axes.set_ylim(0, 1.05 * _upper(test + train))
         axes.legend(frameon=False)
     panels["error"].yaxis.set_major_formatter("{x:g} %")
     rate = figure.add_subplot(grid[1, :])
-    rate.plot(epochs, [row["learning_rate"] for row in history], color="#1f2933", drawstyle="steps-pre", marker=marker)
+    rate.plot(epochs, [row["learning_rate"] for row in history], color=INK, drawstyle="steps-pre", marker=marker)
     rate.set_title("learning rate at the end of the epoch", fontsize=10)
     rate.set_yscale("log")
     rate.margins(y=0.2)

@@ -115,7 +115,7 @@ class RunFolder:
         """Makes the folder and holds it for this process, if it writes; a process that is killed holds nothing.
 
         Raises:
-            ValueError: another process holds it.
+            FolderInUseError: another process holds it.
         """
         if not self.writes:
             yield

@@ -7,8 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator
 
-TRY_AGAIN = 75  # EX_TEMPFAIL: the exit status that schedulers take for "start it again"
-
 
 class StoppedError(RuntimeError):
     """The run was asked to stop, and all that it had done is saved."""

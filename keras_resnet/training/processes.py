@@ -15,7 +15,7 @@ from typing import Any
 
 from ..backend.devices import not_launched
 from ..host import gpus
-from .interruption import TRY_AGAIN
+from ..status import Status
 
 NAMED = "keras-resnet: "  # what the line begins with by which the command says what ended it
 # The environment in which JAX and TensorFlow take of a GPU's memory what they need, and not all of it.
@@ -72,7 +72,7 @@ class Processes:
     def _run(self, words: list[str], worker: int, hopeless: Callable[[], bool] | None) -> tuple[int, str, str]:
         with self._lock:
             if self._stopped:
-                return TRY_AGAIN, "", "not begun"
+                return Status.TRY_AGAIN, "", "not begun"
             # In a session of its own: an interrupt from the keyboard is for this process, which asks them to stop.
             process = start(words, _device(worker, self.gpus), start_new_session=True)
             self._running.add(process)
@@ -109,11 +109,6 @@ def start(words: Sequence[str], environment: Mapping[str, str], **more: Any) -> 
         env={**not_launched(), **environment},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more},
     )
-
-
-def diverged(status: int, told: str) -> bool:
-    """Whether a training ended because its loss was lost. A crash has the same status, and is no result."""
-    return status == 1 and "training diverged" in told
 
 
 def epochs_done(folder: Path) -> int:

@@ -14,11 +14,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..drawing import logarithmic, plain, save
+from ..drawing import ACCENT, CALM, FAINT, INK, logarithmic, plain, save
 from .dimensions import Dimension
 from .space import Space
 
-INK, ACCENT, FAINT = "#1f2933", "#c8102e", "#9aa5b1"
 COSTS = {"macs": ("multiply-adds of an image, in millions", 1e6), "latency": ("milliseconds an image", 1.0)}
 Results = Sequence[Mapping[str, Any]]
 
@@ -47,7 +46,7 @@ def draw_front(results: Results, path: Path, title: str, cost: str = "macs", tar
     done = whole(results)
     others = [result for result in results if result not in done]
     for some, label, marker, color in (
-        (done, "trial", "o", "#3b82c4"),
+        (done, "trial", "o", CALM),
         (others, "short, stopped early, or came to nothing", "x", FAINT),
     ):
         if some:
@@ -112,7 +111,7 @@ def _draw_dimension(axes: Any, row: Dimension, results: Results, ended: Sequence
 
 
 def _draw_trials(axes: Any, places: np.ndarray, errors: np.ndarray, done: np.ndarray) -> None:
-    axes.plot(places[done], errors[done], ".", color="#3b82c4")
+    axes.plot(places[done], errors[done], ".", color=CALM)
     axes.plot(places[~done], errors[~done], "x", color=FAINT, markersize=4)
 
 

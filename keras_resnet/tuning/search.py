@@ -27,15 +27,15 @@ from .. import saving
 from ..host import NO_MEMORY
 from ..models.spec import Spec
 from ..options import as_words
+from ..status import Status
 from ..training.interruption import StoppedError, StopRequest, stop_request
-from ..training.processes import Processes, diverged, epochs_done, last_line
+from ..training.processes import Processes, epochs_done, last_line
 from ..training.recipe import Recipe, as_json
 from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
 from .study import Study, hopeless
 from .workers import PatientClient, alive, check_chief, role
 
-HELD = "Another process trains in"
 KILLED = (-9, 137)  # what the system does to a process when memory runs out
 
 
@@ -197,10 +197,10 @@ class Search(BaseTuner):
         name, hidden = f"trial {int(trial_id) + 1}", True if self.role else None  # None: where stderr is no terminal
         with tqdm(desc=name, total=recipe.epochs, unit="epoch", leave=False, disable=hidden) as bar:
             status, printed, told = self._processes.run(words, stop)
-            if HELD in told:  # its search has died, and it ends what it began
+            if status == Status.HELD:  # its search has died, and it ends what it began
                 with bar.external_write_mode():
                     self.say(f"{name}: a run of it still goes on, and is waited for")
-            while HELD in told and not self._stop.asked:
+            while status == Status.HELD and not self._stop.asked:
                 time.sleep(2)
                 status, printed, told = self._processes.run(words, stop)
         self._end_if_asked()
@@ -210,10 +210,11 @@ class Search(BaseTuner):
         if stopped_early:
             *_, last = csv.DictReader(history.read_text(encoding="utf-8").splitlines())
             return {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
-        if status == 2 and not NO_MEMORY.search(told) and all(result["status"] != "done" for result in before):
+        refused = status == Status.MISTAKE and not NO_MEMORY.search(told)
+        if refused and all(result["status"] != "done" for result in before):
             self._end(ValueError(f"Trial {trial_id}: {last_line(told)}"))  # no other has done better
         lost = status in KILLED or NO_MEMORY.search(told)
-        why = "out of memory" if lost else "diverged" if diverged(status, told) else f"failed: {last_line(told)}"
+        why = "out of memory" if lost else "diverged" if status == Status.DIVERGED else f"failed: {last_line(told)}"
         return {"status": why, "error": self._worst, "seconds": None}
 
     @property

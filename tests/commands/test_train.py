@@ -33,11 +33,11 @@ def test_a_finished_run_says_what_came_out_and_what_to_try(command):
         cli._parser().parse_args(shlex.split(line)[1:])  # raises if it could not be run
 
 
-def test_a_run_that_diverges_ends_in_a_line_with_status_1_and_its_last_good_checkpoint_is_usable(command):
+def test_a_run_that_diverges_ends_in_a_line_with_status_3_and_its_last_good_checkpoint_is_usable(command):
     recipe = as_json(small_runs.small_recipe(**small_runs.EXPLOSIVE))
     Path("mine.json").write_text(json.dumps(recipe))
     status, out, err = command("train --recipe mine.json --out run")
-    assert (status, err.count("\n")) == (1, 1)
+    assert (status, err.count("\n")) == (3, 1)
     assert "diverged" in err and "epoch 2" in err and "--learning-rate" in err
     assert "The last good checkpoint is run/checkpoints/epoch_0001.keras" in err
     assert [path.name for path in Path("run/checkpoints").iterdir()] == ["epoch_0001.keras"]
@@ -57,7 +57,7 @@ def test_a_probe_that_diverges_ends_in_a_line_that_names_its_own_rate(command):
     words = f"--weights {small_runs.finished()} --freeze-until features --probe-epochs 1 --probe-rate 1e30 --epochs 1"
     status, _, err = command(f"train digits {words} --batch-size 32 --out run")
     last = err.splitlines()[-1]
-    assert status == 1 and "training diverged" in last and "A lower --probe-rate often helps" in last
+    assert status == 3 and "training diverged" in last and "A lower --probe-rate often helps" in last
     assert "--learning-rate" not in err
 
 

@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 import keras_resnet
 from keras_resnet.cli import main
-from keras_resnet.evaluation import source
+from keras_resnet.evaluation import feature_files, source
 from keras_resnet.evaluation.extraction import extract
 
 
@@ -113,6 +113,39 @@ def test_what_cannot_be_is_refused_and_nothing_written(network, images, tmp_path
     with pytest.raises(ValueError, match=words):
         extract(network, images[0], tmp_path / out, taps)
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
+
+
+@pytest.mark.parametrize("out", ["folder.npy", "file/out.parquet"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_first_image(network, images, tmp_path, monkeypatch, out):
+    (tmp_path / "folder.npy").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(source.Source, "_read", lambda *_: pytest.fail("an image was read"))
+    with pytest.raises(OSError, match=str(tmp_path / out.partition("/")[0])):
+        extract(network, images[0], tmp_path / out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.npy", "images.npy"]
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "parquet"])
+def test_features_are_written_as_they_are_computed(network, tmp_path, monkeypatch, ending):
+    """Before the last image is read, those before it are in a file, and not all in memory."""
+    array = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", array)
+    monkeypatch.setattr(source, "BATCH", 4)
+    monkeypatch.setattr(feature_files, "ROWS", 8)
+    monkeypatch.setattr(feature_files, "BUFFER", 256)
+    read, sizes = source.Source._read, []
+
+    def watched(self, index):
+        partial = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "images.npy"]
+        sizes.append(sum(path.stat().st_size for path in partial))
+        return read(self, index)
+
+    monkeypatch.setattr(source.Source, "_read", watched)
+    extract(network, tmp_path / "images.npy", tmp_path / f"out.{ending}")
+    assert sizes[-1] - sizes[8] >= 16 * 64 * 4  # at least 16 of the rows between, of 64 float32
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images.npy", f"out.{ending}"]
+    if ending == "parquet":
+        assert parquet.ParquetFile(tmp_path / "out.parquet").num_row_groups == 5
 
 
 def test_a_folder_in_which_nothing_decodes_is_refused(network, tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import keras
 import numpy as np
 import pytest
@@ -12,29 +10,30 @@ from keras_resnet import ResNet20
 from keras_resnet.evaluation.latency import latency
 
 
-class Sleeper:
-    """Stands for a network whose first calls compile it."""
+class Clock:
+    """Stands for a network whose first calls compile it, and for the clock that sees how long each call takes."""
 
     inputs = (keras.KerasTensor((None, None, 24, 3)),)
 
-    def __init__(self, *milliseconds):
-        self.milliseconds, self.shapes = list(milliseconds), []
+    def __init__(self, monkeypatch, *milliseconds):
+        self.milliseconds, self.shapes, self.now = list(milliseconds), [], 0.0
+        monkeypatch.setattr("time.perf_counter", lambda: self.now)
 
     def predict_on_batch(self, images):
         self.shapes.append(images.shape)
-        time.sleep((self.milliseconds.pop(0) if len(self.milliseconds) > 1 else self.milliseconds[0]) / 1000)
+        self.now += (self.milliseconds.pop(0) if len(self.milliseconds) > 1 else self.milliseconds[0]) / 1000
 
 
-def test_calls_that_compile_and_calls_that_were_disturbed_do_not_count():
-    model = Sleeper(300, 100, 50, 5, 5, 90, 5)
-    assert latency(model, batch_size=2, seconds=0.2) == pytest.approx(5, abs=3)
+def test_calls_that_compile_and_calls_that_were_disturbed_do_not_count(monkeypatch):
+    model = Clock(monkeypatch, 300, 100, 50, 5, 6, 90, 7)
+    assert latency(model, batch_size=2, seconds=0.2) == pytest.approx(7, abs=1e-6)
     assert set(model.shapes) == {(2, 224, 24, 3)}
-    assert 13 <= len(model.shapes) < 45
+    assert len(model.shapes) == 3 + 18  # 5 + 6 + 90 + 14 * 7 = 199 ms are less than 0.2 s, with one more they are not
 
 
-def test_a_few_calls_are_timed_of_a_slow_network():
-    model = Sleeper(30)
-    latency(model, seconds=0.01)
+def test_a_few_calls_are_timed_of_a_slow_network(monkeypatch):
+    model = Clock(monkeypatch, 30)
+    assert latency(model, seconds=0.01) == pytest.approx(30, abs=1e-6)
     assert len(model.shapes) == 13
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from keras_resnet.models.chain import chain
 from keras_resnet.models.taps import any_size, to_logits
 from keras_resnet.preprocessing import normalize
 
@@ -86,6 +87,23 @@ def test_a_dense_form_shares_the_weights():
     before = call(dense, images(32))
     model.get_layer("logits").bias.assign(np.ones(10))
     np.testing.assert_allclose(call(dense, images(32)), before + 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("choices", [{}, {"order": "full_preactivation"}, {"shortcut": None, "downsample": "max_pool"}])
+def test_a_chain_of_stem_units_and_head_is_the_network(choices):
+    model = keras_resnet.CifarResNet(14, classes=4, **choices)
+    parts, x = chain(model), images(32)
+    np.testing.assert_allclose(call(parts, x), call(model, x), rtol=1e-5, atol=1e-6)
+    shapes = [tuple(found.shape) for found in parts.maps(x)]
+    assert shapes == [(2, 32, 32, 16)] * 3 + [(2, 16, 16, 32)] * 2 + [(2, 8, 8, 64)] * 2
+
+
+def test_a_part_of_a_network_is_none():
+    """It has some of the layers' names; what is taken apart is whole."""
+    unit = chain(keras_resnet.CifarResNet(8)).units["stage2_unit1"]
+    for take in (chain, keras_resnet.taps, any_size):
+        with pytest.raises(ValueError, match="'stage2_unit1' is no network of keras_resnet"):
+            take(unit)
 
 
 def test_a_tap_that_is_not_there_is_named():

@@ -10,6 +10,7 @@ import keras_resnet
 from keras_resnet.analysis.looking import batches_for
 from keras_resnet.analysis.responses import responses
 from keras_resnet.data import load
+from keras_resnet.exporting.folding import fold
 
 
 def test_a_network_of_someone_else_and_no_images_are_refused():
@@ -17,6 +18,8 @@ def test_a_network_of_someone_else_and_no_images_are_refused():
         responses(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), [])
     with pytest.raises(ValueError, match="no images"):
         responses(keras_resnet.CifarResNet(8), [])
+    with pytest.raises(ValueError, match="has no batch norm behind its convolutions"):
+        responses(fold(keras_resnet.CifarResNet(8)), [])
 
 
 def test_labels_are_the_networks_own_numbers():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from keras_resnet.analysis.summary import COLUMNS, describe, table
 from keras_resnet.models.catalog import ARCHITECTURES, find
+from keras_resnet.tables import text_table
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 
@@ -40,3 +41,16 @@ def test_the_milliseconds_stand_where_one_network_was_measured():
     lines = table([measured | {"latency": "4.25"}, not_measured | {"latency": ""}]).splitlines()
     assert lines[0].endswith("  ms")
     assert lines[1].endswith("4.25")
+
+
+def test_columns_are_as_wide_as_what_is_in_them():
+    rows = [("a", "1", "x"), ("a longer one", "10", "")]
+    assert text_table(("name", "n", ""), rows, {1}).splitlines() == [
+        "name           n",
+        "a              1  x",
+        "a longer one  10",
+    ]
+    assert text_table(("name", "n", ""), rows, {1}, markdown=True).splitlines()[:2] == [
+        "| name         |  n |   |",
+        "| ------------ | -: | - |",
+    ]

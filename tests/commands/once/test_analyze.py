@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 
 import small_runs
 from keras_resnet.analysis.kinds import KINDS
+from keras_resnet.analysis.report import default_folder
 
 
 @pytest.mark.parametrize("name", list(KINDS))
@@ -22,7 +24,8 @@ def test_analyze_puts_networks_beside_one_another(command, name):
     assert [line.partition(":")[0] for line in told[:2]] == [finished, "resnet14"]
     assert told[2:] == [f"Look at seen/: {name}.json, {name}.png"]
     found = json.loads(Path(f"seen/{name}.json").read_text())
-    assert list(found) == [finished, "resnet14"]
+    assert list(found.pop("networks")) == [finished, "resnet14"]
+    assert found == {"analysis": name, "dataset": "digits", "images": 6, "seed": 0, "choices": {}}
     assert cv2.imread(f"seen/{name}.png").std() > 10
     assert f"{name} " in command("analyze --help")[1]
 
@@ -31,10 +34,37 @@ def test_a_network_that_is_named_is_looked_at_as_it_begins_and_always_the_same(c
     line = "analyze propagation resnet8 plainnet8 digits --images 6 --json"
     first, again, other = (json.loads(command(text)[1]) for text in (line, line, f"{line} --seed 1"))
     assert first == again != other
-    assert [unit["factor"] for unit in first["plainnet8"]["units"]] == [None, 0, None, None]
-    assert [unit["factor"] for unit in first["resnet8"]["units"]] == [None, 1, None, None]
-    assert Path("analysis/propagation.json").is_file()
-    halved = json.loads(
-        command(f"{line.replace(' plainnet8', '')} --skip constant_scaling --shortcut-scale 0.5 --shortcut A")[1]
-    )
-    assert halved["resnet8"]["units"][0]["product"] == 0.5
+    assert [unit["factor"] for unit in first["networks"]["plainnet8"]["units"]] == [None, 0, None, None]
+    assert [unit["factor"] for unit in first["networks"]["resnet8"]["units"]] == [None, 1, None, None]
+
+
+def test_results_say_what_they_are_of_and_do_not_overwrite_those_of_others(command):
+    """Another skip, another seed, another number of images; only the same again goes to the same place."""
+    halved = "--skip constant_scaling --shortcut-scale 0.5 --shortcut A"
+    folders = []
+    for more in ("", halved, "--images 6 --seed 1", "--images 6", "--images 6"):
+        status, out, _ = command(f"analyze propagation resnet8 digits {more}")
+        assert status == 0
+        folders.append(Path(out.splitlines()[-1].removeprefix("Look at ").partition("/: ")[0]))
+    assert len(set(folders)) == 4 and folders[3] == folders[4]
+    assert all(folder.parent == Path("analysis") and folder.name.startswith("digits-resnet8-") for folder in folders)
+    assert sorted(Path("analysis").iterdir()) == sorted(set(folders))
+    first, second, third, *_ = (json.loads((folder / "propagation.json").read_text()) for folder in folders)
+    assert (first["images"], first["seed"], first["choices"]) == (small_runs.TESTED, 0, {})  # no more are there
+    assert (third["images"], third["seed"]) == (6, 1)
+    assert second["choices"] == {"skip": "constant_scaling", "shortcut_scale": 0.5, "shortcut": "A"}
+    ((title, found),) = second["networks"].items()
+    assert title == "resnet8 (skip constant_scaling; shortcut_scale 0.5)"  # A is its own shortcut
+    assert found["units"][0]["product"] == 0.5
+
+
+def test_what_goes_beside_a_run_is_told_apart_by_the_networks_beside_it():
+    report = {"dataset": "folder:my/photos/", "seed": 0}
+    run = str(small_runs.finished())
+    for networks, name in (([run], "photos-"), ([run, "resnet8"], "photos-and-1-more-")):
+        folder = default_folder(run, {**report, "networks": dict.fromkeys(networks)}, None)
+        assert folder.parent == small_runs.finished() / "analysis"
+        assert re.fullmatch(name + "[0-9a-f]{8}", folder.name)
+    checkpoint = str(small_runs.finished() / "checkpoints/epoch_0004.keras")
+    folder = default_folder(checkpoint, {**report, "networks": {checkpoint: None}}, None)
+    assert folder.name.startswith("photos-epoch_0004-")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -34,6 +35,14 @@ def test_a_full_disk_is_told_in_a_line(command, monkeypatch):
     monkeypatch.setattr("keras_resnet.training.run.train", full)
     status, _, err = command("train digits")
     assert (status, err) == (2, "keras-resnet: error: [Errno 28] No space left on device: 'runs'\n")
+
+
+def test_a_folder_in_use_has_a_status_of_its_own(command):
+    Path("mine").mkdir()
+    with filelock.FileLock("mine/.lock"):
+        status, _, err = command("train digits --model resnet8 --out mine")
+    assert (status, err.count("\n")) == (4, 1)
+    assert err.startswith("keras-resnet: error: Another process trains in 'mine' now.")
 
 
 class ResourceExhaustedError(Exception):

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from keras_resnet import Spec, cli
 from keras_resnet.options import given
 from keras_resnet.training.recipe import Recipe
@@ -39,6 +41,15 @@ for name in sys.argv[1:]:
             recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
             assert (recipe.model, recipe.spec.shortcut) == ("resnet56", "A")
     assert "usage: keras-resnet train" in done.stdout
+
+
+def test_help_and_guide_say_what_each_exit_status_means(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    told = dict(re.findall(r"^ +(\d+)  (.+)$", capsys.readouterr().out, re.MULTILINE))
+    assert told.keys() == {"0", "2", "3", "4", "75", "130"}
+    guide = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+    assert dict(re.findall(r"^\| (\d+) \| (.+) \|$", guide, re.MULTILINE)) == told
 
 
 def test_every_command_of_the_guides_can_be_typed():

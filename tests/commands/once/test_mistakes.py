@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_resnet
 import small_runs
 from keras_resnet import backend
 from keras_resnet.data import DATASETS
@@ -195,6 +196,14 @@ def test_a_user_in_a_shell_sees_one_line_and_no_traceback():
         done = shell(line, **environment)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
         assert word in done.stderr
+
+
+def test_a_mistake_is_told_in_a_line_where_the_package_is_reached_by_a_link():
+    """As in an environment under a home folder that is linked, or in /tmp on macOS."""
+    Path("linked").symlink_to(Path(keras_resnet.__file__).parents[1])
+    done = shell("keras-resnet train digits --model resnet23", PYTHONPATH=str(Path("linked").absolute()))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "20 and 26" in done.stderr
 
 
 def test_a_backend_that_is_not_installed_is_told_with_the_way_to_it(mistake, monkeypatch):

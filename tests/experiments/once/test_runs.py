@@ -24,6 +24,7 @@ from keras_resnet.experiments.pictures import draw_curves
 from keras_resnet.experiments.report import write_report
 from keras_resnet.experiments.rows import Experiment, Published, Row
 from keras_resnet.experiments.runs import carry_out, plan
+from keras_resnet.saving import FolderInUseError
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.processes import Processes
 
@@ -207,6 +208,14 @@ def test_a_run_that_fails_ends_the_others_at_once(tmp_path, monkeypatch):
     assert time.monotonic() - begun < 30
 
 
+def test_a_run_that_another_process_is_at_is_told_as_such(tmp_path, monkeypatch):
+    """Whatever it says: the status decides."""
+    monkeypatch.setattr(Processes, "run", lambda *_: (4, "", "keras-resnet: error: training diverged elsewhere"))
+    with pytest.raises(FolderInUseError, match="narrow, seed 0: training diverged elsewhere"):
+        carry_out(plan(EXPERIMENT, tmp_path, [0]), say=print)
+    assert not list(tmp_path.glob("results/*"))
+
+
 def two_rows():
     other = dataclasses.replace(EXPERIMENT.rows[0], name="other", recipe={**TINY, "epochs": 3})
     return dataclasses.replace(EXPERIMENT, rows=(EXPERIMENT.rows[0], other))
@@ -269,6 +278,7 @@ def test_curves_go_on_where_one_of_several_runs_has_diverged(tmp_path, monkeypat
 LONG = """
 from keras_resnet.experiments.runs import carry_out, plan
 from keras_resnet.training.processes import Processes
+from keras_resnet.saving import FolderInUseError
 from keras_resnet.training.interruption import StoppedError
 import dataclasses, sys
 sys.path.insert(0, {tests!r})

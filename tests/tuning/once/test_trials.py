@@ -25,10 +25,10 @@ def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypa
     """In keras-tuner three failed ones in a row end it."""
     Trials(
         monkeypatch,
-        (1, "", "keras-resnet: training diverged: the loss is NaN"),
+        (3, "", "keras-resnet: the loss is NaN"),
         (1, "", "jaxlib.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 17 bytes"),
         (-9, "", ""),
-        (1, "", "Traceback\nZeroDivisionError: by zero"),
+        (1, "", "Traceback\nZeroDivisionError: where training diverged: by zero"),  # the status decides, not the words
         20.0,
     )
     told = []
@@ -38,7 +38,7 @@ def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypa
         "diverged",
         "out of memory",
         "out of memory",
-        "failed: ZeroDivisionError: by zero",
+        "failed: ZeroDivisionError: where training diverged: by zero",
         "done",
     ]
     assert [result["error"] for result in found] == [90.0, 90.0, 90.0, 90.0, 20.0]  # chance, of ten classes
@@ -49,7 +49,7 @@ def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypa
 
 def test_a_search_in_which_all_trials_came_to_nothing_has_no_best_one(monkeypatch, tmp_path):
     Trials(
-        monkeypatch, (1, "", "keras-resnet: training diverged: the loss is NaN"), (1, "", "ZeroDivisionError: by zero")
+        monkeypatch, (3, "", "keras-resnet: training diverged: the loss is NaN"), (1, "", "ZeroDivisionError: by zero")
     )
     Search(small(), tmp_path, say=lambda line: None).search()
     with pytest.raises(
