@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from ..models.catalog import of_depth
 from ..models.complexity import Complexity, count
 from ..models.rows import UNITS
 from ..models.spec import STAGES, Spec
@@ -36,7 +37,7 @@ def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
     changes = {name: value for name, value in values.items() if name not in OF_SPEC and name != UNITS_PER_STAGE}
     if UNITS_PER_STAGE in values:
         unit = network.get("unit") or base.spec.unit
-        changes["model"] = f"resnet{3 * len(UNITS[unit]) * values[UNITS_PER_STAGE] + 2}"
+        changes["model"] = of_depth(base.model, 3 * len(UNITS[unit]) * values[UNITS_PER_STAGE] + 2)
         network["unit"] = unit  # a depth alone may be that of another kind
     if "model" in changes:  # whose name says the stages
         network = {name: value for name, value in network.items() if name not in STAGES}

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import keras_tuner
 
-from ..models.catalog import find
 from ..preprocessing import normalize
 from ..training.compiled import optimizer_of
 from ..training.recipe import Recipe
@@ -77,7 +76,7 @@ class HyperResNet(keras_tuner.HyperModel):
         inside = normalize(image, self.mean, None, "channels_last")
         try:
             recipe = self.recipe(hp)
-            model = find(recipe.model)(
+            model = recipe.architecture(
                 input_tensor=inside, classes=self.classes, data_format="channels_last", **recipe.network
             )
         except ValueError as error:

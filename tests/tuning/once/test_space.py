@@ -176,6 +176,11 @@ def test_every_choice_that_the_papers_name_is_there():
         Spec(stage_units=(1,), stage_filters=(16,), skip=value)
 
 
+def test_a_model_may_be_one_that_only_some_unit_makes():
+    rows = space("shape", changes={"model": "resnet20,resnet29", "unit": "bottleneck"})
+    assert rows["model"].values == ("resnet20", "resnet29")
+
+
 def test_a_model_and_units_per_stage_exclude_each_other():
     assert "units_per_stage" not in space("shape", changes={"model": "resnet20,resnet32"})
     with pytest.raises(ValueError, match="leave one of the two out"):
