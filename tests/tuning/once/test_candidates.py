@@ -51,6 +51,16 @@ def test_a_candidate_is_plain_or_of_version_2_as_the_network_that_it_is_made_of(
     assert recipe_of(Recipe(dataset="cifar10", model="plainnet20"), {"units_per_stage": 3}).spec.shortcut is None
 
 
+def test_what_the_base_says_gives_way_to_values_that_leave_no_room_for_it():
+    base = Recipe(
+        dataset="cifar10", network={"skip": "dropout", "skip_dropout": 0.3, "zero_init_residual": True, "width": 2.0}
+    )
+    recipe = recipe_of(base, {"shortcut": "C", "order": "relu_before_addition"})
+    assert recipe.network == {"width": 2.0, "shortcut": "C", "order": "relu_before_addition"}
+    kept = recipe_of(base, {"shortcut": "B", "order": "original"}).spec
+    assert (kept.skip, kept.skip_dropout, kept.zero_init_residual) == ("dropout", 0.3, True)
+
+
 @pytest.mark.parametrize("value", [{"units_per_stage": 3}, {"model": "resnet20"}])
 def test_the_stages_are_those_of_a_candidate_s_model(value):
     base = Recipe(dataset="cifar10", epochs=3, network={"stage_units": (1, 1, 1), "width": 2.0})

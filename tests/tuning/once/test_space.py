@@ -78,6 +78,19 @@ def test_what_depends_on_a_value_goes_with_it():
     assert space("shape", changes={"gate_bias": "-6,-7"})["gate_bias"].when is None  # the recipe has the skip
 
 
+def test_what_contradicts_another_choice_is_not_searched_beside_it():
+    """Option C puts a projection where a skip would be; a ReLU behind a residual of zero lets no gradient through."""
+    rows = space("network")
+    assert rows["skip"].when == ("shortcut", ("A", "B"))
+    assert "relu_before_addition" not in rows["zero_init_residual"].when[1]
+    assert not {"skip", "shortcut_scale"} & {row.name for row in space("network", changes={"shortcut": "C"}).dimensions}
+    gated = {**rows.default(), "shortcut": "C", "skip": "exclusive_gating", "gate_bias": -5.0}
+    assert not {"skip", "gate_bias"} & rows.active(gated).keys()
+    left = space("network", without=["shortcut", "order"])  # to the recipe, which has the papers' unless it says so
+    assert (left["skip"].when, left["zero_init_residual"].when) == (None, None)
+    assert left["gate_bias"].when == rows["gate_bias"].when
+
+
 def test_values_that_mean_nothing_beside_the_others_are_passed_over():
     rows = space("network")
     values = {**rows.default(), "gate_bias": -5.0, "shortcut_scale": 0.5}
