@@ -11,7 +11,8 @@ import pytest
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 from keras_resnet.tuning.report import write_report
-from keras_resnet.tuning.search import Search, results
+from keras_resnet.tuning.results import results
+from keras_resnet.tuning.search import Search
 from trials import small
 
 TRIALS = 2 if keras.backend.backend() == "tensorflow" else 1  # what they come to together no backend has a part in

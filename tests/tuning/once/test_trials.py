@@ -16,7 +16,8 @@ from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.processes import Processes
 from keras_resnet.tuning.pictures import whole
 from keras_resnet.tuning.report import write_report
-from keras_resnet.tuning.search import Search, results
+from keras_resnet.tuning.results import results
+from keras_resnet.tuning.search import Search
 from keras_resnet.tuning.study import study_of
 from trials import SMALL, Trials, small
 
@@ -120,24 +121,24 @@ def test_a_hopeless_trial_is_stopped_and_keeps_the_error_it_had(monkeypatch, tmp
 def test_short_trials_are_not_held_against_whole_ones(monkeypatch, tmp_path):
     """Of fewer images, they have as many epochs; the first of these would be hopeless among whole ones."""
     study = small("hyperband", epochs=2, images=900, fidelity="images", max_trials=None)
-    units, stopped = [], []
+    budgets, stopped = [], []
 
     def run(words, stop):
-        units.append(json.loads(Path(words[words.index("--recipe") + 1]).read_text())["images"] // 100)
+        budgets.append(json.loads(Path(words[words.index("--recipe") + 1]).read_text())["images"] // 100)
         history = Path(words[words.index("--out") + 1]) / "history.csv"
         history.parent.mkdir(parents=True)
-        error = 100.0 - 10 * units[-1] - len(units) / 100
+        error = 100.0 - 10 * budgets[-1] - len(budgets) / 100
         history.write_text(f"epoch,validation_error\n1,{error + 1}\n")
         stopped.append(stop())
         return 0, json.dumps({"validation_error": error, "seconds": 1.0}), ""
 
     monkeypatch.setattr(Processes, "run", lambda _, words, stop: run(words, stop))
     Search(study, tmp_path, say=lambda line: None).search()
-    assert {1, 3, 9} == set(units) and not any(stopped)
+    assert {1, 3, 9} == set(budgets) and not any(stopped)
     found = results(tmp_path)
-    assert [result["units"] for result in found] == units
-    assert write_report(tmp_path)["units"] == 9
-    assert {result["units"] for result in whole(found)} == {9}
+    assert [result["budget"] for result in found] == budgets
+    assert write_report(tmp_path)["budget"] == 9
+    assert {result["budget"] for result in whole(found)} == {9}
 
 
 def test_a_candidate_that_cannot_be_ends_no_search_in_which_others_could(monkeypatch, tmp_path):
@@ -188,9 +189,9 @@ def test_a_bar_shows_how_far_a_trial_is(monkeypatch, tmp_path):
 
 def test_hyperband_makes_short_trials_of_what_it_is_told(monkeypatch, tmp_path):
     study = small("hyperband", epochs=9, max_trials=1)
-    assert [study.recipe(study.space.default(), units).epochs for units in (1, 3, 9, None)] == [1, 3, 9, 9]
+    assert [study.recipe(study.space.default(), budget).epochs for budget in (1, 3, 9, None)] == [1, 3, 9, 9]
     study = small("hyperband", epochs=2, images=900, fidelity="images", max_trials=1)
-    recipes = [study.recipe(study.space.default(), units) for units in (1, 3, 9)]
+    recipes = [study.recipe(study.space.default(), budget) for budget in (1, 3, 9)]
     assert [(recipe.images, recipe.epochs) for recipe in recipes] == [(100, 2), (300, 2), (900, 2)]
     trials = Trials(monkeypatch, 30.0)
     Search(study, tmp_path, say=print).search()

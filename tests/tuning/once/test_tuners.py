@@ -9,7 +9,8 @@ import keras
 import pytest
 
 from keras_resnet.tuning.report import write_report
-from keras_resnet.tuning.search import Search, results
+from keras_resnet.tuning.results import results
+from keras_resnet.tuning.search import Search
 from keras_resnet.tuning.study import TUNERS, study_of
 
 SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
