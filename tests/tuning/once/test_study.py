@@ -9,7 +9,7 @@ import pytest
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.tuning.study import Study, hopeless, study_of
 from pictures import jpeg, photograph
-from trials import small
+from trials import small, write_history
 
 
 def test_photographs_that_are_smaller_in_short_trials_are_tested_so(tmp_path):
@@ -43,8 +43,7 @@ def test_the_median_rule(tmp_path, own, others, expected):
     paths = []
     for number, errors in enumerate([own, *others]):
         paths.append(tmp_path / f"{number}.csv")
-        rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
-        paths[-1].write_text(f"epoch,test_error\n{rows}")
+        write_history(paths[-1], *errors, column="test_error")
     assert hopeless(paths[0], paths[1:], "test_error", epochs=4) == expected
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.results import results
 from keras_resnet.tuning.search import Search
 from keras_resnet.tuning.study import study_of
-from trials import SMALL, Trials, small
+from trials import SMALL, Trials, history_of, small, write_history
 
 
 def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypatch, tmp_path):
@@ -100,11 +99,7 @@ def test_a_seed_repeats_a_search(monkeypatch, tmp_path):
 def test_a_hopeless_trial_is_stopped_and_keeps_the_error_it_had(monkeypatch, tmp_path):
     def trained(*errors):
         def run(words, stop):
-            history = f"{words[words.index('--out') + 1]}/history.csv"
-            rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
-            subprocess.run(["mkdir", "-p", history.removesuffix("/history.csv")], check=True)
-            with open(history, "w", encoding="utf-8") as file:
-                file.write(f"epoch,validation_error\n{rows}")
+            write_history(history_of(words), *errors)
             if stop():
                 return 75, "", "saved"
             return 0, json.dumps({"validation_error": errors[-1], "seconds": 1.0}), ""
@@ -125,10 +120,8 @@ def test_short_trials_are_not_held_against_whole_ones(monkeypatch, tmp_path):
 
     def run(words, stop):
         budgets.append(json.loads(Path(words[words.index("--recipe") + 1]).read_text())["images"] // 100)
-        history = Path(words[words.index("--out") + 1]) / "history.csv"
-        history.parent.mkdir(parents=True)
         error = 100.0 - 10 * budgets[-1] - len(budgets) / 100
-        history.write_text(f"epoch,validation_error\n1,{error + 1}\n")
+        write_history(history_of(words), error + 1)
         stopped.append(stop())
         return 0, json.dumps({"validation_error": error, "seconds": 1.0}), ""
 
@@ -171,11 +164,8 @@ def test_a_bar_shows_how_far_a_trial_is(monkeypatch, tmp_path):
             self.seen.append(self.n)
 
     def run(words, stop):
-        folder = Path(words[words.index("--out") + 1])
         for done in (0, 1, 3):
-            folder.mkdir(parents=True, exist_ok=True)
-            rows = "".join(f"{epoch},50.0\n" for epoch in range(1, done + 1))
-            (folder / "history.csv").write_text(f"epoch,validation_error\n{rows}")
+            write_history(history_of(words), *done * [50.0])
             assert not stop()
         return 0, json.dumps({"validation_error": 50.0, "seconds": 1.0}), ""
 

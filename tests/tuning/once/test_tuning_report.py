@@ -15,6 +15,7 @@ from keras_resnet.tuning.pictures import front
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.results import results
 from keras_resnet.tuning.space import space
+from trials import write_history
 
 ROWS = space("network", changes={"learning_rate": "0.01..0.4"})
 
@@ -33,7 +34,7 @@ def folder(tmp_path):
         ]
     ):
         trial = tmp_path / "tuner" / f"trial_{number}"
-        (trial / "run").mkdir(parents=True)
+        trial.mkdir(parents=True)
         result = {"trial": str(number), "values": {**ROWS.default(), **changes}, "error": error, "score": error}
         result |= {
             "macs": int(macs),
@@ -45,8 +46,7 @@ def folder(tmp_path):
         }
         (trial / "result.json").write_text(json.dumps(result))
         (trial / "recipe.json").write_text(json.dumps({"number": number}))
-        lines = "".join(f"{epoch},{error + 5 / epoch}\n" for epoch in range(1, epochs + 1))
-        (trial / "run" / "history.csv").write_text(f"epoch,validation_error\n{lines}")
+        write_history(trial / "run" / "history.csv", *(error + 5 / epoch for epoch in range(1, epochs + 1)))
     return tmp_path
 
 
