@@ -36,7 +36,9 @@ def oracle(name, folder, trials=6, bounds=BOUNDS, rows=SPACE, max_epochs=9):
 def clock(monkeypatch):
     """Stands for the oracles' clock, which a test sets."""
     stopped = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr("keras_resnet.tuning.oracles.time", SimpleNamespace(monotonic=lambda: stopped.now))
+    monkeypatch.setattr(
+        "keras_resnet.tuning.oracles.time", SimpleNamespace(monotonic=lambda: stopped.now, sleep=time.sleep)
+    )
     return stopped
 
 
