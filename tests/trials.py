@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from keras_resnet.training.processes import Processes
 from keras_resnet.tuning.study import study_of
@@ -14,6 +15,18 @@ def small(tuner="random", **choices):
     """A study of networks of eight layers on a few digits."""
     given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
     return study_of("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
+
+
+def write_history(path, *errors, column="validation_error"):
+    """Leaves the `history.csv` of a run that had these errors, epoch by epoch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
+    path.write_text(f"epoch,{column}\n{rows}", encoding="utf-8")
+
+
+def history_of(words):
+    """The `history.csv` of the run that a command of these words makes."""
+    return Path(words[words.index("--out") + 1]) / "history.csv"
 
 
 class Trials:

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     choices = given(arguments, Spec)
-    networks = [find(name) for name in arguments.names] or list(ARCHITECTURES.values())
+    networks = [find(name, choices.get("unit")) for name in arguments.names] or list(ARCHITECTURES.values())
     rows = [describe(network, choices, arguments.classes, arguments.image_size) for network in networks]
     if arguments.latency:
         backend.settle(arguments.backend)

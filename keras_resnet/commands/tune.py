@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(best, indent=2))
         return Status.DONE
     split = "validation" if study.base.validation else "test"
-    short = "" if best["units"] == study.units else " It was short; no whole one came to an end."
+    short = "" if best["budget"] == study.budget else " It was short; no whole one came to an end."
     print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.{short}")
     print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures")
     return Status.DONE

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields, replace
 
-from ..models.catalog import find
+from ..models.catalog import find, of_depth
 from ..training.recipe import warmup_rate
 from .rows import Experiment, Row
 
 BASIC = 6  # layers by which a CIFAR network of basic units grows
-BOTTLENECK = 18  # the same for bottleneck units, so that basic ones could make up the depth as well
+BOTTLENECK = 18  # of bottleneck units: each second depth, which basic units make too, so that tables compare equals
 
 
 @dataclass(frozen=True)
@@ -76,18 +75,18 @@ class Budget:
         return replace(experiment, rows=tuple(replace(row, recipe={**row.recipe, **recipe}) for row in rows))
 
     def _shallower(self, experiment: Experiment) -> tuple[Row, ...]:
-        if any(row.spec.stem != "cifar" for row in experiment.rows):
+        specs = {row.name: row.spec for row in experiment.rows}
+        if any(spec.stem != "cifar" for spec in specs.values()):
             raise ValueError(f"A budget's depth is for CIFAR's networks; {experiment.name} is of ImageNet's.")
         instead: dict[str, dict[int, int]] = {}
-        for unit in dict.fromkeys(row.spec.unit for row in experiment.rows):
-            depths = sorted({row.spec.depth for row in experiment.rows if row.spec.unit == unit})
+        for unit in dict.fromkeys(spec.unit for spec in specs.values()):
+            depths = sorted({spec.depth for spec in specs.values() if spec.unit == unit})
             step = BOTTLENECK if unit == "bottleneck" else BASIC
             there = list(range(2 + step, self.depth + 1, step))
             fewer = zip(depths, there[-len(depths) :], strict=False)
             instead[unit] = {own: min(own, depth) for own, depth in fewer}
-        rows = [
-            _of_depth(row, depth) for row in experiment.rows if (depth := instead[row.spec.unit].get(row.spec.depth))
-        ]
+        chosen = {row.name: instead[specs[row.name].unit].get(specs[row.name].depth) for row in experiment.rows}
+        rows = [_of_depth(row, depth) for row in experiment.rows if (depth := chosen[row.name])]
         if not rows:
             raise ValueError(f"A depth of {self.depth} leaves no network of {experiment.name}.")
         return tuple(rows)
@@ -95,7 +94,7 @@ class Budget:
 
 def _of_depth(row: Row, depth: int) -> Row:
     """A row with another depth: of the same kind, units and all, and trained as the one that it stands for."""
-    model = re.sub(r"\d+", str(depth), row.model, count=1)
+    model = of_depth(row.model, depth)
     own, other = row.spec, find(model).spec
     unit = {} if other.unit == own.unit else {"unit": own.unit}
     smaller = replace(row, model=model, network={**unit, **row.network})

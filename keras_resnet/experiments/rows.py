@@ -72,7 +72,7 @@ class Row:
     @property
     def spec(self) -> Spec:
         """The network."""
-        return find(self.model).respec(**self.network)
+        return find(self.model, self.network.get("unit")).respec(**self.network)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     import keras
 
 
+def made_of(depth: int, unit: str) -> bool:
+    """Whether units of a kind make up a CIFAR network of so many weighted layers."""
+    n, left = divmod(depth - 2, 3 * len(UNITS[unit]))
+    return n >= 1 and not left
+
+
 def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
     """The CIFAR network of so many weighted layers; with `stage_units` among the choices, of as many as those make.
 
@@ -32,8 +38,10 @@ def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
     if left or n < 1:
         below = max(n, 1) * layers + 2
         valid = f"{below} and {below + layers}" if n >= 1 else f"{below}"
+        others = [repr(other) for other in UNITS if isinstance(depth, numbers.Integral) and made_of(depth, other)]
         raise ValueError(
             f"A CIFAR network of {unit} units has {layers}n+2 layers. Received: depth={depth!r}; nearest: {valid}"
+            + (f", or {depth} with unit={' or '.join(others)}" if others else "")
         )
     return Spec(stage_units=(n, n, n), unit=unit, **{**defaults, **choices})
 

@@ -8,7 +8,6 @@ import keras
 
 from .. import backend
 from ..data import LabelledImages, TrainingBatches
-from ..models.catalog import find
 from ..models.freezing import freeze
 from ..models.taps import to_logits
 from ..preprocessing import normalize
@@ -72,7 +71,7 @@ def build(
                 )
     any_size = mean.ndim == 1 and recipe.size is not None
     image = keras.Input((None, None, shape[-1]) if any_size else shape, name="image")
-    whole = find(recipe.model)(
+    whole = recipe.architecture(
         input_tensor=normalize(image, mean, deviation),
         classes=data.classes,
         data_format="channels_last",

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..data import COLORS, CROPS
 from ..data import MEANS as OF_IMAGES
-from ..models.catalog import find
+from ..models.architectures import Architecture
+from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec, as_choices, option
 from ..options import check_types, shown
 
@@ -196,14 +197,21 @@ class Recipe:
             )
 
     @property
+    def architecture(self) -> Architecture:
+        """The network of that name, of which `network` says what differs."""
+        return find(self.model, self.network.get("unit"))
+
+    @property
     def spec(self) -> Spec:
         """The network that is trained."""
-        return find(self.model).respec(**self.network)
+        return self.architecture.respec(**self.network)
 
     @property
     def title(self) -> str:
         """The network's name, and in brackets the choices that make it another than the one of that name."""
-        own = vars(find(self.model).spec)
+        own = dict(vars(self.architecture.spec))
+        if self.model.lower() not in ARCHITECTURES:
+            own["unit"] = "basic"  # which such a name has unless told otherwise
         chosen = [
             f"{name} {shown(value)}"
             for name, value in vars(self.spec).items()
@@ -226,7 +234,7 @@ class Recipe:
             ValueError: a choice that does not apply to the data set.
         """
         chosen = {**(layout or {}), **self.network}
-        spec = find(self.model).respec(**chosen)
+        spec = self.architecture.respec(**chosen)
         for name in VIEWS:
             if getattr(self, name) is not None and name not in defaults:
                 raise ValueError(f"`{name}` does not apply to {self.dataset}. Received: {getattr(self, name)!r}")

@@ -134,7 +134,8 @@ def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choi
     kept = {choice: value for choice, value in base.get("network", {}).items() if choice in BEGINNING}
     given_up = stale(base, choices, changed)
     base = {name: value for name, value in base.items() if name not in given_up}
-    if "model" in changed and not name.endswith(".json") and find(choices["model"]).spec.shortcut:
+    unit = choices.get("network", {}).get("unit")
+    if "model" in changed and not name.endswith(".json") and find(choices["model"], unit).spec.shortcut:
         base["network"] = kept
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
     return Recipe(**{**base, **choices})
@@ -146,7 +147,8 @@ def stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]
     if "model" in changed:
         found |= {"network", "warmup_rate"}
     elif "warmup_rate" in base and choices.get("network"):
-        respec, own = find(base.get("model", Recipe.model)).respec, base.get("network", {})
+        own = base.get("network", {})
+        respec = find(base.get("model", Recipe.model), {**own, **choices["network"]}.get("unit")).respec
         if warmup_rate(respec(**own)) != warmup_rate(respec(**{**own, **choices["network"]})):
             found |= {"warmup_rate"}
     if "dataset" in changed:

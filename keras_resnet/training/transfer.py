@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..data import LabelledImages
-from ..models.catalog import find
 from ..models.spec import as_choices
 from ..weights import Pretrained, read
 from .folder import RunFolder
@@ -30,7 +29,7 @@ def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained 
     """
     if recipe.weights is None:
         return None
-    architecture, chosen = find(recipe.model), recipe.network
+    architecture, chosen = recipe.architecture, recipe.network
     spec = architecture.respec(**chosen)
     try:
         found = read(recipe.weights, spec, chosen, name=recipe.model)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from ..models.catalog import of_depth
 from ..models.complexity import Complexity, count
-from ..models.rows import UNITS
+from ..models.rows import SHORTCUTS, SKIPS, UNITS
 from ..models.spec import STAGES, Spec
 from ..training.recipe import Recipe
 from ..training.recipes import stale
@@ -20,7 +21,10 @@ COSTS = {UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip",
 
 
 def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe of a candidate. What the base says only because of its own network, such as a warm-up, gives way.
+    """The recipe of a candidate.
+
+    What the base says gives way where it says it only because of its own network, such as a warm-up, or where the
+    values leave no room for it: a skip beside option C, residuals that start at zero beside `relu_before_addition`.
 
     Args:
         base: what is the same in all of them.
@@ -32,17 +36,28 @@ def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
     """
     known = OF_SPEC | {field.name for field in fields(Recipe)} | {UNITS_PER_STAGE}
     values = {name: value for name, value in values.items() if name in known}
-    network = {**base.network, **{name: value for name, value in values.items() if name in OF_SPEC}}
+    kept = {name: value for name, value in base.network.items() if name not in _crowded_out(values)}
+    network = {**kept, **{name: value for name, value in values.items() if name in OF_SPEC}}
     changes = {name: value for name, value in values.items() if name not in OF_SPEC and name != UNITS_PER_STAGE}
     if UNITS_PER_STAGE in values:
         unit = network.get("unit") or base.spec.unit
-        changes["model"] = f"resnet{3 * len(UNITS[unit]) * values[UNITS_PER_STAGE] + 2}"
+        changes["model"] = of_depth(base.model, 3 * len(UNITS[unit]) * values[UNITS_PER_STAGE] + 2)
         network["unit"] = unit  # a depth alone may be that of another kind
     if "model" in changes:  # whose name says the stages
         network = {name: value for name, value in network.items() if name not in STAGES}
     changed = {name for name, value in changes.items() if value != getattr(base, name)}
-    unsaid = stale(vars(base), {"network": network}, changed) - {"network", *changes}
+    unsaid = stale({**vars(base), "network": kept}, {"network": network}, changed) - {"network", *changes}
     return replace(base, network=network, **dict.fromkeys(unsaid), **changes)
+
+
+def _crowded_out(values: Mapping[str, Any]) -> set[str]:
+    """The choices of a network for which the values of a candidate leave no room."""
+    found = set()
+    if SHORTCUTS[values.get("shortcut", "A")].same != "skip":
+        found |= {"skip", *(number for skip in SKIPS.values() for number in skip.numbers)}
+    if values.get("order") == "relu_before_addition":
+        found |= {"zero_init_residual"}
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 from dataclasses import dataclass, fields
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..models.catalog import find
+from ..models.rows import UNITS
 from ..models.spec import CHOICES as SPEC_CHOICES
 from ..models.spec import STAGES, Spec
 from ..options import check_types
@@ -33,6 +35,15 @@ def _check_name(name: str) -> None:
             f"There is no dimension {name!r}. It is a field of the recipe or of the network"
             + (f"; near: {', '.join(near)}" if near else "")
         )
+
+
+def _check_model(name: str) -> None:
+    """Refuses a network that no unit makes; which of them a candidate has, is another dimension's or the recipe's."""
+    for unit in UNITS:
+        with contextlib.suppress(ValueError):
+            find(name, unit)
+            return
+    find(name)
 
 
 def _type_of(name: str) -> str:
@@ -88,7 +99,7 @@ class Dimension:
                 elif not isinstance(value, int) or value < 1:
                     raise ValueError("it counts units, from 1 on")
                 if self.name == "model":
-                    find(value)
+                    _check_model(value)
             except ValueError as error:
                 raise ValueError(f"The dimension {self.name!r} cannot be {value!r}: {error}") from error
         if None in self.values and any(isinstance(value, int | float) for value in self.values):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from ..models.catalog import find
+from ..models.cifar import cifar_spec
 from ..preprocessing import normalize
 from ..training.compiled import optimizer_of
 from ..training.recipe import Recipe
@@ -21,6 +21,14 @@ from .space import space as find_space
 
 HERE = {UNITS_PER_STAGE, "model", "learning_rate", "momentum", "nesterov", "weight_decay", "batch_size", "schedule"}
 ELSEWHERE = ("label_smoothing", "randaugment", "mixup")
+
+
+def _default_space(side: int) -> Space:
+    """What is searched unless said otherwise, without what cannot be built for images whose shorter side has so many
+    pixels: no width of a half, at which option A would drop channels, and no stem behind which nothing is left.
+    """
+    stems = [stem for stem in find_space("all")["stem"].values if cifar_spec(20, stem=stem).total_stride <= side]
+    return find_space("all", without=ELSEWHERE, changes={"width": "1,2", "stem": ",".join(stems or ["cifar"])})
 
 
 class HyperResNet(keras_tuner.HyperModel):
@@ -35,7 +43,9 @@ class HyperResNet(keras_tuner.HyperModel):
         input_shape: (height, width, channels).
         classes: number of classes.
         space: what is searched, as `keras_resnet.tuning.space.space` makes it; None for the network, and learning
-            rate, momentum, weight decay, batch size and schedule.
+            rate, momentum, weight decay, batch size and schedule, all candidates of which can be built. One of your
+            own may hold some that cannot, such as option A with a `width` below 1: each is a failed trial, and
+            keras-tuner ends a search at three in a row (its `max_consecutive_failed_trials`).
         recipe: what all candidates have in common; None for the papers' recipe. Its `model` is the network where the
             space has no "units_per_stage". Of its training, the optimizer, the batch size and the schedule count.
         mean: what is subtracted from the images, by channel or for all.
@@ -55,11 +65,11 @@ class HyperResNet(keras_tuner.HyperModel):
     ) -> None:
         super().__init__(**arguments)
         self.input_shape, self.classes = tuple(input_shape), classes
-        self.space = space or find_space("all", without=ELSEWHERE)
-        if elsewhere := [row.name for row in self.space.dimensions if row.name not in OF_SPEC | HERE]:
-            raise ValueError(f"{', '.join(elsewhere)} can be searched by `keras-resnet tune` alone; leave them out.")
         # Whose schedule is that of `fit`.
         self.base = replace(recipe or Recipe(dataset=""), epochs=1, iterations=None)
+        self.space = space or _default_space(min(self.input_shape[:2]))
+        if elsewhere := [row.name for row in self.space.dimensions if row.name not in OF_SPEC | HERE]:
+            raise ValueError(f"{', '.join(elsewhere)} can be searched by `keras-resnet tune` alone; leave them out.")
         self.mean = [mean] * self.input_shape[-1] if isinstance(mean, int | float) else list(mean)
 
     def recipe(self, hp: keras_tuner.HyperParameters) -> Recipe:
@@ -77,7 +87,7 @@ class HyperResNet(keras_tuner.HyperModel):
         inside = normalize(image, self.mean, None, "channels_last")
         try:
             recipe = self.recipe(hp)
-            model = find(recipe.model)(
+            model = recipe.architecture(
                 input_tensor=inside, classes=self.classes, data_format="channels_last", **recipe.network
             )
         except ValueError as error:

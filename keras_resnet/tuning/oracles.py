@@ -42,12 +42,20 @@ class Oracle:
     patience = PATIENCE
 
     def attach(self, space: Space, bounds: Bounds, max_trials: int | None) -> None:
-        """Tells it what keras-tuner's own arguments have no room for."""
+        """Tells it what keras-tuner's own arguments have no room for, and tries it.
+
+        Raises:
+            ValueError: bounds that no candidate keeps, or a space of what cannot be.
+        """
         self.space, self.bounds, self.max_trials = space, bounds, max_trials
         self._max_collisions = TRIES
         self._seen: dict[str, float] = {}  # when each running trial was last heard of
         self._asked: dict[str, float] = {}  # when each worker last asked for a trial
         self.verbose = 0
+        if self._random_values() is None:
+            bounds.count(space.default())  # raises if that cannot be, whatever the bounds
+            raise ValueError(f"No candidate of the space keeps the bounds: {bounds}.")
+        self._seed_state = self.seed  # as if none had been drawn
 
     def _admits(self, values: Mapping[str, Any]) -> bool:
         return self.bounds.admits(decoded(values))
@@ -185,12 +193,12 @@ class Bayesian(Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
         return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in self._nonfixed_space()]
 
 
-def first_whole(units: int) -> int:
-    """The number of Hyperband's first trial of so many units, where one comes behind the other.
+def first_whole(budget: int) -> int:
+    """The number, from 1 on, of Hyperband's first trial of the whole budget, where one comes behind the other.
 
-    It is the only one, or one of a few, in the last round of a bracket, which begins with the shortest.
+    It is the only one, or one of a few, in the last round of a bracket, which begins with the smallest budget.
     """
-    hyperband = keras_tuner.oracles.HyperbandOracle(max_epochs=units)
+    hyperband = keras_tuner.oracles.HyperbandOracle(max_epochs=budget)
     bracket = hyperband._current_bracket
     return 1 + sum(hyperband._get_size(bracket, number) for number in range(bracket))
 

@@ -36,10 +36,9 @@ def declare(space: Space, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
         The values that `hp` has for those that mean something.
     """
     for row in space.dimensions:
-        parents = [] if row.when is None else [hp.conditional_scope(row.when[0], [encoded(v) for v in row.when[1]])]
         with contextlib.ExitStack() as stack:
-            for parent in parents:
-                stack.enter_context(parent)
+            for parent, accepted in space.conditions(row):
+                stack.enter_context(hp.conditional_scope(parent, [encoded(value) for value in accepted]))
             if row.low is not None:
                 sampling = "log" if row.logarithmic else "linear"
                 hp.Float(row.name, row.low, row.high, sampling=sampling, default=row.default)

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..drawing import ACCENT, CALM, FAINT, INK, logarithmic, plain, save
 from .dimensions import Dimension
+from .results import history_file
 from .space import Space
 
 COSTS = {"macs": ("multiply-adds of an image, in millions", 1e6), "latency": ("milliseconds an image", 1.0)}
@@ -23,9 +24,9 @@ Results = Sequence[Mapping[str, Any]]
 
 
 def whole(results: Results) -> list[Mapping[str, Any]]:
-    """The trials that ended, and had as much of what Hyperband deals out as any."""
-    most = max((result["units"] for result in results), default=0)
-    return [result for result in results if result["status"] == "done" and result["units"] == most]
+    """The trials that ended, of the largest budget that any had."""
+    most = max((result["budget"] for result in results), default=0)
+    return [result for result in results if result["status"] == "done" and result["budget"] == most]
 
 
 def front(results: Results, cost: str = "macs") -> list[Mapping[str, Any]]:
@@ -121,7 +122,7 @@ def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
     axes = plain(figure.add_subplot())
     ranked = results[::-1]
     for place, result in enumerate(ranked):
-        history = folder / "tuner" / f"trial_{result['trial']}" / "run" / "history.csv"
+        history = history_file(folder, result["trial"])
         if not history.is_file():
             continue
         with history.open(encoding="utf-8", newline="") as file:

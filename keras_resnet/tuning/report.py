@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import pages, saving
 from .pictures import draw_curves, draw_dimensions, draw_front, draw_parallel
-from .search import results
+from .results import results, trial_folder
 from .space import Space, read_dimension
 from .study import FILE
 
@@ -64,14 +64,14 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             f"No trial of {str(folder)!r} came to an end. The last, trial {int(found[-1]['trial']) + 1}: "
             f"{found[-1]['status']}"
         )
-    recipe = folder / "tuner" / f"trial_{best['trial']}" / "recipe.json"
+    recipe = trial_folder(folder, best["trial"]) / "recipe.json"
     saving.write_text(folder / "best_recipe.json", recipe.read_text(encoding="utf-8"))
     return best
 
 
 def _rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
     """Whole trials before short ones, which stand for them alone; then by score."""
-    return result["status"] != "done", -result["units"], result["score"]
+    return result["status"] != "done", -result["budget"], result["score"]
 
 
 def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, Any]]:

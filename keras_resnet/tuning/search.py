@@ -10,7 +10,6 @@ The processes of a search on many machines share this folder.
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from tqdm import tqdm
 
 from .. import saving
-from ..host import NO_MEMORY
 from ..models.spec import Spec
 from ..options import as_words
 from ..status import Status
@@ -33,10 +31,9 @@ from ..training.processes import Processes, epochs_done, last_line
 from ..training.recipe import Recipe, as_json
 from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
+from .results import RESULT, TRIALS, Ending, history_file, in_words, result_of, results, trial_folder
 from .study import Study, hopeless
 from .workers import PatientClient, alive, check_chief, role
-
-KILLED = (-9, 137)  # what the system does to a process when memory runs out
 
 
 class _Ended(keras_tuner.errors.FatalError):
@@ -115,7 +112,7 @@ class Search(BaseTuner):
         """
         results(self.folder)
         with redirect_stdout(None):  # on which keras-tuner says that it goes on
-            super().__init__(self.oracle, directory=str(self.folder), project_name="tuner")
+            super().__init__(self.oracle, directory=str(self.folder), project_name=TRIALS)
         self.oracle.patience = self.patience
         if self.role == "worker":
             self.oracle = PatientClient(self.oracle, self.patience)
@@ -134,13 +131,13 @@ class Search(BaseTuner):
     def run_trial(self, trial: Trial) -> dict[str, float]:
         """Trains one candidate, and tells keras-tuner what it is worth."""
         values = decoded(trial.hyperparameters.values)
-        units = values.get("tuner/epochs", self.study.units)
-        recipe = self.study.recipe(values, units)
-        folder, cost = Path(self.get_trial_dir(trial.trial_id)), self.study.bounds.cost(values)
+        budget = values.get("tuner/epochs", self.study.budget)
+        recipe = self.study.recipe(values, budget)
+        folder, cost = trial_folder(self.folder, trial.trial_id), self.study.bounds.cost(values)
         saving.write_json(folder / "recipe.json", as_json(recipe))
         with alive(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
             latency = self._latency(recipe) if self.study.target_latency else None
-            came_to = self._train(trial.trial_id, recipe, units, folder)
+            came_to = self._train(trial.trial_id, recipe, budget, folder)
         found = {
             "trial": trial.trial_id,
             "values": self.study.space.active(values),
@@ -148,11 +145,11 @@ class Search(BaseTuner):
             "macs": cost.macs,
             "latency": latency,
             "epochs": recipe.epochs,
-            "units": units,
+            "budget": budget,
             **came_to,
             "score": self.study.score(came_to["error"], cost, latency),
         }
-        saving.write_json(folder / "result.json", found)
+        saving.write_json(folder / RESULT, found)
         return {"score": found["score"]}
 
     def _latency(self, recipe: Recipe) -> float | None:
@@ -173,15 +170,23 @@ class Search(BaseTuner):
     def _engine_words(self) -> list[str]:
         return ["--backend", self.engine] if self.engine else []
 
-    def _train(self, trial_id: str, recipe: Recipe, units: int, folder: Path) -> dict[str, Any]:
-        """Runs a trial of so many of what Hyperband deals out, in a process of its own.
-
-        Returns its "status", "error" and "seconds".
-        """
-        history, column = folder / "run" / "history.csv", f"{'validation' if recipe.validation else 'test'}_error"
+    def _train(self, trial_id: str, recipe: Recipe, budget: int, folder: Path) -> dict[str, Any]:
+        """Trains a trial of a Hyperband budget; returns its "status", "error" and "seconds"."""
         before = results(self.folder)
-        as_long = [result["trial"] for result in before if result["units"] == units]
-        others = [Path(self.get_trial_dir(other)) / "run" / "history.csv" for other in as_long]
+        others = [history_file(self.folder, other["trial"]) for other in before if other["budget"] == budget]
+        history, column = history_file(self.folder, trial_id), f"{'validation' if recipe.validation else 'test'}_error"
+
+        def is_hopeless() -> bool:
+            return self.study.stop_early and hopeless(history, others, column, recipe.epochs)
+
+        ended = self._run(f"trial {int(trial_id) + 1}", recipe, folder, is_hopeless)
+        self._end_if_asked()
+        if ended.refused and all(result["status"] != "done" for result in before):  # no other has done better
+            self._end(ValueError(f"Trial {trial_id}: {last_line(ended.told)}"))
+        return ended.result(history, column, chance=100.0 * (1 - 1 / self.study.bounds.classes))
+
+    def _run(self, name: str, recipe: Recipe, folder: Path, is_hopeless: Callable[[], bool]) -> Ending:
+        """Runs the training of a trial in a process of its own, until it ends, is hopeless or somebody asks to stop."""
         stopped_early = False
 
         def stop() -> bool:
@@ -189,12 +194,12 @@ class Search(BaseTuner):
             nonlocal stopped_early
             bar.n = epochs_done(folder / "run")
             bar.refresh()
-            stopped_early = self.study.stop_early and hopeless(history, others, column, recipe.epochs)
+            stopped_early = is_hopeless()
             return stopped_early or self._stop.asked is not None
 
         words = ["train", "--recipe", str(folder / "recipe.json"), "--out", str(folder / "run"), "--json"]
         words += self._engine_words
-        name, hidden = f"trial {int(trial_id) + 1}", True if self.role else None  # None: where stderr is no terminal
+        hidden = True if self.role else None  # None: where stderr is no terminal
         with tqdm(desc=name, total=recipe.epochs, unit="epoch", leave=False, disable=hidden) as bar:
             status, printed, told = self._processes.run(words, stop)
             if status == Status.HELD:  # its search has died, and it ends what it began
@@ -203,24 +208,7 @@ class Search(BaseTuner):
             while status == Status.HELD and not self._stop.asked:
                 time.sleep(2)
                 status, printed, told = self._processes.run(words, stop)
-        self._end_if_asked()
-        if status == 0:
-            summary = json.loads(printed)
-            return {"status": "done", "error": summary[column], "seconds": summary["seconds"]}
-        if stopped_early:
-            *_, last = csv.DictReader(history.read_text(encoding="utf-8").splitlines())
-            return {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
-        refused = status == Status.MISTAKE and not NO_MEMORY.search(told)
-        if refused and all(result["status"] != "done" for result in before):
-            self._end(ValueError(f"Trial {trial_id}: {last_line(told)}"))  # no other has done better
-        lost = status in KILLED or NO_MEMORY.search(told)
-        why = "out of memory" if lost else "diverged" if status == Status.DIVERGED else f"failed: {last_line(told)}"
-        return {"status": why, "error": self._worst, "seconds": None}
-
-    @property
-    def _worst(self) -> float:
-        """The error of chance, for a trial that came to nothing: three that failed would end keras-tuner's search."""
-        return 100.0 * (1 - 1 / self.study.bounds.classes)
+        return Ending(status, printed, told, stopped_early)
 
     def on_trial_end(self, trial: Trial) -> None:
         """Tells of a trial in a line."""
@@ -228,9 +216,8 @@ class Search(BaseTuner):
         if trial.status != TrialStatus.COMPLETED:
             self.say(f"trial {trial.trial_id}: {last_line(trial.message or '')}")
             return
-        found = _result(Path(self.get_trial_dir(trial.trial_id)) / "result.json")
         best = min(result["score"] for result in results(self.folder))
-        self.say(_line(found, best, self.study.max_trials))
+        self.say(in_words(result_of(self.folder, trial.trial_id), best, self.study.max_trials))
 
     def _end_if_asked(self) -> None:
         if self._stop.asked:
@@ -255,7 +242,7 @@ def _oracle(study: Study) -> Any:
     """
     own = {
         # Over and over, until there were as many trials as were asked for.
-        "hyperband": {"max_epochs": study.units, "hyperband_iterations": 1 if study.max_trials is None else 1000},
+        "hyperband": {"max_epochs": study.budget, "hyperband_iterations": 1 if study.max_trials is None else 1000},
         "bayesian": {"num_initial_points": max(3, (study.max_trials or 60) // 4)},
     }.get(study.tuner, {})
     oracle = ORACLES[study.tuner](
@@ -267,36 +254,4 @@ def _oracle(study: Study) -> Any:
         **own,
     )
     oracle.attach(study.space, study.bounds, study.max_trials)
-    if oracle._random_values() is None:
-        study.bounds.count(study.space.default())  # raises if that cannot be, whatever the bounds
-        raise ValueError(f"No candidate of the space keeps the bounds: {study.bounds}.")
-    oracle._seed_state = oracle.seed
     return oracle
-
-
-def results(folder: str | Path) -> list[dict[str, Any]]:
-    """What the trials of a search came to so far, in their order.
-
-    Raises:
-        ValueError: a damaged file.
-    """
-    found = map(_result, Path(folder).glob("tuner/trial_*/result.json"))
-    return sorted(found, key=lambda result: int(result["trial"]))
-
-
-def _result(path: Path) -> dict[str, Any]:
-    return saving.read_json(path, "Delete it, and all is as without this trial.")
-
-
-def _line(found: dict[str, Any], best: float, of: int | None) -> str:
-    told = [f"{found['error']:.2f} %" if found["status"] == "done" else f"{found['status']}, {found['error']:.2f} %"]
-    told += [", ".join(f"{name} {_shown(value)}" for name, value in found["values"].items())]
-    told += [f"{found['parameters']:,} parameters", f"{found['macs'] / 1e6:,.1f}M multiply-adds"]
-    told += [] if found["latency"] is None else [f"{found['latency']:.2f} ms"]
-    told += [f"epochs {found['epochs']}"] + ([] if found["seconds"] is None else [f"{found['seconds']:.0f} s"])
-    number = int(found["trial"]) + 1
-    return f"trial {number}{f'/{of}' if of else ''}: {'; '.join(told)} (best {best:.2f})"
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -37,14 +37,25 @@ _NETWORK = (
     *_SHAPE,
     _choice("unit", (name for name in UNITS if name != "one_layer"), "basic"),
     _choice("order", ORDERS, "original"),
-    _choice("skip", SKIPS, "identity"),
+    _choice(
+        "skip",
+        SKIPS,
+        "identity",
+        when=("shortcut", tuple(name for name, row in SHORTCUTS.items() if row.same == "skip")),
+    ),
     _choice("shortcut_scale", (0.5, 0.7, 0.9), 0.5, when=("skip", ("constant_scaling",))),
     _choice("residual_scale", (0.5, 1.0), 0.5, when=("skip", ("constant_scaling",))),
     _range("gate_bias", -8.0, 0.0, -6.0, when=("skip", ("exclusive_gating", "shortcut_only_gating"))),
     _range("skip_dropout", 0.05, 0.5, 0.5, when=("skip", ("dropout",))),
     _choice("stem", ("cifar", "imagenet"), "cifar"),
     _choice("stochastic_depth", (0.0, 0.1, 0.2), 0.0),
-    _choice("zero_init_residual", (False, True), False),
+    # A residual that ends in a ReLU would stay zero for good.
+    _choice(
+        "zero_init_residual",
+        (False, True),
+        False,
+        when=("order", tuple(order for order in ORDERS if order != "relu_before_addition")),
+    ),
 )
 _RECIPE = (
     _range("learning_rate", 0.01, 0.4, 0.1),
@@ -82,7 +93,8 @@ class Space:
                 "The space is empty: nothing is left to search. "
                 f"Fixed: {', '.join(names) or 'nothing'}; left out: everything else."
             )
-        object.__setattr__(self, "dimensions", tuple(_parents_first(self.dimensions)))
+        parents_first = sorted(self.dimensions, key=lambda row: len(self.conditions(row)))
+        object.__setattr__(self, "dimensions", tuple(parents_first))
 
     def __getitem__(self, name: str) -> Dimension:
         return next(dimension for dimension in self.dimensions if dimension.name == name)
@@ -97,6 +109,10 @@ class Space:
     def default(self) -> dict[str, Any]:
         """The papers' values, as far as the space holds them."""
         return self.active({dimension.name: dimension.default for dimension in self.dimensions})
+
+    def conditions(self, dimension: Dimension) -> list[tuple[str, tuple[Any, ...]]]:
+        """What must hold for a dimension to mean something: others and their values, what these depend on first."""
+        return _conditions(dimension, {row.name: row for row in self.dimensions})
 
     def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values that mean something beside the others."""
@@ -187,20 +203,25 @@ def read_dimension(name: str, text: str, known: Dimension | None = None) -> Dime
 
 
 def _without_orphans(rows: Iterable[Dimension]) -> list[Dimension]:
-    """Leaves out what depends on a dimension, or on values of it, that the space does not have."""
-    rows = list(rows)
+    """Leaves out what depends on values of a dimension that the space does not have.
+
+    A dimension that is not searched has the papers' value, as far as is known here.
+    """
     there = {row.name: row for row in rows}
-    kept = []
-    for row in rows:
+    for row in sorted(there.values(), key=lambda row: len(_conditions(row, there))):
         if row.when is not None:
-            parent = there.get(row.when[0])
-            values = tuple(value for value in row.when[1] if parent and value in parent.values)
+            parent, accepted = row.when
+            searched = there.get(parent)
+            papers = [other.default for other in SPACES["all"] if other.name == parent]
+            values = tuple(value for value in accepted if value in (searched.values if searched else papers))
+            there[row.name] = replace(row, when=(parent, values) if searched else None)
             if not values:
-                continue
-            row = replace(row, when=(row.when[0], values))
-        kept.append(row)
-    return kept
+                del there[row.name]
+    return list(there.values())
 
 
-def _parents_first(rows: Iterable[Dimension]) -> list[Dimension]:
-    return sorted(rows, key=lambda row: row.when is not None)
+def _conditions(row: Dimension, rows: Mapping[str, Dimension]) -> list[tuple[str, tuple[Any, ...]]]:
+    if row.when is None:
+        return []
+    parent = rows.get(row.when[0])
+    return [*(_conditions(parent, rows) if parent else []), row.when]

@@ -18,11 +18,12 @@ from ..models.complexity import Complexity
 from ..training.recipe import Recipe, as_json, completed
 from ..training.recipes import recipe_for
 from .candidates import Bounds, recipe_of
+from .results import RESULT, TRIALS
 from .space import Space, space
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 FIDELITIES = ("epochs", "images", "size")
-UNITS = 9  # of images or size that Hyperband deals out, if it does not deal out epochs
+BUDGET = 9  # of a whole trial where Hyperband's budget is images or size: that many shares of them, not epochs
 EXPONENT = 0.07  # of MnasNet (Tan et al. 2019, equation 2)
 SETTLED = 0.25  # share of a trial behind which it can be hopeless
 FILE = "search.json"
@@ -68,24 +69,24 @@ class Study:
             raise ValueError("A random search needs --max-trials; it would never end.")
 
     @property
-    def units(self) -> int:
-        """Of what Hyperband deals out, in a whole trial."""
-        return self.base.epochs if self.fidelity == "epochs" else UNITS
+    def budget(self) -> int:
+        """Hyperband's budget of a whole trial: in epochs, or in shares of the images or of their size."""
+        return self.base.epochs if self.fidelity == "epochs" else BUDGET
 
-    def recipe(self, values: Mapping[str, Any], units: int | None = None) -> Recipe:
+    def recipe(self, values: Mapping[str, Any], budget: int | None = None) -> Recipe:
         """What a trial trains.
 
         Args:
             values: of the dimensions.
-            units: of what Hyperband deals out; None for a whole trial. The schedule is that of the shorter run, and
-                every trial begins anew: a network that was trained on a falling rate is not gone on with on a high one.
+            budget: what Hyperband gives it; None for a whole trial. The schedule is that of the shorter run, and every
+                trial begins anew: a network that was trained on a falling rate is not gone on with on a high one.
         """
         recipe = recipe_of(self.base, values)
-        if units is None or units >= self.units:
+        if budget is None or budget >= self.budget:
             return recipe
-        share = units / self.units
+        share = budget / self.budget
         if self.fidelity == "epochs":
-            return replace(recipe, epochs=units)
+            return replace(recipe, epochs=budget)
         if self.fidelity == "images":
             images = max(recipe.batch_size, round(share * self.base.images))
             return replace(recipe, images=min(self.base.images, images))
@@ -125,7 +126,7 @@ class Study:
             return 1
         from .oracles import first_whole  # of keras-tuner, which imports Keras
 
-        return first_whole(self.units)
+        return first_whole(self.budget)
 
     def check(self, folder: Path, strict: bool = False) -> None:
         """Refuses a folder of another search. One that no trial has left anything in, any search may take.
@@ -154,8 +155,8 @@ class Study:
             ValueError: it holds another search, or something else.
         """
         self.check(folder)
-        if self._changed(folder) and (folder / "tuner").is_dir():
-            shutil.rmtree(folder / "tuner")  # of another search, which came to nothing
+        if self._changed(folder) and (folder / TRIALS).is_dir():
+            shutil.rmtree(folder / TRIALS)  # of another search, which came to nothing
         saving.write_json(folder / FILE, self.as_json())
 
     def _changed(self, folder: Path) -> list[str]:
@@ -169,8 +170,8 @@ class Study:
 
 def _begun(folder: Path) -> bool:
     """Whether a trial has left something worth keeping."""
-    trials = folder / "tuner"
-    return any(trials.glob("trial_*/result.json")) or any(trials.glob("trial_*/run/checkpoints/*.keras"))
+    trials = folder / TRIALS
+    return any(trials.glob(f"trial_*/{RESULT}")) or any(trials.glob("trial_*/run/checkpoints/*.keras"))
 
 
 def study_of(

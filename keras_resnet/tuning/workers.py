@@ -66,6 +66,11 @@ def check_chief(patience: float) -> None:
             time.sleep(0.5)
 
 
+def _limit_calls(seconds: float) -> None:
+    """Sets after how long keras-tuner's client gives a call up, for all clients of this process; its own is an hour."""
+    oracle_client.TIMEOUT = seconds
+
+
 class PatientClient:
     """keras-tuner's client of a chief, whose calls are made again while the chief is being started again.
 
@@ -76,7 +81,7 @@ class PatientClient:
 
     def __init__(self, client: Any, patience: float) -> None:
         self._client, self._patience = client, patience
-        oracle_client.TIMEOUT = patience  # of one call; keras-tuner's is an hour
+        _limit_calls(patience)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)

@@ -103,7 +103,8 @@ def _network(source: str | Path, model: str | None, choices: Mapping[str, Any]) 
     name = model or info.get("model")
     if name is None:
         raise ValueError(f"{str(source)!r} does not name its network. Name it: --model resnet50")
-    return find(name), {**(as_choices(info.get("network", {})) if model is None else {}), **choices}
+    chosen = {**(as_choices(info.get("network", {})) if model is None else {}), **choices}
+    return find(name, chosen.get("unit")), chosen
 
 
 def _told(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import keras_tuner
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 
 import facts
 import keras_resnet
+from keras_resnet.models.complexity import count
 from keras_resnet.training.recipes import recipe_for
+from keras_resnet.tuning.candidates import COSTS, Bounds
 from keras_resnet.tuning.space import space
 
 
@@ -40,6 +44,34 @@ def test_keras_tuner_searches_with_it_and_loads_the_best(tmp_path):
     (best,) = tuner.oracle.get_best_trials()
     assert best.status == "COMPLETED"
     assert accuracy == pytest.approx(best.score, abs=0.03)
+
+
+@pytest.mark.parametrize("side", [8, 32])
+def test_no_two_values_of_its_own_space_contradict_each_other(side):
+    """Of 8x8 pixels, ImageNet's stem would leave nothing."""
+    hypermodel = keras_resnet.HyperResNet((side, side, 3))
+    rows, bounds = hypermodel.space, Bounds(hypermodel.base, 10, (side, side, 3))
+    shape = [row for row in rows.dimensions if row.name in COSTS | {"stochastic_depth", "zero_init_residual"}]
+    for one, other in itertools.combinations(shape, 2):
+        for values in itertools.product(one.grid(3), other.grid(3)):
+            bounds.count(rows.active({**rows.default(), one.name: values[0], other.name: values[1]}))  # or raises
+
+
+def test_a_random_search_of_its_own_space_ends(monkeypatch, tmp_path):
+    """keras-tuner ends one with an error at three candidates in a row that cannot be built. None is trained here."""
+
+    def counted(respec, chosen, *, input_tensor, classes, **_):
+        count(respec(**chosen), classes, input_tensor.shape[1:])  # raises where building would
+        image = keras.Input((4, 4, 3))
+        return keras.Model(image, keras.layers.Flatten()(image))
+
+    monkeypatch.setattr("keras_resnet.models.builder.assemble", counted)
+    monkeypatch.setattr(keras_resnet.HyperResNet, "fit", lambda *_, **__: {"val_accuracy": 0.5})
+    tuner = keras_tuner.RandomSearch(
+        keras_resnet.HyperResNet(), "val_accuracy", max_trials=20, seed=1, directory=tmp_path
+    )
+    tuner.search(verbose=0)
+    assert [trial.status for trial in tuner.oracle.trials.values()] == 20 * ["COMPLETED"]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import pytest
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 from keras_resnet.tuning.report import write_report
-from keras_resnet.tuning.search import Search, results
+from keras_resnet.tuning.results import results
+from keras_resnet.tuning.search import Search
 from trials import small
 
-TRIALS = 2 if keras.backend.backend() == "tensorflow" else 1  # what they come to together no backend has a part in
+TRIALS = 1  # which of several is the best, no backend has a part in: `once/test_trials` shows it
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_a_search_ends_with_the_best_it_has_seen(searched):
     folder, told, best = searched
     assert [line.partition(":")[0] for line in told] == [f"trial {number + 1}/{TRIALS}" for number in range(TRIALS)]
     assert [(result["status"], result["epochs"]) for result in results(folder)] == TRIALS * [("done", 1)]
-    assert best["score"] == min(result["score"] for result in results(folder))
+    assert best == results(folder)[0]
 
 
 def test_its_model_opens_in_a_fresh_process(searched):

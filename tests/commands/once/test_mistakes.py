@@ -41,7 +41,7 @@ from launch import shell
         ("train Cifar10 --recipe speedrun", ("'Cifar10'", "Did you mean 'cifar10'")),
         ("train cifar", ("'cifar'", "Did you mean 'cifar10'")),
         ("train digits --model resnet23", ("23", "6n+2", "20 and 26")),
-        ("train digits --model resnet7 --unit bottleneck", ("7", "8")),
+        ("train digits --model resnet7 --unit bottleneck", ("7", "9n+2", "11")),
         ("train digits --model resent50", ("'resent50'", "resnet50")),
         ("train digits --model resnet50", ("32x32", "(8, 8, 1)")),
         ("train digits --recipe papers", ("'papers'", "paper, modern", "near: paper")),

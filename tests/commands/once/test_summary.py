@@ -33,6 +33,14 @@ def test_a_network_is_found_in_any_case_and_changed_by_options(command):
     assert first["paper_macs"] == ""  # the paper prints none for option C
 
 
+def test_a_depth_that_only_the_chosen_unit_makes_is_known(command):
+    """9n+2 of bottleneck units (2016, section 3.1)."""
+    (row,) = json.loads(command("summary resnet29 --unit bottleneck --json")[1])
+    assert (row["layers"], row["units"], row["shortcut"]) == (29, "3-3-3", "B")
+    status, _, err = command("summary resnet29")
+    assert status == 2 and "or 29 with unit='one_layer' or 'bottleneck'" in err
+
+
 def test_stages_can_be_chosen(command):
     (row,) = json.loads(command("summary resnet34 --stage-units 2,2,2,2 --json")[1])
     assert (row["layers"], row["units"]) == (18, "2-2-2-2")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from keras_resnet.experiments.budget import Budget
 from keras_resnet.experiments.papers import EXPERIMENTS, find_experiment
+
+OF_CIFAR = [name for name, one in EXPERIMENTS.items() if one.dataset != "imagenet2012"]
 
 
 def scaled(name, **budget):
@@ -37,7 +41,7 @@ def test_an_experiment_of_one_depth_takes_the_deepest_there_is():
     assert set(scaled("he2016-table1", depth=25)[1]) == {20}
 
 
-@pytest.mark.parametrize("name", [name for name, one in EXPERIMENTS.items() if one.dataset != "imagenet2012"])
+@pytest.mark.parametrize("name", OF_CIFAR)
 def test_everything_but_the_depth_of_a_network_stays(name):
     before = {row.name: row.spec for row in find_experiment(name).rows}
     for row in scaled(name, depth=20, epochs=3, images=1000)[0].rows:
@@ -45,6 +49,26 @@ def test_everything_but_the_depth_of_a_network_stays(name):
         for choice in ("unit", "order", "shortcut", "skip", "gate_bias", "shortcut_scale", "skip_dropout", "stem"):
             assert getattr(row.spec, choice) == getattr(own, choice), (row.name, choice)
         assert row.spec.depth < own.depth
+
+
+@pytest.mark.parametrize("name", OF_CIFAR)
+def test_at_every_depth_a_network_differs_from_the_paper_s_in_its_depth_alone(name):
+    """Also at 50, 152 and 200 layers, of which ImageNet has networks, and as deep as the budget allows."""
+    experiment = find_experiment(name)
+    own = {row.name: row.spec for row in experiment.rows}
+    for most in range(20, 261):
+        deepest: dict[str, int] = {}
+        for row in Budget(depth=most).scale(experiment).rows:
+            spec, paper = row.spec, own[row.name]
+            assert spec == dataclasses.replace(paper, stage_units=3 * spec.stage_units[:1])
+            assert row.model.removesuffix("v2").endswith(f"net{spec.depth}")
+            assert spec.depth <= min(most, paper.depth)
+            deepest[spec.unit] = max(spec.depth, deepest.get(spec.unit, 0))
+        for unit, depth in deepest.items():
+            step = 18 if unit == "bottleneck" else 6
+            there = [paper.depth for paper in own.values() if paper.unit == unit]
+            allowed = 2 + step * ((most - 2) // step)
+            assert depth == min(max(there), allowed) or allowed < 2 + step * len(set(there))
 
 
 def test_a_network_trains_as_the_one_that_it_stands_for():

@@ -7,7 +7,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet import Spec
-from keras_resnet.models.catalog import find
+from keras_resnet.models.catalog import find, of_depth
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,28 @@ def test_networks_are_found_by_name_in_any_case_and_at_any_valid_depth():
     assert find("PLAINNET38").spec.depth == 38
     assert find("plainnet38").spec.shortcut is None
     assert find("resnet38v2").spec.order == "full_preactivation"
+    assert find("CIFAR-resnet164v2") is keras_resnet.ResNet164V2
     with pytest.raises(ValueError, match=r"depth=23; nearest: 20 and 26"):
         find("resnet23")
     with pytest.raises(ValueError, match=r"Unknown network 'reznet50'. Near it: resnet50"):
         find("reznet50")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet200", "resnet152v2"])
+def test_a_cifar_network_of_a_depth_that_imagenet_has_too_is_found_by_a_name_of_its_own(name):
+    theirs, own = find(name).spec, find(f"cifar-{name}").spec
+    assert (own.depth, own.stage_filters, own.stem, own.unit) == (theirs.depth, (16, 32, 64), "cifar", "basic")
+    assert (own.order, own.shortcut) == (theirs.order, "A")
+    assert of_depth("resnet20", own.depth) == f"cifar-resnet{own.depth}" and of_depth("resnet20v2", 26) == "resnet26v2"
+
+
+def test_a_depth_that_basic_units_do_not_make_is_found_for_the_unit_that_does():
+    """9n+2 and 3n+2 (2016, section 3.1 and table 3)."""
+    assert find("resnet29", "bottleneck").spec.stage_units == (3, 3, 3)
+    assert find("resnet29", "one_layer").spec.stage_units == (9, 9, 9)
+    assert find("resnet20", "bottleneck") is keras_resnet.ResNet20  # whose unit `respec` changes
+    with pytest.raises(ValueError, match="nearest: 26 and 32, or 29 with unit='one_layer' or 'bottleneck'"):
+        find("resnet29")
 
 
 def test_another_unit_keeps_the_depth_of_a_cifar_net():

@@ -115,6 +115,8 @@ def test_a_recipe_starts_residuals_at_zero_in_any_network_that_has_some():
         ("resnet20", {}, "resnet20"),
         ("resnet20", {"shortcut": "A", "width": 1.0}, "resnet20"),  # its own
         ("resnet110", {"unit": "one_layer", "shortcut": None}, "resnet110 (unit one_layer; shortcut none)"),
+        ("resnet29", {"unit": "bottleneck"}, "resnet29 (unit bottleneck)"),
+        ("cifar-resnet50", {"shortcut": "B"}, "cifar-resnet50 (shortcut B)"),
         ("resnet18", {"stem": "cifar", "stage_units": (1, 1, 1, 1)}, "resnet18 (stage_units 1,1,1,1; stem cifar)"),
     ],
 )

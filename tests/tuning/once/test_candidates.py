@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import facts
+from keras_resnet.models.cifar import cifar_spec
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.tuning.candidates import Bounds, grid, recipe_of
 from keras_resnet.tuning.space import space
@@ -32,6 +33,32 @@ def test_units_per_stage_make_the_depth(values, model, depth):
     assert (recipe.model, recipe.spec.depth) == (model, depth)
     assert recipe.spec.unit == values.get("unit", "basic")
     assert (recipe.learning_rate, recipe.epochs) == (0.2, 3)
+
+
+@pytest.mark.parametrize("unit", ["one_layer", "basic", "bottleneck"])
+def test_every_unit_makes_a_cifar_network_of_every_number_of_units(unit):
+    """Also of as many as make the depth of one of ImageNet's networks."""
+    for n in (*space("all")["units_per_stage"].values, 8, 11, 16):
+        recipe = recipe_of(BASE, {"units_per_stage": n, "unit": unit})
+        assert recipe.spec == cifar_spec(0, unit, stage_units=(n, n, n))
+        assert recipe.title.partition(" ")[0].endswith(f"net{recipe.spec.depth}")
+        assert bounds().admits({"units_per_stage": n, "unit": unit})
+
+
+def test_a_candidate_is_plain_or_of_version_2_as_the_network_that_it_is_made_of():
+    base = Recipe(dataset="cifar10", model="resnet110v2")
+    assert recipe_of(base, {"units_per_stage": 5}).spec.order == "full_preactivation"
+    assert recipe_of(Recipe(dataset="cifar10", model="plainnet20"), {"units_per_stage": 3}).spec.shortcut is None
+
+
+def test_what_the_base_says_gives_way_to_values_that_leave_no_room_for_it():
+    base = Recipe(
+        dataset="cifar10", network={"skip": "dropout", "skip_dropout": 0.3, "zero_init_residual": True, "width": 2.0}
+    )
+    recipe = recipe_of(base, {"shortcut": "C", "order": "relu_before_addition"})
+    assert recipe.network == {"width": 2.0, "shortcut": "C", "order": "relu_before_addition"}
+    kept = recipe_of(base, {"shortcut": "B", "order": "original"}).spec
+    assert (kept.skip, kept.skip_dropout, kept.zero_init_residual) == ("dropout", 0.3, True)
 
 
 @pytest.mark.parametrize("value", [{"units_per_stage": 3}, {"model": "resnet20"}])

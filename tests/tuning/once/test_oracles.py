@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from types import SimpleNamespace
 
 import keras_tuner
 import pytest
@@ -29,6 +30,16 @@ def oracle(name, folder, trials=6, bounds=BOUNDS, rows=SPACE, max_epochs=9):
     if (folder / "tuner" / "oracle.json").is_file():
         made.reload()
     return made
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Stands for the oracles' clock, which a test sets."""
+    stopped = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(
+        "keras_resnet.tuning.oracles.time", SimpleNamespace(monotonic=lambda: stopped.now, sleep=time.sleep)
+    )
+    return stopped
 
 
 def run(made, worker="tuner0", status="COMPLETED"):
@@ -152,13 +163,12 @@ def test_a_worker_whose_chief_was_restarted_is_waited_for(tmp_path):
     assert again.create_trial("alive").trial_id == lost.trial_id
 
 
-def test_a_trial_of_a_dead_worker_is_tried_by_another_and_the_search_ends(tmp_path):
+def test_a_trial_of_a_dead_worker_is_tried_by_another_and_the_search_ends(tmp_path, clock):
     made = oracle("random", tmp_path, trials=2)
-    made.patience = 0.2
     lost = made.create_trial("dead")
     done = run(made, "alive")
     assert made.create_trial("alive").status == "IDLE"  # not yet the end: the other might still be lost
-    time.sleep(0.3)
+    clock.now += made.patience + 1
     taken = run(made, "alive")
     assert taken.trial_id == lost.trial_id
     assert run(made, "alive").status == "STOPPED"
@@ -166,12 +176,11 @@ def test_a_trial_of_a_dead_worker_is_tried_by_another_and_the_search_ends(tmp_pa
     assert (made.ongoing_trials, made.tuner_ids) == ({}, set())
 
 
-def test_a_worker_that_is_heard_of_keeps_its_trial(tmp_path):
+def test_a_worker_that_is_heard_of_keeps_its_trial(tmp_path, clock):
     made = oracle("random", tmp_path, trials=2)
-    made.patience = 0.3
     trial = made.create_trial("slow")
     for _ in range(4):
-        time.sleep(0.15)
+        clock.now += made.patience / 2
         made.get_trial(trial.trial_id)
         assert made.take_back() == []
 

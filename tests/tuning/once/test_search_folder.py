@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from keras_resnet.tuning.report import write_report
-from keras_resnet.tuning.search import Search, results
+from keras_resnet.tuning.results import results
+from keras_resnet.tuning.search import Search
 from keras_resnet.tuning.study import study_of
 from trials import Trials, small
 

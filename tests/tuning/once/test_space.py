@@ -78,6 +78,19 @@ def test_what_depends_on_a_value_goes_with_it():
     assert space("shape", changes={"gate_bias": "-6,-7"})["gate_bias"].when is None  # the recipe has the skip
 
 
+def test_what_contradicts_another_choice_is_not_searched_beside_it():
+    """Option C puts a projection where a skip would be; a ReLU behind a residual of zero lets no gradient through."""
+    rows = space("network")
+    assert rows["skip"].when == ("shortcut", ("A", "B"))
+    assert "relu_before_addition" not in rows["zero_init_residual"].when[1]
+    assert not {"skip", "shortcut_scale"} & {row.name for row in space("network", changes={"shortcut": "C"}).dimensions}
+    gated = {**rows.default(), "shortcut": "C", "skip": "exclusive_gating", "gate_bias": -5.0}
+    assert not {"skip", "gate_bias"} & rows.active(gated).keys()
+    left = space("network", without=["shortcut", "order"])  # to the recipe, which has the papers' unless it says so
+    assert (left["skip"].when, left["zero_init_residual"].when) == (None, None)
+    assert left["gate_bias"].when == rows["gate_bias"].when
+
+
 def test_values_that_mean_nothing_beside_the_others_are_passed_over():
     rows = space("network")
     values = {**rows.default(), "gate_bias": -5.0, "shortcut_scale": 0.5}
@@ -174,6 +187,11 @@ def test_every_choice_that_the_papers_name_is_there():
     assert set(rows["shortcut"].values) == {"A", "B", "C"}
     for value in rows["skip"].values:
         Spec(stage_units=(1,), stage_filters=(16,), skip=value)
+
+
+def test_a_model_may_be_one_that_only_some_unit_makes():
+    rows = space("shape", changes={"model": "resnet20,resnet29", "unit": "bottleneck"})
+    assert rows["model"].values == ("resnet20", "resnet29")
 
 
 def test_a_model_and_units_per_stage_exclude_each_other():

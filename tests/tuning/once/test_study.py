@@ -9,7 +9,7 @@ import pytest
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.tuning.study import Study, hopeless, study_of
 from pictures import jpeg, photograph
-from trials import small
+from trials import small, write_history
 
 
 def test_photographs_that_are_smaller_in_short_trials_are_tested_so(tmp_path):
@@ -18,7 +18,7 @@ def test_photographs_that_are_smaller_in_short_trials_are_tested_so(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(photograph(0, 40, 40)))
     study = study_of(f"folder:{tmp_path}", recipe="modern", fidelity="size", epochs=2, validation=1)
-    seen = [study.recipe({}, units) for units in (1, 3, 9)]
+    seen = [study.recipe({}, budget) for budget in (1, 3, 9)]
     assert [(recipe.first_size, recipe.size, recipe.test_size) for recipe in seen] == [
         (64, 64, 85),
         (96, 96, 128),
@@ -43,15 +43,14 @@ def test_the_median_rule(tmp_path, own, others, expected):
     paths = []
     for number, errors in enumerate([own, *others]):
         paths.append(tmp_path / f"{number}.csv")
-        rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
-        paths[-1].write_text(f"epoch,test_error\n{rows}")
+        write_history(paths[-1], *errors, column="test_error")
     assert hopeless(paths[0], paths[1:], "test_error", epochs=4) == expected
 
 
 def test_short_trials_have_no_more_images_than_whole_ones():
     """Also where these are fewer than a batch."""
     study = small("hyperband", images=64, fidelity="images")
-    assert [study.recipe({"batch_size": 128}, units).images for units in (1, 3, 9)] == [64, 64, 64]
+    assert [study.recipe({"batch_size": 128}, budget).images for budget in (1, 3, 9)] == [64, 64, 64]
     assert study.recipe({"batch_size": 32}, 1).images == 32
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,10 @@ from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.processes import Processes
 from keras_resnet.tuning.pictures import whole
 from keras_resnet.tuning.report import write_report
-from keras_resnet.tuning.search import Search, results
+from keras_resnet.tuning.results import results
+from keras_resnet.tuning.search import Search
 from keras_resnet.tuning.study import study_of
-from trials import SMALL, Trials, small
+from trials import SMALL, Trials, history_of, small, write_history
 
 
 def test_trials_that_come_to_nothing_are_results_and_the_search_goes_on(monkeypatch, tmp_path):
@@ -99,11 +99,7 @@ def test_a_seed_repeats_a_search(monkeypatch, tmp_path):
 def test_a_hopeless_trial_is_stopped_and_keeps_the_error_it_had(monkeypatch, tmp_path):
     def trained(*errors):
         def run(words, stop):
-            history = f"{words[words.index('--out') + 1]}/history.csv"
-            rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
-            subprocess.run(["mkdir", "-p", history.removesuffix("/history.csv")], check=True)
-            with open(history, "w", encoding="utf-8") as file:
-                file.write(f"epoch,validation_error\n{rows}")
+            write_history(history_of(words), *errors)
             if stop():
                 return 75, "", "saved"
             return 0, json.dumps({"validation_error": errors[-1], "seconds": 1.0}), ""
@@ -120,24 +116,22 @@ def test_a_hopeless_trial_is_stopped_and_keeps_the_error_it_had(monkeypatch, tmp
 def test_short_trials_are_not_held_against_whole_ones(monkeypatch, tmp_path):
     """Of fewer images, they have as many epochs; the first of these would be hopeless among whole ones."""
     study = small("hyperband", epochs=2, images=900, fidelity="images", max_trials=None)
-    units, stopped = [], []
+    budgets, stopped = [], []
 
     def run(words, stop):
-        units.append(json.loads(Path(words[words.index("--recipe") + 1]).read_text())["images"] // 100)
-        history = Path(words[words.index("--out") + 1]) / "history.csv"
-        history.parent.mkdir(parents=True)
-        error = 100.0 - 10 * units[-1] - len(units) / 100
-        history.write_text(f"epoch,validation_error\n1,{error + 1}\n")
+        budgets.append(json.loads(Path(words[words.index("--recipe") + 1]).read_text())["images"] // 100)
+        error = 100.0 - 10 * budgets[-1] - len(budgets) / 100
+        write_history(history_of(words), error + 1)
         stopped.append(stop())
         return 0, json.dumps({"validation_error": error, "seconds": 1.0}), ""
 
     monkeypatch.setattr(Processes, "run", lambda _, words, stop: run(words, stop))
     Search(study, tmp_path, say=lambda line: None).search()
-    assert {1, 3, 9} == set(units) and not any(stopped)
+    assert {1, 3, 9} == set(budgets) and not any(stopped)
     found = results(tmp_path)
-    assert [result["units"] for result in found] == units
-    assert write_report(tmp_path)["units"] == 9
-    assert {result["units"] for result in whole(found)} == {9}
+    assert [result["budget"] for result in found] == budgets
+    assert write_report(tmp_path)["budget"] == 9
+    assert {result["budget"] for result in whole(found)} == {9}
 
 
 def test_a_candidate_that_cannot_be_ends_no_search_in_which_others_could(monkeypatch, tmp_path):
@@ -170,11 +164,8 @@ def test_a_bar_shows_how_far_a_trial_is(monkeypatch, tmp_path):
             self.seen.append(self.n)
 
     def run(words, stop):
-        folder = Path(words[words.index("--out") + 1])
         for done in (0, 1, 3):
-            folder.mkdir(parents=True, exist_ok=True)
-            rows = "".join(f"{epoch},50.0\n" for epoch in range(1, done + 1))
-            (folder / "history.csv").write_text(f"epoch,validation_error\n{rows}")
+            write_history(history_of(words), *done * [50.0])
             assert not stop()
         return 0, json.dumps({"validation_error": 50.0, "seconds": 1.0}), ""
 
@@ -188,9 +179,9 @@ def test_a_bar_shows_how_far_a_trial_is(monkeypatch, tmp_path):
 
 def test_hyperband_makes_short_trials_of_what_it_is_told(monkeypatch, tmp_path):
     study = small("hyperband", epochs=9, max_trials=1)
-    assert [study.recipe(study.space.default(), units).epochs for units in (1, 3, 9, None)] == [1, 3, 9, 9]
+    assert [study.recipe(study.space.default(), budget).epochs for budget in (1, 3, 9, None)] == [1, 3, 9, 9]
     study = small("hyperband", epochs=2, images=900, fidelity="images", max_trials=1)
-    recipes = [study.recipe(study.space.default(), units) for units in (1, 3, 9)]
+    recipes = [study.recipe(study.space.default(), budget) for budget in (1, 3, 9)]
     assert [(recipe.images, recipe.epochs) for recipe in recipes] == [(100, 2), (300, 2), (900, 2)]
     trials = Trials(monkeypatch, 30.0)
     Search(study, tmp_path, say=print).search()

@@ -1,4 +1,4 @@
-"""Every tuner trains what it proposes, and ends with a model that opens.
+"""Every tuner has its own proposals tried, and ends with the best of them.
 
 They differ in what they propose, which no backend has a part in; that a search trains on each, `test_search` shows.
 """
@@ -9,32 +9,29 @@ import keras
 import pytest
 
 from keras_resnet.tuning.report import write_report
-from keras_resnet.tuning.search import Search, results
-from keras_resnet.tuning.study import TUNERS, study_of
+from keras_resnet.tuning.results import results
+from keras_resnet.tuning.search import Search
+from keras_resnet.tuning.study import TUNERS
+from trials import Trials, small
 
-SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
 
-
-@pytest.mark.parametrize("tuner", TUNERS)
-def test_every_tuner_ends_with_a_model_that_opens(tmp_path, tuner):
-    """Hyperband's trial has one epoch of its three."""
-    epochs = 3 if tuner == "hyperband" else 1
-    study = study_of(
-        "digits",
-        space_name="shape",
-        changes=SPACE,
-        tuner=tuner,
-        epochs=epochs,
-        images=64,
-        validation=100,
-        max_trials=1,
-    )
+def test_hyperband_ends_with_a_model_that_opens(tmp_path):
+    """Its trial has one epoch of its three."""
     told = []
-    Search(study, tmp_path, keras.backend.backend(), told.append).search()
-    warning = ["Of 1 trials none will be whole; hyperband's first is number 4 (--max-trials 4)."]
-    assert told[:-1] == (warning if tuner == "hyperband" else [])
-    assert told[-1].startswith("trial 1/1: ")
+    Search(small("hyperband", epochs=3, max_trials=1), tmp_path, keras.backend.backend(), told.append).search()
+    assert told[0] == "Of 1 trials none will be whole; hyperband's first is number 4 (--max-trials 4)."
+    assert len(told) == 2 and told[1].startswith("trial 1/1: ")
     assert [(result["status"], result["epochs"]) for result in results(tmp_path)] == [("done", 1)]
     best = write_report(tmp_path)
     path = tmp_path / "tuner" / f"trial_{best['trial']}" / "run" / "model.keras"
     assert keras.saving.load_model(path, compile=False).output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("tuner", [tuner for tuner in TUNERS if tuner != "hyperband"])
+def test_every_other_tuner_ends_with_the_best_of_whole_trials(monkeypatch, tmp_path, tuner):
+    trials, told = Trials(monkeypatch, 30.0, 20.0, 25.0), []
+    Search(small(tuner, max_trials=3), tmp_path, say=told.append).search()
+    assert [line.partition(":")[0] for line in told] == ["trial 1/3", "trial 2/3", "trial 3/3"]
+    assert [(result["status"], result["epochs"]) for result in results(tmp_path)] == 3 * [("done", 1)]
+    assert len({str(recipe["network"]) + str(recipe["learning_rate"]) for recipe in trials.recipes}) == 3
+    assert write_report(tmp_path)["error"] == 20.0

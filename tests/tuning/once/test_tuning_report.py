@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 
 import cv2
 import pytest
 
 from keras_resnet.tuning.pictures import front
 from keras_resnet.tuning.report import write_report
+from keras_resnet.tuning.results import results
 from keras_resnet.tuning.space import space
+from trials import write_history
 
 ROWS = space("network", changes={"learning_rate": "0.01..0.4"})
 
@@ -30,20 +34,19 @@ def folder(tmp_path):
         ]
     ):
         trial = tmp_path / "tuner" / f"trial_{number}"
-        (trial / "run").mkdir(parents=True)
+        trial.mkdir(parents=True)
         result = {"trial": str(number), "values": {**ROWS.default(), **changes}, "error": error, "score": error}
         result |= {
             "macs": int(macs),
             "parameters": 1000,
             "epochs": epochs,
-            "units": epochs,
+            "budget": epochs,
             "seconds": 2.5,
             "status": status,
         }
         (trial / "result.json").write_text(json.dumps(result))
         (trial / "recipe.json").write_text(json.dumps({"number": number}))
-        lines = "".join(f"{epoch},{error + 5 / epoch}\n" for epoch in range(1, epochs + 1))
-        (trial / "run" / "history.csv").write_text(f"epoch,validation_error\n{lines}")
+        write_history(trial / "run" / "history.csv", *(error + 5 / epoch for epoch in range(1, epochs + 1)))
     return tmp_path
 
 
@@ -51,6 +54,20 @@ def test_a_short_trial_stands_for_itself_alone(folder):
     """The best is the best of the whole ones: at a third of the epochs, 15 % may come to more than 20 % in the end."""
     assert write_report(folder)["error"] == 20.0
     assert json.loads((folder / "best_recipe.json").read_text()) == {"number": 0}
+
+
+def test_a_search_from_before_the_budget_had_its_name_is_read(folder):
+    """It was called "units" in `result.json`."""
+    for path in folder.glob("tuner/trial_*/result.json"):
+        path.write_text(path.read_text().replace('"budget"', '"units"'))
+    assert write_report(folder)["error"] == 20.0
+    assert [result["budget"] for result in results(folder)] == [9, 3, 3, 3]
+
+
+def test_a_report_needs_no_keras_tuner():
+    program = "import sys; sys.modules['keras_tuner'] = None; import keras_resnet.tuning.report"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_leaderboard_has_every_trial_and_dimension(folder):
