@@ -19,6 +19,8 @@ def option(default: object, text: str) -> dataclasses.Field:
 
 
 STAGES = ("stage_units", "stage_filters")
+# What `Spec.told` has said from the beginning, and nobody says all of by hand.
+TOLD_ALWAYS = {"unit", "order", "shortcut", "skip", "stem", "downsample", "stride_on", "bn_momentum", "bn_epsilon"}
 # What each choice by name may be.
 CHOICES = {
     "unit": UNITS,
@@ -49,7 +51,10 @@ class Spec:
     shortcut: str | None = option(
         "B", "where the shape changes: A zero padding, B projection, C projection everywhere, none for a plain net"
     )
-    skip: str = option("identity", f"where it does not: {', '.join(SKIPS)}")
+    skip: str = option("identity", f"what multiplies the shortcut and the residual: {', '.join(SKIPS)}")
+    skip_everywhere: bool = option(
+        True, "do so in all units, as the 2016 paper; else only in those that leave the shape as it is"
+    )
     shortcut_scale: float | None = option(None, "constant_scaling: factor on the shortcut (0.5)")
     residual_scale: float | None = option(None, "constant_scaling: factor on the residual (0.5)")
     gate_bias: float | None = option(None, "exclusive_gating, shortcut_only_gating: the gate's initial bias (-6)")
@@ -153,8 +158,19 @@ class Spec:
 
 
 def as_choices(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Choices out of JSON, which has lists for tuples."""
+    """Choices out of JSON, which has lists for tuples, or from before there were as many."""
+    told = completed(told)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+
+
+def completed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Spec.told` once said, with what it could not say then; choices that somebody made are left as they are.
+
+    Networks from before there was `skip_everywhere` have their skip only where the shape stays.
+    """
+    if "skip_everywhere" in told or not told.keys() >= TOLD_ALWAYS:
+        return dict(told)
+    return {**told, "skip_everywhere": told["skip"] == "identity"}
 
 
 def _check_choice(name: str, value: object, accepted: Iterable[object]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..models.catalog import find
 from ..models.spec import Spec, as_choices, option
+from ..models.spec import completed as completed_choices
 from ..options import check_types, shown
 
 SCHEDULES = ("step", "plateau", "cosine", "linear")
@@ -302,4 +303,4 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
 
 def completed(told: Mapping[str, Any]) -> dict[str, Any]:
     """What `as_json` once made of a recipe, with what could not be said then."""
-    return {**LATER, **told}
+    return {**LATER, **told, "network": completed_choices(told.get("network", {}))}
