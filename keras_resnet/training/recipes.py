@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.catalog import find
-from ..models.spec import Spec
+from ..models.spec import Spec, completed
 from ..options import check_types
 from ..saving import model_file, read_info
 from .recipe import VIEWS, Recipe
@@ -216,4 +216,4 @@ def _read(path: Path) -> dict[str, Any]:
         check_types(Spec, value.get("network", {}))
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
-    return value
+    return {**value, "network": completed(value.get("network", {}))}

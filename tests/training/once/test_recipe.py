@@ -111,6 +111,7 @@ def test_a_file_from_before_skips_were_in_all_units_means_what_it_did(tmp_path, 
     told = resolved(network={"skip": skip})
     told["network"].pop("skip_everywhere")
     assert recipe_for(written(tmp_path, **told)).spec.skip_everywhere == everywhere
+    assert recipe_for(written(tmp_path, **told), network={"skip": "conv"}).spec.skip_everywhere == everywhere
     assert recipe_for(written(tmp_path, dataset="cifar10", network={"skip": skip})).spec.skip_everywhere
 
 
