@@ -72,15 +72,17 @@ def test_a_warm_up_of_a_length_belongs_to_the_recipe(tmp_path):
 
 def test_a_files_rate_is_scaled_to_a_batch_size_that_is_chosen_anew(tmp_path):
     """0.4 for batches of 512, as `speedrun` says, is 0.1 for 128, whoever was scaled in between."""
-    path = written(tmp_path, **resolved(name="speedrun", batch_size=2048))
+    answers = {"pad": 4, "flip": True, "cutout": 0}
+    recipe = recipe_for("speedrun", dataset="cifar10", batch_size=2048).resolve(24, answers)
+    path = written(tmp_path, **as_json(recipe))
     for batch_size, rate in ((2048, 1.6), (512, 0.4), (128, 0.1)):
-        recipe = recipe_for(path, batch_size=batch_size).resolve(390, {"pad": 4, "flip": True})
-        assert recipe.learning_rate == pytest.approx(rate)
+        assert recipe_for(path, batch_size=batch_size).resolve(24, answers).learning_rate == pytest.approx(rate)
     path = written(tmp_path, **resolved())
     assert recipe_for(path, batch_size=512).resolve(97, {"pad": 4, "flip": True}).learning_rate == 0.1  # of no size
 
 
-PHOTOGRAPHS = {"size": 224, "first_size": 224, "test_size": 224, "test_resize": 256, "scales": (256, 480)}
+SIZES = {"first_size": 224, "test_size": 224, "test_resize": 256, "scales": (256, 480)}
+PHOTOGRAPHS = {"mean": "channel", "flip": True, "crop": "scale", "color": "none", "size": 224, **SIZES}
 
 
 def test_a_files_other_sizes_give_way_where_its_size_is_chosen_anew(tmp_path):
@@ -89,7 +91,7 @@ def test_a_files_other_sizes_give_way_where_its_size_is_chosen_anew(tmp_path):
     path = written(tmp_path, **as_json(recipe))
     for size in (192, 288):
         other = recipe_for(path, size=size)
-        assert {getattr(other, name) for name in PHOTOGRAPHS if name != "size"} == {None}, size
+        assert {getattr(other, name) for name in SIZES} == {None}, size
     assert recipe_for(path, size=288, test_size=320, first_size=96).resolve(10, PHOTOGRAPHS).first_size == 96
     larger = recipe_for(path, test_size=320)
     assert (larger.size, larger.test_size, larger.test_resize) == (224, 320, None)
