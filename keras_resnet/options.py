@@ -1,18 +1,40 @@
-"""Command-line options made of a dataclass, so that no option is written twice."""
+"""Options as fields of a dataclass: how each is checked, and what the command line makes of it, written once."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import functools
+import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, NoReturn
 
 from .status import Status
+
+LIMITS = ("at_least", "above", "at_most", "below")
+
+
+def option(
+    default: object, text: str, *, choices: Iterable[Any] | None = None, **limits: float | None
+) -> dataclasses.Field:
+    """A dataclass field with the line of help that the command line prints for it, and what `check_fields` refuses.
+
+    Args:
+        default: its default; MISSING for none.
+        text: the line of help.
+        choices: the values that it may have; None too, where its type says so.
+        **limits: `at_least`, `above`, `at_most`, `below`: the range of a number, or of each in a tuple. A number that
+            has limits must be finite.
+    """
+    if unknown := limits.keys() - set(LIMITS):
+        raise TypeError(f"Unknown limits: {', '.join(sorted(unknown))}")
+    metadata = {"help": text, "choices": None if choices is None else tuple(choices), "limits": limits}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,6 +135,69 @@ def check_types(row: type, values: Mapping[str, Any]) -> None:
             raise ValueError(f"Unknown field {name!r} of a {row.__name__.lower()}{''.join(near)}")
         if not any(_is_a(value, kind) for kind in _alternatives(hints[name])):
             raise ValueError(f"`{name}` must be {_described(hints[name])}. Received: {value!r}")
+
+
+def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
+    """Checks the type of every field of a dataclass instance, and the choices and limits that `option` gave it.
+
+    Rules about several fields are the dataclass's own.
+
+    Args:
+        instance: the instance.
+        but: fields that are checked elsewhere.
+
+    Raises:
+        ValueError: a value that its field does not take; the message names the field, what it takes and the value.
+    """
+    values = {field.name: getattr(instance, field.name) for field in fields(instance) if field.name not in but}
+    check_types(type(instance), values)
+    for field in fields(instance):
+        value = values.get(field.name)
+        if value is None:
+            continue
+        accepted, limits = field.metadata.get("choices"), field.metadata.get("limits")
+        if accepted is not None and value not in accepted:
+            raise ValueError(f"`{field.name}` must be one of {', '.join(map(repr, accepted))}. Received: {value!r}")
+        several = isinstance(value, tuple | list)
+        if limits and not all(_within(number, **limits) for number in (value if several else [value])):
+            kind = _alternatives(_hints(type(instance))[field.name])[0]
+            raise ValueError(f"`{field.name}` must be {_range(kind, **limits)}. Received: {value!r}")
+
+
+def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
+    """The values that fields of a dataclass may have, of those that have a list of them; None among them if it may be.
+
+    `Spec`'s "shortcut" may be "A", "B", "C" and None.
+    """
+    listed = {field.name: field.metadata["choices"] for field in fields(row) if field.metadata.get("choices")}
+    optional = {name for name, hint in _hints(row).items() if types.NoneType in _alternatives(hint)}
+    return {
+        name: (*accepted, None) if name in optional and None not in accepted else accepted
+        for name, accepted in listed.items()
+    }
+
+
+def _within(
+    number: float,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> bool:
+    low = (at_least is None or number >= at_least) and (above is None or number > above)
+    high = (at_most is None or number <= at_most) and (below is None or number < below)
+    return low and high and math.isfinite(number)
+
+
+def _range(kind: Any, **limits: float) -> str:
+    """Limits in words. That a number without a highest value must be finite, "a number" says."""
+    if limits.keys() == {"at_least", "at_most"}:
+        return f"from {limits['at_least']} to {limits['at_most']}"
+    words = " and ".join(f"{name.replace('_', ' ')} {limit}" for name, limit in limits.items())
+    if kind is float and not limits.keys() & {"at_most", "below"}:
+        return f"a number {'of ' if 'at_least' in limits else ''}{words}"
+    return words
 
 
 @functools.cache

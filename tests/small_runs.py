@@ -33,8 +33,8 @@ STATEFUL = {
     "warmup_rate": 0.02,
     "warmup_error": 0.99,  # over in the first epoch; a run that forgot would warm up again
 }
-# The first of two epochs is sound, the second has a learning rate of 1e29.
-EXPLOSIVE = {**STATEFUL, "epochs": 2, "schedule": "step", "drops": (0.5,), "drop_factor": 1e-30}
+# The first of two epochs, of three steps, is sound; the second has a learning rate of 1e29.
+EXPLOSIVE = {**STATEFUL, "epochs": 2, "schedule": "step", "drops": (), "warmup_iterations": 3, "learning_rate": 1e29}
 COLUMNS_OF_TIME = ("seconds", "images_per_second")
 
 

@@ -70,7 +70,8 @@ class Budget:
         """
         recipe = {name: value for name in ("epochs", "images") if (value := getattr(self, name)) is not None}
         if "epochs" in recipe:
-            recipe["iterations"] = None
+            # A warm-up of 400 steps may be longer than such a run: it ends by the training error, as in 2015.
+            recipe |= {"iterations": None, "warmup_iterations": None}
         rows = self._shallower(experiment) if self.depth else experiment.rows
         return replace(experiment, rows=tuple(replace(row, recipe={**row.recipe, **recipe}) for row in rows))
 

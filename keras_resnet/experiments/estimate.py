@@ -60,7 +60,7 @@ def costs(run: Run, macs_per_second: float | None) -> dict[str, Any]:
 
 def _images(recipe: Recipe) -> int:
     if recipe.epochs is None:
-        return (recipe.iterations or 64_000) * recipe.batch_size
+        return recipe.steps * recipe.batch_size
     return recipe.epochs * (recipe.images or TRAINING_IMAGES.get(recipe.dataset, 0))
 
 

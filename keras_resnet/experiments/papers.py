@@ -26,6 +26,7 @@ _TABLE6 = (
 _PLAIN = tuple(Row(f"plain-{depth}", f"plainnet{depth}") for depth in (20, 32, 44, 56))
 _PLAIN110 = Row("plain-110", "plainnet110", Published(fail=True, above=60.0))  # and not drawn (2015, figure 6)
 
+_CIFAR2016 = {"recipe": "paper2016"}
 _IMAGENET = {"dataset": "imagenet2012", "recipe": "paper2015"}
 _TEN_CROPS = {"crops": 10}
 _SCALES = {"scales": (224, 256, 384, 480, 640)}
@@ -34,13 +35,18 @@ _RESNET18 = Row("ResNet-18", "resnet18", _P(27.88), {"shortcut": "A"})
 _RESNET34A = Row("ResNet-34 A", "resnet34", _P(25.03, top5=7.76), {"shortcut": "A"})
 
 
+def _skip(name: str, published: Published, skip: str, **numbers: float) -> Row:
+    # `skip_everywhere` is said, though it is the default, to tell these runs from those of before there was one.
+    return Row(name, "resnet110", published, {"skip": skip, "skip_everywhere": True, **numbers})
+
+
 def _constant(shortcut: float, residual: float, published: Published) -> Row:
-    choices = {"skip": "constant_scaling", "shortcut_scale": shortcut, "residual_scale": residual}
-    return Row(f"constant scaling {shortcut:g}, {residual:g}", "resnet110", published, choices)
+    name = f"constant scaling {shortcut:g}, {residual:g}"
+    return _skip(name, published, "constant_scaling", shortcut_scale=shortcut, residual_scale=residual)
 
 
 def _gated(name: str, skip: str, bias: float, published: Published) -> Row:
-    return Row(name, "resnet110", published, {"skip": skip, "gate_bias": bias})
+    return _skip(name, published, skip, gate_bias=bias)
 
 
 _ORIGINAL110 = Row("original", "resnet110", _P(6.61))
@@ -55,8 +61,8 @@ _TABLE1 = (
     _gated("exclusive gating, -7", "exclusive_gating", -7.0, _P(9.81)),
     _gated("shortcut-only gating, 0", "shortcut_only_gating", 0.0, _P(12.86)),
     _gated("shortcut-only gating, -6", "shortcut_only_gating", -6.0, _P(6.91)),
-    Row("1x1 convolution", "resnet110", _P(12.22), {"skip": "conv"}),
-    Row("dropout 0.5", "resnet110", _FAIL, {"skip": "dropout", "skip_dropout": 0.5}),
+    Row("1x1 convolution", "resnet110", _P(12.22), {"shortcut": "C"}),  # "known as option C"
+    _skip("dropout 0.5", _FAIL, "dropout", skip_dropout=0.5),
 )
 
 
@@ -98,6 +104,17 @@ _V1_1001, _V2_1001 = (
     Row("ResNet-1001", "resnet1001", _P(7.61)),
     Row("ResNet-1001 V2", "resnet1001v2", _P(4.92, 4.89, 0.14)),
 )
+# Table 4 refers to https://github.com/KaimingHe/resnet-1k-layers: batches of 64, 200 epochs, and the trainer
+# of fb.resnet.torch, which divides by 10 in epochs 81 and 122, has Nesterov's momentum, and does not warm up.
+_TORCH_BATCH64 = {
+    "batch_size": 64,
+    "epochs": 200,
+    "iterations": None,
+    "drops": (80 / 200, 121 / 200),
+    "nesterov": True,
+    "warmup_rate": 0.0,
+    "warmup_iterations": None,
+}
 _TABLE3 = (
     Row("ResNet-110, one-layer units", "resnet110", _P(9.90), {"unit": "one_layer"}),
     Row("ResNet-110 V2, one-layer units", "resnet110v2", _P(8.91), {"unit": "one_layer"}),
@@ -112,7 +129,7 @@ _TABLE3_CIFAR100 = (
     Row("ResNet-164", "resnet164", _P(25.16)),
     Row("ResNet-164 V2", "resnet164v2", _P(24.33)),
     Row("ResNet-1001", "resnet1001", _P(27.82)),
-    Row("ResNet-1001 V2", "resnet1001v2", _P(22.71)),
+    Row("ResNet-1001 V2", "resnet1001v2", _P(22.71, 22.68, 0.22)),  # mean and deviation: table 4
 )
 _CROP320 = {"size": 320, "resize": 320}
 
@@ -179,29 +196,48 @@ _ALL = (
         (_PLAIN[0], _PLAIN[3], _TABLE6[0], _TABLE6[3], _TABLE6[4]),
         analysis="responses",
     ),
-    Experiment("he2016-table1", "He et al. 2016, table 1", "what multiplies the shortcut of ResNet-110", _TABLE1),
     Experiment(
-        "he2016-table2", "He et al. 2016, table 2", "orders of activation in ResNet-110 and ResNet-164", _TABLE2
+        "he2016-table1",
+        "He et al. 2016, table 1",
+        "what multiplies the shortcut of ResNet-110",
+        _TABLE1,
+        **_CIFAR2016,
     ),
-    Experiment("he2016-table3", "He et al. 2016, table 3", "original and pre-activated units on CIFAR-10", _TABLE3),
+    Experiment(
+        "he2016-table2",
+        "He et al. 2016, table 2",
+        "orders of activation in ResNet-110 and ResNet-164",
+        _TABLE2,
+        **_CIFAR2016,
+    ),
+    Experiment(
+        "he2016-table3",
+        "He et al. 2016, table 3",
+        "original and pre-activated units on CIFAR-10",
+        _TABLE3,
+        **_CIFAR2016,
+    ),
     Experiment(
         "he2016-table3-cifar100",
         "He et al. 2016, table 3",
         "original and pre-activated units on CIFAR-100",
         _TABLE3_CIFAR100,
         dataset="cifar100",
+        **_CIFAR2016,
     ),
     Experiment(
         "he2016-table4",
         "He et al. 2016, table 4",
         "ResNet-1001 V2, with batches of 128 and of 64",
-        (_V2_1001, Row("ResNet-1001 V2, batch 64", "resnet1001v2", _P(4.62, 4.69, 0.20), recipe={"batch_size": 64})),
+        (_V2_1001, Row("ResNet-1001 V2, batch 64", "resnet1001v2", _P(4.62, 4.69, 0.20), recipe=_TORCH_BATCH64)),
+        **_CIFAR2016,
     ),
     Experiment(
         "he2016-table5",
         "He et al. 2016, table 5",
-        "original and pre-activated units on ImageNet, one crop of 320x320",
+        "original and pre-activated units on ImageNet, one crop of 320x320 unless said",
         (
+            Row("ResNet-152, 224x224", "resnet152", _P(23.0, top5=6.7), view={}),
             Row("ResNet-152", "resnet152", _P(21.3, top5=5.5)),
             Row("ResNet-152 V2", "resnet152v2", _P(21.1, top5=5.5)),
             Row("ResNet-200", "resnet200", _P(21.8, top5=6.0)),
@@ -217,6 +253,7 @@ _ALL = (
         "He et al. 2016, figure 1",
         "ResNet-1001, original and pre-activated",
         (_V1_1001, _V2_1001),
+        **_CIFAR2016,
         curves=True,
     ),
     Experiment(
@@ -224,6 +261,7 @@ _ALL = (
         "He et al. 2016, figure 3",
         "shortcuts that are no identity: their training is slower and ends worse",
         tuple(_TABLE1[index] for index in (0, 3, 6, 8, 10)),
+        **_CIFAR2016,
         curves=True,
     ),
     Experiment(
@@ -231,6 +269,7 @@ _ALL = (
         "He et al. 2016, figure 6",
         "batch norm after the addition hampers ResNet-110; pre-activation helps ResNet-164",
         tuple(_TABLE2[index] for index in (0, 1, 5, 9)),
+        **_CIFAR2016,
         curves=True,
     ),
 )

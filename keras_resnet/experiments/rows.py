@@ -61,6 +61,7 @@ class Row:
         published: what the paper prints of it.
         network: choices of `Spec` that differ from the named network's.
         recipe: fields of `Recipe` that differ from the experiment's.
+        view: how the test images are looked at, where that is not the experiment's way; empty for one view.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Row:
     published: Published = NOTHING
     network: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+    view: dict[str, Any] | None = None
 
     @property
     def spec(self) -> Spec:

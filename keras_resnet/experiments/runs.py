@@ -94,9 +94,8 @@ class Run:
 
 def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str | None = None) -> list[Run]:
     """The runs of an experiment: all rows with the first seed, then all with the next."""
-    view = " ".join(f"--{name} {_typed(value)}" for name, value in experiment.view.items())
     return [
-        Run(row, experiment.recipe_of(row, seed, data_dir), out, view, experiment.analysis)
+        Run(row, experiment.recipe_of(row, seed, data_dir), out, _view(experiment, row), experiment.analysis)
         for seed in seeds
         for row in experiment.rows
     ]
@@ -109,6 +108,11 @@ def seeds_with_results(experiment: Experiment, out: Path) -> list[int]:
         for file in run.result_file.parent.glob(f"{run.key}-seed*.json"):
             seeds |= {int(number) for number in re.findall(r"-seed(\d+)\.json$", file.name)}
     return sorted(seeds)
+
+
+def _view(experiment: Experiment, row: Row) -> str:
+    view = experiment.view if row.view is None else row.view
+    return " ".join(f"--{name} {_typed(value)}" for name, value in view.items())
 
 
 def _typed(value: Any) -> str:
@@ -169,7 +173,7 @@ def _length(run: Run) -> int:
     images = recipe.images or TRAINING_IMAGES.get(recipe.dataset)
     if recipe.epochs or not images:
         return recipe.epochs or 0
-    return max(1, round((recipe.iterations or 64_000) / steps_per_epoch(images, recipe.batch_size)))
+    return recipe.epochs_of(steps_per_epoch(images, recipe.batch_size))
 
 
 def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str) -> None:

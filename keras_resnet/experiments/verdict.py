@@ -62,15 +62,16 @@ def order(lines: Sequence[dict[str, Any]], rows: Sequence[Row]) -> tuple[int, in
     """How far the order of the rows is the paper's.
 
     A row that fails is worse than any that does not. Pairs with a row that was not run, or of two that fail, are left
-    out.
+    out, and so are ties: pairs of one and the same error here, which say nothing of an order.
 
     Returns:
-        In how many pairs the same row is better here, and how many pairs differ clearly in the paper.
+        In how many pairs the same row is better here, and how many pairs differ clearly in the paper and somehow here.
     """
     placed = [
         (100.0 if row.published.fail else row.published.expected, line["median"])
         for row, line in zip(rows, lines, strict=True)
         if line["median"] is not None and (row.published.fail or row.published.expected is not None)
     ]
-    clear = [(one, other) for one, other in itertools.combinations(placed, 2) if abs(one[0] - other[0]) >= CLEAR]
-    return sum((one[0] < other[0]) == (one[1] < other[1]) for one, other in clear), len(clear)
+    apart = [(one[0] - other[0], one[1] - other[1]) for one, other in itertools.combinations(placed, 2)]
+    clear = [(there, here) for there, here in apart if abs(there) >= CLEAR and here != 0]
+    return sum((there > 0) == (here > 0) for there, here in clear), len(clear)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..models.spec import option
-from ..options import check_types
+from ..options import check_fields, option
 
 
 class Format(NamedTuple):
@@ -56,30 +55,26 @@ class Choices:
         ValueError: a choice that does not exist, or that does not go with another.
     """
 
-    format: str = option("saved_model", f"what is written: {', '.join(FORMATS)}")
+    format: str = option("saved_model", f"what is written: {', '.join(FORMATS)}", choices=FORMATS)
     fold: bool = option(True, "do batch norm's work in the convolutions")
     dtype: str = option(
         "float32",
         "what convolutions compute in: float32; bfloat16, slower on processors without it, not of onnx and litert",
+        choices=DTYPES,
     )
     asked: str = option(
-        "image_bytes", "the signature that answers where none is named: image_bytes; images for OpenVINO"
+        "image_bytes", "the signature that answers where none is named: image_bytes; images for OpenVINO", choices=ASKED
     )
-    top: int = option(5, "classes to name")
+    top: int = option(5, "classes to name", at_least=1)
     warm_up: tuple[int, ...] | None = option(
-        (1, 8, 32), "batch sizes that the server tries before it is ready, or none"
+        (1, 8, 32), "batch sizes that the server tries before it is ready, or none", at_least=1
     )
     int8: str | None = option(None, "a folder of images that decide the ranges of 8-bit numbers; for --format openvino")
     measure: str | None = option(None, "a data set with labels, to tell what 8-bit numbers cost")
     data_dir: str | None = option(None, "where prepared tensorflow-datasets sets lie (else its own folder)")
 
     def __post_init__(self) -> None:
-        check_types(Choices, vars(self))
-        for name, accepted in (("format", FORMATS), ("dtype", DTYPES), ("asked", ASKED)):
-            if getattr(self, name) not in accepted:
-                raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
-        if self.top < 1 or any(batch < 1 for batch in self.warm_up or ()):
-            raise ValueError(f"`top` and `warm_up` must be at least 1. Received: {self.top}, {self.warm_up}")
+        check_fields(self)
         if self.dtype == "bfloat16" and not FORMATS[self.format].half:
             halves = ", ".join(name for name, row in FORMATS.items() if row.half)
             raise ValueError(

@@ -105,8 +105,8 @@ class CountingLayers:
         self.weights(name, kernel_size + bias * filters, kernel_size * out.height * out.width)
         return self._made(out, name)
 
-    def gate(self, x: Shape, name: str, bias: float) -> Shape:
-        return self.conv(x, name, x.channels, 1, bias=True)
+    def gate(self, x: Shape, name: str, filters: int, stride: int, bias: float) -> Shape:
+        return self.conv(x, name, filters, 1, stride, bias=True)
 
     def batch_norm(self, x: Shape, name: str, *, zero: bool = False) -> Shape:
         self.parameters += 2 * x.channels

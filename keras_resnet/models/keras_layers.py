@@ -64,10 +64,11 @@ class KerasLayers:
         initializer = "zeros" if zero else he_normal()
         return self._conv(filters, kernel, stride, padding, use_bias=bias, kernel_initializer=initializer, name=name)(x)
 
-    def gate(self, x: Tensor, name: str, bias: float) -> Tensor:
+    def gate(self, x: Tensor, name: str, filters: int, stride: int, bias: float) -> Tensor:
         return self._conv(
-            self.channels(x),
+            filters,
             1,
+            stride,
             activation="sigmoid",
             kernel_initializer=he_normal(),
             bias_initializer=keras.initializers.Constant(bias),

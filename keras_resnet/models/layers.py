@@ -30,8 +30,8 @@ class LayerSet(Protocol):
     ) -> Tensor:
         """Convolution, padded by `kernel // 2` on every side; `zero`: its kernel starts at zero."""
 
-    def gate(self, x: Tensor, name: str, bias: float) -> Tensor:
-        """sigmoid(W x + b): a 1x1 convolution to as many channels, whose bias starts at `bias`."""
+    def gate(self, x: Tensor, name: str, filters: int, stride: int, bias: float) -> Tensor:
+        """sigmoid(W x + b): a 1x1 convolution, whose bias starts at `bias`."""
 
     def batch_norm(self, x: Tensor, name: str, *, zero: bool = False) -> Tensor:
         """Batch normalisation over the channels; `zero`: its scale starts at zero."""

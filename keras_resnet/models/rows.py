@@ -53,7 +53,7 @@ class Skip(NamedTuple):
     numbers: Mapping[str, float] = MappingProxyType({})  # the numbers it takes, and what they are unless given
 
 
-# He et al. 2016, table 1. g is the gate sigmoid(W x + b), a 1x1 convolution.
+# He et al. 2016, table 1. g is the gate sigmoid(W x + b), a 1x1 convolution; "conv" in all units is option C.
 SKIPS = {
     "identity": Skip("1", "1"),
     "constant_scaling": Skip("shortcut_scale", "residual_scale", {"shortcut_scale": 0.5, "residual_scale": 0.5}),

@@ -32,13 +32,16 @@ def add_shortcut(
         normalised: a batch norm stands right behind the residual's last convolution; a projection gets one as well.
         drop_rate: share of samples for which stochastic depth drops the residual.
     """
-    filters = layers.channels(residual)
+    row, filters = SHORTCUTS[spec.shortcut], layers.channels(residual)
     if stride != 1 and spec.downsample == "last_unit":
         positions = layers.subsample(x, f"{name}_shortcut_subsample", stride)
         entry = positions if entry is x else layers.subsample(entry, f"{name}_shortcut_entry_subsample", stride)
         x, stride = positions, 1
     changed = stride != 1 or layers.channels(x) != filters
-    option = SHORTCUTS[spec.shortcut].changed if changed else SHORTCUTS[spec.shortcut].same
+    skipped = spec.skip_everywhere or not changed
+    option = row.changed if changed else row.same
+    if skipped and SKIPS[spec.skip].shortcut == "conv":
+        option = "projection"
     if option == "zero_padding":
         if filters < layers.channels(x):
             raise ValueError(
@@ -49,7 +52,9 @@ def add_shortcut(
     elif option == "projection":
         carried = project(layers, entry, name, filters, stride, normalised=normalised)
     else:
-        carried, residual = skip(layers, x, entry, residual, spec, name, normalised=normalised)
+        carried = x
+    if skipped:
+        carried, residual = skip(layers, x, carried, residual, spec, name, stride)
     if drop_rate:
         residual = layers.drop_path(residual, f"{name}_drop", drop_rate)
     return layers.add(carried, residual, f"{name}_add")
@@ -62,20 +67,35 @@ def project(layers: LayerSet, x: Tensor, name: str, filters: int, stride: int, *
 
 
 def skip(
-    layers: LayerSet, x: Tensor, entry: Tensor, residual: Tensor, spec: Spec, name: str, *, normalised: bool
+    layers: LayerSet, x: Tensor, carried: Tensor, residual: Tensor, spec: Spec, name: str, stride: int
 ) -> tuple[Tensor, Tensor]:
-    """The shortcut and the residual, each multiplied by what the row of `SKIPS` says."""
-    row = SKIPS[spec.skip]
-    gate = layers.gate(x, f"{name}_gate", spec.number("gate_bias")) if "gate_bias" in row.numbers else None
+    """The shortcut and the residual, each multiplied by what the row of `SKIPS` says.
+
+    "Different types of shortcut connections applied to all Residual Units" (2016, table 1): where the shape changes,
+    they work on the padded or projected shortcut, and a gate, which has the shape of what it multiplies, is a 1x1
+    convolution of the unit's input with the unit's stride and output channels.
+
+    Args:
+        layers: what makes the layers.
+        x: the unit's input, which gates see.
+        carried: what the shortcut has made of it, of the residual's shape.
+        residual: what the unit's convolutions have.
+        spec: the network's choices.
+        name: what the names of the unit's layers begin with.
+        stride: between `x` and `carried`.
+    """
+    row, gate = SKIPS[spec.skip], None
+    if "gate_bias" in row.numbers:
+        gate = layers.gate(x, f"{name}_gate", layers.channels(residual), stride, spec.number("gate_bias"))
     times = {
         "1": lambda branch, part: branch,
+        "conv": lambda branch, part: branch,  # which is the projection already
         "g": lambda branch, part: layers.multiply(branch, gate, f"{part}_gated"),
         "1 - g": lambda branch, part: layers.multiply(
             branch, layers.scale(gate, f"{name}_gate_complement", -1.0, 1.0), f"{part}_gated"
         ),
-        "conv": lambda branch, part: project(layers, entry, name, layers.channels(branch), 1, normalised=normalised),
         "dropout": lambda branch, part: layers.dropout(branch, f"{part}_dropout", spec.number("skip_dropout")),
         "shortcut_scale": lambda branch, part: layers.scale(branch, f"{part}_scale", spec.number("shortcut_scale")),
         "residual_scale": lambda branch, part: layers.scale(branch, f"{part}_scale", spec.number("residual_scale")),
     }
-    return times[row.shortcut](x, f"{name}_shortcut"), times[row.residual](residual, f"{name}_residual")
+    return times[row.shortcut](carried, f"{name}_shortcut"), times[row.residual](residual, f"{name}_residual")

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
-from ..options import check_types
+from ..options import check_fields, option
 from .rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, STRIDES_ON, UNITS, Convolution
 
-
-def option(default: object, text: str) -> dataclasses.Field:
-    """A dataclass field with the line of help that the command line prints for it; MISSING has no default."""
-    return dataclasses.field(default=default, metadata={"help": text})
-
-
 STAGES = ("stage_units", "stage_filters")
-# What each choice by name may be.
-CHOICES = {
-    "unit": UNITS,
-    "order": ORDERS,
-    "shortcut": SHORTCUTS,
-    "skip": SKIPS,
-    "stem": STEMS,
-    "downsample": DOWNSAMPLES,
-    "stride_on": STRIDES_ON,
-}
+# What `Spec.told` has said from the beginning, and nobody says all of by hand.
+TOLD_ALWAYS = {"unit", "order", "shortcut", "skip", "stem", "downsample", "stride_on", "bn_momentum", "bn_epsilon"}
+_SHARE = {"at_least": 0, "below": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,31 +29,40 @@ class Spec:
         MISSING, "units of each stage, such as 3,4,6,3 (else those that the network's name says)"
     )
     stage_filters: tuple[int, ...] = option(MISSING, "filters of each stage, such as 64,128,256,512 (else the same)")
-    unit: str = option("basic", f"the residual unit: {', '.join(UNITS)}")
-    order: str = option("original", f"where batch norm and ReLU stand: {', '.join(ORDERS)}")
+    unit: str = option("basic", f"the residual unit: {', '.join(UNITS)}", choices=UNITS)
+    order: str = option("original", f"where batch norm and ReLU stand: {', '.join(ORDERS)}", choices=ORDERS)
     shortcut: str | None = option(
-        "B", "where the shape changes: A zero padding, B projection, C projection everywhere, none for a plain net"
+        "B",
+        "where the shape changes: A zero padding, B projection, C projection everywhere, none for a plain net",
+        choices=SHORTCUTS,
     )
-    skip: str = option("identity", f"where it does not: {', '.join(SKIPS)}")
+    skip: str = option("identity", f"what multiplies the shortcut and the residual: {', '.join(SKIPS)}", choices=SKIPS)
+    skip_everywhere: bool = option(
+        True, "do so in all units, as the 2016 paper; else only in those that leave the shape as it is"
+    )
     shortcut_scale: float | None = option(None, "constant_scaling: factor on the shortcut (0.5)")
     residual_scale: float | None = option(None, "constant_scaling: factor on the residual (0.5)")
     gate_bias: float | None = option(None, "exclusive_gating, shortcut_only_gating: the gate's initial bias (-6)")
-    skip_dropout: float | None = option(None, "dropout: share of the shortcut's values dropped (0.5)")
-    stem: str = option("imagenet", f"the first layers: {', '.join(STEMS)}")
-    downsample: str = option("stride", f"how a stage halves the map: {', '.join(DOWNSAMPLES)} (of the stage before)")
-    stride_on: str = option("1x1", f"which convolution of a bottleneck unit strides: {', '.join(STRIDES_ON)}")
-    width: float = option(1.0, "factor on the filters of every stage, not of the stem")
+    skip_dropout: float | None = option(None, "dropout: share of the shortcut's values dropped (0.5)", **_SHARE)
+    stem: str = option("imagenet", f"the first layers: {', '.join(STEMS)}", choices=STEMS)
+    downsample: str = option(
+        "stride", f"how a stage halves the map: {', '.join(DOWNSAMPLES)} (of the stage before)", choices=DOWNSAMPLES
+    )
+    stride_on: str = option(
+        "1x1", f"which convolution of a bottleneck unit strides: {', '.join(STRIDES_ON)}", choices=STRIDES_ON
+    )
+    width: float = option(1.0, "factor on the filters of every stage, not of the stem", above=0)
     zero_init_residual: bool = option(False, "start every residual at zero")
-    stochastic_depth: float = option(0.0, "share of samples for which the last residual is dropped; the others less")
-    bn_momentum: float = option(0.9, "share of the old value in batch norm's moving averages")
-    bn_epsilon: float = option(1e-5, "added to the variance in batch norm")
+    stochastic_depth: float = option(
+        0.0, "share of samples for which the last residual is dropped; the others less", **_SHARE
+    )
+    bn_momentum: float = option(0.9, "share of the old value in batch norm's moving averages", **_SHARE)
+    bn_epsilon: float = option(1e-5, "added to the variance in batch norm", above=0)
 
     def __post_init__(self) -> None:
         self._check_stages()
-        check_types(Spec, {name: value for name, value in vars(self).items() if name not in STAGES})
-        for name, accepted in CHOICES.items():
-            _check_choice(name, getattr(self, name), accepted)
-        self._check_numbers()
+        check_fields(self, but=STAGES)
+        self._check_paths()
         self._check_skip()
         if not STEMS[self.stem].activated and ORDERS[self.order].startswith("conv"):
             raise ValueError(
@@ -95,14 +89,7 @@ class Spec:
                 f"Received: {self.stage_units} and {self.stage_filters}"
             )
 
-    def _check_numbers(self) -> None:
-        for name, low, high in (("stochastic_depth", 0, 1), ("bn_momentum", 0, 1), ("skip_dropout", 0, 1)):
-            value = getattr(self, name)
-            if value is not None and not low <= value < high:
-                raise ValueError(f"`{name}` must be at least {low} and below {high}. Received: {value!r}")
-        for name in ("width", "bn_epsilon"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` must be a number above 0. Received: {getattr(self, name)!r}")
+    def _check_paths(self) -> None:
         if round(min(self.stage_filters) * self.width) < 1:
             raise ValueError(
                 f"`width` must leave every stage a filter, of {self.stage_filters}. Received: {self.width!r}"
@@ -153,11 +140,16 @@ class Spec:
 
 
 def as_choices(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Choices out of JSON, which has lists for tuples."""
+    """Choices out of JSON, which has lists for tuples, or from before there were as many."""
+    told = completed(told)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
-def _check_choice(name: str, value: object, accepted: Iterable[object]) -> None:
-    if value not in accepted:
-        choices = ", ".join(repr(choice) for choice in accepted)
-        raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}")
+def completed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Spec.told` once said, with what it could not say then; choices that somebody made are left as they are.
+
+    Networks from before there was `skip_everywhere` have their skip only where the shape stays.
+    """
+    if "skip_everywhere" in told or not told.keys() >= TOLD_ALWAYS:
+        return dict(told)
+    return {**told, "skip_everywhere": told["skip"] == "identity"}

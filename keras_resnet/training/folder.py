@@ -37,6 +37,9 @@ from .recipe import Recipe, as_json, completed
 KEPT_CHECKPOINTS = 2
 SECONDS_BETWEEN_PICTURES = 60
 OTHER = "Choose another folder with --out."
+# What may differ in recipes of one run: where the data lie, and `scaled_from`, which the learning rate of a resolved
+# recipe holds already and older recipes do not keep.
+UNDECIDED = ("data_dir", "scaled_from")
 
 
 @dataclass
@@ -107,7 +110,7 @@ class RunFolder:
         begun = self.summary.exists() or self.newest_first()
         if not begun and as_json(recipe).keys() - completed(there).keys():
             raise ValueError(f"{str(self.recipe)!r} is no run's, and this one would write over it. {OTHER}")
-        if begun and (changes := _changes(completed(there), as_json(recipe), but=("data_dir",))):
+        if begun and (changes := _changes(completed(there), as_json(recipe), but=UNDECIDED)):
             raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
 
     @contextlib.contextmanager
@@ -207,7 +210,7 @@ class RunFolder:
         info = saving.read_info(path)
         if "history" not in info:
             raise ValueError("it is no checkpoint of a run")
-        if changes := _changes(completed(info["recipe"]), self._recipe, but=("data_dir",)):
+        if changes := _changes(completed(info["recipe"]), self._recipe, but=UNDECIDED):
             raise ValueError(f"it is of another run: {changes}")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)

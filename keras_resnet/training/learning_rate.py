@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ import numpy as np
 
 from .folder import Progress
 from .recipe import Recipe, as_json
+from .schedule import plateaus
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
@@ -46,7 +46,9 @@ class LearningRate(keras.callbacks.Callback):
     """Sets the rate, unless the optimizer follows a schedule, and tells it; knows when a warm-up or a plateau ends.
 
     He et al. 2015, section 4.2: a 110-layer network starts at 0.01 until its training error is below 80 %, some 400
-    iterations, then goes on with 0.1. The training error is the one on the progress bar: over the epoch so far.
+    iterations, then goes on with 0.1. The training error is the one on the progress bar: over the epoch so far. While
+    a network is that bad, its rate falls with the schedule all the same. The 400 iterations of He et al. 2016 are a
+    part of the schedule, see `Recipe.rate`.
 
     Section 3.4: on ImageNet, it is divided by 10 "when the error plateaus": here, when the error on what the run is
     tested on has not been lower for `recipe.patience` epochs.
@@ -62,7 +64,7 @@ class LearningRate(keras.callbacks.Callback):
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
         self.progress = progress
-        self.warming = progress.state.get("warming", recipe.warmup_rate > 0)
+        self.warming = progress.state.get("warming", recipe.waits)
         self._first_step, self._falls, self._current = 0, 0, None
 
     @property
@@ -81,10 +83,10 @@ class LearningRate(keras.callbacks.Callback):
             return
         if self.warming and batch:
             self._see(self.model.get_metrics_result())
-        rate = self.recipe.warmup_rate
-        if not self.warming:
-            update = (self._first_step + batch) // self.recipe.accumulate
-            rate = self.recipe.rate(update) / self.recipe.drop_factor**self._falls
+        update = (self._first_step + batch) // self.recipe.accumulate
+        rate = self.recipe.rate(update) / self.recipe.drop_factor**self._falls
+        if self.warming:
+            rate = min(rate, self.recipe.warmup_rate)
         if rate != self._current:
             self.model.optimizer.learning_rate = rate  # on JAX, `self.model` takes the variables back from `fit`
         self._current = rate
@@ -98,13 +100,3 @@ class LearningRate(keras.callbacks.Callback):
     def _see(self, logs: dict[str, Any]) -> None:
         """Ends the warm-up when the training error is low enough."""
         self.warming = self.warming and 1 - float(logs["accuracy"]) >= self.recipe.warmup_error
-
-
-def plateaus(errors: Iterable[float], patience: int) -> int:
-    """How often, over the epochs with these errors, none of `patience` epochs was better than the best before them."""
-    best, waited, count = math.inf, 0, 0
-    for error in errors:
-        best, waited = (error, 0) if error < best else (best, waited + 1)
-        if waited == patience:
-            count, waited = count + 1, 0
-    return count

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..models.spec import option
-from ..options import check_types
+from ..options import check_fields, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,23 +16,21 @@ class Machine:
     """
 
     devices: int | None = option(
-        None, "devices of this process to train on (else all accelerators, on Torch one; or the processor)"
+        None,
+        "devices of this process to train on (else all accelerators, on Torch one; or the processor)",
+        at_least=1,
     )
     rematerialize: bool = option(False, "compute what is inside units again for gradients: less memory, more time")
     loop_units: bool = option(False, "trace and compile units that are alike once: a very deep network begins sooner")
     images_on_device: bool = option(False, "images in memory: keep them on the device, and cut and mirror them there")
-    steps_per_execution: int = option(1, "steps that a device takes before the run hears of it again, at most")
-    workers: int = option(0, "photographs: processes that decode them (0: threads of this one)")
+    steps_per_execution: int = option(
+        1, "steps that a device takes before the run hears of it again, at most", at_least=1
+    )
+    workers: int = option(0, "photographs: processes that decode them (0: threads of this one)", at_least=0)
     profile: bool = option(False, "trace some steps, and tell how much of them is input, device and host")
-    save_every: float = option(15.0, "minutes between checkpoints within an epoch; there is one behind every epoch too")
+    save_every: float = option(
+        15.0, "minutes between checkpoints within an epoch; there is one behind every epoch too", above=0
+    )
 
     def __post_init__(self) -> None:
-        check_types(Machine, vars(self))
-        if self.devices is not None and self.devices < 1:
-            raise ValueError(f"`devices` must be at least 1. Received: {self.devices!r}")
-        if self.steps_per_execution < 1:
-            raise ValueError(f"`steps_per_execution` must be at least 1. Received: {self.steps_per_execution!r}")
-        if self.workers < 0:
-            raise ValueError(f"`workers` must be at least 0. Received: {self.workers!r}")
-        if not self.save_every > 0:
-            raise ValueError(f"`save_every` must be above 0. Received: {self.save_every!r}")
+        check_fields(self)

@@ -10,10 +10,11 @@ from typing import Any
 
 from ..data import is_row
 from ..models.catalog import find
-from ..models.spec import Spec
+from ..models.spec import Spec, completed
 from ..options import check_types
 from ..saving import model_file, read_info
-from .recipe import VIEWS, Recipe, warmup_rate
+from .recipe import VIEWS, Recipe
+from .schedule import PAPERS_ITERATIONS, warmup_rate
 
 # A linear probe, then all of the network at a lower rate, so that a dense layer that knows nothing yet does not spoil
 # features that are good (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
@@ -30,7 +31,10 @@ _FINETUNE = {
 
 # Named recipes for images that lie in memory: what differs from the defaults.
 RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {"iterations": 64_000},
+    "paper": {"iterations": PAPERS_ITERATIONS},
+    # "For all CIFAR experiments we warm up the training by using a smaller learning rate of 0.01 at the beginning 400
+    # iterations" (2016, appendix).
+    "paper2016": {"iterations": PAPERS_ITERATIONS, "warmup_iterations": 400},
     "modern": {
         "epochs": 200,
         "schedule": "cosine",
@@ -155,9 +159,28 @@ def stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]
         found |= {"mean", *VIEWS}
     if "weights" in changed:
         found |= {"mean"}
+    if changed & {"size", "test_size"}:
+        found |= _of_size(base, choices.get("size"))
     if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs"):
         found |= {"iterations"}
     return found
+
+
+def _of_size(base: Mapping[str, Any], size: int | None) -> set[str]:
+    """What a recipe for photographs says only because of its size, or cannot say of a new one."""
+    from ..data import default_resize
+
+    own = base.get("size")
+    if own is None:
+        return set()
+    derived = {
+        "first_size": own,
+        "test_size": own,
+        "test_resize": default_resize(base.get("test_size") or own),
+        "scales": [default_resize(own), round(own * 480 / 224)],  # 2015, section 3.4
+    }
+    found = {name for name, value in derived.items() if base.get(name) == value}
+    return found | ({"first_size"} if (base.get("first_size") or 0) > (size or own) else set())
 
 
 def _model_of(weights: str | None, run: str | Path | None) -> str | None:
@@ -194,4 +217,4 @@ def _read(path: Path) -> dict[str, Any]:
         check_types(Spec, value.get("network", {}))
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
-    return value
+    return {**value, "network": completed(value.get("network", {}))}

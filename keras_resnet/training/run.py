@@ -165,15 +165,15 @@ def _check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Mach
             raise ValueError(f"`{name}` works on one device. Received: {devices.replicas} devices. Choose --devices 1.")
     if machine.images_on_device and not data.in_memory:
         raise ValueError(f"`images_on_device` takes images that lie in memory. Those of {recipe.dataset} do not.")
-    if machine.steps_per_execution > 1 and recipe.warmup_rate:
+    if machine.steps_per_execution > 1 and recipe.waits:
         raise ValueError(
             "`steps_per_execution` must be 1 where the rate of a step hangs on the errors before it, as in this "
-            "recipe's warm-up. Choose --warmup-rate 0 to leave that out."
+            "recipe's warm-up. Choose --warmup-iterations 400 to say how long it is, or --warmup-rate 0 for none."
         )
-    if machine.steps_per_execution > 1 and recipe.schedule == "plateau" and recipe.rise:
+    if machine.steps_per_execution > 1 and recipe.schedule == "plateau" and (recipe.rise or recipe.warmup_iterations):
         raise ValueError(
             "`steps_per_execution` must be 1 where a rate that is not known beforehand rises from step to step. "
-            "Choose --rise 0, or another --schedule."
+            "Choose --rise 0 and no --warmup-iterations, or another --schedule."
         )
 
 

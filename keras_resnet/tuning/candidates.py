@@ -17,7 +17,8 @@ from .dimensions import OF_SPEC, UNITS_PER_STAGE, Dimension
 from .space import Space
 
 # The dimensions that decide what a candidate costs.
-COSTS = {UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "stem", "downsample", "stride_on"}
+COSTS = {UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "skip_everywhere", "stem"}
+COSTS |= {"downsample", "stride_on"}
 
 
 def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:

@@ -12,10 +12,8 @@ import numpy as np
 
 from ..models.catalog import find
 from ..models.rows import UNITS
-from ..models.spec import CHOICES as SPEC_CHOICES
 from ..models.spec import STAGES, Spec
-from ..options import check_types
-from ..training.recipe import CHOICES as RECIPE_CHOICES
+from ..options import check_types, choices_of
 from ..training.recipe import Recipe
 
 UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; stands for a `model`, whose depth it makes
@@ -88,7 +86,7 @@ class Dimension:
             object.__setattr__(self, "default", float(f"{middle:.3g}"))
 
     def _check_values(self) -> None:
-        accepted = {**SPEC_CHOICES, **RECIPE_CHOICES}.get(self.name)
+        accepted = {**choices_of(Spec), **choices_of(Recipe)}.get(self.name)
         for value in self.values:
             if accepted is not None and value not in accepted:
                 names = ", ".join("none" if choice is None else choice for choice in accepted)

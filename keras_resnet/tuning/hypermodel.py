@@ -98,7 +98,7 @@ class HyperResNet(keras_tuner.HyperModel):
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
         """Fits with the trial's batch size, and with its learning rate falling from epoch to epoch."""
         epochs = kwargs.get("epochs", 1)
-        recipe = replace(self.recipe(hp), epochs=epochs, iterations=epochs)
+        recipe = replace(self.recipe(hp), epochs=epochs, iterations=epochs, warmup_iterations=None)
         # As in its middle: where a schedule rises, the first begins at no rate.
         falling = keras.callbacks.LearningRateScheduler(lambda epoch: recipe.rate(epoch + 0.5))
         kwargs.setdefault("batch_size", recipe.batch_size)

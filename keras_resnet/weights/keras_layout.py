@@ -76,7 +76,14 @@ def _skip(layers: Mapping[str, Any]) -> dict[str, Any]:
         for name, layer in layers.items()
         if name.endswith(end)
     }
-    return {"skip": skip, **numbers}
+    return {"skip": skip, **numbers, **_everywhere(layers)}
+
+
+def _everywhere(layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether a skip is in units that change the shape too, if there are some."""
+    changed = {name.split("_shortcut_")[0] for name in layers if name.endswith(("_shortcut_pad", "_shortcut_conv"))}
+    skipped = {name.removesuffix(end) for name in layers for end in _SKIPS if name.endswith(end)}
+    return {"skip_everywhere": changed <= skipped} if changed else {}
 
 
 def _order(layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,11 +93,65 @@ def test_stochastic_depth_drops_whole_samples():
     assert abs(kept[:, 0].mean() - 1) < 0.2
 
 
-def test_a_skip_works_where_the_shape_stays_and_the_option_where_it_changes():
-    model = keras_resnet.CifarResNet(14, skip="exclusive_gating", shortcut="B")
-    gates = [layer.name for layer in model.layers if layer.name.endswith("_gate")]
-    assert gates == ["stage1_unit1_gate", "stage1_unit2_gate", "stage2_unit2_gate", "stage3_unit2_gate"]
-    assert model.get_layer("stage2_unit1_shortcut_conv").strides == (2, 2)
+def where_the_shape_changes(skip, **numbers):
+    """The same as `skipped`, of a unit that halves the map and has option A, with what that option carries."""
+    model = keras_resnet.CifarResNet(8, shortcut="A", skip=skip, **numbers)
+    names = ("stage1_unit1_relu2", "stage2_unit1_bn2", "stage2_unit1_add")
+    x, residual, total = outputs(model, *names)
+    x = x[:, ::2, ::2]
+    return model, x, np.concatenate([x, np.zeros_like(x)], axis=-1), residual, total
+
+
+@pytest.mark.parametrize(("shortcut", "factor"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.5)])
+def test_constant_scaling_where_the_shape_changes(shortcut, factor):
+    """2016, table 1: "applied to all Residual Units"; "lambda = 0.5 for all shortcuts"."""
+    choices = {"shortcut_scale": shortcut, "residual_scale": factor}
+    _, _, padded, residual, total = where_the_shape_changes("constant_scaling", **choices)
+    np.testing.assert_allclose(total, shortcut * padded + factor * residual, atol=1e-6)
+
+
+@pytest.mark.parametrize(("skip", "gates_residual"), [("exclusive_gating", True), ("shortcut_only_gating", False)])
+def test_gating_where_the_shape_changes(skip, gates_residual):
+    model, x, padded, residual, total = where_the_shape_changes(skip, gate_bias=-1.0)
+    kernel, start = (keras.ops.convert_to_numpy(weight) for weight in model.get_layer("stage2_unit1_gate").weights)
+    assert (kernel.shape, start.shape) == ((1, 1, 16, 32), (32,))
+    gate = sigmoid(x @ kernel[0, 0] - 1.0)
+    np.testing.assert_allclose(total, (1 - gate) * padded + (gate if gates_residual else 1) * residual, atol=1e-5)
+
+
+def test_dropout_where_the_shape_changes():
+    model, _, padded, residual, total = where_the_shape_changes("dropout", skip_dropout=0.25)
+    np.testing.assert_allclose(total, padded + residual, atol=1e-6)
+    dropout = model.get_layer("stage2_unit1_shortcut_dropout")
+    assert dropout.rate == 0.25
+    assert dropout.input is model.get_layer("stage2_unit1_shortcut_pad").output
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_a_1x1_convolution_in_all_units_is_option_c(shortcut):
+    model, c = (keras_resnet.CifarResNet(14, **choices) for choices in ({"skip": "conv", "shortcut": shortcut}, C))
+    assert [layer.name for layer in model.layers] == [layer.name for layer in c.layers]
+    assert [weight.shape for weight in model.weights] == [weight.shape for weight in c.weights]
+
+
+C = {"shortcut": "C"}
+
+
+def test_a_skip_is_in_all_units_or_where_the_shape_stays_alone():
+    """As networks had it from before they could say."""
+    alone = ["stage1_unit1", "stage1_unit2", "stage2_unit2", "stage3_unit2"]
+    for everywhere, units in ((True, sorted({*alone, "stage2_unit1", "stage3_unit1"})), (False, alone)):
+        choices = {"skip": "exclusive_gating", "shortcut": "B", "skip_everywhere": everywhere}
+        model = keras_resnet.CifarResNet(14, **choices)
+        assert [layer.name for layer in model.layers if layer.name.endswith("_gate")] == [f"{u}_gate" for u in units]
+        assert model.get_layer("stage2_unit1_shortcut_conv").strides == (2, 2)
+    assert keras_resnet.ResNet20.spec.skip_everywhere
+
+
+def test_without_a_shortcut_nothing_carries_the_signal():
+    """2016, table 1: constant scaling 0, 1 is a plain net."""
+    _, _, _, residual, total = where_the_shape_changes("constant_scaling", shortcut_scale=0.0, residual_scale=1.0)
+    np.testing.assert_array_equal(total, residual)
 
 
 def test_a_projection_has_the_batch_norm_that_its_order_puts_behind_a_convolution():

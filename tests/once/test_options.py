@@ -6,8 +6,7 @@ import dataclasses
 
 import pytest
 
-from keras_resnet.models.spec import option
-from keras_resnet.options import Parser, add_options, as_words, check_types, given
+from keras_resnet.options import Parser, add_options, as_words, check_fields, check_types, choices_of, given, option
 
 
 @dataclasses.dataclass
@@ -108,3 +107,46 @@ def test_values_are_checked_against_the_types_of_the_fields():
             check_types(Row, {name: value})
     with pytest.raises(ValueError, match="Unknown field 'sise' of a row; near: size"):
         check_types(Row, {"sise": 1})
+
+
+@dataclasses.dataclass
+class Checked:
+    count: int | None = option(None, "how many", at_least=1)
+    share: float = option(0.5, "which part", at_least=0, below=1)
+    factor: float = option(1.0, "how much", above=0)
+    chance: float = option(0.0, "how often", at_least=0, at_most=1)
+    sides: tuple[int, ...] | None = option((3,), "how large", at_least=1)
+    kind: str = option("a", "which", choices=("a", "b"))
+    other: str | None = option(None, "which else", choices=("a", "b"))
+    free: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "must"),
+    [
+        ("count", 0, "at least 1"),
+        ("count", 1.5, "a whole number or null"),
+        ("share", 1, "at least 0 and below 1"),
+        ("share", float("nan"), "at least 0 and below 1"),
+        ("factor", 0, "a number above 0"),
+        ("factor", float("inf"), "a number above 0"),
+        ("chance", -0.1, "from 0 to 1"),
+        ("sides", (3, 0), "at least 1"),
+        ("kind", "c", "one of 'a', 'b'"),
+        ("kind", None, "a text"),
+        ("other", "c", "one of 'a', 'b'"),
+    ],
+)
+def test_a_value_that_its_field_does_not_take_is_refused_in_a_line(field, value, must):
+    with pytest.raises(ValueError) as caught:
+        check_fields(Checked(**{field: value}))
+    assert str(caught.value).startswith(f"`{field}` must be {must}")
+    assert str(caught.value).endswith(f". Received: {value!r}")
+    check_fields(Checked(**{field: value}), but=[field])
+
+
+def test_what_its_field_takes_is_not():
+    check_fields(Checked())
+    check_fields(Checked(1, 0, 1e-9, 1, (1, 2), "b", "a", float("inf")))
+    check_fields(Checked(sides=None), but=["kind"])
+    assert choices_of(Checked) == {"kind": ("a", "b"), "other": ("a", "b", None)}

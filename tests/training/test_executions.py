@@ -145,6 +145,11 @@ MISTAKES = {
         {"schedule": "plateau", "rise": 0.5},
         "`steps_per_execution` must be 1 where a rate",
     ),
+    "a warm-up of a length, and plateaus": (
+        {"steps_per_execution": 3},
+        {"schedule": "plateau", "warmup_iterations": 2},
+        "`steps_per_execution` must be 1 where a rate",
+    ),
     "a warm-up": ({"steps_per_execution": 3}, {"warmup_rate": 0.01}, "`steps_per_execution` must be 1 where the rate"),
 }
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from keras_resnet.training.folder import Progress, RunFolder
-from keras_resnet.training.learning_rate import LearningRate, Scheduled, plateaus, rate_or_schedule
+from keras_resnet.training.learning_rate import LearningRate, Scheduled, rate_or_schedule
 from keras_resnet.training.optimizer import SGD
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.recipes import recipe_for
+from keras_resnet.training.schedule import plateaus
 
 CIFAR = {"pad": 4, "flip": True, "cutout": 0}
 
@@ -100,6 +101,17 @@ def test_the_other_orders_of_2016_warm_up():
     assert on_cifar(model="resnet110", warmup_rate=0).warmup_rate == 0
 
 
+@pytest.mark.parametrize("model", ["resnet20", "resnet110", "resnet110v2", "resnet1001v2"])
+def test_2016_warms_all_of_its_networks_up_for_400_iterations(model):
+    """ "... for all CIFAR experiments we warm up the training by using a smaller learning rate of 0.01 at the beginning
+    400 iterations and go back to 0.1 after that" (2016, appendix)."""
+    recipe = on_cifar(name="paper2016", model=model)
+    for step, rate in {0: 0.01, 399: 0.01, 400: 0.1, 31_999: 0.1, 32_000: 0.01, 48_000: 0.001}.items():
+        assert recipe.rate(step) == pytest.approx(rate, rel=1e-12), step
+    assert (recipe.foreseen, recipe.warmup_rate) == (True, 0.01)
+    assert on_cifar(name="paper2016", model=model, warmup_rate=0).rate(0) == 0.1
+
+
 def recipe_of(steps, **choices):
     return Recipe(dataset="digits", iterations=steps, epochs=1, network={}, **{"warmup_rate": 0.0, **choices})
 
@@ -148,6 +160,7 @@ SCHEDULES = {
     "cosine": {"schedule": "cosine", "rise": 0.3},
     "linear": {"schedule": "linear"},
     "risen step": {"rise": 0.3},
+    "warm-up": {"warmup_rate": 0.01, "warmup_iterations": 5},
 }
 
 
@@ -172,6 +185,14 @@ def test_the_warm_up_does_not_end_before_the_error_is_below_80_percent():
     recipe = recipe_of(8, warmup_rate=0.01, drops=())
     used = used_rates(model_of(8), LearningRate(recipe, 8, Progress()), 8, accuracies=[0, 0, 0, 0, 0, 1, 0, 0])  # 83 %
     np.testing.assert_allclose(used, [0.01] * 8, rtol=1e-6)
+
+
+def test_a_warm_up_that_does_not_end_keeps_to_the_schedule():
+    recipe = recipe_of(8, warmup_rate=0.01, drops=(0.5,), drop_factor=100.0)
+    used = used_rates(model_of(8), LearningRate(recipe, 4, Progress()), 8, epochs=(0, 2, 2))
+    np.testing.assert_allclose(used, [0.01] * 4 + [0.001] * 4, rtol=1e-6)
+    recipe = recipe_of(8, warmup_rate=0.01, warmup_iterations=8, drops=(0.5,), drop_factor=100.0)
+    np.testing.assert_allclose([recipe.rate(step) for step in range(8)], [0.01] * 4 + [0.001] * 4, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("hits", "first_rate"), [([0, 0, 0], 0.01), ([0, 1, 0], 0.1)], ids=["warming", "over"])
@@ -229,7 +250,7 @@ def test_where_the_rate_hangs_on_errors_no_schedule_decides_alone():
 
 def test_a_rate_for_another_batch_size_is_scaled_to_this_one_once():
     recipe = on_cifar(batch_size=512, scaled_from=128)
-    assert (recipe.learning_rate, recipe.scaled_from) == (0.4, None)
+    assert (recipe.learning_rate, recipe.scaled_from) == (0.4, 512)
     assert recipe.resolve(97, CIFAR).learning_rate == 0.4
 
 

@@ -89,6 +89,7 @@ def test_epochs_and_images_go_into_every_recipe():
         recipe = experiment.recipe_of(row)
         assert (recipe.epochs, recipe.iterations, recipe.images) == (3, None, 1000)
         assert recipe.resolve(8, {"mean": "pixel"}).iterations == 24
+        assert recipe.warmup_iterations is None  # 400 would be more than all
     assert experiment.recipe_of(experiment.rows[1]).batch_size == 64
 
 

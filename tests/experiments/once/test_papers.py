@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from facts import CIFAR_PARAMETERS
 from keras_resnet.experiments.papers import EXPERIMENTS, find_experiment
 from keras_resnet.models.complexity import count
 
@@ -57,14 +58,53 @@ def test_tables_3_and_5_of_2016(printed):
     assert [row.model for row in find_experiment("he2016-table3").rows[2:]] == [
         f"resnet{depth}{version}" for depth in (110, 164, 1001) for version in ("", "v2")
     ]
-    found = [[row.published.error, row.published.top5] for row in find_experiment("he2016-table5").rows]
+    first, *rows = find_experiment("he2016-table5").rows
+    found = [[row.published.error, row.published.top5] for row in rows]
     assert found == list(printed["he2016_table5_top1_top5_320"].values())
+    # Of 2015's network at 224, whose other numbers the table has as well.
+    assert (first.published.error, first.published.top5, first.view) == (23.0, 6.7, {})
 
 
 def test_table_4_of_2016(shared):
     text = (shared / "facts" / "papers.md").read_text()
     whole, smaller = (str(row.published) for row in find_experiment("he2016-table4").rows)
     assert f"Table 4: ResNet-1001 {whole}, with batch 64 {smaller}." in text
+    hundred = find_experiment("he2016-table3-cifar100").rows[-1].published  # printed there as well
+    assert (hundred.error, hundred.mean, hundred.deviation) == (22.71, 22.68, 0.22)
+
+
+def test_batches_of_64_are_trained_as_the_code_that_table_4_refers_to():
+    """https://github.com/KaimingHe/resnet-1k-layers: `-batchSize 64 -nEpochs 200`; and fb.resnet.torch's train.lua:
+    `decay = epoch >= 122 and 2 or epoch >= 81 and 1 or 0`, counted from 1, with Nesterov's momentum and no warm-up."""
+    experiment = find_experiment("he2016-table4")
+    steps = 50_000 // 64
+    recipe = experiment.recipe_of(experiment.rows[1]).resolve(steps, {"pad": 4, "flip": True})
+    assert (recipe.epochs, recipe.nesterov, recipe.momentum, recipe.weight_decay) == (200, True, 0.9, 1e-4)
+    rates = {1: 0.1, 80: 0.1, 81: 0.01, 121: 0.01, 122: 0.001, 200: 0.001}
+    for epoch, rate in rates.items():
+        for step in (steps * (epoch - 1), steps * epoch - 1):
+            assert recipe.rate(step) == pytest.approx(rate, rel=1e-12), (epoch, step)
+
+
+def test_all_of_2016_warms_up_on_cifar():
+    """For 400 iterations, the full pre-activation too (2016, appendix); but not the code that table 4 refers to."""
+    for experiment, row in ROWS:
+        if experiment.dataset != "imagenet2012":
+            warmup = 400 if experiment.name.startswith("he2016") and "batch 64" not in row.name else None
+            assert experiment.recipe_of(row).warmup_iterations == warmup, (experiment.name, row.name)
+
+
+def test_the_skips_of_table_1_are_in_all_units():
+    """ "Applied to all Residual Units"; the 1x1 convolution is "known as option C"."""
+    rows = {row.name: row.spec for row in find_experiment("he2016-table1").rows}
+    assert all(spec.skip_everywhere for spec in rows.values())
+    assert (rows["1x1 convolution"].shortcut, rows["1x1 convolution"].skip) == ("C", "identity")
+    assert count(rows["1x1 convolution"], 10).parameters == CIFAR_PARAMETERS[110]["v1_C"]
+    # A gate a unit: 18 of 16 to 16 channels, one of 16 to 32, 17 of 32 to 32, one of 32 to 64, 17 of 64 to 64.
+    gates = 18 * 16 * 17 + 17 * 32 + 17 * 32 * 33 + 33 * 64 + 17 * 64 * 65
+    gated = count(rows["exclusive gating, -6"], 10)
+    assert gated.parameters == CIFAR_PARAMETERS[110]["v1_A"] + gates
+    assert gated.layers == 110
 
 
 FIGURES = {
@@ -117,13 +157,10 @@ def test_every_row_has_a_recipe(experiment, row):
     assert (recipe.seed, recipe.model, recipe.dataset) == (3, row.model, experiment.dataset)
     assert recipe.spec == row.spec
     if experiment.dataset != "imagenet2012":
-        assert (recipe.iterations, recipe.learning_rate, recipe.weight_decay, recipe.momentum) == (
-            64000,
-            0.1,
-            1e-4,
-            0.9,
-        )
-        assert recipe.batch_size == (64 if "batch 64" in row.name else 128)
+        assert (recipe.learning_rate, recipe.weight_decay, recipe.momentum) == (0.1, 1e-4, 0.9)
+        # Batches of 64: 200 epochs, as the README of https://github.com/KaimingHe/resnet-1k-layers has it.
+        length = (64, 200, None) if "batch 64" in row.name else (128, None, 64_000)
+        assert (recipe.batch_size, recipe.epochs, recipe.iterations) == length
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)

@@ -69,3 +69,10 @@ def test_the_order_counts_pairs_that_differ_clearly():
     assert order(lines, rows) == (4, 5)
     lines[2] = summarize(rows[2], [], "")
     assert order(lines, rows) == (2, 2)
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_a_tie_says_nothing_of_the_order_however_the_rows_stand(names):
+    errors = {"a": 6.0, "b": 8.0}
+    rows = [Row(name, "resnet20", Published(errors[name])) for name in names]
+    assert order([summarize(row, results(20.0), "") for row in rows], rows) == (0, 0)

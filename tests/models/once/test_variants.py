@@ -86,6 +86,7 @@ def specs(draw):
         "order": order,
         "shortcut": shortcut,
         "skip": draw(st.sampled_from(sorted(SKIPS))) if shortcut in ("A", "B") else "identity",
+        "skip_everywhere": draw(st.booleans()),
         "stem": stem,
         "downsample": draw(st.sampled_from(DOWNSAMPLES)),
         "stride_on": draw(st.sampled_from(STRIDES_ON)),

@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(start, capsys):
 
 
 def test_a_machine_that_cannot_be_is_refused():
-    with pytest.raises(ValueError, match=r"`save_every` must be above 0. Received: 0"):
+    with pytest.raises(ValueError, match=r"`save_every` must be a number above 0. Received: 0"):
         Machine(save_every=0)
 
 

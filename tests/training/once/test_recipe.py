@@ -62,6 +62,61 @@ def test_a_files_warm_up_and_choices_belong_to_its_network(tmp_path):
     assert recipe_for(path, network={"width": 2.0}).spec.shortcut == "C"
 
 
+def test_a_warm_up_of_a_length_belongs_to_the_recipe(tmp_path):
+    """2016 warms up whatever the network."""
+    path = written(tmp_path, **resolved(name="paper2016", model="resnet110"))
+    for choices in ({"model": "resnet110v2"}, {"network": {"order": "full_preactivation"}}):
+        recipe = recipe_for(path, **choices).resolve(390, {"pad": 4, "flip": True})
+        assert (recipe.warmup_rate, recipe.warmup_iterations) == (0.01, 400)
+
+
+def test_a_files_rate_is_scaled_to_a_batch_size_that_is_chosen_anew(tmp_path):
+    """0.4 for batches of 512, as `speedrun` says, is 0.1 for 128, whoever was scaled in between."""
+    answers = {"pad": 4, "flip": True, "cutout": 0}
+    recipe = recipe_for("speedrun", dataset="cifar10", batch_size=2048).resolve(24, answers)
+    path = written(tmp_path, **as_json(recipe))
+    for batch_size, rate in ((2048, 1.6), (512, 0.4), (128, 0.1)):
+        assert recipe_for(path, batch_size=batch_size).resolve(24, answers).learning_rate == pytest.approx(rate)
+    path = written(tmp_path, **resolved())
+    assert recipe_for(path, batch_size=512).resolve(97, {"pad": 4, "flip": True}).learning_rate == 0.1  # of no size
+
+
+SIZES = {"first_size": 224, "test_size": 224, "test_resize": 256, "scales": (256, 480)}
+PHOTOGRAPHS = {"mean": "channel", "flip": True, "crop": "scale", "color": "none", "size": 224, **SIZES}
+
+
+def test_a_files_other_sizes_give_way_where_its_size_is_chosen_anew(tmp_path):
+    """2015, section 3.4: the shorter side from [256, 480] for 224."""
+    recipe = recipe_for("paper2016", dataset="folder:photos").resolve(10, PHOTOGRAPHS)
+    path = written(tmp_path, **as_json(recipe))
+    for size in (192, 288):
+        other = recipe_for(path, size=size)
+        assert {getattr(other, name) for name in SIZES} == {None}, size
+    assert recipe_for(path, size=288, test_size=320, first_size=96).resolve(10, PHOTOGRAPHS).first_size == 96
+    larger = recipe_for(path, test_size=320)
+    assert (larger.size, larger.test_size, larger.test_resize) == (224, 320, None)
+    assert recipe_for(path, size=224) == recipe
+
+
+def test_sizes_that_a_recipe_says_stay_where_they_can_be(tmp_path):
+    """`modern` grows from 128 to 192 and is tested at 256."""
+    recipe = recipe_for("modern", dataset="folder:photos").resolve(10, {**PHOTOGRAPHS, "test_resize": 293})
+    path = written(tmp_path, **as_json(recipe))
+    for name in (path, "modern"):
+        larger, smaller = (recipe_for(name, dataset="folder:photos", size=size) for size in (256, 96))
+        assert (larger.first_size, larger.test_size) == (128, 256)
+        assert (smaller.first_size, smaller.test_size) == (None, 256)
+
+
+@pytest.mark.parametrize(("skip", "everywhere"), [("dropout", False), ("identity", True)])
+def test_a_file_from_before_skips_were_in_all_units_means_what_it_did(tmp_path, skip, everywhere):
+    told = resolved(network={"skip": skip})
+    told["network"].pop("skip_everywhere")
+    assert recipe_for(written(tmp_path, **told)).spec.skip_everywhere == everywhere
+    assert recipe_for(written(tmp_path, **told), network={"skip": "conv"}).spec.skip_everywhere == everywhere
+    assert recipe_for(written(tmp_path, dataset="cifar10", network={"skip": skip})).spec.skip_everywhere
+
+
 @pytest.mark.parametrize(
     ("model", "order", "rate"), [("resnet110v2", "original", 0.01), ("resnet110", "full_preactivation", 0.0)]
 )
@@ -151,8 +206,15 @@ def test_what_a_handwritten_file_says_of_the_schedule_stays(tmp_path):
         ({"ema": float("nan")}, ("`ema`", "nan")),
         ({"drops": 0.5}, ("`drops`", "a list of numbers", "0.5")),
         ({"drops": ["a"]}, ("`drops`", "['a']")),
-        ({"drop_factor": 0}, ("`drop_factor`", "above 0")),
-        ({"schedule": "steps"}, ("`schedule`", "step, plateau, cosine, linear", "'steps'")),
+        ({"drops": [81.0, 122.0]}, ("`drops`", "shares of the schedule", "(81.0, 122.0)")),
+        ({"drops": [0.75, 0.5]}, ("`drops`", "rise", "(0.75, 0.5)")),
+        ({"drops": [0.0, 0.5]}, ("`drops`", "above 0")),
+        ({"drops": [float("nan")]}, ("`drops`", "nan")),
+        ({"drop_factor": 0.1}, ("`drop_factor`", "at least 1", "0.1")),
+        ({"warmup_error": 80.0}, ("`warmup_error`", "from 0 to 1", "80.0")),
+        ({"warmup_iterations": 0}, ("`warmup_iterations`", "at least 1", "0")),
+        ({"drop_factor": 0}, ("`drop_factor`", "at least 1")),
+        ({"schedule": "steps"}, ("`schedule`", "'step', 'plateau', 'cosine', 'linear'", "'steps'")),
         ({"precision": "float64"}, ("`precision`", "mixed_bfloat16", "'float64'")),
         ({"decayed": "none"}, ("`decayed`", "kernels", "'none'")),
         ({"seed": 2**32}, ("`seed`", "2**32", str(2**32))),

@@ -14,6 +14,7 @@ import small_runs
 from keras_resnet import backend, saving
 from keras_resnet.training.folder import RunFolder
 from keras_resnet.training.interruption import StoppedError
+from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 
 
@@ -75,7 +76,7 @@ def test_a_finished_run_says_so_and_changes_no_file(copied):
 
 def test_a_run_from_before_muon_goes_on(copied, monkeypatch):
     as_if_killed(copied, in_epoch=4)
-    since = "optimizer", "kernel_rate", "kernel_momentum"
+    since = "optimizer", "kernel_rate", "kernel_momentum", "warmup_iterations"
     recipe = json.loads((copied / "recipe.json").read_text())
     (copied / "recipe.json").write_text(json.dumps({name: recipe[name] for name in recipe if name not in since}))
     read_info = saving.read_info
@@ -87,6 +88,23 @@ def test_a_run_from_before_muon_goes_on(copied, monkeypatch):
     monkeypatch.setattr(saving, "read_info", of_before)
     assert resume(copied) == ["Going on behind epoch 3 of 4."]
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
+
+
+def test_a_folder_from_before_skips_were_in_all_units_and_rates_remembered_their_batch_is_the_same_run(tmp_path):
+    """Its network is another one by default now, so that its recipe, or an option, has to say so."""
+    answers = {"mean": "pixel", "pad": 1, "flip": False, "cutout": 0}
+    choices = {**small_runs.STATEFUL, "scaled_from": 16}
+    recipe = small_runs.small_recipe(**choices)
+    former = small_runs.small_recipe(**{**choices, "network": {**choices["network"], "skip_everywhere": False}})
+    RunFolder(tmp_path).begin(former.resolve(3, answers))
+    told = json.loads((tmp_path / "recipe.json").read_text())
+    told["network"].pop("skip_everywhere")
+    (tmp_path / "recipe.json").write_text(json.dumps({**told, "scaled_from": None}))
+    (tmp_path / "summary.json").write_text("{}")
+    RunFolder(tmp_path).check(former.resolve(3, answers))
+    RunFolder(tmp_path).check(recipe_for(str(tmp_path / "recipe.json")).resolve(3, answers))
+    with pytest.raises(ValueError, match="skip_everywhere False there, True now"):
+        RunFolder(tmp_path).check(recipe.resolve(3, answers))
 
 
 def refused(out, **choices):

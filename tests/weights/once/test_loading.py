@@ -75,6 +75,8 @@ def test_a_trained_model_lends_its_weights_without_its_normalisation_if_asked(tm
         (keras_resnet.ResNet18, {"order": "relu_only_preactivation"}),
         (keras_resnet.ResNet18, {"skip": "constant_scaling", "residual_scale": 0.75}),
         (keras_resnet.ResNet18, {"skip": "shortcut_only_gating"}),
+        (keras_resnet.ResNet18, {"skip": "constant_scaling", "skip_everywhere": False}),
+        (keras_resnet.ResNet18, {"skip": "exclusive_gating", "shortcut": "A", "skip_everywhere": False}),
         (keras_resnet.ResNet18V2, {"skip": "exclusive_gating", "stochastic_depth": 0.2}),
     ],
 )
