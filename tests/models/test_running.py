@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from comparing import alike, numpy
 from keras_resnet import CifarResNet, ResNet, ResNet20, ResNet20V2, ResNet50
 from keras_resnet.models.running import BatchNormalization, Conv2D, quicken
 from keras_resnet.saving import load
@@ -42,16 +43,6 @@ def twins(make, shape, dtype="float32"):
         weight.assign(value)
         other.assign(value)
     return models
-
-
-def numpy(tensor):
-    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
-
-
-def alike(found, expected, tolerance, name=""):
-    expected = numpy(expected)
-    atol = tolerance * np.abs(expected).max()
-    np.testing.assert_allclose(numpy(found), expected, atol=atol, rtol=tolerance, err_msg=name)
 
 
 def trained_alike(models, images, tolerance=1e-4):

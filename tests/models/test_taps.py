@@ -5,15 +5,9 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from comparing import call
 from keras_resnet.models.taps import any_size, to_logits
 from keras_resnet.preprocessing import normalize
-
-
-def call(model, images):
-    result = model(images)
-    if isinstance(result, dict):
-        return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
-    return keras.ops.convert_to_numpy(result)
 
 
 def images(size, count=2):

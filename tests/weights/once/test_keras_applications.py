@@ -6,11 +6,8 @@ import pytest
 
 import keras_resnet
 import references
+from comparing import call
 from keras_resnet.weights.keras_applications import carried_over
-
-
-def call(model, images):
-    return keras.ops.convert_to_numpy(model(images))
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet50V2"])

@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from comparing import same
 from keras_resnet import saving
 from keras_resnet.models.catalog import find
 from keras_resnet.weights.conversion import convert
 
 STAGES = {"stage_units": (1, 2), "stage_filters": (16, 32)}
-
-
-def same(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
