@@ -8,17 +8,18 @@ import pytest
 import keras_resnet
 from keras_resnet.analysis.lesions import Lesions, lesions
 from keras_resnet.models.taps import any_size
+from to_look_at import batches
 
 
-def data(count=40, classes=10):
-    rng = np.random.default_rng(0)
-    images = rng.uniform(0, 2, (count, 32, 32, 3)).astype("float32")
-    return images, rng.integers(0, classes, count), np.ones(count)
+def data(count=40):
+    """All of them as one batch."""
+    (batch,) = seen(count, count)
+    return batch
 
 
-def batches(size=16, **choices):
-    images, labels, weights = data(**choices)
-    return [(images[a : a + size], labels[a : a + size], weights[a : a + size]) for a in range(0, len(images), size)]
+def seen(count=40, size=16):
+    """Images so dark that networks, which have no normalisation here, find many classes among them."""
+    return batches(count, size, brightest=2)
 
 
 def error(model, images, labels):
@@ -35,13 +36,13 @@ def labelled(model, images):
 def test_the_whole_network_has_its_own_error(seeded, choices):
     model = seeded(keras_resnet.CifarResNet(14, **choices))
     images, labels, _ = data()
-    assert Lesions(model, batches()).error() == pytest.approx(error(model, images, labels), abs=1e-3)
+    assert Lesions(model, seen()).error() == pytest.approx(error(model, images, labels), abs=1e-3)
 
 
 def test_a_network_made_for_any_size_has_the_error_of_the_one_it_was_made_of(seeded):
     model = seeded(keras_resnet.CifarResNet(8))
     images, labels, _ = data()
-    assert Lesions(any_size(model), batches()).error() == pytest.approx(error(model, images, labels), abs=1e-3)
+    assert Lesions(any_size(model), seen()).error() == pytest.approx(error(model, images, labels), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,7 @@ def test_without_a_unit_it_is_the_network_that_is_built_without_it(seeded, choic
         layer.set_weights(model.get_layer(layer.name).get_weights())
     images, _, _ = data()
     labels = labelled(model, images)
-    seen = [(images, labels, np.ones(len(images)))]
-    network = Lesions(model, seen)
+    network = Lesions(model, [(images, labels, np.ones(len(images)))])
     without = [name for name in network.names if name != "stage2_unit2"]
     assert network.error() == 0
     assert network.error(without) == pytest.approx(error(other, images, labels), abs=1e-3)
