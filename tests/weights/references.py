@@ -83,7 +83,7 @@ def check_torchvision_logits(shared, folder, depth):
     return theirs, ours
 
 
-def check_imagenet_weights(published, name, include_top):
+def check_imagenet_weights(published, name, include_top, side=224):
     """On what `preprocess_input` makes of an image, and without it on the raw image itself."""
     import keras
 
@@ -91,7 +91,7 @@ def check_imagenet_weights(published, name, include_top):
 
     arguments = {"include_top": include_top, **({"classifier_activation": None} if include_top else {})}
     theirs, asked = published(name, **arguments)
-    raw = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
+    raw = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype("float32")
     module = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}[name]
     prepared = module.preprocess_input(raw.copy())
     expected = keras.ops.convert_to_numpy(theirs(prepared))
