@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 
+from keras_resnet import cli
 from keras_resnet.training.processes import Processes
 from keras_resnet.tuning.study import study_of
 
@@ -14,6 +17,13 @@ def small(tuner="random", **choices):
     """A study of networks of eight layers on a few digits."""
     given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
     return study_of("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
+
+
+def in_this_process(words, stop):
+    """Trains a trial for real, without the start of a process."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = cli.main(words)
+    return status, out.getvalue(), err.getvalue()
 
 
 class Trials:

@@ -11,12 +11,13 @@ import pytest
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.search import Search, results
 from keras_resnet.tuning.study import TUNERS, study_of
+from trials import Trials, in_this_process
 
 SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_every_tuner_ends_with_a_model_that_opens(tmp_path, tuner):
+def test_every_tuner_ends_with_a_model_that_opens(tmp_path, monkeypatch, tuner):
     """Hyperband's trial has one epoch of its three."""
     epochs = 3 if tuner == "hyperband" else 1
     study = study_of(
@@ -29,6 +30,7 @@ def test_every_tuner_ends_with_a_model_that_opens(tmp_path, tuner):
         validation=100,
         max_trials=1,
     )
+    Trials(monkeypatch, in_this_process)
     told = []
     Search(study, tmp_path, keras.backend.backend(), told.append).search()
     warning = ["Of 1 trials none will be whole; hyperband's first is number 4 (--max-trials 4)."]

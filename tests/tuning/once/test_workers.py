@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 
 import grpc
+import keras
 import pytest
 from keras_tuner.src.distribute import oracle_client
 
+from keras_resnet.cli import main
 from keras_resnet.tuning import workers
 from keras_resnet.tuning.workers import AGAIN, PatientClient
 
@@ -81,3 +84,20 @@ def test_each_call_has_the_patience_of_its_own_and_else_it_is_the_client(clock):
     for _ in range(2):  # the second has the whole time again
         client.failures = 10 * [Failed(grpc.StatusCode.UNAVAILABLE)]
         assert patient.get_trial("3") == "trial 3"
+
+
+def test_a_worker_without_a_chief_says_so_in_a_line(monkeypatch, tmp_path, capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in {"TUNER_ID": "worker0", "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": port}.items():
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    out = tmp_path / "search"
+    words = ["tune", "digits", "--backend", keras.backend.backend(), "--patience", "1", "--out", str(out)]
+    assert main(words) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"keras-resnet: error: No chief answers at 127.0.0.1:{port}. Start one with ")
+    monkeypatch.delenv("KERASTUNER_ORACLE_PORT")
+    assert main(words) == 2
+    assert "Missing: KERASTUNER_ORACLE_PORT" in capsys.readouterr().err
+    assert not out.exists()
