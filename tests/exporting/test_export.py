@@ -54,6 +54,23 @@ def test_the_card_says_what_is_served_and_its_checksums_hold(served):
     assert (served / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()[2] == "Tüte"
 
 
+def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path):
+    names = [f"class {number}" for number in range(10)]
+    card = keras_resnet.export(
+        network[0],
+        tmp_path / "own",
+        class_names=names,
+        view={"size": 64, "resize": 64},
+        warm_up=(),
+        dtype="bfloat16",
+        top=3,
+    )
+    assert (card["dtype"], card["top"]) == ("bfloat16", 3)
+    assert (card["network"], card["view"]) == (network[0].name, {"size": 64, "resize": 64})
+    assert (tmp_path / "own" / "1" / "assets" / "labels.txt").read_text().splitlines() == names
+    assert not (tmp_path / "own" / "1" / "assets.extra").exists()
+
+
 @pytest.mark.parametrize(
     ("program", "words"),
     [

@@ -112,6 +112,7 @@ def begun(fine_tune, monkeypatch):
 
     def run(**choices):
         networks = []
+        small_runs.finished()  # while there still is training
         monkeypatch.setattr("keras_resnet.training.run.fit", lambda feed, found, *_: networks.append(found.whole))
         monkeypatch.setattr("keras_resnet.training.run.finish", lambda *_: {})
         out, _ = fine_tune(**choices)

@@ -151,20 +151,3 @@ def test_half_precision_answers_nearly_the_same(ask, file, expected, tmp_path):
 
 def network_size(file):
     return keras.saving.load_model(file, compile=False).count_params()
-
-
-def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path):
-    names = [f"class {number}" for number in range(10)]
-    card = keras_resnet.export(
-        network[0],
-        tmp_path / "own",
-        class_names=names,
-        view={"size": 64, "resize": 64},
-        warm_up=(),
-        dtype="bfloat16",
-        top=3,
-    )
-    assert (card["dtype"], card["top"]) == ("bfloat16", 3)
-    assert (card["network"], card["view"]) == (network[0].name, {"size": 64, "resize": 64})
-    assert (tmp_path / "own" / "1" / "assets" / "labels.txt").read_text().splitlines() == names
-    assert not (tmp_path / "own" / "1" / "assets.extra").exists()
