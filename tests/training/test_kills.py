@@ -1,6 +1,6 @@
 """A run killed at random moments, and started again each time, ends as one that was never killed, to the last bit.
 
-Six times on Torch; twice on TensorFlow and JAX, where a start takes many times as long: while the run trains and
+Twenty times on Torch; twice on TensorFlow and JAX, where a start takes many times as long: while the run trains and
 writes, and while it starts, restores and compiles. `KILLS=20` asks for more.
 """
 
@@ -18,7 +18,7 @@ import small_runs
 from keras_resnet.cli import main
 
 TESTS = Path(__file__).resolve().parents[1]
-KILLS = int(os.environ.get("KILLS", 6 if keras.backend.backend() == "torch" else 2))
+KILLS = int(os.environ.get("KILLS", 20 if keras.backend.backend() == "torch" else 2))
 WORDS = (
     "train digits --model resnet8 --width 0.25 --shortcut B --stochastic-depth 0.5 --ema 0.5 --schedule cosine "
     f"--batch-size 32 --epochs {max(4, KILLS)} --save-every 1e-9"  # a checkpoint at every step
