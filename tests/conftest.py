@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from keras_resnet.backend import environment
+from keras_resnet.backend import environment, spared
 
 # On processors: tests compare numbers to the fifth place, have devices of their own made, and share no GPU.
 on_processors = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 # And as the command has it, whose results tests compare with their own.
 for variable, value in {**on_processors, **environment()}.items():
     os.environ.setdefault(variable, value)
+if engine := os.environ.get("KERAS_BACKEND"):
+    # So that Keras imports no engine but the one that it runs on: of TensorFlow, eight seconds in each process of JAX.
+    spared.spare(engine)
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
 if WORKER is None:
     # What every process may share, see `small_runs.finished`.
     _SHARED = tempfile.TemporaryDirectory(prefix="keras_resnet-tests-")
     os.environ["KERAS_RESNET_TESTS"] = _SHARED.name
-    # JAX compiles quickly, and once: most tests compile the same. Here and in all processes behind this one.
-    _JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_resnet-jax-")
+    # JAX compiles quickly, and once: two thirds of its time is to compile. Here and in all processes behind this one,
+    # and what is the same not again for a week. For each machine apart, since it compiles for a processor.
+    _JAX_CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache" / f"jax-{platform.node()}"
+    _JAX_CACHE.mkdir(parents=True, exist_ok=True)
+    for path in _JAX_CACHE.iterdir():
+        if path.is_file() and path.stat().st_mtime < time.time() - 7 * 24 * 60 * 60:
+            path.unlink(missing_ok=True)
     _QUICKLY = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICKLY}".strip()
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _JAX_CACHE.name
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_JAX_CACHE)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 elif hasattr(os, "sched_setaffinity"):
@@ -42,10 +52,12 @@ LONGEST = (
     "across/test_distributed_search.py",
     "across/test_same_numbers.py",
     "training/test_devices.py",
-    "training/test_kills.py",
-    "exporting/test_export.py",
-    "tuning/test_search.py",
     "training/test_transfer.py",
+    "models/test_running.py",
+    "models/test_variants.py",
+    "exporting/test_export.py",
+    "training/test_kills.py",
+    "training/test_executions.py",
     "training/test_units.py",
 )
 SLOW = {"training", "models", "weights", "tuning", "experiments", "exporting", "examples"}

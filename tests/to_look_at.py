@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
+
+from keras_resnet.analysis.responses import responses
 
 
-def batches(count=8, size=8, seed=0):
+def batches(count=8, size=8, seed=0, brightest=255):
     """Images, labels and weights of 1."""
     rng = np.random.default_rng(seed)
-    images = rng.uniform(0, 255, (count, 32, 32, 3)).astype("float32")
+    images = rng.uniform(0, brightest, (count, 32, 32, 3)).astype("float32")
     labels = rng.integers(0, 10, count)
     cuts = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
     return [(images[cut], labels[cut], np.ones(cut.stop - cut.start)) for cut in cuts]
@@ -23,3 +26,35 @@ def stranger():
 def output(model, layer, images):
     """What a layer puts out."""
     return np.asarray(keras.Model(model.input, model.get_layer(layer).output).predict(images, verbose=0))
+
+
+def pictures(count=10):
+    return np.random.default_rng(0).uniform(0, 255, (count, 32, 32, 3)).astype("float32")
+
+
+def check_responses(model):
+    """Holds them against NumPy's deviations and means of the outputs of single layers."""
+    images = pictures()
+    found = responses(model, [(images[:6],), (images[6:],)])
+    names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert [row["layer"] for row in found] == [name for name in names if "shortcut" not in name]
+    for row in found:
+        values = output(model, row["layer"], images)
+        assert row["deviation"] == pytest.approx(float(values.std()), rel=1e-3)
+        assert row["mean"] == pytest.approx(float(values.mean()), abs=1e-3 * float(values.std()))
+
+
+def dark(count=40):
+    """A batch so dark that networks, which have no normalisation here, find many classes in it."""
+    (batch,) = batches(count, count, brightest=2)
+    return batch
+
+
+def error(model, images, labels):
+    """Top-1, of a network as it is."""
+    return 100 * float((np.asarray(model.predict(images, verbose=0)).argmax(axis=1) != labels).mean())
+
+
+def labelled(model, images):
+    """Labels that the network itself gives, so that its error is zero and any change of it shows."""
+    return np.asarray(model.predict(images, verbose=0)).argmax(axis=1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
+from keras_resnet import cli
 from keras_resnet.training.processes import Processes
 from keras_resnet.tuning.study import study_of
 
@@ -27,6 +30,13 @@ def write_history(path, *errors, column="validation_error"):
 def history_of(words):
     """The `history.csv` of the run that a command of these words makes."""
     return Path(words[words.index("--out") + 1]) / "history.csv"
+
+
+def in_this_process(words, stop):
+    """Trains a trial for real, without the start of a process."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = cli.main(words)
+    return status, out.getvalue(), err.getvalue()
 
 
 class Trials:

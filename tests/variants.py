@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import keras_resnet
+from comparing import call
 from keras_resnet import saving
 from keras_resnet.models.rows import ORDERS, SKIPS, UNITS
 
@@ -72,10 +73,6 @@ def build(choices):
 def images_for(model, count=4, seed=0):
     shape = [size or 20 for size in model.input_shape[1:]]
     return np.random.default_rng(seed).random((count, *shape), "float32")
-
-
-def call(model, images):
-    return keras.ops.convert_to_numpy(model(images))
 
 
 def check_one_step_and_reloading(choices, folder):

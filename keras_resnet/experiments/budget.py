@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 from ..models.catalog import find, of_depth
-from ..training.recipe import warmup_rate
+from ..training.schedule import warmup_rate
 from .rows import Experiment, Row
 
 BASIC = 6  # layers by which a CIFAR network of basic units grows

@@ -23,22 +23,22 @@ STEPS = 4
 
 NETWORKS = {
     "ResNet20-A": lambda: keras_resnet.ResNet20(shortcut="A"),
-    "ResNet20V2-B": lambda: keras_resnet.ResNet20V2(shortcut="B"),
-    "ResNet32-C": lambda: keras_resnet.ResNet32(shortcut="C"),
-    "PlainNet20": lambda: keras_resnet.PlainNet20(),
-    "PlainNet20-max_pool": lambda: keras_resnet.PlainNet20(downsample="max_pool"),
+    "ResNet14V2-B": lambda: keras_resnet.CifarResNet(14, order="full_preactivation", shortcut="B"),
+    "ResNet14-C": lambda: keras_resnet.CifarResNet(14, shortcut="C"),
+    "PlainNet14": lambda: keras_resnet.CifarResNet(14, shortcut=None),
+    "PlainNet14-max_pool": lambda: keras_resnet.CifarResNet(14, shortcut=None, downsample="max_pool"),
     "one-layer": lambda: keras_resnet.CifarResNet(11, unit="one_layer"),
-    "bottleneck-grey-odd": lambda: keras_resnet.CifarResNet(29, unit="bottleneck", input_shape=(33, 41, 1)),
+    "bottleneck-grey-odd": lambda: keras_resnet.CifarResNet(20, unit="bottleneck", input_shape=(33, 41, 1)),
     **{
-        order: lambda order=order: keras_resnet.CifarResNet(14, order=order)
+        order: lambda order=order: keras_resnet.CifarResNet(8, order=order)
         for order in ("bn_after_addition", "relu_before_addition", "relu_only_preactivation")
     },
     **{
-        skip: lambda skip=skip: keras_resnet.CifarResNet(14, skip=skip)
+        skip: lambda skip=skip: keras_resnet.CifarResNet(8, skip=skip)
         for skip in ("constant_scaling", "exclusive_gating", "shortcut_only_gating", "conv", "dropout")
     },
-    "ResNet18": lambda: keras_resnet.ResNet18(input_shape=(96, 96, 3)),
-    "ResNet50V2": lambda: keras_resnet.ResNet50V2(input_shape=(64, 64, 3), stride_on="3x3"),
+    "ResNet18": lambda: keras_resnet.ResNet18(input_shape=(96, 96, 3), width=0.5),
+    "ResNet50V2": lambda: keras_resnet.ResNet50V2(input_shape=(64, 64, 3), width=0.25, stride_on="3x3"),
     "channels-first": lambda: keras_resnet.CifarResNet(8, data_format="channels_first", input_shape=(3, 32, 32)),
 }
 

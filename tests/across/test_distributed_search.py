@@ -1,4 +1,4 @@
-"""A search by a chief and two workers survives the death of each."""
+"""A search by a chief and two workers survives the death of each; see also `tuning/once/test_workers.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 
 SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
 SEARCH = [  # whose patience is longer than a chief takes to start on a busy machine
-    *("tune", "digits", "--tuner", "random", "--max-trials", "4", "--space", "shape", "--patience", "15"),
+    *("tune", "digits", "--tuner", "random", "--max-trials", "3", "--space", "shape", "--patience", "15"),
     *(word for name, values in SPACE.items() for word in ("--set", f"{name}={values}")),
     *("--epochs", "4", "--images", "200", "--validation", "100", "--no-stop-early"),
     *("--backend", "torch", "--out", "search"),
@@ -77,7 +77,7 @@ def test_a_worker_and_the_chief_are_killed_and_no_trial_is_lost(tmp_path):
         assert chief.wait(timeout=300) == 0, search.logs()
         assert lives.wait(timeout=60) == 0, search.logs()
         found = search.results()
-        assert sorted(found) == ["trial_0", "trial_1", "trial_2", "trial_3"], search.logs()
+        assert sorted(found) == ["trial_0", "trial_1", "trial_2"], search.logs()
         assert {result["status"] for result in found.values()} == {"done"}
         assert finished.items() <= found.items()  # what had ended was not run again
         assert (tmp_path / "search" / "leaderboard.html").is_file()
@@ -85,16 +85,3 @@ def test_a_worker_and_the_chief_are_killed_and_no_trial_is_lost(tmp_path):
         for process in (chief, lives, dies):
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-
-
-def test_a_worker_without_a_chief_says_so_in_a_line(tmp_path):
-    search = Search(tmp_path)
-    env = {**search.env, "KERASTUNER_TUNER_ID": "worker0"}
-    words = [sys.executable, "-m", "keras_resnet.cli", *SEARCH, "--patience", "1"]
-    ended = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1].startswith("keras-resnet: error: No chief answers at 127.0.0.1:")
-    del env["KERASTUNER_ORACLE_PORT"]
-    ended = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert (ended.returncode, "Missing: KERASTUNER_ORACLE_PORT" in ended.stderr) == (2, True)
-    assert list(tmp_path.iterdir()) == []

@@ -9,41 +9,9 @@ import keras_resnet
 from keras_resnet.analysis.propagation import propagation
 from to_look_at import batches, output
 
-SAME = 4  # of the six units of a ResNet-14, those that keep the shape
-
 
 def units(model, **choices):
     return propagation(model, batches(4, **choices))["units"]
-
-
-@pytest.mark.parametrize(
-    ("choices", "factor"),
-    [
-        ({}, 1.0),
-        ({"order": "full_preactivation"}, 1.0),
-        ({"shortcut": None}, 0.0),
-        ({"skip": "constant_scaling", "shortcut_scale": 0.5}, 0.5),
-        ({"skip": "constant_scaling", "shortcut_scale": 0.0, "residual_scale": 1.0}, 0.0),
-        ({"skip": "dropout"}, 1.0),
-    ],
-)
-def test_the_product_of_the_factors_is_that_of_equation_8(seeded, choices, factor):
-    found = units(seeded(keras_resnet.CifarResNet(14, **choices)))
-    assert [unit["unit"] for unit in found][:2] == ["stem", "stage1_unit1"]
-    assert [unit["factor"] for unit in found].count(None) == 3  # the stem, and where the shape changes
-    assert all(unit["factor"] == pytest.approx(factor) for unit in found if unit["factor"] is not None)
-    assert found[0]["product"] == pytest.approx(factor**SAME)
-    assert found[-1]["product"] == 1
-
-
-@pytest.mark.parametrize("skip", ["exclusive_gating", "shortcut_only_gating"])
-def test_a_gate_that_sees_nothing_is_its_bias(seeded, skip):
-    model = seeded(keras_resnet.CifarResNet(14, skip=skip))
-    for layer in model.layers:
-        if layer.name.endswith("_gate"):
-            layer.set_weights([0 * layer.get_weights()[0], np.full_like(layer.get_weights()[1], -2.0)])
-    found = units(model)
-    assert found[1]["factor"] == pytest.approx(1 - 1 / (1 + np.exp(2)), rel=1e-4)
 
 
 def test_the_gradient_goes_back_through_identities_as_it_is():

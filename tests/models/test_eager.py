@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from comparing import alike, numpy
 from keras_resnet import ResNet, backend
 from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, UNITS
 from keras_resnet.models.running import quicken
@@ -33,15 +34,6 @@ VARIANTS = VARIANTS if RUNNING == "torch" else VARIANTS[::6]
 
 def images(model, batch=3):
     return np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
-
-
-def numpy(tensor):
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
-
-
-def alike(found, expected, tolerance=1e-4):
-    found, expected = (np.asarray(numpy(each), "float64") for each in (found, expected))
-    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
 def twins(dtype="float32", **choices):

@@ -5,20 +5,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-
-
-def values(model):
-    return {
-        f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
-        for layer in model.layers
-        for variable in layer.weights
-    }
-
-
-def changed(before, after):
-    """The parts of a network of which any number has changed."""
-    names = {name for name in before if not np.array_equal(before[name], after[name])}
-    return {name.split("_")[0].partition("/")[0] for name in names}
+from comparing import changed, values
 
 
 def fit(model, epochs=1):

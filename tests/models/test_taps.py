@@ -5,16 +5,10 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from comparing import call
 from keras_resnet.models.chain import chain
 from keras_resnet.models.taps import any_size, to_logits
 from keras_resnet.preprocessing import normalize
-
-
-def call(model, images):
-    result = model(images)
-    if isinstance(result, dict):
-        return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
-    return keras.ops.convert_to_numpy(result)
 
 
 def images(size, count=2):
@@ -22,13 +16,13 @@ def images(size, count=2):
 
 
 def test_a_features_gives_every_stage_for_a_pyramid():
-    model = keras_resnet.ResNet18(include_top=False)
+    model = keras_resnet.ResNet18(include_top=False, width=0.125)
     features = call(keras_resnet.features(model), images(96))
     assert {name: value.shape[1:] for name, value in features.items()} == {
-        "stage1": (24, 24, 64),
-        "stage2": (12, 12, 128),
-        "stage3": (6, 6, 256),
-        "stage4": (3, 3, 512),
+        "stage1": (24, 24, 8),
+        "stage2": (12, 12, 16),
+        "stage3": (6, 6, 32),
+        "stage4": (3, 3, 64),
     }
     np.testing.assert_allclose(features["stage4"], call(model, images(96)), atol=1e-6)
 
@@ -120,14 +114,14 @@ def test_a_tap_that_is_not_there_is_named():
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_a_network_of_one_size_becomes_one_of_any(seeded, data_format):
     last = data_format == "channels_last"
-    shape = (64, 64, 3) if last else (3, 64, 64)
-    model = seeded(keras_resnet.ResNet18(classes=5, input_shape=shape, data_format=data_format))
+    shape, choices = (32, 32, 3) if last else (3, 32, 32), {"classes": 5, "data_format": data_format, "width": 0.125}
+    model = seeded(keras_resnet.ResNet18(input_shape=shape, **choices))
     free = any_size(model)
     assert free.input_shape == ((None, None, None, 3) if last else (None, 3, None, None))
     image = np.random.default_rng(0).random((1, *shape), "float32")
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (free, model)))
     wide = np.concatenate([image, image], axis=2 if last else 3)
-    other = keras_resnet.ResNet18(classes=5, input_shape=free.input_shape[1:], data_format=data_format)
+    other = keras_resnet.ResNet18(input_shape=free.input_shape[1:], **choices)
     other.set_weights(model.get_weights())
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(wide)) for network in (free, other)))
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import signal
 
+import keras
+import numpy as np
 import pytest
 
+import keras_resnet
 import small_runs
 from keras_resnet.cli import main
 from keras_resnet.data import DATASETS
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.learning_rate import LearningRate
+from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
+from keras_resnet.training.units import in_units
 from pictures import jpeg, photograph
 
 
@@ -84,6 +89,63 @@ def stopped_twice(tmp_path, capsys, signal_in, start):
         assert "Going on behind epoch 3 of 4." in capsys.readouterr().err
         assert small_runs.results(out) == small_runs.results(small_runs.finished())
         assert signal.getsignal(number) == before
+
+    return check
+
+
+@pytest.fixture
+def fine_tune(tmp_path):
+    """Trains on with the weights of the small run; returns what it left."""
+
+    def run(name="run", machine=None, **choices):
+        choices = {"epochs": 1, "batch_size": 32, "weights": str(small_runs.finished()), **choices}
+        told = []
+        train(recipe_for("paper", dataset="digits", **choices), tmp_path / name, told.append, machine)
+        return tmp_path / name, told
+
+    return run
+
+
+@pytest.fixture
+def begun(fine_tune, monkeypatch):
+    """As `fine_tune`, but no step is taken; returns the network that a run begins with, and its folder."""
+
+    def run(**choices):
+        networks = []
+        small_runs.finished()  # while there still is training
+        monkeypatch.setattr("keras_resnet.training.run.fit", lambda feed, found, *_: networks.append(found.whole))
+        monkeypatch.setattr("keras_resnet.training.run.finish", lambda *_: {})
+        out, _ = fine_tune(**choices)
+        return networks[0], out
+
+    return run
+
+
+@pytest.fixture
+def a_step_in_units(seeded):
+    """Has a network take a step whole and, in each of some ways, in units: every variable changes alike.
+
+    Weights, and the moving averages of batch norm, which a step that ran twice would move twice.
+    """
+    images = np.random.default_rng(0).standard_normal((8, 16, 16, 3)).astype("float32")
+    labels = np.eye(4, dtype="float32")[np.arange(8) % 4]
+
+    def after_a_step(choices, **ways):
+        keras.utils.set_random_seed(0)  # masks are drawn alike
+        choices = {"stem": "cifar", "classes": 4, "input_shape": (16, 16, 3), **choices}
+        model = seeded(keras_resnet.ResNet((3, 1), (4, 8), **choices))
+        trained = in_units(model, **ways) if ways else model
+        trained.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy")
+        loss = trained.train_on_batch(images, labels)
+        return {"loss": loss, **{variable.path: np.array(variable) for variable in model.weights}}
+
+    def check(choices, each_of):
+        whole = after_a_step(choices)
+        tolerance = {"rtol": 0.05, "atol": 0.01} if "dtype" in choices else {"rtol": 1e-4, "atol": 1e-5}
+        for ways in each_of:
+            found = after_a_step(choices, **ways)
+            for variable, value in whole.items():
+                np.testing.assert_allclose(found[variable], value, **tolerance, err_msg=f"{ways}: {variable}")
 
     return check
 

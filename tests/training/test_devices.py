@@ -17,12 +17,15 @@ import launch
 import small_runs
 from keras_resnet.data import DATASETS
 from keras_resnet.training import feed, run
+from keras_resnet.training.recipes import recipe_for
 
 RUNNING = keras.backend.backend()
+# Of two units: half of the time is to trace and to compile them, in each process.
+NETWORK = {"stage_units": (1, 1), "stage_filters": (4, 8), "shortcut": "B"}
 # All that a run has but dropout, of which each device draws its own.
 RECIPE = {
     **small_runs.STATEFUL,
-    "network": small_runs.SMALL["network"],
+    "network": NETWORK,
     "epochs": 3,
     "weight_decay": 1e-2,  # so large that it shows if it is added once a device
     "reestimate": True,
@@ -32,7 +35,7 @@ LAYOUTS = {"tensorflow": [TWO_DEVICES], "jax": [TWO_DEVICES, TWO_PROCESSES], "to
 TOLERANCE = 1e-4  # relative, of a loss; measured: 1e-6
 
 
-MUON = {**small_runs.SMALL, "optimizer": "muon", "kernel_rate": 0.05, "epochs": 1}
+MUON = {**small_runs.SMALL, "network": NETWORK, "optimizer": "muon", "kernel_rate": 0.05, "epochs": 1}
 
 
 @dataclass
@@ -97,7 +100,7 @@ def whole(out, choices):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "digits", small_runs.few_digits())
         patch.setattr(feed, "TEST_BATCH", 20)
-        run.train(small_runs.small_recipe(**choices), out, say=lambda line: None)
+        run.train(recipe_for(**{**small_runs.SMALL, **choices}), out, say=lambda line: None)
     return out
 
 
@@ -199,7 +202,8 @@ if RUNNING == "jax":
 
     def test_a_core_each_is_a_device_where_one_alone_would_compute_and_as_many_as_divide_a_batch(tmp_path):
         """Of three cores two take 16 of 32 images each; at most as many as there are eight images for."""
-        command = ["train", "digits", "--model", "resnet8", "--epochs", "1", "--batch-size", "32", "--json"]
+        command = ["train", "digits", "--model", "resnet8", "--stage-units", "1", "--stage-filters", "4"]
+        command += ["--epochs", "1", "--batch-size", "32", "--json"]
         out = str(tmp_path / "run")
         with launch.started(*command, "--out", out, forced=3, side=32, weights=tmp_path / "weights") as running:
             ((status, stdout, stderr),) = launch.ended(running)

@@ -143,21 +143,23 @@ NO_LAUNCHES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("environment", "several"),
-    [(each, True) for each in LAUNCHES] + [(each, False) for each in NO_LAUNCHES]
-    if RUNNING == "jax"
-    else [({}, False)],
-)
-def test_the_environment_alone_tells_whether_there_are_other_processes(monkeypatch, environment, several):
+@pytest.mark.parametrize("environment", NO_LAUNCHES, ids=str)
+def test_who_is_in_a_cluster_alone_trains_alone(monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    if RUNNING == "jax":
-        from keras_resnet.backend.jax_devices import launched
+    assert backend.devices().processes == 1
 
+
+if RUNNING == "jax":
+    from keras_resnet.backend.jax_devices import launched
+
+    @pytest.mark.parametrize(
+        ("environment", "several"), [(each, True) for each in LAUNCHES] + [(each, False) for each in NO_LAUNCHES]
+    )
+    def test_the_environment_alone_tells_whether_there_are_other_processes(monkeypatch, environment, several):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
         assert launched() == several
-    else:
-        assert backend.devices().processes == 1
 
 
 # What every process must do alike

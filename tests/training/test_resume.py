@@ -55,11 +55,16 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     assert json.loads(stdout) == json.loads((out / "summary.json").read_text())
 
 
-def test_the_masks_of_dropout_and_muon_s_momentum_go_on_where_they_were(stopped_alike):
+def test_what_is_drawn_of_masks_and_augmentation_and_muon_s_momentum_go_on_where_they_were(stopped_alike):
     """Masks on shortcuts (2016, figure 2f); where a stage begins, a projection needs none."""
     network = {"stage_units": (2, 1, 1), "shortcut": "B", "skip": "dropout", "skip_dropout": 0.5}
-    whole = stopped_alike(small_runs.small_recipe(epochs=2, network=network, optimizer="muon"), 2, 2)
-    assert '"Dropout"' in small_runs.config(whole / "model.keras")
+    augmentation = {"erasing": 0.5, "mixup": 0.5, "cutmix": 1.0}
+    whole = stopped_alike(
+        small_runs.small_recipe(epochs=2, network=network, optimizer="muon", ema=0.5, **augmentation), 2, 2
+    )
+    config = small_runs.config(whole / "model.keras")
+    assert '"Dropout"' in config
+    assert "MixUp" not in config and "RandomErasing" not in config  # for training alone
 
 
 def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(tmp_path):

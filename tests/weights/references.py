@@ -29,7 +29,61 @@ def logits(shared, depth):
     return np.load(shared / f"references/torchvision/resnet{depth}.logits.npy")
 
 
-def check_imagenet_weights(published, name, include_top):
+def akamaster_logits(state, images):
+    """Those of akamaster's PyTorch ResNet-20 of CIFAR-10, written out in NumPy, for normalised images.
+
+    Where a stage begins, its option A takes every second pixel and puts half of the new channels, of zeros, before the
+    others and half behind them (https://github.com/akamaster/pytorch_resnet_cifar10, resnet.py).
+    """
+    state = {name.removeprefix("module."): np.asarray(value, "float64") for name, value in state.items()}
+
+    def convolved(x, name, stride=1):
+        kernel = state[f"{name}.weight"]  # filters, channels, rows, columns
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, 2 * [(0, 0)] + 2 * [(1, 1)]), (3, 3), (2, 3))
+        return np.einsum("nchwij,ocij->nohw", windows[:, :, ::stride, ::stride], kernel, optimize=True)
+
+    def normalised(x, name):
+        mean, variance, scale, offset = (
+            state[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean) / np.sqrt(variance + 1e-5) * scale + offset
+
+    x = np.maximum(normalised(convolved(images.transpose(0, 3, 1, 2), "conv1"), "bn1"), 0)
+    for stage, unit in ((stage, unit) for stage in (1, 2, 3) for unit in (0, 1, 2)):
+        name, stride = f"layer{stage}.{unit}", 2 if stage > 1 and unit == 0 else 1
+        inside = np.maximum(normalised(convolved(x, f"{name}.conv1", stride), f"{name}.bn1"), 0)
+        added = normalised(convolved(inside, f"{name}.conv2"), f"{name}.bn2")
+        zeros = (added.shape[1] - x.shape[1]) // 2
+        shortcut = np.pad(x[:, :, ::stride, ::stride], [(0, 0), (zeros, zeros), (0, 0), (0, 0)])
+        x = np.maximum(added + shortcut, 0)
+    return x.mean(axis=(2, 3)) @ state["linear.weight"].T + state["linear.bias"]
+
+
+def check_torchvision_logits(shared, folder, depth):
+    """Those of raw images, which the network normalises itself as torchvision's user does.
+
+    Returns torchvision's state dict, and the path of the `.keras` file that was made of it.
+    """
+    import keras
+    from safetensors.numpy import save_file
+
+    import keras_resnet
+    from keras_resnet.weights.conversion import convert
+
+    theirs, ours = state(shared, depth), folder / "ours.keras"
+    save_file(theirs, folder / "theirs.safetensors")
+    report = convert(folder / "theirs.safetensors", ours, f"resnet{depth}")
+    assert report["tensors"] == sum(not key.endswith("num_batches_tracked") for key in theirs)
+    model = keras.saving.load_model(ours)
+    expected = logits(shared, depth)
+    assert np.abs(expected).max() > 0.5
+    raw = (images(shared) * DEVIATION + MEAN).astype("float32")
+    found = keras_resnet.features(model, ["logits"])(raw)["logits"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, atol=1e-4)
+    return theirs, ours
+
+
+def check_imagenet_weights(published, name, include_top, side=224):
     """On what `preprocess_input` makes of an image, and without it on the raw image itself."""
     import keras
 
@@ -37,7 +91,7 @@ def check_imagenet_weights(published, name, include_top):
 
     arguments = {"include_top": include_top, **({"classifier_activation": None} if include_top else {})}
     theirs, asked = published(name, **arguments)
-    raw = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
+    raw = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype("float32")
     module = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}[name]
     prepared = module.preprocess_input(raw.copy())
     expected = keras.ops.convert_to_numpy(theirs(prepared))

@@ -7,11 +7,8 @@ import pytest
 
 import keras_resnet
 import small_runs
+from comparing import same
 from keras_resnet.models.catalog import find
-
-
-def same(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])

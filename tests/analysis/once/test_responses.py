@@ -11,6 +11,12 @@ from keras_resnet.analysis.looking import batches_for
 from keras_resnet.analysis.responses import responses
 from keras_resnet.data import load
 from keras_resnet.exporting.folding import fold
+from to_look_at import check_responses
+
+
+@pytest.mark.parametrize("choices", [{}, {"shortcut": None}, {"order": "full_preactivation"}])
+def test_they_are_deviations_behind_batch_norm_of_all_images_at_once(seeded, choices):
+    check_responses(seeded(keras_resnet.CifarResNet(8, **choices)))
 
 
 def test_a_network_of_someone_else_and_no_images_are_refused():

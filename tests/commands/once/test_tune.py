@@ -10,17 +10,23 @@ import keras
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.processes import Processes
 from keras_resnet.tuning.search import Search
+from trials import Trials
 
 
-def test_tune_searches_and_goes_on(command):
+def test_tune_searches_and_goes_on(command, monkeypatch):
+    """That a search trains, and leaves a model that opens, `tuning/test_search` shows on each backend."""
+    trials = Trials(monkeypatch, 20.0)
     line = "tune digits --space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B --epochs 1 --out s"
     line = f"{line} --tuner random --images 32 --validation 20 --backend {keras.backend.backend()} --max-trials"
     status, out, err = command(f"{line} 1")
     assert status == 0, err
     assert err.startswith("trial 1/1: ")
+    (recipe,) = trials.recipes
+    assert (recipe["dataset"], recipe["epochs"], recipe["images"], recipe["validation"]) == ("digits", 1, 32, 20)
+    assert recipe["network"]["width"] in (0.25, 0.5)
     best = json.loads(Path("s/tuner/trial_0/result.json").read_text())
     assert out.splitlines() == [
-        f"Best: {best['error']:.2f} % validation error, trial 1.",
+        "Best: 20.00 % validation error, trial 1.",
         "Look at s/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures",
     ]
     status, out, err = command(f"{line} 1 --json")  # nothing is left to do

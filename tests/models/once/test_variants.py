@@ -1,4 +1,4 @@
-"""Every variant trains, saves and reloads, also in a Keras without this package; each row of it on every backend."""
+"""Variants train, save and reload, also in a Keras without this package; each row of them does on every backend."""
 
 import json
 import subprocess
@@ -18,9 +18,9 @@ from keras_resnet.models.running import quicken
 from variants import EVERY_ROW, VARIANTS, build, call, check_one_step_and_reloading, images_for
 
 
-@pytest.mark.parametrize("choices", VARIANTS.values(), ids=VARIANTS)
-def test_a_variant_trains_one_step_and_reloads_to_equal_outputs(choices, tmp_path):
-    check_one_step_and_reloading(choices, tmp_path)
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in EVERY_ROW])
+def test_a_variant_trains_one_step_and_reloads_to_equal_outputs(name, tmp_path):
+    check_one_step_and_reloading(VARIANTS[name], tmp_path)
 
 
 def test_every_row_is_among_those_that_every_backend_trains():

@@ -23,9 +23,15 @@ from keras_resnet.training.run import train
 TESTS = Path(__file__).resolve().parents[2]
 
 
-def test_sigusr1_too_asks_a_run_to_stop(stopped_twice):
-    """As Slurm has it before a limit of time."""
-    stopped_twice(signal.SIGUSR1)
+def test_sigusr1_too_asks_a_run_to_stop(tmp_path, capsys, signal_in, start):
+    """As Slurm has it before a limit of time; what such a run ends as, `test_interruption` shows of SIGTERM."""
+    before = signal.getsignal(signal.SIGUSR1)
+    signal_in(1, 2, signal.SIGUSR1)
+    assert start(tmp_path / "run") == 75
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("keras-resnet: SIGUSR1 came, and the run is saved behind epoch 0 and 2 steps.")
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["epoch_0000_step_000002.keras"]
+    assert signal.getsignal(signal.SIGUSR1) == before
 
 
 FULL_DISK = """
@@ -49,22 +55,21 @@ sys.exit(main(["train", "--recipe", sys.argv[3], "--out", str(out)]))
 """
 
 
-@pytest.mark.parametrize("missing", [100, 20_000])
-def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_costs_no_checkpoint(
-    tmp_path, start, missing
-):
-    """The kernel refuses to write on, in the last member of the file or in its first."""
+def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_costs_no_checkpoint(tmp_path, start):
+    """The kernel refuses to write on in the last member of the file, and, of the run that goes on, in its first."""
     out = tmp_path / "run"
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, out, str(missing), small_runs.finished() / "recipe.json"],
-        env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert "File too large" in line and line.startswith("keras-resnet: error:")
-    assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0001.keras"]
+    for missing, going_on in ((100, []), (20_000, ["Going on behind epoch 1 of 4."])):
+        done = subprocess.run(
+            [sys.executable, "-c", FULL_DISK, out, str(missing), small_runs.finished() / "recipe.json"],
+            env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2, done.stderr
+        *before, line = done.stderr.splitlines()
+        assert before == going_on
+        assert "File too large" in line and line.startswith("keras-resnet: error:")
+        assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0001.keras"]
     assert start(out) == 0
     assert small_runs.results(out) == small_runs.results(small_runs.finished())
 

@@ -1,15 +1,22 @@
-"""Photographs that a run cannot be on."""
+"""Photographs that a run cannot be on, and what a run takes over of weights that are of photographs."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
+from keras_resnet import saving
 from keras_resnet.cli import main
 from keras_resnet.data import ImageStream
+from keras_resnet.models.catalog import find
+from keras_resnet.preprocessing import normalize
+from keras_resnet.training.recipes import recipe_for
+from keras_resnet.training.run import train
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -44,3 +51,40 @@ def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
     assert main(["train", f"folder:{album / 'train'}", "--model", "resnet8"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_size_view_and_normalisation_come_with_weights_of_photographs(album, tmp_path, seeded):
+    """Those of torchvision's kind; without a step of any size, what is left is the network on normalised images."""
+    mean, deviation = 255 * np.array([0.485, 0.456, 0.406]), 255 * np.array([0.229, 0.224, 0.225])
+    network, choices, source = find("resnet8"), {"width": 0.25, "shortcut": "B"}, tmp_path / "source.keras"
+    bare = seeded(network(input_shape=(32, 32, 3), classes=3, **choices))
+    image = keras.Input((None, None, 3))
+    whole = network(input_tensor=normalize(image, mean, deviation), classes=3, **choices)
+    for layer in bare.layers:
+        if layer.weights:
+            whole.get_layer(layer.name).set_weights(layer.get_weights())
+    view = {"size": 32, "resize": 36}
+    info = {
+        "model": "resnet8",
+        "network": network.respec(**choices).told(()),
+        "view": view,
+        "class_names": ["ant", "bee", "cat"],
+    }
+    saving.save(whole, source, info)
+    still = {"learning_rate": 0.0, "weight_decay": 0.0, "freeze_until": "features", "epochs": 1, "batch_size": 16}
+    recipe, out, told = (
+        recipe_for("paper", dataset=f"folder:{album}", weights=str(source), **still),
+        tmp_path / "run",
+        [],
+    )
+    train(recipe, out, say=told.append)
+    written = json.loads((out / "recipe.json").read_text())
+    assert [written[name] for name in ("size", "test_size", "test_resize", "mean")] == [32, 32, 36, "weights"]
+    assert saving.read_info(out)["view"] == view
+    raw = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+    kept = keras.saving.load_model(out / "model.keras", compile=False)
+    expected = bare.predict(((raw - mean) / deviation).astype("float32"), verbose=0)
+    np.testing.assert_allclose(kept.predict(raw, verbose=0), expected, rtol=1e-4, atol=1e-6)
+    source.unlink()
+    train(recipe, out, say=told.append)
+    assert told == [f"This run has ended already; what it left is in {out}"]

@@ -71,7 +71,7 @@ def test_the_stages_are_those_of_a_candidate_s_model(value):
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
 def test_the_cost_is_the_papers(depth):
-    """`facts.json`, option A."""
+    """`facts.py`, option A."""
     cost = bounds().cost({"units_per_stage": (depth - 2) // 6, "shortcut": "A"})
     assert cost.parameters == facts.CIFAR_PARAMETERS[depth]["v1_A"]
 

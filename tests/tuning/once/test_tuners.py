@@ -12,11 +12,12 @@ from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.results import results
 from keras_resnet.tuning.search import Search
 from keras_resnet.tuning.study import TUNERS
-from trials import Trials, small
+from trials import Trials, in_this_process, small
 
 
-def test_hyperband_ends_with_a_model_that_opens(tmp_path):
+def test_hyperband_ends_with_a_model_that_opens(tmp_path, monkeypatch):
     """Its trial has one epoch of its three."""
+    Trials(monkeypatch, in_this_process)
     told = []
     Search(small("hyperband", epochs=3, max_trials=1), tmp_path, keras.backend.backend(), told.append).search()
     assert told[0] == "Of 1 trials none will be whole; hyperband's first is number 4 (--max-trials 4)."

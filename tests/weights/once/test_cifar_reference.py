@@ -1,11 +1,23 @@
-"""The weights of an independent PyTorch ResNet-20 whose result is known: what its file says, and goes with."""
+"""The weights of an independent PyTorch ResNet-20: its known result, what its file says, and what it goes with."""
 
 import keras
 import numpy as np
 import pytest
 
 import keras_resnet
+from keras_resnet.data import load
+from keras_resnet.weights.conversion import convert
 from keras_resnet.weights.torch_files import read_state, write_state
+
+RIGHT = 9173  # of the test set's 10,000 images, as its author's network has it
+
+
+def test_its_score_is_what_its_author_says(shared, tmp_path):
+    convert(shared / "references/akamaster_resnet20.th", tmp_path / "out.keras", "resnet20")
+    model = keras.saving.load_model(tmp_path / "out.keras")
+    data = load("cifar10", shared / "data/tfds")
+    predicted = np.argmax(model.predict(data.x_test, batch_size=500, verbose=0), axis=1)
+    assert int((predicted == data.y_test).sum()) == RIGHT
 
 
 @pytest.mark.parametrize("depth", [14, 32])

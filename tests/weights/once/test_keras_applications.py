@@ -6,16 +6,14 @@ import pytest
 
 import keras_resnet
 import references
+from comparing import call
 from keras_resnet.weights.keras_applications import carried_over
 
 
-def call(model, images):
-    return keras.ops.convert_to_numpy(model(images))
-
-
+@pytest.mark.parametrize("include_top", [True, False])
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet50V2"])
-def test_without_a_top_imagenet_weights_compute_there_and_here_the_same(published, name):
-    references.check_imagenet_weights(published, name, include_top=False)
+def test_imagenet_weights_compute_there_and_here_the_same(published, name, include_top):
+    references.check_imagenet_weights(published, name, include_top)
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet50V2"])

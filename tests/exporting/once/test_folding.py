@@ -1,4 +1,4 @@
-"""A folded network is the same function with fewer layers."""
+"""A folded network is the same function with fewer layers. It is folded on TensorFlow, on whatever it was trained."""
 
 from __future__ import annotations
 

@@ -1,0 +1,25 @@
+"""Which convolutions are kept from oneDNN; what is computed in their place, `models/test_running.py` shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from keras_resnet.backend.onednn import writes_astray
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "astray"),
+    [
+        ((1, 1, 4, 8), (2, 2), True),
+        ((1, 1, 15, 64), (2, 2), True),
+        ((1, 1, 4, 8), (1, 2), True),
+        ((1, 1, 16, 8), (2, 2), False),  # as many channels as its kernels take at once
+        ((1, 1, 4, 8), (1, 1), False),
+        ((3, 3, 4, 8), (2, 2), False),
+        ((1, 3, 4, 8), (2, 2), False),
+    ],
+)
+def test_strided_1x1_convolutions_of_fewer_channels_than_a_block_are(kernel, strides, astray):
+    """https://github.com/uxlfoundation/oneDNN/issues/6035"""
+    assert writes_astray(kernel, strides) is astray
+    assert writes_astray(list(kernel), list(strides)) is astray  # Torch's shapes and Keras's configurations

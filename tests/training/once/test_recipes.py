@@ -1,0 +1,33 @@
+"""What a recipe says only because of what is chosen anew gives way, and nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+
+from keras_resnet.training.recipe import VIEWS
+from keras_resnet.training.recipes import stale
+
+DEEP = {"model": "resnet110", "network": {"shortcut": "B"}, "warmup_rate": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("base", "choices", "given_up"),
+    [
+        (DEEP, {"learning_rate": 0.2}, set()),
+        (DEEP, {"model": "resnet20"}, {"network", "warmup_rate"}),
+        # 2016, appendix: to warm up "is not necessary for our proposed residual unit"
+        (DEEP, {"network": {"order": "full_preactivation"}}, {"warmup_rate"}),
+        (DEEP, {"network": {"shortcut": "C"}}, set()),
+        ({"model": "resnet110"}, {"network": {"order": "full_preactivation"}}, set()),  # it says nothing of that
+        ({"mean": "pixel"}, {"dataset": "cifar100"}, {"mean", *VIEWS}),
+        ({"mean": "pixel"}, {"weights": "a.keras"}, {"mean"}),
+        *(
+            ({"epochs": 10, "iterations": 3900}, {name: value}, {"iterations"})
+            for name, value in {"batch_size": 64, "validation": 5000, "images": 1000}.items()
+        ),
+        ({"epochs": None, "iterations": 64_000}, {"batch_size": 64}, set()),  # the papers count iterations
+    ],
+    ids=str,
+)
+def test_what_hangs_on_a_choice_is_given_up_with_it(base, choices, given_up):
+    assert stale(base, choices, choices.keys()) == given_up

@@ -1,0 +1,103 @@
+"""A worker waits for a chief that is being started again, and not for ever; whole searches are killed in `across`."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+
+import grpc
+import keras
+import pytest
+from keras_tuner.src.distribute import oracle_client
+
+from keras_resnet.cli import main
+from keras_resnet.tuning import workers
+from keras_resnet.tuning.workers import AGAIN, PatientClient
+
+
+class Failed(grpc.RpcError):
+    """What a call of gRPC raises."""
+
+    def __init__(self, code):
+        self.code = lambda: code
+
+
+class Client:
+    """keras-tuner's client of a chief that is away for a number of calls."""
+
+    objective = "the one"
+
+    def __init__(self, *failures):
+        self.failures, self.asked = list(failures), []
+
+    def get_trial(self, trial_id, **how):
+        self.asked.append((trial_id, how))
+        if self.failures:
+            raise self.failures.pop(0)
+        return f"trial {trial_id}"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """A clock that only waiting moves, of which a chief's address is known."""
+    now = [0.0]
+    fake = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(workers, "time", fake)
+    monkeypatch.setattr(oracle_client, "TIMEOUT", oracle_client.TIMEOUT)  # which a client sets
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "10.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
+    return now
+
+
+@pytest.mark.parametrize("code", AGAIN, ids=lambda code: code.name)
+def test_a_call_is_made_again_until_the_chief_answers(code, clock):
+    client = Client(Failed(code), Failed(code))
+    assert PatientClient(client, 15).get_trial("3", wait=True) == "trial 3"
+    assert client.asked == 3 * [("3", {"wait": True})]
+    assert 0 < clock[0] <= 15
+
+
+def test_a_chief_that_stays_away_is_told_of_behind_the_deadline(clock):
+    client = Client(*100 * [Failed(grpc.StatusCode.UNAVAILABLE)])
+    words = r"The chief at 10.0.0.1:8000 does not answer any more \(UNAVAILABLE\)"
+    with pytest.raises(ValueError, match=words) as told:
+        PatientClient(client, 15).get_trial("3")
+    assert "\n" not in str(told.value)
+    assert 15 < clock[0] < 18
+    assert 15 <= len(client.asked) < 20
+
+
+@pytest.mark.parametrize("error", [Failed(grpc.StatusCode.INVALID_ARGUMENT), KeyError("no such trial")], ids=repr)
+def test_what_another_call_would_not_mend_is_raised_at_once(error, clock):
+    client = Client(error)
+    with pytest.raises((ValueError, KeyError)):
+        PatientClient(client, 15).get_trial("3")
+    assert (len(client.asked), clock[0]) == (1, 0)
+
+
+def test_each_call_has_the_patience_of_its_own_and_else_it_is_the_client(clock):
+    """keras-tuner's own call waits an hour."""
+    client = Client(*10 * [Failed(grpc.StatusCode.UNAVAILABLE)])
+    patient = PatientClient(client, 15)
+    assert oracle_client.TIMEOUT == 15
+    assert patient.objective == "the one"
+    for _ in range(2):  # the second has the whole time again
+        client.failures = 10 * [Failed(grpc.StatusCode.UNAVAILABLE)]
+        assert patient.get_trial("3") == "trial 3"
+
+
+def test_a_worker_without_a_chief_says_so_in_a_line(monkeypatch, tmp_path, capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in {"TUNER_ID": "worker0", "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": port}.items():
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    out = tmp_path / "search"
+    words = ["tune", "digits", "--backend", keras.backend.backend(), "--patience", "1", "--out", str(out)]
+    assert main(words) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"keras-resnet: error: No chief answers at 127.0.0.1:{port}. Start one with ")
+    monkeypatch.delenv("KERASTUNER_ORACLE_PORT")
+    assert main(words) == 2
+    assert "Missing: KERASTUNER_ORACLE_PORT" in capsys.readouterr().err
+    assert not out.exists()
