@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import platform
 import sys
@@ -30,8 +31,12 @@ if WORKER is None:
     _SHARED = tempfile.TemporaryDirectory(prefix="keras_resnet-tests-")
     os.environ["KERAS_RESNET_TESTS"] = _SHARED.name
     # JAX compiles quickly, and once: two thirds of its time is to compile. Here and in all processes behind this one,
-    # and what is the same not again for a week. For each machine apart, since it compiles for a processor.
-    _JAX_CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache" / f"jax-{platform.node()}"
+    # and what is the same not again for a week. For each kind of processor apart, since it compiles for one.
+    _ABOUT = Path("/proc/cpuinfo")
+    _LINES = _ABOUT.read_text().splitlines() if _ABOUT.exists() else []
+    _PROCESSOR = {line for line in _LINES if line.startswith("flags")}
+    _KIND = hashlib.sha256(" ".join([platform.node(), *_PROCESSOR]).encode()).hexdigest()[:12]
+    _JAX_CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache" / f"jax-{_KIND}"
     _JAX_CACHE.mkdir(parents=True, exist_ok=True)
     for path in _JAX_CACHE.iterdir():
         if path.is_file() and path.stat().st_mtime < time.time() - 7 * 24 * 60 * 60:

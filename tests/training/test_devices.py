@@ -168,7 +168,7 @@ def test_one_process_alone_writes_and_speaks(ran):
     summary = json.loads(stdout)
     assert summary == json.loads((ran.out / "summary.json").read_text())
     assert (summary["devices"], summary["processes"]) == (2, ran.layout.get("processes", 1))
-    assert all(line.startswith(("Epoch ", "3/3 ")) for line in stderr.splitlines()), stderr
+    assert all(line.startswith(("Trains on ", "Epoch ", "3/3 ")) for line in stderr.splitlines()), stderr
     assert [text for _, *text in others] == [["", ""]] * len(others)
     names = ["epoch_0002.keras", "epoch_0003.keras", "history.csv", "curves.png", "model.keras", "recipe.json"]
     assert sorted(path.name for path in ran.out.rglob("*") if path.is_file()) == sorted(

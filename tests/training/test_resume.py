@@ -33,8 +33,9 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
     done = subprocess.run([sys.executable, "-c", program, *command], env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    # Keras's progress, and nothing of what the libraries have to say
-    assert all(line.startswith((b"Epoch ", b"3/3 ")) for line in done.stderr.splitlines()), done.stderr.decode()
+    # The device, Keras's progress, and nothing of what the libraries have to say
+    told = done.stderr.decode()
+    assert all(line.startswith(("Trains on ", "Epoch ", "3/3 ")) for line in told.splitlines()), told
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [
         ".lock",
         "epoch_0001.keras",
@@ -76,7 +77,7 @@ def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1000])
     said = []
     train(small_runs.small_recipe(**small_runs.STATEFUL), out, say=said.append)
-    told, going_on = said
+    told, going_on, _ = said
     assert "damaged" in told and "epoch_0004.keras" in told
     assert going_on == "Going on behind epoch 3 of 4."
     assert small_runs.results(out) == small_runs.results(small_runs.finished())

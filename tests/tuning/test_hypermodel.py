@@ -67,6 +67,7 @@ def test_a_random_search_of_its_own_space_ends(monkeypatch, tmp_path):
 
     monkeypatch.setattr("keras_resnet.models.builder.assemble", counted)
     monkeypatch.setattr(keras_resnet.HyperResNet, "fit", lambda *_, **__: {"val_accuracy": 0.5})
+    monkeypatch.setattr("gc.collect", lambda *_: 0)  # keras-tuner's, a second in each trial
     tuner = keras_tuner.RandomSearch(
         keras_resnet.HyperResNet(), "val_accuracy", max_trials=20, seed=1, directory=tmp_path
     )

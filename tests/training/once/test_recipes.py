@@ -27,7 +27,7 @@ DEEP = {"model": "resnet110", "network": {"shortcut": "B"}, "warmup_rate": 0.01}
         ),
         ({"epochs": None, "iterations": 64_000}, {"batch_size": 64}, set()),  # the papers count iterations
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_what_hangs_on_a_choice_is_given_up_with_it(base, choices, given_up):
     assert stale(base, choices, choices.keys()) == given_up
