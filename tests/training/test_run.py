@@ -95,7 +95,8 @@ def test_the_folder_holds_what_the_design_promises():
     open_questions = {name for name, value in recipe.items() if value is None}
     of_photographs = {"size", "crop", "scales", "color", "first_size", "test_size", "test_resize"}
     of_transfer = {"weights", "freeze_until", "probe_epochs", "probe_rate"}
-    assert open_questions == {"data_dir", "images", "warmup_iterations", *of_photographs, *of_transfer}
+    of_other_schedules = {"scaled_from", "warmup_iterations"}
+    assert open_questions == {"data_dir", "images", *of_other_schedules, *of_photographs, *of_transfer}
 
 
 class Untouchable:
