@@ -1,0 +1,97 @@
+"""What an engine's own layers promise beyond what Keras's compute (`test_running.py`): derivatives, and no detours."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from comparing import alike, numpy
+from keras_resnet import ResNet, ResNet50
+from keras_resnet.models.running import quicken
+from twins import RNG, convolutions, trained_alike, twins
+
+if keras.backend.backend() == "jax":
+    import jax
+
+    from keras_resnet.backend import jax_layers
+
+    @pytest.mark.parametrize("wide", [True, False])
+    def test_kernels_learn_the_same_on_every_processor(monkeypatch, wide):
+        """With AVX-512 XLA computes their gradients, and without it products of matrices."""
+        monkeypatch.setattr(jax_layers, "avx512", lambda: wide)
+        chosen = [(3, 1, "same"), (2, 1, "same"), ((1, 4), 1, "same")]
+        chosen += [(3, 2, "valid"), (7, 2, "valid"), (2, (3, 1), "valid")]
+        models = twins(convolutions(chosen), (11, 9, 16))
+        trained_alike(models, RNG.normal(size=(2, 11, 9, 16)).astype("float32"))
+
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+    def test_max_pooling_in_half_precision_is_that_of_keras_in_float32(dtype):
+        image = keras.Input((9, 8, 3), dtype=dtype)
+        fast = quicken(keras.Model(image, layers.MaxPooling2D(3, 2, dtype=dtype)(image)))
+        images, gradient = (RNG.normal(size=(2, *shape)).astype(dtype) for shape in ((9, 8, 3), (4, 3, 3)))
+        found, back = jax.vjp(fast, images)
+        expected, expected_back = jax.vjp(layers.MaxPooling2D(3, 2), images.astype("float32"))
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(numpy(found), numpy(expected))
+        alike(back(gradient)[0], expected_back(gradient.astype("float32"))[0], 0.01)
+
+    @pytest.mark.parametrize(("strides", "padding"), [(1, "same"), (2, "valid")])
+    def test_a_convolution_has_all_derivatives_of_keras_also_forward(monkeypatch, strides, padding):
+        monkeypatch.setattr(jax_layers, "avx512", lambda: False)
+        plain, fast = twins(lambda dtype: [layers.Conv2D(3, 3, strides, padding, use_bias=False)], (7, 6, 16))
+        images, along = (RNG.normal(size=(2, 7, 6, 16)).astype("float32") for _ in range(2))
+        kernel, kernel_along = (RNG.normal(size=(3, 3, 16, 3)).astype("float32") for _ in range(2))
+        found, expected = [], []
+        for model, derivatives in ((fast, found), (plain, expected)):
+
+            def cubes(kernel, images, model=model):
+                return (model.stateless_call([kernel], [], images)[0] ** 3).sum()
+
+            derivatives += jax.jvp(cubes, (kernel, images), (kernel_along, along))
+            derivatives.append(jax.jvp(jax.grad(cubes), (kernel, images), (kernel_along, along))[1])
+        for one, other in zip(found, expected, strict=True):
+            alike(one, other, 1e-4)
+
+    def test_no_images_have_no_answers():
+        """On TensorFlow, Keras's own convolutions fail where there are none."""
+        assert ResNet50(input_shape=(32, 32, 3), classes=3)(np.zeros((0, 32, 32, 3), "float32")).shape == (0, 3)
+
+    @pytest.mark.parametrize("order", ["original", "full_preactivation"])
+    def test_a_unit_is_not_computed_again_by_those_behind_it(order):
+        """XLA makes of what it computes at once a fusion; none may take more of a stage with more units."""
+
+        def operands(units):
+            model = ResNet([units], [16], order=order, stem="cifar", input_shape=(8, 8, 3), classes=3)
+            kinds = model.trainable_variables, model.non_trainable_variables
+            state = [[variable.value for variable in kind] for kind in kinds]
+
+            def loss(learned, others, images):
+                return keras.ops.sum(model.stateless_call(learned, others, images, training=True)[0] ** 2)
+
+            compiled = jax.jit(jax.grad(loss)).lower(*state, np.zeros((4, 8, 8, 3), "float32")).compile().as_text()
+            return max(line.partition("fusion(")[2].partition(")")[0].count("%") for line in compiled.splitlines())
+
+        assert 3 <= operands(9) <= operands(3) + 1
+
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    @pytest.mark.parametrize("kernel", [1, 3])
+    def test_a_convolution_has_second_derivatives_of_keras(kernel):
+        plain, fast = twins(lambda dtype: [layers.Conv2D(6, kernel, use_bias=False)], (7, 6, 16))
+        images = tf.constant(RNG.normal(size=(2, 7, 6, 16)).astype("float32"))
+        found, expected = [], []
+        for model, derivatives in ((fast, found), (plain, expected)):
+            with tf.GradientTape() as second:
+                second.watch(images)
+                with tf.GradientTape() as first:
+                    first.watch(images)
+                    cubes = tf.reduce_sum(model(images) ** 3)
+                gradients = first.gradient(cubes, [images, *model.trainable_variables])
+                slope = sum(tf.reduce_sum(gradient**2) for gradient in gradients)
+            derivatives += [*gradients, *second.gradient(slope, [images, *model.trainable_variables])]
+        for one, other in zip(found, expected, strict=True):
+            alike(one, other, 1e-4)
