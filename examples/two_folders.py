@@ -40,6 +40,7 @@ training, validation = keras.utils.image_dataset_from_directory(
     format="grain",
 )
 names = training.class_names
+keras.utils.set_random_seed(0)  # the same network on another day
 
 # The network takes raw pictures: what its weights want subtracted and divided by comes with them, as a layer.
 picture = keras.Input((options.size, options.size, 3))

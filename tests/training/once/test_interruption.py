@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import small_runs
+from keras_resnet import backend
 from keras_resnet.backend.devices import Devices
 from keras_resnet.cli import main
 from keras_resnet.training import batch_norm, progress, run
@@ -67,7 +68,7 @@ def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_cos
         )
         assert done.returncode == 2, done.stderr
         *before, line = done.stderr.splitlines()
-        assert before == going_on
+        assert before == [*going_on, f"Trains on {backend.device()}."]
         assert "File too large" in line and line.startswith("keras-resnet: error:")
         assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0001.keras"]
     assert start(out) == 0
