@@ -41,7 +41,7 @@ if WORKER is None:
     for path in _JAX_CACHE.iterdir():
         if path.is_file() and path.stat().st_mtime < time.time() - 7 * 24 * 60 * 60:
             path.unlink(missing_ok=True)
-    _QUICKLY = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+    _QUICKLY = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICKLY}".strip()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_JAX_CACHE)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
