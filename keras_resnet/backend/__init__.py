@@ -39,7 +39,7 @@ def unused() -> str:
     import keras
 
     name = keras.backend.backend()
-    if not shutil.which("nvidia-smi") or not gpus() or _engine().accelerators():
+    if _engine().accelerators() or not shutil.which("nvidia-smi") or not gpus():
         return ""
     if name == "torch":
         return "A GPU is here which Torch cannot use, or is not to: torch.cuda.is_available() must be True."

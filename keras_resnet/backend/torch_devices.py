@@ -36,7 +36,7 @@ def devices(count: int | None, _: bool) -> Devices:
             f"Torch trains on one device a process. Received: {count} devices. "
             f"Start as many processes: torchrun --nproc-per-node {count} --no-python keras-resnet train ..."
         )
-    if _on_cuda():  # the shapes of a training hardly change, so that finding its fastest kernels pays
+    if _on_cuda():  # the shapes of a training hardly change, for which cuDNN looks for kernels once
         torch.backends.cudnn.benchmark = True
     return Processes() if torchrun_processes() > 1 else Devices()
 

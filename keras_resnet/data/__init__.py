@@ -8,7 +8,7 @@ from .labelled_images import MEANS, LabelledImages
 from .loading import is_row, load, make_available
 from .stream_batches import StreamTestBatches, StreamTrainingBatches
 from .streams import ImageStream, whole_path
-from .views import COLORS, CROPS, SIZE, default_resize, read_center
+from .views import COLORS, CROPS, SIZE, default_resize, default_sizes, read_center
 from .whole_images import Cut, ManyViews, scales_of, ten_crops_of
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "TrainingBatches",
     "cut_out",
     "default_resize",
+    "default_sizes",
     "is_row",
     "list_images",
     "load",

@@ -15,7 +15,7 @@ from .prepared_source import PreparedSource
 from .records import Source, open_folder
 from .sharding import Shard
 from .stream_batches import Side, StreamTestBatches, StreamTrainingBatches
-from .views import SIZE, default_resize
+from .views import SIZE, default_sizes
 from .whole_images import Cut, ManyViews
 
 FOLDER = "folder:"
@@ -87,25 +87,12 @@ class ImageStream(LabelledImages):
     def defaults(self, size: int | None = None, test_size: int | None = None) -> dict[str, Any]:
         """What training does where nothing else is said: the mean, the views and their augmentation.
 
-        Those of He et al. 2015, section 3.4: the shorter side is drawn from [256, 480] for a cut of 224, and from as
-        many times the size for others.
-
         Args:
             size, test_size: of the views in pixels, where they are chosen already.
         """
         size = size or SIZE
-        test_size = test_size or size
-        return {
-            "mean": "channel",
-            "size": size,
-            "crop": "scale",
-            "scales": (default_resize(size), round(size * 480 / SIZE)),
-            "color": "none",
-            "flip": True,
-            "first_size": size,
-            "test_size": test_size,
-            "test_resize": default_resize(test_size),
-        }
+        photographs = {"mean": "channel", "size": size, "crop": "scale", "color": "none", "flip": True}
+        return {**photographs, **default_sizes(size, test_size)}
 
     def training_batches(
         self, *, batch_size: int, seed: int, shard: Shard = (0, 1), workers: int = 0, **augmentation: Any

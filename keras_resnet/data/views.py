@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -177,6 +178,24 @@ def read_center(path: str | os.PathLike[str], *, size: int, resize: int) -> np.n
 def default_resize(size: int) -> int:
     """The shorter side of which the centre is tested: 256 for the papers' 224, and in proportion for other sizes."""
     return round(size * RESIZE / SIZE)
+
+
+def default_sizes(size: int, test_size: int | None = None) -> dict[str, Any]:
+    """What follows from the size of training images: their first size, the test images', and the resizing, in pixels.
+
+    He et al. 2015, section 3.4: for a cut of 224 the shorter side is drawn from [256, 480]; for others in proportion.
+
+    Args:
+        size: of training images.
+        test_size: of test images, where it is another.
+    """
+    test_size = test_size or size
+    return {
+        "first_size": size,
+        "test_size": test_size,
+        "test_resize": default_resize(test_size),
+        "scales": (default_resize(size), round(size * 480 / SIZE)),
+    }
 
 
 def check_views(*, size: int, crop: str, scales: tuple[int, int], area: tuple[float, float], color: str) -> None:

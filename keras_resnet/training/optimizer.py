@@ -91,7 +91,7 @@ class SGD(_BackendSGD):
         super()._parallel_update_step(*backend.at_rate(grads, variables, learning_rate))
 
     def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
-        """Moves the averages of the variables, on backends that do so at once all of them."""
+        """Moves the averages of the variables, all at once on backends that can."""
         kept = zip(self._model_variables_moving_average, trainable_variables, strict=True) if self.use_ema else ()
         pairs = [(average, variable) for average, variable in kept if average is not None]
         if not pairs:

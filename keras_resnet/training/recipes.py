@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from ..data import is_row
+from ..data import default_sizes, is_row
 from ..models.catalog import find
 from ..models.spec import Spec, completed
 from ..options import check_types
@@ -168,18 +168,12 @@ def stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]
 
 def _of_size(base: Mapping[str, Any], size: int | None) -> set[str]:
     """What a recipe for photographs says only because of its size, or cannot say of a new one."""
-    from ..data import default_resize
-
     own = base.get("size")
     if own is None:
         return set()
-    derived = {
-        "first_size": own,
-        "test_size": own,
-        "test_resize": default_resize(base.get("test_size") or own),
-        "scales": [default_resize(own), round(own * 480 / 224)],  # 2015, section 3.4
-    }
-    found = {name for name, value in derived.items() if base.get(name) == value}
+    derived = {**default_sizes(own, base.get("test_size")), "test_size": own}
+    said = {**base, "scales": tuple(base.get("scales") or ())}  # JSON has lists
+    found = {name for name, value in derived.items() if said.get(name) == value}
     return found | ({"first_size"} if (base.get("first_size") or 0) > (size or own) else set())
 
 
