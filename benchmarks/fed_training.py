@@ -25,10 +25,10 @@ def fed(setting: Setting) -> dict[str, float]:
     """Training of both kinds; the first turn, which compiles, does not count."""
     harness.as_the_command()
     from keras_resnet.data import load, steps_per_epoch
-    from keras_resnet.host import readers
-    from keras_resnet.training.compiled import build
+    from keras_resnet.host import reader_threads
     from keras_resnet.training.feed import Feed
     from keras_resnet.training.machine import Machine
+    from keras_resnet.training.networks import build
     from keras_resnet.training.recipes import recipe_for
 
     case = {key: setting[key] for key in CHOICES}
@@ -36,11 +36,11 @@ def fed(setting: Setting) -> dict[str, float]:
     data = load(recipe.dataset, recipe.data_dir)
     recipe = recipe.resolve(steps_per_epoch(data.train_count, recipe.batch_size), data.defaults(recipe.size))
     devices, machine, steps = backend.devices(), Machine(workers=setting["workers"]), setting["steps"]
-    ahead = (2 * setting["workers"] or readers()) + 1
+    ahead = (2 * setting["workers"] or reader_threads()) + 1
     with devices.scope():
         networks = build(recipe, data, machine)
-        devices.prepare(networks.kept, networks.fitted)
-        read = Feed(recipe, data, devices, machine).training(0, 0)
+        devices.prepare(networks.logits_model, networks.training_model)
+        read = Feed(recipe, data, devices, machine).training_batches(0, 0)
         feeds = {"photographs": read, "one_batch": (batch for batch in itertools.repeat(next(read)))}
         rates: dict[str, list[float]] = {way: [] for way in feeds}
         for _, (way, batches) in itertools.product(range(1 + setting["turns"]), feeds.items()):
@@ -48,7 +48,7 @@ def fed(setting: Setting) -> dict[str, float]:
                 next(batches)
             begun = time.perf_counter()
             given = devices.feed(lambda batches=batches: batches)
-            networks.fitted.fit(given, steps_per_epoch=steps, verbose=0, shuffle=False)
+            networks.training_model.fit(given, steps_per_epoch=steps, verbose=0, shuffle=False)
             rates[way].append(steps * recipe.batch_size / (time.perf_counter() - begun))
     ratios = [own / other for own, other in zip(*(each[1:] for each in rates.values()), strict=True)]
     medians = {f"{way}_a_second": statistics.median(each[1:]) for way, each in rates.items()}

@@ -115,13 +115,13 @@ def as_the_command() -> None:
     Raises:
         LookupError: its backend is not installed.
     """
-    from keras_resnet import backend, keep_memory
+    from keras_resnet import backend, keep_freed_memory
 
     try:
-        backend.settle()
+        backend.select_backend()
     except ValueError as error:
         raise LookupError(str(error)) from error
-    keep_memory()
+    keep_freed_memory()
 
 
 def work(contender: Contender | Subject, setting: Setting) -> None:

@@ -71,20 +71,20 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
     Args:
         setting: the network, and what it is to be like.
         as_built: not of Keras's layers.
-        **ways: what `in_units` is told, if anything.
+        **ways: what `split_into_units` is told, if anything.
     """
     harness.as_the_command()
     import keras
 
     from keras_resnet.training.optimizer import SGD
-    from keras_resnet.training.units import in_units
+    from keras_resnet.training.unit_sequence import split_into_units
 
     case = setting["model"], setting["image_size"], setting["precision"]
     if not as_built:
         return compiled(keras.Model.from_config(described(*case)))
     model = built(*case)
     optimizer = SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY)
-    return compiled(in_units(model, **ways) if ways else model, optimizer)
+    return compiled(split_into_units(model, **ways) if ways else model, optimizer)
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def on_each_core(setting: Setting) -> Step:
     return Step(on_all, step.place)
 
 
-def several_steps(setting: Setting) -> Callable[[], float]:
+def multi_step_function(setting: Setting) -> Callable[[], float]:
     """Seconds a step of this package's network where nobody waits between steps, as in `fit`: on JAX and Torch.
 
     `train_on_batch` takes and gives back all of a network's variables at each step on JAX, and waits for the loss.
@@ -130,7 +130,7 @@ def several_steps(setting: Setting) -> Callable[[], float]:
     model.compile(SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY), loss_of_logits())
     one = tuple(map(keras.ops.convert_to_tensor, batch(setting)))
     model.train_on_batch(*one)  # makes what steps need
-    take = backend.several_steps(model, AT_ONCE)
+    take = backend.multi_step_function(model, AT_ONCE)
     state = [model._get_jax_state(**dict.fromkeys(STATE, True))] if keras.backend.backend() == "jax" else []
 
     def seconds() -> float:
@@ -205,7 +205,7 @@ def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network, k
     import torch
 
     if kept:
-        keras_resnet.keep_memory()
+        keras_resnet.keep_freed_memory()
     device = device_of_torch()
     model = of(setting["model"], setting["peers"]).train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)

@@ -5,13 +5,12 @@
 
 A step of SGD with momentum and weight decay on images that lie on the device, through `train_on_batch` or a plain loop
 of PyTorch; "ten steps at once" are as `fit` takes them, and nobody waits between them. "Keras's layers" are the same
-network without what `keras_resnet/models/running.py` does, with Keras's SGD. Times are also told as shares of those of
-torchvision's network, eager and channels last; of CIFAR networks, of the same network in PyTorch. All compute the same
-but keras.applications, see `networks.py`. "Its convolutions alone" are those of this package's network, by PyTorch,
-forward and backward: no step that calls these one after the other is shorter. Their roofline is no time that was taken,
-but the least in which the machine could do them from memory, see `roofline.py`; what caches hold, as the maps of CIFAR
-networks, may be done in less.
-"""
+network without what `keras_resnet/models/fast_layers.py` does, with Keras's SGD. Times are also given as shares of
+those of torchvision's network, eager and channels last; of CIFAR networks, of the same network in PyTorch. All compute
+the same but keras.applications, see `networks.py`. "Its convolutions alone" are those of this package's network, by
+PyTorch, forward and backward: no step that calls these one after the other is shorter. Their roofline is no time that
+was taken, but the least in which the machine could do them from memory, see `roofline.py`; what caches hold, as the
+maps of CIFAR networks, may be done in less."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ WAYS = {
 CONTENDERS = {
     **{f"keras_resnet, {name}": Contender(partial(steps.timed, steps.ours), name) for name in BACKENDS},
     **{
-        f"keras_resnet, {name}, ten steps at once": Contender(steps.several_steps, name, computes=True)
+        f"keras_resnet, {name}, ten steps at once": Contender(steps.multi_step_function, name, computes=True)
         for name in ("jax", "torch")
     },
     "keras_resnet, jax, a device a core": Contender(partial(steps.timed, steps.on_each_core), "jax"),

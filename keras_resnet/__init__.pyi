@@ -1,7 +1,7 @@
 from .evaluation.explanation import grad_cam as grad_cam
 from .evaluation.prediction import decode_predictions as decode_predictions
 from .exporting.export import export as export
-from .host import keep_memory as keep_memory
+from .host import keep_freed_memory as keep_freed_memory
 from .models.builder import ResNet as ResNet
 from .models.cifar import CifarResNet as CifarResNet
 from .models.cifar import PlainNet20 as PlainNet20

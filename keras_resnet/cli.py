@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .commands import COMMANDS
 from .commands.common import Commands
-from .host import NO_MEMORY, keep_memory
+from .host import NO_MEMORY, keep_freed_memory
 from .options import Parser
 from .saving import FolderInUseError
 from .status import Status
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         A `Status`.
     """
     arguments = _parser().parse_args(argv)
-    keep_memory()
+    keep_freed_memory()
     try:
         status = arguments.run(arguments)
         sys.stdout.flush()

@@ -45,12 +45,12 @@ def gpus() -> list[str]:
     return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
 
 
-def readers() -> int:
+def reader_threads() -> int:
     """The threads that make batches ahead: one a core, and 16 at most, since each has a batch in memory."""
     return min(cores(), 16)
 
 
-def keep_memory() -> bool:
+def keep_freed_memory() -> bool:
     """Has this process keep the memory that it frees, as long as it lives, so that no step waits for pages.
 
     A training step on a processor needs the same hundreds of megabytes again and again. By glibc's defaults much of

@@ -87,7 +87,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def held(folder: Path, does: str) -> Iterator[None]:
+def lock(folder: Path, does: str) -> Iterator[None]:
     """Makes a folder and holds it for this process; a process that is killed holds nothing.
 
     Args:
@@ -247,7 +247,7 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
     import keras  # here alone: what a file says of itself can be read before a backend is chosen
 
     from .models.builder import allow_depth
-    from .models.running import REGISTERED, draws_faster, quicken
+    from .models.fast_layers import REGISTERED, has_fast_normal, use_fast_layers
 
     path = model_file(path)
     info = read_info(path)
@@ -255,8 +255,8 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             allow_depth(archive.read("config.json").count(b'"class_name"'))  # of layers, and more
-        with _registered(path) if draws_faster() else contextlib.nullcontext(path) as file:
-            return quicken(keras.saving.load_model(file, REGISTERED, compile=False)), info
+        with _registered(path) if has_fast_normal() else contextlib.nullcontext(path) as file:
+            return use_fast_layers(keras.saving.load_model(file, REGISTERED, compile=False)), info
     except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
         raise ValueError(
             f"Keras cannot open {str(path)!r}: {first_line(_cause(error))} Give a `.keras` file of Keras's own layers; "
@@ -267,7 +267,7 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
 @contextlib.contextmanager
 def _registered(path: Path) -> Iterator[Path]:
     """A copy of a model file whose initializers are those of `REGISTERED`: Keras draws weights before it reads them."""
-    from .models.running import register
+    from .models.fast_layers import register
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name

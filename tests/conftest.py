@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_resnet.backend import environment, spared
+from keras_resnet.backend import environment, import_blocker
 
 # On processors: tests compare numbers to the fifth place, have devices of their own made, and share no GPU.
 on_processors = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
@@ -23,7 +23,7 @@ for variable, value in {**on_processors, **environment()}.items():
     os.environ.setdefault(variable, value)
 if engine := os.environ.get("KERAS_BACKEND"):
     # So that Keras imports no engine but the one that it runs on: of TensorFlow, eight seconds in each process of JAX.
-    spared.spare(engine)
+    import_blocker.block_imports(engine)
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
 if WORKER is None:
@@ -58,12 +58,12 @@ LONGEST = (
     "across/test_same_numbers.py",
     "training/test_devices.py",
     "training/test_transfer.py",
-    "models/test_running.py",
+    "models/test_fast_layers.py",
     "models/test_variants.py",
     "exporting/test_export.py",
     "training/test_kills.py",
     "training/test_executions.py",
-    "training/test_units.py",
+    "training/test_unit_sequence.py",
 )
 SLOW = {"training", "models", "weights", "tuning", "experiments", "exporting", "examples"}
 SHARED = TESTS.parents[1] / "shared"

@@ -22,7 +22,7 @@ PROGRAM = """
 import contextlib, io, json, os, sys
 settings = json.loads(sys.argv.pop(1))
 from keras_resnet import backend
-backend.settle()
+backend.select_backend()
 if settings["forced"] and os.environ["KERAS_BACKEND"] == "jax":
     import keras_resnet.backend.jax_devices as engine
     engine.cores = lambda: settings["forced"]
@@ -43,7 +43,7 @@ callbacks.AGREE_EVERY = 1
 feed.TEST_BATCH = 20  # several batches, the last of which is not full
 finish = run.finish
 def keep_weights(feed, networks, *rest):
-    np.savez(settings["weights"], *networks.kept.get_weights())
+    np.savez(settings["weights"], *networks.logits_model.get_weights())
     return finish(feed, networks, *rest)
 run.finish = keep_weights
 status = main(sys.argv[1:])

@@ -43,15 +43,15 @@ def before_keras(monkeypatch):
 
 def test_the_first_that_is_installed_is_taken(before_keras):
     before_keras("jax", "torch")
-    assert backend.settle() == "jax"
+    assert backend.select_backend() == "jax"
     assert os.environ["KERAS_BACKEND"] == "jax"
 
 
 def test_the_environment_goes_before_what_is_installed_and_a_choice_before_the_environment(before_keras, monkeypatch):
     before_keras("tensorflow", "jax", "torch")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert backend.settle() == "torch"
-    assert backend.settle("jax") == "jax"
+    assert backend.select_backend() == "torch"
+    assert backend.select_backend("jax") == "jax"
     assert os.environ["KERAS_BACKEND"] == "jax"
 
 
@@ -61,42 +61,42 @@ def test_tensorflow_is_asked_for_onednn_on_the_processors_where_that_pays(before
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "")
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
-    backend.settle()
+    backend.select_backend()
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == asked
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    backend.settle()
+    backend.select_backend()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
 
 
 def test_a_backend_that_is_unknown_or_not_installed_is_refused_with_what_would_work(before_keras, monkeypatch):
     before_keras("jax")
     with pytest.raises(ValueError, match=r"'mxnet'\. Accepted: tensorflow, jax, torch"):
-        backend.settle("mxnet")
+        backend.select_backend("mxnet")
     with pytest.raises(ValueError, match=r"'torch' is not installed: pip install '\.\[torch\]' in a checkout"):
-        backend.settle("torch")
+        backend.select_backend("torch")
     monkeypatch.setenv("KERAS_BACKEND", "theano")
     with pytest.raises(ValueError, match=r"'theano'\. Accepted"):
-        backend.settle()
+        backend.select_backend()
     assert os.environ["KERAS_BACKEND"] == "theano"
 
 
 def test_without_any_backend_the_way_to_one_is_told(before_keras):
     before_keras()
     with pytest.raises(ValueError, match=r"pip install '\.\[tensorflow\]', or \[jax\], or \[torch\] in a checkout"):
-        backend.settle()
+        backend.select_backend()
 
 
 def test_another_backend_than_the_one_that_keras_runs_on_is_refused():
     other = next(name for name in backend.BACKENDS if name != RUNNING)
     with pytest.raises(ValueError, match=f"runs on {RUNNING!r} in this process already. Received: {other!r}"):
-        backend.settle(other)
-    assert backend.settle(RUNNING) == RUNNING
+        backend.select_backend(other)
+    assert backend.select_backend(RUNNING) == RUNNING
 
 
 def test_nobody_having_chosen_the_one_that_keras_runs_on_is_taken(monkeypatch):
     """Keras may have it from its own file."""
     monkeypatch.setenv("KERAS_BACKEND", "")
-    assert backend.settle() == os.environ["KERAS_BACKEND"] == RUNNING
+    assert backend.select_backend() == os.environ["KERAS_BACKEND"] == RUNNING
 
 
 def test_device_and_versions_are_told():
@@ -118,15 +118,15 @@ def test_a_gpu_that_the_backend_cannot_use_is_told_with_the_way_to_it(monkeypatc
     listed = SimpleNamespace(stdout="GPU 0: NVIDIA H200 (UUID: GPU-1)\n")
     monkeypatch.setattr("subprocess.run", lambda *_, **__: listed)
     way = "torch.cuda.is_available()" if RUNNING == "torch" else f"pip install '.[{RUNNING}-cuda]'"
-    assert way in backend.unused()
+    assert way in backend.unused_gpu_hint()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # as whoever wants none says
-    assert backend.unused() == ""
+    assert backend.unused_gpu_hint() == ""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(backend._engine(), "accelerators", lambda: ["NVIDIA H200"])
-    assert backend.unused() == ""
+    assert backend.unused_gpu_hint() == ""
     monkeypatch.undo()
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert backend.unused() == ""
+    assert backend.unused_gpu_hint() == ""
 
 
 if RUNNING == "torch":  # on the others, Keras's device is not where all is computed
@@ -144,7 +144,7 @@ if RUNNING == "torch":  # on the others, Keras's device is not where all is comp
 START = """
 import sys
 from keras_resnet import backend
-backend.settle()
+backend.select_backend()
 import keras
 keras.utils.set_random_seed(1)
 keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(sys.argv[1])
@@ -163,7 +163,7 @@ def test_a_start_spares_keras_what_it_has_no_use_for(tmp_path):
 
 def test_a_process_that_has_imported_keras_keeps_its_imports():
     before = [*sys.meta_path]
-    backend.settle()
+    backend.select_backend()
     assert sys.meta_path == before
 
 
@@ -185,7 +185,7 @@ importlib.util.find_spec = lambda name, *args: None if name.partition(".")[0] in
 sys.meta_path.insert(0, Absent())
 
 import keras_resnet.backend
-keras_resnet.backend.settle()
+keras_resnet.backend.select_backend()
 import keras
 keras_resnet.ResNet20
 assert "tensorflow" not in Absent.asked  # where it is installed, it would have been imported

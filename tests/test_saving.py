@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_resnet import ResNet20, saving
-from keras_resnet.models.running import VarianceScaling, draws_faster
+from keras_resnet.models.fast_layers import VarianceScaling, has_fast_normal
 from keras_resnet.training.folder import Progress, RunFolder
 from keras_resnet.training.recipes import recipe_for
 
@@ -73,7 +73,7 @@ def test_what_is_opened_and_saved_again_says_what_it_said(tmp_path):
     opened, _ = saving.load(tmp_path / "network.keras")
     opened.save(tmp_path / "again.keras")
     assert said(tmp_path / "again.keras") == said(tmp_path / "network.keras")
-    assert (type(opened.get_layer("stem_conv").kernel_initializer) is VarianceScaling) == draws_faster()
+    assert (type(opened.get_layer("stem_conv").kernel_initializer) is VarianceScaling) == has_fast_normal()
     for one, other in zip(opened.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from comparing import alike
-from keras_resnet.models.running import quicken
+from keras_resnet.models.fast_layers import use_fast_layers
 
 RNG = np.random.default_rng(0)
 
@@ -22,7 +22,7 @@ def twins(make, shape, dtype="float32"):
     """
     branches = make if isinstance(make, dict) else {"": make}
     models = []
-    for prepare in (lambda model: model, quicken):
+    for prepare in (lambda model: model, use_fast_layers):
         keras.utils.set_random_seed(1)
         image = keras.Input(shape)
         outputs = []

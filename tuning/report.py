@@ -11,7 +11,7 @@ def main(folders: list[str]) -> int:
         print("usage: python tuning/report.py FOLDER ...", file=sys.stderr)
         return 2
     try:
-        backend.settle()
+        backend.select_backend()
         from keras_resnet.tuning.report import write_report
 
         for folder in folders:

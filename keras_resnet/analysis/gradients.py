@@ -19,7 +19,7 @@ from tqdm import tqdm
 from .. import backend
 from ..drawing import legend, literal, plain, save
 from ..models.chain import Chain, chain
-from .looking import Batches, counted
+from .inputs import Batches, counted
 
 POINTS = 32  # of each grid
 DEPTHS = 8  # units whose outputs are looked at
@@ -120,7 +120,7 @@ def _cosines(vectors: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
-def in_words(found: dict[str, Any]) -> str:
+def summary_line(found: dict[str, Any]) -> str:
     """What was found, in a line."""
     first, last = found["units"][0], found["units"][-1]
     return (

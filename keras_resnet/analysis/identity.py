@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..drawing import legend, literal, plain, save
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
-from .looking import Batches, counted, norms, vectors
+from .inputs import Batches, counted, norms, vectors
 
 NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, of a scale of 0 to 255
 
@@ -114,7 +114,7 @@ def _mean(values: list[np.ndarray] | None) -> float | None:
     return round(float(there.mean()), 5) if len(there) else None
 
 
-def in_words(found: dict[str, Any]) -> str:
+def summary_line(found: dict[str, Any]) -> str:
     """What was found, in a line."""
     units, noise = found["units"], found["noise"][2]
     told = f"noise of {noise['noise']:g} in 255 changes {noise['decisions']:.1f} % of the decisions"

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ..drawing import legend, literal, plain, save
 from ..evaluation.scores import ranks
 from ..models.chain import chain
-from .looking import Batches
+from .inputs import Batches
 
 KEPT = 2**31  # bytes of maps that are kept
 
@@ -154,7 +154,7 @@ def _swapped(network: Lesions, swaps: int, rng: np.random.Generator) -> list[str
     return order
 
 
-def in_words(found: dict[str, Any]) -> str:
+def summary_line(found: dict[str, Any]) -> str:
     """What was found, in a line."""
     deleted = found["deleted"]
     if not deleted:

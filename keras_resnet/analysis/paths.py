@@ -20,7 +20,7 @@ from .. import backend
 from ..drawing import legend, literal, plain, save
 from ..models.chain import branches, chain
 from ..models.taps import to_logits
-from .looking import Batches, counted, norms, summed_loss
+from .inputs import Batches, counted, norms, summed_loss
 
 LENGTHS = 24  # lengths that are measured; the magnitudes of others are interpolated
 
@@ -137,7 +137,7 @@ def shares(units: int, norms: Mapping[int, float]) -> dict[str, Any]:
     }
 
 
-def in_words(found: dict[str, Any]) -> str:
+def summary_line(found: dict[str, Any]) -> str:
     """What was found, in a line."""
     return (
         f"90 % of the gradient comes by paths through {found['from']} to {found['to']} of {found['units']} units, "

@@ -22,7 +22,7 @@ from .. import backend
 from ..drawing import legend, literal, plain, save
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
-from .looking import Batches, counted, norms, summed_loss, vectors
+from .inputs import Batches, counted, norms, summed_loss, vectors
 
 
 def propagation(model: keras.Model, batches: Batches, *, verbose: int = 0) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _forward(parts: Chain, split: Mapping[str, Branches], images: np.ndarray) ->
     return outputs, factors
 
 
-def in_words(found: dict[str, Any]) -> str:
+def summary_line(found: dict[str, Any]) -> str:
     """What was found, in a line."""
     stem, last = found["units"][0], found["units"][-1]
     return (

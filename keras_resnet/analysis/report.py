@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import saving
-from .kinds import KINDS, tool
+from .analyses import ANALYSES, tool
 
 
 def default_folder(model: str, report: dict[str, Any], images: int | None) -> Path:
@@ -40,14 +40,14 @@ def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
     """Writes the numbers as JSON, and a picture of them.
 
     Args:
-        report: "analysis", a key of `KINDS`; "dataset"; "images", how many; "seed"; "choices", the fields of `Spec` in
-            which networks that were named differ; and "networks", what was found of each, by its name.
+        report: "analysis", a key of `ANALYSES`; "dataset"; "images", how many; "seed"; "choices", the fields of `Spec`
+            that were changed in networks given by name; and "networks", the results by network name.
         folder: where both go.
 
     Returns:
         The files that were written.
     """
-    kind, name = KINDS[report["analysis"]], report["analysis"]
+    kind, name = ANALYSES[report["analysis"]], report["analysis"]
     title = f"{kind.what} ({kind.source})\n{report['images']:,} images of {report['dataset']}, seed {report['seed']}"
     numbers, picture = folder / f"{name}.json", folder / f"{name}.png"
     saving.write_json(numbers, report)

@@ -62,7 +62,7 @@ def _layer(name: str) -> str | None:
     return name if re.fullmatch(r"(stem|head|stage\d+_unit\d+)_bn\d*", name) else None
 
 
-def in_words(layers: list[dict[str, Any]]) -> str:
+def summary_line(layers: list[dict[str, Any]]) -> str:
     """What was found, in a line."""
     mean = sum(layer["deviation"] for layer in layers) / len(layers)
     return f"{len(layers)} layers, standard deviation {mean:.3f} on the average"

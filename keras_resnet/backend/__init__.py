@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..extras import install
 from ..host import cores, gpus
 from .devices import Devices
-from .settling import BACKENDS, environment, quietly, settle  # noqa: F401
+from .selection import BACKENDS, environment, select_backend, silenced  # noqa: F401
 from .traces import Span
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def device(count: int | None = None) -> str:
     return f"CPU ({cores()} core{'s' * (cores() > 1)}, {platform.machine()})"
 
 
-def unused() -> str:
+def unused_gpu_hint() -> str:
     """What would have the backend use this machine's GPUs, in a sentence; "" if it does, or if there are none."""
     import keras
 
@@ -140,12 +140,12 @@ def add(x: Any, y: Any) -> Any | None:
     return _engine().add(x, y)
 
 
-def lay_out_kernel(kernel: Any) -> None:
+def set_kernel_layout(kernel: Any) -> None:
     """Lays out a convolution's kernel, a variable, in memory as `convolution` reads it."""
-    _engine().lay_out_kernel(kernel)
+    _engine().set_kernel_layout(kernel)
 
 
-def eager() -> ModuleType | None:
+def eager_layers() -> ModuleType | None:
     """The layers of a backend that computes each when it is called, for `keras_resnet.models.eager`; else None.
 
     The module has:
@@ -158,7 +158,7 @@ def eager() -> ModuleType | None:
     - `pads`, `pad_later`: for padding that is left to the layer behind it.
     - `watched`: of some layers, those with hooks, whose calls Keras has to make.
     """
-    return _engine().eager()
+    return _engine().eager_layers()
 
 
 def start_trace(folder: Path) -> None:
@@ -180,9 +180,9 @@ def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
     return _engine().stop_trace(folder)
 
 
-def waiting(batches: Iterator[Any]) -> Iterator[Any]:
+def mark_waiting(batches: Iterator[Any]) -> Iterator[Any]:
     """Yields batches; a trace shows the time in which each is waited for."""
-    return _engine().waiting(batches)
+    return _engine().mark_waiting(batches)
 
 
 def viewer(folder: Path) -> str:
@@ -190,19 +190,19 @@ def viewer(folder: Path) -> str:
     return _engine().viewer(folder)
 
 
-def lay_out_alike(variable: Any, other: Any) -> None:
+def match_layout(variable: Any, other: Any) -> None:
     """Lays out an optimizer's variable of zeros in memory like another variable of the same shape."""
-    _engine().lay_out_alike(variable, other)
+    _engine().match_layout(variable, other)
 
 
-def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
+def add_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
     """Gradients plus `decay` times their variables. The gradients given are not to be used any more."""
-    return _engine().with_decay(gradients, variables, decay)
+    return _engine().add_decay(gradients, variables, decay)
 
 
-def at_rate(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
+def update_arguments(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
     """The arguments of Keras's update of all variables at once, so that no device is waited for."""
-    return _engine().at_rate(gradients, variables, rate)
+    return _engine().update_arguments(gradients, variables, rate)
 
 
 def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, momentum: float, nesterov: bool) -> bool:
@@ -228,19 +228,19 @@ def move_averages(averages: Sequence[Any], variables: Sequence[Any], momentum: A
     return _engine().move_averages(averages, variables, momentum)
 
 
-def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
+def multi_step_function(model: keras.Model, count: int) -> Callable[..., Any]:
     """A train function of several steps, where Keras's `train_function` takes one, with less between them.
 
     Args:
         model: compiled.
         count: how many, each on a batch of its own.
     """
-    return _engine().several_steps(model, count)
+    return _engine().multi_step_function(model, count)
 
 
-def writes_graphs() -> bool:
+def can_export_graphs() -> bool:
     """Whether a network can be written as a plain TensorFlow graph in this process."""
-    return _engine().writes_graphs()
+    return _engine().can_export_graphs()
 
 
 def jit_compile() -> bool | str:

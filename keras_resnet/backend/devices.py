@@ -35,7 +35,7 @@ class TestBatches(Protocol):
 
     def __getitem__(self, index: int) -> Any: ...
 
-    def without_end(self) -> Iterator[Any]:
+    def repeated(self) -> Iterator[Any]:
         """All batches, and again from the first."""
 
 
@@ -52,11 +52,11 @@ class Devices:
         processes: how many train together.
         process: which one of them this is, from 0.
         replicas: the devices of all of them.
-        loops: whether a training step may contain a loop.
-        accumulates: whether a batch may go through the network in parts.
+        supports_loops: whether a training step may contain a loop.
+        supports_accumulation: whether a batch may go through the network in parts.
     """
 
-    loops = accumulates = True
+    supports_loops = supports_accumulation = True
 
     def __init__(self, processes: int = 1, process: int = 0, replicas: int = 1) -> None:
         self.processes, self.process, self.replicas = processes, process, replicas
@@ -66,7 +66,7 @@ class Devices:
         """Whether this is the process that writes and speaks."""
         return self.process == 0
 
-    def dividing(self, size: int) -> Devices:
+    def for_batch(self, size: int) -> Devices:
         """These; of devices that nobody asked for, those among which a global batch of this size is to be divided."""
         return self
 
@@ -86,12 +86,12 @@ class Devices:
         """In which the model is built, compiled, restored, trained and tested."""
         return contextlib.nullcontext()
 
-    def prepare(self, kept: Any, fitted: Any) -> None:
+    def prepare(self, logits_model: Any, training_model: Any) -> None:
         """Has a compiled model train on all the devices as one; once, behind the restoring of a checkpoint.
 
         Args:
-            kept: the model as it is tested and saved.
-            fitted: the model as it is trained: the same, or one around its layers, with its optimizer.
+            logits_model: the model as it is tested and saved.
+            training_model: the model as it is trained: the same, or one around its layers, with its optimizer.
         """
 
     def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
@@ -106,7 +106,7 @@ class Devices:
         """What `model.fit` and `model.evaluate` are given to test on: as often as they ask, all of these batches."""
         return batches
 
-    def for_saving(self, kept: Any) -> AbstractContextManager[Any]:
+    def saving_scope(self, logits_model: Any) -> AbstractContextManager[Any]:
         """In which a prepared model is made of the layers that it was built of, and one process alone may save it."""
         return contextlib.nullcontext()
 
@@ -114,16 +114,16 @@ class Devices:
         """What each process says, in their order; it also has all of them wait for one another."""
         return [text]
 
-    def parts_of_metrics(self, own: list[float]) -> list[list[float]]:
+    def gather_metrics(self, own: list[float]) -> list[list[float]]:
         """What the metrics' variables hold, in parts that add up to the whole: here each process has it all."""
         return [own]
 
-    def own_metrics(self, parts: list[list[float]]) -> list[float]:
-        """What the metrics' variables of this process go on from, of `parts_of_metrics` at any number of processes."""
+    def local_metrics(self, parts: list[list[float]]) -> list[float]:
+        """What the metrics' variables of this process go on from, of `gather_metrics` at any number of processes."""
         return [sum(values) for values in zip(*parts, strict=True)]
 
     @contextlib.contextmanager
-    def agreed(self) -> Iterator[None]:
+    def fail_together(self) -> Iterator[None]:
         """A block that all processes leave together; what goes wrong in one of them is raised in all.
 
         Raises:
@@ -137,19 +137,19 @@ class Devices:
         if problem := next(filter(None, self.gather("")), ""):
             raise ValueError(problem)
 
-    def in_turn(self, work: Callable[[], Result]) -> Result:
+    def chief_first(self, work: Callable[[], Result]) -> Result:
         """Does work in every process, the chief first: what it downloads, those beside it find.
 
         Raises:
             ValueError: something went wrong in another process.
         """
-        with self.agreed():
+        with self.fail_together():
             result = work() if self.chief else None
-        with self.agreed():
+        with self.fail_together():
             return result if self.chief else work()
 
 
-def chosen(count: int | None, accelerators: int, processors: int) -> int:
+def device_count(count: int | None, accelerators: int, processors: int) -> int:
     """How many devices this process trains on.
 
     Args:
@@ -182,15 +182,15 @@ def refuse_torchrun(engine: str) -> None:
 
 def torchrun_processes() -> int:
     """How many processes torchrun has started, by the variables that it sets; 1 where it has not."""
-    told = launcher()
+    told = launcher_environment()
     return int(told.get("WORLD_SIZE", 1)) if "RANK" in told else 1
 
 
-def launcher() -> dict[str, str]:
+def launcher_environment() -> dict[str, str]:
     """What a launcher has told this process."""
     return {name: value for name, value in os.environ.items() if name in LAUNCHERS}
 
 
-def not_launched() -> dict[str, str]:
+def environment_without_launcher() -> dict[str, str]:
     """The environment of a process that this one starts, and which is to train alone."""
     return {name: value for name, value in os.environ.items() if name not in LAUNCHERS}

@@ -17,20 +17,20 @@ from jax import lax
 from jax.extend.random import threefry_2x32
 
 from . import traces
-from .as_keras import (  # noqa: F401
-    at_rate,
-    eager,
+from .engine_defaults import (  # noqa: F401
+    add_decay,
+    can_export_graphs,
+    eager_layers,
     gradient_shares,
-    lay_out_alike,
-    lay_out_kernel,
+    match_layout,
     momentum_step,
     move_averages,
-    with_decay,
-    writes_graphs,
+    set_kernel_layout,
+    update_arguments,
 )
 from .jax_devices import accelerators, devices  # noqa: F401
 from .jax_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F401
-from .settling import quietly
+from .selection import silenced
 from .traces import WAITING, Event, Span
 
 DRAWN = 1 << 14  # numbers that are drawn at once, of many weights or for few
@@ -89,7 +89,7 @@ def start_trace(folder: Path) -> None:
 
 def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
     """See `keras_resnet.backend.stop_trace`."""
-    with quietly():
+    with silenced():
         jax.profiler.stop_trace()
     events = [
         Event(plane.name, line.name, event.name, (event.start_ns / 1e9, (event.start_ns + event.duration_ns) / 1e9))
@@ -100,8 +100,8 @@ def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
     return [event.span for event in events if event.name == WAITING], traces.device(events, "tf_XLA")
 
 
-def waiting(batches: Iterator[Any]) -> Iterator[Any]:
-    """See `keras_resnet.backend.waiting`."""
+def mark_waiting(batches: Iterator[Any]) -> Iterator[Any]:
+    """See `keras_resnet.backend.mark_waiting`."""
     return traces.marked(batches, lambda: jax.profiler.TraceAnnotation(WAITING))
 
 
@@ -111,8 +111,8 @@ def viewer(folder: Path) -> str:
     return f"{perfetto} in ui.perfetto.dev, or tensorboard --logdir {folder}"
 
 
-def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
-    """See `keras_resnet.backend.several_steps`. XLA's loops take ten times as long on processors."""
+def multi_step_function(model: keras.Model, count: int) -> Callable[..., Any]:
+    """See `keras_resnet.backend.multi_step_function`. XLA's loops take ten times as long on processors."""
     return (one_by_one if jax.default_backend() == "cpu" else in_a_loop)(model, count)
 
 

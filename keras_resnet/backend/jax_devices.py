@@ -16,8 +16,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from ..host import cores
-from .devices import Devices, chosen, launcher, refuse_torchrun
-from .settling import quietly
+from .devices import Devices, device_count, launcher_environment, refuse_torchrun
+from .selection import silenced
 
 TEXT = 1000  # bytes of what a process can say
 LEAST = 8  # images that a core is worth
@@ -42,7 +42,7 @@ def devices(count: int | None, spread: bool) -> Devices:
         everywhere.setdefault(device.process_index, []).append(device)
     fewest = min(len(found) for found in everywhere.values())
     on_cpu = jax.devices()[0].platform == "cpu"
-    count = fewest if on_cpu and spread else chosen(count, 0 if on_cpu else fewest, fewest)
+    count = fewest if on_cpu and spread else device_count(count, 0 if on_cpu else fewest, fewest)
     if len(everywhere) == count == 1:
         return Devices()
     chosen_ones = [device for process in sorted(everywhere) for device in everywhere[process][:count]]
@@ -63,7 +63,7 @@ def launched() -> bool:
     variables, JAX's, a step of Slurm or of Open MPI with several tasks, an indexed job of Kubernetes in whose image
     the `kubernetes` package is, a TPU.
     """
-    here = launcher()
+    here = launcher_environment()
     return (
         "JAX_COORDINATOR_ADDRESS" in here
         or int(here.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1
@@ -84,7 +84,7 @@ def _join() -> None:
     Raises:
         ValueError: JAX cannot tell who and where they are, or does not reach them.
     """
-    here = launcher()
+    here = launcher_environment()
     process = {
         "coordinator_address": here.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "").split(",")[0] or None,
         "num_processes": int(here.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 0)) or None,
@@ -112,14 +112,14 @@ class DataParallel(Devices):
         self._devices = devices
         self._distribution = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
         if self.processes > 1:
-            with quietly():
+            with silenced():
                 self.gather("")
 
     def scope(self) -> AbstractContextManager[Any]:
         return self._distribution.scope()
 
     @contextlib.contextmanager
-    def for_saving(self, kept: Any) -> Iterator[None]:
+    def saving_scope(self, logits_model: Any) -> Iterator[None]:
         """Outside of the distribution: Keras makes variables of its own to save, for which all would have to wait."""
         keras.distribution.set_distribution(None)
         try:
@@ -138,7 +138,7 @@ class DataParallel(Devices):
 class Cores(DataParallel):
     """The cores of a processor, as many of them as a batch is worth."""
 
-    def dividing(self, size: int) -> Devices:
+    def for_batch(self, size: int) -> Devices:
         counts = range(min(self.replicas, size // LEAST), 1, -1)
         count = next((count for count in counts if size % count == 0), 1)
         return Cores(self._devices[:count]) if count > 1 else Devices()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 BLOCK = 16  # channels that its kernels take at once, with AVX-512
 
 
-def writes_astray(kernel: Sequence[int], strides: Sequence[int]) -> bool:
+def has_gradient_bug(kernel: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether a convolution's gradient may be wrong, or written over other memory, so that a process dies somewhere.
 
     So it is of a strided 1x1 convolution of few channels (https://github.com/uxlfoundation/oneDNN/issues/6035). The

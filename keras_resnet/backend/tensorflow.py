@@ -12,18 +12,18 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from . import traces
-from .as_keras import (  # noqa: F401
+from .engine_defaults import (  # noqa: F401
     add,
-    at_rate,
-    eager,
-    lay_out_alike,
-    lay_out_kernel,
+    add_decay,
+    eager_layers,
+    mark_waiting,
+    match_layout,
     max_pool,
     move_averages,
     normal,
     relu,
-    waiting,
-    with_decay,
+    set_kernel_layout,
+    update_arguments,
 )
 from .tensorflow_devices import accelerators, devices, gradient_shares  # noqa: F401
 from .tensorflow_layers import batch_norm, convolution  # noqa: F401
@@ -35,8 +35,8 @@ def version() -> str:
     return tf.__version__
 
 
-def writes_graphs() -> bool:
-    """Yes: see `keras_resnet.backend.writes_graphs`."""
+def can_export_graphs() -> bool:
+    """Yes: see `keras_resnet.backend.can_export_graphs`."""
     return True
 
 
@@ -99,8 +99,8 @@ def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, moment
     return True
 
 
-def several_steps(model: keras.Model, count: int) -> Callable[..., Any]:
-    """See `keras_resnet.backend.several_steps`. A loop in the graph."""
+def multi_step_function(model: keras.Model, count: int) -> Callable[..., Any]:
+    """See `keras_resnet.backend.multi_step_function`. A loop in the graph."""
     step = tf.function(model.train_step, jit_compile=model.jit_compile, autograph=False)
 
     @partial(tf.function, autograph=False)

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from .devices import Devices, TestBatches, chosen, launcher, refuse_torchrun
+from .devices import Devices, TestBatches, device_count, launcher_environment, refuse_torchrun
 
 
 @functools.cache
@@ -37,13 +37,13 @@ def devices(count: int | None, _: bool) -> Devices:
             "(MultiWorkerMirroredStrategy). Use --backend jax, or --backend torch under torchrun."
         )
     gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
-    count = chosen(count, len(gpus), len(cpus))
+    count = device_count(count, len(gpus), len(cpus))
     return Mirrored([device.name for device in (gpus or cpus)[:count]]) if count > 1 else Fed()
 
 
 def _workers() -> int:
     try:
-        cluster = json.loads(launcher().get("TF_CONFIG") or "{}").get("cluster", {})
+        cluster = json.loads(launcher_environment().get("TF_CONFIG") or "{}").get("cluster", {})
     except json.JSONDecodeError as error:
         raise ValueError(f"TF_CONFIG is no JSON: {error}") from error
     return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
@@ -90,8 +90,8 @@ class Mirrored(Fed):
         names: the devices.
     """
 
-    loops = False  # in which devices would have to wait for one another, for batch norm
-    accumulates = False  # Keras updates on a condition, within which devices cannot wait for one another
+    supports_loops = False  # in which devices would have to wait for one another, for batch norm
+    supports_accumulation = False  # Keras updates on a condition, within which devices cannot wait for one another
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(replicas=len(names))
@@ -100,22 +100,22 @@ class Mirrored(Fed):
     def scope(self) -> AbstractContextManager[Any]:
         return self._strategy.scope()
 
-    def prepare(self, kept: Any, fitted: Any) -> None:
-        if isinstance(kept.optimizer, keras.optimizers.LossScaleOptimizer):
-            kept.optimizer.apply = _with_equal_gradients(kept.optimizer.apply)
-        _synchronize(kept, True)
+    def prepare(self, logits_model: Any, training_model: Any) -> None:
+        if isinstance(logits_model.optimizer, keras.optimizers.LossScaleOptimizer):
+            logits_model.optimizer.apply = _with_equal_gradients(logits_model.optimizer.apply)
+        _synchronize(logits_model, True)
 
     def feed_test(self, batches: TestBatches) -> Any:
         """Without end, since a distributed data set that ends takes `fit` down with it; each test begins it anew."""
-        return self.feed(batches.without_end)
+        return self.feed(batches.repeated)
 
     @contextlib.contextmanager
-    def for_saving(self, kept: Any) -> Iterator[None]:
-        _synchronize(kept, False)
+    def saving_scope(self, logits_model: Any) -> Iterator[None]:
+        _synchronize(logits_model, False)
         try:
             yield
         finally:
-            _synchronize(kept, True)
+            _synchronize(logits_model, True)
 
 
 def _with_equal_gradients(apply: Callable[..., None]) -> Callable[..., None]:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from .onednn import writes_astray
+from .onednn import has_gradient_bug
 
 
 def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> Any | None:
@@ -45,7 +45,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     """
     on_processor = not _accelerated()
     turned = layer.data_format == "channels_first" and on_processor
-    astray = on_processor and writes_astray(kernel.shape, layer.strides)
+    astray = on_processor and has_gradient_bug(kernel.shape, layer.strides)
     multiplied = on_processor and tuple(kernel.shape[:2]) == layer.strides == (1, 1) and layer.groups == 1
     if not (turned or astray or multiplied):
         return None

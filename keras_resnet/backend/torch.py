@@ -12,16 +12,16 @@ import keras
 import torch
 
 from . import torch_batch_norm, torch_layers, traces
-from .as_keras import (  # noqa: F401
+from .engine_defaults import (  # noqa: F401
     add,
+    can_export_graphs,
     gradient_shares,
     max_pool,
     momentum_step,
     normal,
     relu,
-    writes_graphs,
 )
-from .settling import quietly
+from .selection import silenced
 from .torch_devices import accelerators, devices  # noqa: F401
 from .traces import WAITING, Span
 
@@ -80,8 +80,8 @@ def move_averages(averages: Sequence[Any], variables: Sequence[Any], momentum: A
     return True
 
 
-def several_steps(model: keras.Model, _: int) -> Callable[..., Any]:
-    """See `keras_resnet.backend.several_steps`. One behind the other, and nobody waits for the device between them."""
+def multi_step_function(model: keras.Model, _: int) -> Callable[..., Any]:
+    """See `keras_resnet.backend.multi_step_function`. Nothing waits for the device in between."""
 
     def several(batches: list[Any]) -> Any:
         for batch in batches:
@@ -91,14 +91,14 @@ def several_steps(model: keras.Model, _: int) -> Callable[..., Any]:
     return several
 
 
-def lay_out_kernel(kernel: Any) -> None:
+def set_kernel_layout(kernel: Any) -> None:
     """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
     tensor = kernel.value
     tensor.data = tensor.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
 
 
-def eager() -> ModuleType:
-    """See `keras_resnet.backend.eager`."""
+def eager_layers() -> ModuleType:
+    """See `keras_resnet.backend.eager_layers`."""
     return torch_layers
 
 
@@ -107,7 +107,7 @@ def start_trace(_: Path) -> None:
     global _trace
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    with quietly():
+    with silenced():
         _trace = torch.profiler.profile()
         _trace.start()
 
@@ -116,7 +116,7 @@ def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
     """See `keras_resnet.backend.stop_trace`."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    with quietly():
+    with silenced():
         _trace.stop()
         _trace.export_chrome_trace(str(folder / TRACE))
     events = [(event, (event.time_range.start / 1e6, event.time_range.end / 1e6)) for event in _trace.events()]
@@ -128,8 +128,8 @@ def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
 _trace: Any = None
 
 
-def waiting(batches: Iterator[Any]) -> Iterator[Any]:
-    """See `keras_resnet.backend.waiting`."""
+def mark_waiting(batches: Iterator[Any]) -> Iterator[Any]:
+    """See `keras_resnet.backend.mark_waiting`."""
     return traces.marked(batches, lambda: torch.profiler.record_function(WAITING))
 
 
@@ -138,20 +138,20 @@ def viewer(folder: Path) -> str:
     return f"{folder / TRACE} in ui.perfetto.dev"
 
 
-def lay_out_alike(variable: Any, other: Any) -> None:
-    """See `keras_resnet.backend.lay_out_alike`: Torch goes through tensors that lie alike in a row."""
+def match_layout(variable: Any, other: Any) -> None:
+    """See `keras_resnet.backend.match_layout`: Torch goes through tensors that lie alike in a row."""
     variable.value.data = torch.zeros_like(other.value.data, dtype=variable.value.dtype)
 
 
-def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
-    """See `keras_resnet.backend.with_decay`. In their place."""
+def add_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
+    """See `keras_resnet.backend.add_decay`. In their place."""
     with torch.no_grad():
         torch._foreach_add_(list(gradients), [variable.value for variable in variables], alpha=decay)
     return gradients
 
 
-def at_rate(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
-    """See `keras_resnet.backend.at_rate`. Keras's update asks for the rate's number, and a GPU ends all steps first."""
+def update_arguments(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
+    """See `keras_resnet.backend.update_arguments`. Keras reads the rate's value, which waits for the GPU."""
     rate = keras.ops.convert_to_tensor(rate)
     if _at_hand(rate):
         return gradients, variables, rate

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from keras.src.backend.torch.core import get_device
 
-from .devices import Devices, launcher, torchrun_processes
+from .devices import Devices, launcher_environment, torchrun_processes
 
 PATIENCE = datetime.timedelta(days=1)  # while the chief downloads a data set
 BUCKET = 64 * 2**20  # bytes that are sent at once
@@ -55,24 +55,24 @@ class Processes(Devices):
         super().__init__(processes, dist.get_rank(), processes)
         self._speech = dist.new_group(backend="gloo", timeout=PATIENCE)
 
-    def prepare(self, kept: Any, fitted: Any) -> None:
+    def prepare(self, logits_model: Any, training_model: Any) -> None:
         """Has a model start alike in every process, and gradients, batch norm and metrics be those of all of them.
 
         What is drawn at random alone differs: each process draws for images of its own.
         """
-        for variable in (*fitted.variables, *kept.optimizer.variables):
+        for variable in (*training_model.variables, *logits_model.optimizer.variables):
             own = variable.value.detach()
             sent = own.contiguous()  # NCCL takes no kernel that is laid out otherwise
             dist.broadcast(sent, src=0)
             own.copy_(sent)
-        for variable in fitted.non_trainable_variables:
+        for variable in training_model.non_trainable_variables:
             if "seed_generator" in variable.path and not self.chief:
                 seed, drawn = variable.value.tolist()  # of which the second counts, and the sum seeds
                 variable.assign([(seed + self.process * 0x9E3779B9) % 2**31, drawn])
-        kept.optimizer.apply = _with_average_gradients(kept.optimizer.apply)
-        for model in dict.fromkeys((kept, fitted)):
+        logits_model.optimizer.apply = _with_average_gradients(logits_model.optimizer.apply)
+        for model in dict.fromkeys((logits_model, training_model)):
             model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
-        for layer in kept.layers:
+        for layer in logits_model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.fused, layer._moments = False, _of_all_processes(layer._moments)
 
@@ -81,18 +81,18 @@ class Processes(Devices):
         dist.all_gather_object(said, text, group=self._speech)
         return said
 
-    def parts_of_metrics(self, own: list[float]) -> list[list[float]]:
+    def gather_metrics(self, own: list[float]) -> list[list[float]]:
         return [json.loads(said) for said in self.gather(json.dumps(own))]
 
-    def own_metrics(self, parts: list[list[float]]) -> list[float]:
+    def local_metrics(self, parts: list[list[float]]) -> list[float]:
         if len(parts) == self.processes:
             return parts[self.process]
-        whole = super().own_metrics(parts)
+        whole = super().local_metrics(parts)
         return whole if self.chief else [0.0] * len(whole)
 
 
 def _join() -> None:
-    on_cuda, local = _on_cuda(), int(launcher().get("LOCAL_RANK", 0))
+    on_cuda, local = _on_cuda(), int(launcher_environment().get("LOCAL_RANK", 0))
     if on_cuda and local >= (there := torch.cuda.device_count()):
         raise ValueError(
             f"torchrun started a process number {local} here, where there are {there} GPUs: one a process."

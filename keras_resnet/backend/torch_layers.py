@@ -1,4 +1,4 @@
-"""Layers as Torch computes them best; see `keras_resnet.backend.eager`.
+"""Layers as Torch computes them best; see `keras_resnet.backend.eager_layers`.
 
 Keras's images have their channels last and its kernels their filters; Torch's have them second and first, but may lie
 in memory as Keras's do ("channels_last"). So nothing has to be copied for it, and what one of these layers hands to
@@ -17,7 +17,7 @@ from keras import layers
 from torch.nn import functional
 from torch.nn.modules import module as modules
 
-from .onednn import writes_astray
+from .onednn import has_gradient_bug
 from .torch_batch_norm import together, value  # noqa: F401
 
 Pair = tuple[int, int]
@@ -44,7 +44,9 @@ class Images:
 
 
 Value = Images | torch.Tensor
-Call = Callable[..., Value | None]  # of what a layer takes, `training` and `owned`, see `keras_resnet.backend.eager`
+Call = Callable[
+    ..., Value | None
+]  # of what a layer takes, `training` and `owned`, see `keras_resnet.backend.eager_layers`
 
 
 def whole(x: Value) -> torch.Tensor:
@@ -137,7 +139,7 @@ def _convolution(layer: Any) -> Call | None:
 def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, around: Pair) -> torch.Tensor:
     """A layer's convolution of images as Torch has them and a kernel as Keras has it, padded by so many pixels."""
     strides = layer.strides
-    if x.device.type == "cpu" and writes_astray(kernel.shape, strides) and not any(around):
+    if x.device.type == "cpu" and has_gradient_bug(kernel.shape, strides) and not any(around):
         x, strides = x[:, :, :: strides[0], :: strides[1]], (1, 1)
     kernel = kernel.permute(3, 2, 0, 1)
     return functional.conv2d(x, kernel, bias, strides, around, layer.dilation_rate, layer.groups)

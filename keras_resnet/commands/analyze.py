@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import backend
-from ..analysis.kinds import KINDS, tool
+from ..analysis.analyses import ANALYSES, tool
 from ..models.spec import Spec
 from ..options import add_options, given, positive, random_seed
 from .common import DATASET, Commands, backend_option, help_of, verbose
@@ -21,9 +21,9 @@ def add(commands: Commands) -> None:
         run,
         "Looks into networks, beside one another.",
         "analyze responses runs/cifar10-plainnet56 runs/cifar10-resnet56 cifar10\n\n"
-        + "\n".join(f"{name:13}{kind.what} ({kind.source})" for name, kind in KINDS.items()),
+        + "\n".join(f"{name:13}{kind.what} ({kind.source})" for name, kind in ANALYSES.items()),
     )
-    parser.add_argument("what", choices=KINDS, metavar="WHAT", help=", ".join(KINDS))
+    parser.add_argument("what", choices=ANALYSES, metavar="WHAT", help=", ".join(ANALYSES))
     parser.add_argument(
         "models",
         nargs="+",
@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         "--images",
         type=positive,
         metavar="N",
-        help=f"test images to look with [{', '.join(f'{name} {kind.images}' for name, kind in KINDS.items())}]",
+        help=f"test images to look with [{', '.join(f'{name} {kind.images}' for name, kind in ANALYSES.items())}]",
     )
     parser.add_argument(
         "--seed",
@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend.settle(arguments.backend)
+    backend.select_backend(arguments.backend)
     from ..analysis.report import default_folder, write_report
 
     report = _look(arguments)
@@ -61,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2), flush=True)
     else:
         look = tool(arguments.what)
-        print("\n".join(f"{name}: {look.in_words(found)}" for name, found in report["networks"].items()), flush=True)
+        print(
+            "\n".join(f"{name}: {look.summary_line(found)}" for name, found in report["networks"].items()), flush=True
+        )
     folder = Path(arguments.out or default_folder(arguments.models[0], report, arguments.images))
     files = write_report(report, folder)  # behind the result, which stays told if the folder cannot be written
     if not arguments.json:
@@ -71,10 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _look(arguments: argparse.Namespace) -> dict[str, Any]:
     """Looks into every network; returns what `write_report` takes."""
-    from ..analysis.looking import batches_for, network
+    from ..analysis.inputs import batches_for, network
     from ..data import load
 
-    name, kind, choices, found = arguments.what, KINDS[arguments.what], given(arguments, Spec), {}
+    name, kind, choices, found = arguments.what, ANALYSES[arguments.what], given(arguments, Spec), {}
     data, images = load(arguments.dataset, arguments.data_dir), arguments.images or kind.images
     seed = {"seed": arguments.seed} if kind.random else {}
     for path in arguments.models:

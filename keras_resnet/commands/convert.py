@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend.settle(arguments.backend)
+    backend.select_backend(arguments.backend)
     from ..weights.conversion import convert
 
     names = arguments.labels

@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend.settle(arguments.backend)
+    backend.select_backend(arguments.backend)
     from ..evaluation.evaluate import View, evaluate
     from ..evaluation.report import default_folder, write_report
 

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if "keras" not in sys.modules:  # on another backend, `export` has a process on TensorFlow do it
-        backend.settle("tensorflow")
+        backend.select_backend("tensorflow")
     from ..exporting.export import export
 
     labels = lines_of(arguments.labels) if arguments.labels else None

@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend.settle(arguments.backend)
+    backend.select_backend(arguments.backend)
     from ..evaluation.prediction import predict
     from ..saving import load as load_model
 

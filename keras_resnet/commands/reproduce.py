@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     budget = Budget.parse(arguments.budget)
     experiment = budget.scale(find_experiment(arguments.experiment))
     chosen = experiment.only(arguments.only) if arguments.only else experiment
-    backend.settle(arguments.backend)
+    backend.select_backend(arguments.backend)
     from ..experiments.runs import plan
 
     runs = plan(chosen, Path(arguments.out), range(arguments.seeds), arguments.data_dir)

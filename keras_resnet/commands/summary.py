@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     networks = [find(name, choices.get("unit")) for name in arguments.names] or list(ARCHITECTURES.values())
     rows = [describe(network, choices, arguments.classes, arguments.image_size) for network in networks]
     if arguments.latency:
-        backend.settle(arguments.backend)
+        backend.select_backend(arguments.backend)
         from tqdm import tqdm
 
         timed = tqdm(list(zip(networks, rows, strict=True)), "Timing", leave=False, disable=not verbose(arguments))

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = recipe_for(arguments.recipe, run=arguments.out, **given(arguments, Recipe), network=given(arguments, Spec))
     data_name = Path(recipe.dataset.removeprefix("folder:")).resolve().name
     out = Path(arguments.out or f"runs/{data_name}-{recipe.model}")
-    backend.settle(arguments.backend)
+    backend.select_backend(arguments.backend)
     from ..training.run import train
 
     try:
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\nkeras-resnet: stopped. The same command goes on from the last checkpoint in {out}.", file=sys.stderr)
         return Status.INTERRUPTED
     if backend.chief():
-        print(json.dumps(summary, indent=2) if arguments.json else _in_words(summary, recipe, out))
+        print(json.dumps(summary, indent=2) if arguments.json else _summary_text(summary, recipe, out))
     return Status.DONE
 
 
@@ -81,7 +81,7 @@ def _remedy(out: Path, probe: bool) -> str:
     return f"{last}A lower {rate}{' and another --out' if kept else ''} often helps."
 
 
-def _in_words(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
+def _summary_text(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
     """What a run came to, where to look, and what to try next."""
     split, command = "validation" if "validation_error" in summary else "test", _as_called()
     probe = summary.get(f"probe_{split}_error")

@@ -84,7 +84,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    engine = backend.settle(arguments.backend)
+    engine = backend.select_backend(arguments.backend)
     from ..tuning.report import write_report
     from ..tuning.search import Search
 

@@ -5,11 +5,11 @@ from .datasets import DATASETS, Dataset, DatasetRow
 from .errors import DataError
 from .images import list_images, read_image, resize_to
 from .labelled_images import MEANS, LabelledImages
-from .loading import is_row, load, make_available
+from .loading import is_registered, load, make_available
+from .multi_view import Cut, MultiViewBatches, scales_of, ten_crops_of
 from .stream_batches import StreamTestBatches, StreamTrainingBatches
 from .streams import ImageStream, whole_path
 from .views import COLORS, CROPS, SIZE, default_resize, default_sizes, read_center
-from .whole_images import Cut, ManyViews, scales_of, ten_crops_of
 
 __all__ = [
     "COLORS",
@@ -24,14 +24,14 @@ __all__ = [
     "DatasetRow",
     "ImageStream",
     "LabelledImages",
-    "ManyViews",
+    "MultiViewBatches",
     "StreamTestBatches",
     "StreamTrainingBatches",
     "TrainingBatches",
     "cut_out",
     "default_resize",
     "default_sizes",
-    "is_row",
+    "is_registered",
     "list_images",
     "load",
     "make_available",

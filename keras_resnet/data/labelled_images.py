@@ -12,8 +12,8 @@ from .sharding import Shard
 
 if TYPE_CHECKING:
     from .augment import ArrayTestBatches, TrainingBatches
+    from .multi_view import Cut, MultiViewBatches
     from .stream_batches import StreamTestBatches, StreamTrainingBatches
-    from .whole_images import Cut, ManyViews
 
 MEANS = ("pixel", "channel")  # kinds of mean
 
@@ -141,7 +141,7 @@ class LabelledImages(ABC):
             DataError: images in memory have another size.
         """
 
-    def many_views(self, cut: Cut, *, split: str = "test", **options: Any) -> ManyViews:
+    def multi_view(self, cut: Cut, *, split: str = "test", **options: Any) -> MultiViewBatches:
         """Every test image once, or with the split "train" every training image, as the several views of `cut`.
 
         Raises:

@@ -33,7 +33,7 @@ def class_ids(name: str) -> tuple[str, ...] | None:
     return _imagenet()[0] if name == IMAGENET else None
 
 
-def told(classes: Sequence[str]) -> dict[str, list[str]]:
+def class_info(classes: Sequence[str]) -> dict[str, list[str]]:
     """What a model file says of its classes: "class_names" and, where ImageNet's are called by them, "class_ids".
 
     Args:

@@ -15,7 +15,7 @@ from .prepared import UnknownNameError, open_prepared
 from .streams import FOLDER, load_stream
 
 
-def is_row(name: str) -> bool:
+def is_registered(name: str) -> bool:
     """Whether a data set's name is a key of `DATASETS`; any other is that of a stream.
 
     Raises:
@@ -47,7 +47,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> LabelledI
         DataError: the name is unknown, or the set can be neither read nor prepared.
     """
     with _nearest_told(name):
-        if is_row(name):
+        if is_registered(name):
             row = DATASETS[name]
             return Dataset(name, *row.read(data_dir), row.class_names)
         return load_stream(name, data_dir)
@@ -65,7 +65,7 @@ def make_available(name: str, data_dir: str | os.PathLike[str] | None = None) ->
     if name.startswith(FOLDER):
         return
     with _nearest_told(name):
-        if not (is_row(name) and DATASETS[name].embedded):
+        if not (is_registered(name) and DATASETS[name].embedded):
             open_prepared(name, data_dir)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from .hold_out import hold_out, taken
 from .labelled_images import LabelledImages
+from .multi_view import Cut, MultiViewBatches
 from .prepared_source import PreparedSource
 from .records import Source, open_folder
 from .sharding import Shard
 from .stream_batches import Side, StreamTestBatches, StreamTrainingBatches
 from .views import SIZE, default_sizes
-from .whole_images import Cut, ManyViews
 
 FOLDER = "folder:"
 MEAN_OF = 1000  # training images that are looked at for the mean
@@ -112,12 +112,12 @@ class ImageStream(LabelledImages):
         side = self.train if split == "train" else self.test
         return StreamTestBatches(side=side, batch_size=batch_size, shard=shard, size=size, **options)
 
-    def many_views(self, cut: Cut, *, split: str = "test", **options: Any) -> ManyViews:
+    def multi_view(self, cut: Cut, *, split: str = "test", **options: Any) -> MultiViewBatches:
         """Every test image once, or with the split "train" every training image, as the several views of `cut`.
 
-        The other arguments are those of `ManyViews`.
+        The other arguments are those of `MultiViewBatches`.
         """
-        return ManyViews(side=self.train if split == "train" else self.test, cut=cut, **options)
+        return MultiViewBatches(side=self.train if split == "train" else self.test, cut=cut, **options)
 
 
 def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..host import readers
+from ..host import reader_threads
 from .errors import DataError
 
 
@@ -41,8 +41,8 @@ def ahead(
         start, stop: the first number, and the one behind the last; None for no end.
         workers: processes; 0 for threads of this one. They are spawned, so that a script which is run as a program
             has to begin behind `if __name__ == "__main__":`.
-        threads: threads a process: by default one a worker, else as many as `host.readers` says. 0 makes each batch
-            when it is asked for.
+        threads: threads a process: by default one a worker, else as many as `host.reader_threads` says. 0
+            makes each batch when it is asked for.
 
     Raises:
         DataError: a number is negative.
@@ -50,7 +50,7 @@ def ahead(
     if workers < 0 or (threads is not None and threads < 0):
         raise DataError(f"`workers` and `threads` must be at least 0. Received: {workers} and {threads}")
     if threads is None:
-        threads = 1 if workers else readers()
+        threads = 1 if workers else reader_threads()
     return _run(_Steps(make, start, 2**62 if stop is None else stop), workers, threads)
 
 

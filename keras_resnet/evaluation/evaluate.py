@@ -15,7 +15,7 @@ from .. import saving
 from ..data import SIZE, LabelledImages, default_resize, load, scales_of, ten_crops_of, whole_path
 from ..models.taps import any_size
 from . import scores
-from .views import Tested, many_views, one_view, shapes
+from .views import TestOutputs, multi_view, shapes, single_view
 
 CROPS = (1, 10)
 IN_MEMORY, PHOTOGRAPHS = 500, 50  # images at a time
@@ -108,7 +108,7 @@ def evaluate(
     batch_size = batch_size or (IN_MEMORY if data.in_memory else PHOTOGRAPHS)
     for model, _ in opened:
         shapes(model)
-    placed = [places(model, info, data) for model, info in opened]
+    placed = [class_indices(model, info, data) for model, info in opened]
     known = [_known(info) or [list(data.class_names)] for _, info in opened]
     fullest = max(known, key=len)
     if not all(_alike(own, fullest) for own in known):
@@ -132,7 +132,7 @@ def evaluate(
     return Evaluation(result, confusion, fullest[-1])
 
 
-def _together(tests: Sequence[Tested]) -> Tested:
+def _together(tests: Sequence[TestOutputs]) -> TestOutputs:
     """What networks make of a data set together: of the images that are whole for each of them.
 
     A file that is cut short may have all that the view of one network shows, and not that of another.
@@ -141,7 +141,7 @@ def _together(tests: Sequence[Tested]) -> Tested:
     if not len(positions):
         raise ValueError("No image is whole in the views of all networks.")
     rows = [np.isin(tested.positions, positions) for tested in tests]
-    return Tested(
+    return TestOutputs(
         probabilities=np.mean([tested.probabilities[row] for tested, row in zip(tests, rows, strict=True)], axis=0),
         labels=tests[0].labels[rows[0]],
         positions=positions,
@@ -150,7 +150,7 @@ def _together(tests: Sequence[Tested]) -> Tested:
     )
 
 
-def _scored(model: str, tested: Tested) -> dict[str, Any]:
+def _scored(model: str, tested: TestOutputs) -> dict[str, Any]:
     return {
         "model": model,
         **scores.score(tested.probabilities, tested.labels),
@@ -168,20 +168,20 @@ def _test(
     view: View,
     batch_size: int,
     verbose: int,
-) -> Tested:
+) -> TestOutputs:
     if data.in_memory:
         batches = data.test_batches(batch_size=batch_size, split=split)
-        return one_view(model, batches, mirror=view.mirror, verbose=verbose)
+        return single_view(model, batches, mirror=view.mirror, verbose=verbose)
     if view.scales:
-        whole = data.many_views(scales_of(view.scales), split=split)
-        return many_views(_for_size(model, None), whole, batch_size, verbose=verbose)
+        whole = data.multi_view(scales_of(view.scales), split=split)
+        return multi_view(_for_size(model, None), whole, batch_size, verbose=verbose)
     size, resize = crop_of(model, trained, view)
     model = _for_size(model, size)
     if view.crops == 10:
-        crops = data.many_views(ten_crops_of(size, resize), split=split)
-        return many_views(model, crops, batch_size, verbose=verbose)
+        crops = data.multi_view(ten_crops_of(size, resize), split=split)
+        return multi_view(model, crops, batch_size, verbose=verbose)
     batches = data.test_batches(batch_size=batch_size, split=split, size=size, resize=resize)
-    return one_view(model, batches, mirror=view.mirror, verbose=verbose)
+    return single_view(model, batches, mirror=view.mirror, verbose=verbose)
 
 
 def crop_of(model: keras.Model, trained: Mapping[str, int], view: View) -> tuple[int, int]:
@@ -211,7 +211,7 @@ def _alike(one: list[list[str]], other: list[list[str]]) -> bool:
     return one[0] == other[0] if len(one) == len(other) else any(own in other for own in one)
 
 
-def places(model: keras.Model, info: Mapping[str, Any], data: LabelledImages) -> np.ndarray:
+def class_indices(model: keras.Model, info: Mapping[str, Any], data: LabelledImages) -> np.ndarray:
     """Which of a network's classes each of the data's is, by identifier or name; by number where it names none.
 
     Raises:

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from ..data import SIZE, ArrayTestBatches, ManyViews, StreamTestBatches
+from ..data import SIZE, ArrayTestBatches, MultiViewBatches, StreamTestBatches
 
 WAITING = 2**26  # pixels of views that wait for others of their shape
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestOutputs:
     """What a network makes of a data set.
 
     Attributes:
@@ -86,9 +86,9 @@ def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return given.astype("float32")
 
 
-def one_view(
+def single_view(
     model: keras.Model, batches: ArrayTestBatches | StreamTestBatches, *, mirror: bool = False, verbose: int = 0
-) -> Tested:
+) -> TestOutputs:
     """Tests a network on one view of every image.
 
     Args:
@@ -113,10 +113,10 @@ def one_view(
         counts.append(weights > 0)
     positions = np.flatnonzero(np.concatenate(counts))
     bad = len(getattr(getattr(batches, "bad", None), "names", ()))
-    return Tested(np.concatenate(rows), np.concatenate(right), positions, bad, time.perf_counter() - begun)
+    return TestOutputs(np.concatenate(rows), np.concatenate(right), positions, bad, time.perf_counter() - begun)
 
 
-def many_views(model: keras.Model, images: ManyViews, batch_size: int, *, verbose: int = 0) -> Tested:
+def multi_view(model: keras.Model, images: MultiViewBatches, batch_size: int, *, verbose: int = 0) -> TestOutputs:
     """Tests a network on several views of every image and their mirror images, whose probabilities are averaged.
 
     A whole image gets the logits of the fully convolutional form, averaged over positions (He et al. 2015, section
@@ -124,7 +124,7 @@ def many_views(model: keras.Model, images: ManyViews, batch_size: int, *, verbos
 
     Args:
         model: takes raw images of the size of the views, or of any.
-        images: a data set's `many_views`.
+        images: a data set's `multi_view`.
         batch_size: views of 224x224 at a time; fewer of larger ones.
         verbose: 1 for a progress bar.
 
@@ -153,14 +153,14 @@ def many_views(model: keras.Model, images: ManyViews, batch_size: int, *, verbos
     whole = np.flatnonzero(seen)
     bad = len(images) - len(whole)
     seconds = time.perf_counter() - begun
-    return Tested(total[whole] / seen[whole, None], np.array(right)[whole], whole, bad, seconds)
+    return TestOutputs(total[whole] / seen[whole, None], np.array(right)[whole], whole, bad, seconds)
 
 
 class _Waiting:
     """Views that wait for others of their shape, to be looked at together.
 
     Args:
-        batch_size: as `many_views` takes it.
+        batch_size: as `multi_view` takes it.
     """
 
     def __init__(self, batch_size: int) -> None:

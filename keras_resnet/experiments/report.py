@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import pages, saving
-from ..analysis.kinds import KINDS, tool
+from ..analysis.analyses import ANALYSES, tool
 from .pictures import draw_curves
 from .rows import Experiment
 from .runs import Run
@@ -64,8 +64,8 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
     looked = {row: found[analysis] for row, found in firsts.items() if analysis in found}
     if looked:
         look = tool(analysis)
-        report["looked"] = {row: look.in_words(found) for row, found in looked.items()}
-        pictures[KINDS[analysis].what] = out / f"{name}-{analysis}.png"
+        report["looked"] = {row: look.summary_line(found) for row, found in looked.items()}
+        pictures[ANALYSES[analysis].what] = out / f"{name}-{analysis}.png"
         saving.write_atomically(out / f"{name}-{analysis}.png", lambda path: look.draw(looked, path, title))
     saving.write_json(out / f"{name}.json", report)
     saving.write_text(out / f"{name}.md", markdown(report, pictures))

@@ -26,7 +26,7 @@ from ..data import make_available, steps_per_epoch
 from ..status import Status
 from ..training.interruption import StoppedError, stop_request
 from ..training.processes import Processes, epochs_done, last_line
-from ..training.recipe import LATER, Recipe, as_json
+from ..training.recipe import LATER_FIELDS, Recipe, as_json
 from .rows import TRAINING_IMAGES, Experiment, Row
 
 DIVERGED = "diverged.json"  # what is left of a run whose loss was lost: it is no less a result
@@ -57,7 +57,7 @@ class Run:
         decides = {
             name: value
             for name, value in as_json(self.recipe).items()
-            if name not in ("seed", "data_dir") and (name, value) not in LATER.items()
+            if name not in ("seed", "data_dir") and (name, value) not in LATER_FIELDS.items()
         }
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.recipe.dataset.partition(':')[0]}-{self.recipe.model}-{digest}"
@@ -158,8 +158,8 @@ def carry_out(
                         say(_line(waiting.pop(future)))
                 bar.n = sum(epochs_done(run.folder) for run in missing)
                 bar.refresh()
-                if waiting and stop.asked:
-                    raise StoppedError(f"{stop.asked} came, and the runs are saved where they were")
+                if waiting and stop.signal:
+                    raise StoppedError(f"{stop.signal} came, and the runs are saved where they were")
 
 
 def _line(run: Run) -> str:

@@ -82,7 +82,7 @@ def export(
             f"No image file has the {shape[-1]} channels that {network.name!r} takes. Choose the images themselves: "
             "asked='images'."
         )
-    if not backend.writes_graphs():
+    if not backend.can_export_graphs():
         return _elsewhere(network, info, out, chosen, say)
     with _next_version(Path(out)) as (version, folder):
         told = _write(network, info, labels, folder, chosen, say)
@@ -200,7 +200,7 @@ def _next_version(out: Path) -> Iterator[tuple[int, Path]]:
     Raises:
         ValueError: the folder of all versions is in use.
     """
-    with saving.held(out, "exports to"):
+    with saving.lock(out, "exports to"):
         version = max((int(path.name) for path in out.glob("*") if path.name.isdigit()), default=0) + 1
         with saving.folder_atomically(out / str(version)) as folder:
             yield version, folder

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from ..models.graph import calls, nodes, plain, takers, uncompiled
-from ..models.running import FUNCTIONAL, REGISTERED, quicken, register
+from ..models.fast_layers import FUNCTIONAL, REGISTERED, register, use_fast_layers
+from ..models.graph import calls, consumers, nodes, plain, uncompiled
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
 PRECISE = (
@@ -112,7 +112,7 @@ def _clone(
         return args[0] if layer.name in gone else layer(*args, **kwargs)
 
     with keras.saving.custom_object_scope(REGISTERED):
-        copy = quicken(keras.models.clone_model(uncompiled(model), clone_function=clone, call_function=call))
+        copy = use_fast_layers(keras.models.clone_model(uncompiled(model), clone_function=clone, call_function=call))
     for layer in copy.layers:
         if layer.name in (values or {}):
             layer.set_weights(values[layer.name])
@@ -138,7 +138,7 @@ def _adapted(layer: keras.Layer) -> dict[str, None]:
 def _pairs(model: keras.Model) -> dict[str, layers.BatchNormalization]:
     """By the name of a layer the batch norm that it can do. Subclasses of Keras's may compute something else."""
     found = {}
-    called, taken = calls(model), takers(nodes(model))
+    called, taken = calls(model), consumers(nodes(model))
     outputs = {id(tensor) for tensor in model.outputs}
     for layer in model.layers:
         if layer.__class__ not in CONVOLUTIONS or layer.activation is not keras.activations.linear:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from ..analysis.looking import batches_for, counted
+from ..analysis.inputs import batches_for, counted
 from ..data import DataError, load
 from ..evaluation.source import Source
 from ..evaluation.views import shapes

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from ..preprocessing import normalize
+from .fast_layers import use_fast_layers
 from .keras_layers import KerasLayers
 from .network import trunk
 from .rows import STEMS
-from .running import quicken
 from .spec import Spec, as_choices
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def assemble(
     elif pooling:
         x = layers.global_pool(x, pooling)
     inputs = [image] if input_tensor is None else keras.utils.get_source_inputs(image)
-    model = quicken(keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name))
+    model = use_fast_layers(keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name))
     if pretrained:
         _fill(model, pretrained, classes if include_top else None, default_classes)
     return model

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import keras
 
+from .fast_layers import use_fast_layers
 from .graph import calls, last_outputs
 from .network import unit_of
-from .running import quicken
 
 
 class Chain(NamedTuple):
@@ -75,7 +75,7 @@ def chain(model: keras.Model) -> Chain:
         ValueError: none of this package.
     """
     ends = last_outputs(model, unit_of)
-    units = {name: quicken(keras.Model(begin, end, name=name)) for begin, name, end in _between(ends)}
+    units = {name: use_fast_layers(keras.Model(begin, end, name=name)) for begin, name, end in _between(ends)}
     last = list(ends.values())[-1]
     return Chain(
         keras.Model(model.input, ends["stem"], name="stem"), units, keras.Model(last, model.output, name="head")

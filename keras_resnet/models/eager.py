@@ -58,7 +58,7 @@ class Eager:
         flat = keras.tree.flatten(inputs)
         if mask is not None or others or any(hasattr(tensor, "_keras_mask") for tensor in flat):
             return super().call(inputs, training=training, mask=mask, **others)
-        engine = backend.eager()
+        engine = backend.eager_layers()
         if not self._steps:
             steps = tuple(_steps(self, engine))
             called = tuple(step.node.operation for step in steps if isinstance(step.node.operation, keras.Layer))
@@ -110,17 +110,17 @@ def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
     """The calls of a model, in Keras's order."""
     nodes = [node for node in graph.nodes(model) if not node.is_input]
     givers = {id(tensor): node.operation for node in nodes for tensor in node.outputs}
-    takers = graph.takers(nodes)
+    consumers = graph.consumers(nodes)
     kept = set(map(id, model.outputs))
     for node in nodes:
         layer, inputs, outputs = node.operation, [*map(id, node.input_tensors)], [*map(id, node.outputs)]
-        owned = [len(takers[name]) == 1 and name not in kept and _fresh(givers.get(name)) for name in inputs]
+        owned = [len(consumers[name]) == 1 and name not in kept and _fresh(givers.get(name)) for name in inputs]
         prepare = engine.CALLS.get(layer.__class__) if _ordinary(layer) and graph.plain(node) else None
-        if layer.__class__ is layers.ZeroPadding2D and outputs[0] not in kept and len(takers[outputs[0]]) == 1:
-            taker = takers[outputs[0]][0].operation
+        if layer.__class__ is layers.ZeroPadding2D and outputs[0] not in kept and len(consumers[outputs[0]]) == 1:
+            taker = consumers[outputs[0]][0].operation
             if engine.pads(taker, layer, givers.get(inputs[0])):
                 prepare = engine.pad_later
-        done = [name for name in dict.fromkeys(inputs) if takers[name][-1] is node and name not in kept]
+        done = [name for name in dict.fromkeys(inputs) if consumers[name][-1] is node and name not in kept]
         policy = getattr(layer, "dtype_policy", None)
         run = prepare and prepare(layer)
         yield Step(node, inputs, outputs, done, owned, run, policy, run and engine.dtype(layer.compute_dtype))

@@ -35,13 +35,13 @@ def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[
     Raises:
         ValueError: none of this package.
     """
-    require_own(model)
+    require_package_model(model)
     last = {name: layer.name for layer in model.layers if (name := part(layer.name))}
     called = calls(model)
     return {name: called[layer][0].outputs[0] for name, layer in last.items()}
 
 
-def require_own(model: keras.Model, hence: str = "") -> None:
+def require_package_model(model: keras.Model, hence: str = "") -> None:
     """Refuses a model whose layers do not bear the names of this package's.
 
     Args:
@@ -59,7 +59,7 @@ def require_own(model: keras.Model, hence: str = "") -> None:
         )
 
 
-def takers(among: Iterable[Any]) -> dict[int, list[Any]]:
+def consumers(among: Iterable[Any]) -> dict[int, list[Any]]:
     """Which of these calls take a tensor, by its identity; one that takes it twice is there twice."""
     found: dict[int, list[Any]] = {}
     for node in among:

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from .fast_layers import VarianceScaling
 from .layers import Tensor
-from .running import VarianceScaling
 
 
 class KerasLayers:

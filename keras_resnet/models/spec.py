@@ -11,8 +11,8 @@ from ..options import check_fields, option
 from .rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, STRIDES_ON, UNITS, Convolution
 
 STAGES = ("stage_units", "stage_filters")
-# What `Spec.told` has said from the beginning, and nobody says all of by hand.
-TOLD_ALWAYS = {"unit", "order", "shortcut", "skip", "stem", "downsample", "stride_on", "bn_momentum", "bn_epsilon"}
+# What `Spec.to_config` has said from the beginning, and nobody says all of by hand.
+ALWAYS_RECORDED = {"unit", "order", "shortcut", "skip", "stem", "downsample", "stride_on", "bn_momentum", "bn_epsilon"}
 _SHARE = {"at_least": 0, "below": 1}
 
 
@@ -113,7 +113,7 @@ class Spec:
                 owners = [repr(skip) for skip, row in SKIPS.items() if name in row.numbers]
                 raise ValueError(f"`{name}` belongs to skip {' and '.join(owners)}. Received: skip={self.skip!r}")
 
-    def told(self, chosen: Iterable[str]) -> dict[str, Any]:
+    def to_config(self, chosen: Iterable[str]) -> dict[str, Any]:
         """The choices as a file tells them beside the network's name, which says the stages where nobody chose them."""
         return {name: value for name, value in vars(self).items() if name in chosen or name not in STAGES}
 
@@ -141,15 +141,15 @@ class Spec:
 
 def as_choices(told: Mapping[str, Any]) -> dict[str, Any]:
     """Choices out of JSON, which has lists for tuples, or from before there were as many."""
-    told = completed(told)
+    told = with_later_fields(told)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
-def completed(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What `Spec.told` once said, with what it could not say then; choices that somebody made are left as they are.
+def with_later_fields(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A config that an earlier version wrote, completed with the choices that it did not know.
 
     Networks from before there was `skip_everywhere` have their skip only where the shape stays.
     """
-    if "skip_everywhere" in told or not told.keys() >= TOLD_ALWAYS:
+    if "skip_everywhere" in told or not told.keys() >= ALWAYS_RECORDED:
         return dict(told)
     return {**told, "skip_everywhere": told["skip"] == "identity"}

@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 
-from .graph import calls, last_outputs, require_own, uncompiled
+from .fast_layers import use_fast_layers
+from .graph import calls, last_outputs, require_package_model, uncompiled
 from .network import part
-from .running import quicken
 
 
 def taps(model: keras.Model) -> dict[str, Any]:
@@ -58,7 +58,9 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
         raise ValueError(
             f"{model.name!r} has the taps {', '.join(available)}. Received: {', '.join(map(str, unknown))}"
         )
-    return quicken(keras.Model(model.input, {name: available[name] for name in names}, name=f"{model.name}_features"))
+    return use_fast_layers(
+        keras.Model(model.input, {name: available[name] for name in names}, name=f"{model.name}_features")
+    )
 
 
 def to_logits(model: keras.Model) -> keras.Model:
@@ -74,7 +76,7 @@ def to_logits(model: keras.Model) -> keras.Model:
         ValueError: a model without a top, or none of this package.
     """
     logits = _with_logits(model)["logits"]
-    return quicken(keras.Model(model.input, logits, name=model.name))
+    return use_fast_layers(keras.Model(model.input, logits, name=model.name))
 
 
 def any_size(model: keras.Model) -> keras.Model:
@@ -95,12 +97,12 @@ def any_size(model: keras.Model) -> keras.Model:
                 f"{model.name!r} subtracts a mean by pixel, which fits images of {model.input_shape[1:]} alone. "
                 "A network that was trained with --mean channel takes any size."
             )
-    require_own(model, f", and takes images of {model.input_shape[1:]} alone")
+    require_package_model(model, f", and takes images of {model.input_shape[1:]} alone")
     channels = 0 if model.get_layer("stem_conv").data_format == "channels_first" else 2
     shape = [size if axis == channels else None for axis, size in enumerate(model.input_shape[1:])]
     image = keras.Input(shape, name="image")
     free = keras.models.clone_model(uncompiled(model), input_tensors=image, clone_function=lambda layer: layer)
-    return quicken(free)
+    return use_fast_layers(free)
 
 
 def dense_logits(model: keras.Model) -> keras.Model:
@@ -121,7 +123,7 @@ def dense_logits(model: keras.Model) -> keras.Model:
         x = dense(x)
     else:  # the dense layer works on the last axis
         x = keras.layers.Permute((3, 1, 2))(dense(keras.layers.Permute((2, 3, 1))(x)))
-    return quicken(keras.Model(model.input, x, name=f"{model.name}_dense"))
+    return use_fast_layers(keras.Model(model.input, x, name=f"{model.name}_dense"))
 
 
 def _with_logits(model: keras.Model) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Mix(keras.layers.Layer):
 
     def call(self, images: Any) -> tuple[Any, dict[str, Any]]:
         """The mixed images; and which image each was mixed with, and how much of it was left."""
-        with _quietly():
+        with _silenced():
             drawn = [mixer.get_random_transformation(images) for mixer in self.mixers]
         mixed = [mixer.transform_images(images, how) for mixer, how in zip(self.mixers, drawn, strict=True)]
         heads = keras.random.uniform((), seed=self.coin) < 0.5
@@ -171,7 +171,7 @@ class RandAugment(keras.layers.Layer):
             chosen = keras.random.randint((count, 1, 1, 1), 0, len(self.operations) + 1, seed=self.generator)
             changed = images
             for number, operation in enumerate(self.operations):
-                with _quietly():
+                with _silenced():
                     operated = operation(images, training=True)
                 changed = keras.ops.where(chosen == number, operated, changed)
             images = keras.ops.reshape(changed, keras.ops.shape(images))  # TensorFlow forgets the shape on the way
@@ -231,7 +231,7 @@ class Equalize(keras.layers.Layer):
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     """Keeps from the terminal what JAX and Torch say of how Keras's layers call them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Explicitly requested dtype int64|Tensor.T is deprecated", UserWarning)

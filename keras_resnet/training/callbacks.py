@@ -24,7 +24,7 @@ from .metrics import percent_error
 AGREE_EVERY = 20  # steps behind which several processes ask one another whether to save or to stop
 
 
-class StopAtNaN(keras.callbacks.Callback):
+class StopOnDivergence(keras.callbacks.Callback):
     """Ends a run whose loss is no longer finite, before anything of it is kept.
 
     The loss that Keras reports is a mean over the epoch so far, so it stays lost once it is; looking at it a hundred
@@ -51,7 +51,7 @@ class StopAtNaN(keras.callbacks.Callback):
         self.check(logs, f"the end of epoch {epoch + 1}")
 
     def check(self, logs: dict[str, Any] | None, where: str) -> None:
-        """Makes sure that what is there now may be kept.
+        """Makes sure that what is there now may be saved.
 
         Raises:
             DivergedError: the loss or a variable is not finite.
@@ -68,16 +68,16 @@ class StopAtNaN(keras.callbacks.Callback):
                 raise DivergedError(f"the {name.replace('val_', f'{self.split} ')} is {float(logs[name])} at {where}")
 
 
-class Bookkeeper(keras.callbacks.Callback):
+class RunRecorder(keras.callbacks.Callback):
     """Writes checkpoints; and after every epoch the history and, now and then, the picture of the curves.
 
     Args:
         folder: the run's folder.
-        progress: how far the run is; it is kept up to date.
-        rate: the run's controller of the learning rate, whose state is kept.
-        sound: says whether what there is may be kept.
+        progress: how far the run is; it is updated.
+        rate: the run's controller of the learning rate, whose state is saved.
+        sound: says whether what there is may be saved.
         devices: what the run trains on.
-        kept: the model that is saved; of the same variables as the one that is trained.
+        logits_model: the model that is saved; of the same variables as the one that is trained.
         epochs: of the whole run.
         save_every: minutes between checkpoints within an epoch.
         stop: whether the run has been asked to stop.
@@ -88,22 +88,22 @@ class Bookkeeper(keras.callbacks.Callback):
         folder: RunFolder,
         progress: Progress,
         rate: LearningRate,
-        sound: StopAtNaN,
+        sound: StopOnDivergence,
         devices: Devices,
         *,
-        kept: keras.Model,
+        logits_model: keras.Model,
         epochs: int,
         save_every: float,
         stop: StopRequest,
     ) -> None:
         super().__init__()
         self.folder, self.progress, self.rate, self.sound, self.devices = folder, progress, rate, sound, devices
-        self.kept, self.epochs, self.save_every, self.stop = kept, epochs, save_every, stop
+        self.logits_model, self.epochs, self.save_every, self.stop = logits_model, epochs, save_every, stop
         self.split = sound.split
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.progress.step:  # in its midst; Keras has just set the metrics to zero
-            sums = self.devices.own_metrics(self.progress.metrics)
+            sums = self.devices.local_metrics(self.progress.metrics)
             for variable, value in zip(self.model.metrics_variables, sums, strict=True):
                 variable.assign(value)
         self._first_step = self.progress.step
@@ -118,7 +118,7 @@ class Bookkeeper(keras.callbacks.Callback):
             self.sound.check(self.model.get_metrics_result(), f"step {step} of epoch {len(self.progress.history) + 1}")
             self.progress.step, self.progress.seconds = step, time.perf_counter() - self._begun
             own = [keras.ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
-            self.progress.metrics = self.devices.parts_of_metrics(own)
+            self.progress.metrics = self.devices.gather_metrics(own)
             self._write()
             self._leave(wish)
 
@@ -146,7 +146,7 @@ class Bookkeeper(keras.callbacks.Callback):
 
     def _wish(self, due: bool) -> str | None:
         """What any of the processes wants: "a checkpoint", or a stop, by the name of its signal."""
-        wishes = self.devices.gather(self.stop.asked or ("a checkpoint" if due else ""))
+        wishes = self.devices.gather(self.stop.signal or ("a checkpoint" if due else ""))
         return max(wishes, key=lambda wish: (bool(wish), wish != "a checkpoint")) or None
 
     def _leave(self, wish: str | None) -> None:
@@ -155,13 +155,13 @@ class Bookkeeper(keras.callbacks.Callback):
 
     def _write(self) -> None:
         self.progress.state = self.rate.state
-        fitted = self.model  # on JAX, this takes the variables back from `fit`
-        with self.devices.for_saving(self.kept):
-            self.folder.write_checkpoint(self.kept, seed_variables(fitted), self.progress)
+        training_model = self.model  # on JAX, this takes the variables back from `fit`
+        with self.devices.saving_scope(self.logits_model):
+            self.folder.write_checkpoint(self.logits_model, seed_variables(training_model), self.progress)
         self._saved = time.monotonic()
 
 
-class Executions(keras.callbacks.Callback):
+class StepsPerExecution(keras.callbacks.Callback):
     """Has Keras's `fit` take several steps at once, where that divides an epoch.
 
     Tests go on batch by batch.
@@ -180,7 +180,7 @@ class Executions(keras.callbacks.Callback):
         if (at_once, size) != self._traced:  # or TensorFlow would trace it for any size
             model.make_train_function(force=True)
             if at_once > 1:
-                model.train_function = backend.several_steps(model, at_once)
+                model.train_function = backend.multi_step_function(model, at_once)
             self._traced = at_once, size
         model.steps_per_execution = at_once
 
@@ -188,7 +188,7 @@ class Executions(keras.callbacks.Callback):
         self.model.steps_per_execution = 1  # for tests: `fit` has made up its mind on training
 
 
-class EndBehind(keras.callbacks.Callback):
+class StopAfterEpoch(keras.callbacks.Callback):
     """Ends a `fit` that is a part of a run, whose progress bar counts the epochs of the whole.
 
     Args:
@@ -203,7 +203,7 @@ class EndBehind(keras.callbacks.Callback):
         self.model.stop_training = epoch + 1 == self.epochs
 
 
-class EndIfAsked(keras.callbacks.Callback):
+class StopTestOnRequest(keras.callbacks.Callback):
     """Ends a test, or another work on batches behind the last epoch, where the run is asked to stop.
 
     That is answered between two batches, of several processes between some on which all look; so a test of one batch
@@ -221,14 +221,14 @@ class EndIfAsked(keras.callbacks.Callback):
 
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch and not (self.devices.processes > 1 and batch % AGREE_EVERY):
-            end_if_asked(self.stop, self.devices, self.said)
+            raise_if_stopped(self.stop, self.devices, self.said)
 
 
-def end_if_asked(stop: StopRequest, devices: Devices, said: str) -> None:
+def raise_if_stopped(stop: StopRequest, devices: Devices, said: str) -> None:
     """Ends a run that any of its processes was asked to stop; all of them call this at the same moment.
 
     Raises:
         StoppedError: one was; in all of them.
     """
-    if asked := next(filter(None, devices.gather(stop.asked or "")), None):
+    if asked := next(filter(None, devices.gather(stop.signal or "")), None):
         raise StoppedError(f"{asked} came {said}")

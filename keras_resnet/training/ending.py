@@ -12,12 +12,12 @@ from ..data import labels
 from ..models.complexity import count
 from ..models.freezing import unfreeze
 from .batch_norm import reestimate
-from .callbacks import EndIfAsked
-from .compiled import Networks
+from .callbacks import StopTestOnRequest
 from .feed import Feed
 from .folder import RunFolder
 from .interruption import StopRequest
 from .metrics import percent_error
+from .networks import Networks
 from .progress import Bar
 
 
@@ -35,36 +35,36 @@ def finish(
     Raises:
         StoppedError: the run was asked to stop before it was tested; what is left is done when it goes on.
     """
-    recipe, data, devices, kept = feed.recipe, feed.data, feed.devices, networks.kept
-    optimizer = getattr(kept.optimizer, "inner_optimizer", kept.optimizer)
-    optimizer.take_averages(kept.trainable_variables)
-    end = EndIfAsked(stop, devices, f"before the last test, and the run is saved behind epoch {recipe.epochs}")
-    results = _test(feed, kept, split, end)
+    recipe, data, devices, logits_model = feed.recipe, feed.data, feed.devices, networks.logits_model
+    optimizer = getattr(logits_model.optimizer, "inner_optimizer", logits_model.optimizer)
+    optimizer.take_averages(logits_model.trainable_variables)
+    end = StopTestOnRequest(stop, devices, f"before the last test, and the run is saved behind epoch {recipe.epochs}")
+    results = _test(feed, logits_model, split, end)
     if recipe.reestimate:
         results = {f"{name}_by_moving_averages": value for name, value in results.items()}
-        reestimate(kept, devices.feed(partial(feed.training, recipe.epochs, 0)), feed.steps, [end])
-        results = {**_test(feed, kept, split, end), **results}
+        reestimate(logits_model, devices.feed(partial(feed.training_batches, recipe.epochs, 0)), feed.steps, [end])
+        results = {**_test(feed, logits_model, split, end), **results}
     summary = _summary(feed, history, split, {**results, **probed})
     info = {
         "model": recipe.model,
         "network": recipe.network,
         "dataset": recipe.dataset,
-        **labels.told(data.class_names),
+        **labels.class_info(data.class_names),
         "input": "raw images, 0 to 255",
         **({"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}),
         **{key: summary[key] for key in (f"{split}_error", "epochs", "versions", "seed")},
     }
-    unfreeze(networks.whole)  # a frozen network would come as a surprise to whoever trains the file
-    with devices.agreed(), devices.for_saving(kept):
+    unfreeze(networks.model)  # a frozen network would come as a surprise to whoever trains the file
+    with devices.fail_together(), devices.saving_scope(logits_model):
         folder.write_history(history, last=True)  # whether this process trained the last epoch or not
-        folder.write_result(networks.whole, info, summary)
+        folder.write_result(networks.model, info, summary)
     return summary
 
 
-def _test(feed: Feed, kept: keras.Model, split: str, end: EndIfAsked) -> dict[str, float]:
-    batches = len(feed.tested)
-    tested, bar = feed.devices.feed_test(feed.tested), Bar("Testing", batches)
-    result = kept.evaluate(tested, steps=batches, callbacks=[bar, end], verbose=0, return_dict=True)
+def _test(feed: Feed, logits_model: keras.Model, split: str, end: StopTestOnRequest) -> dict[str, float]:
+    batches = len(feed.test_batches)
+    tested, bar = feed.devices.feed_test(feed.test_batches), Bar("Testing", batches)
+    result = logits_model.evaluate(tested, steps=batches, callbacks=[bar, end], verbose=0, return_dict=True)
     return {f"{split}_error": percent_error(result["accuracy"]), f"{split}_loss": float(result["loss"])}
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..backend.devices import Devices
 from ..data import DataError, LabelledImages, steps_per_epoch
-from ..host import readers
+from ..host import reader_threads
 from .machine import Machine
 from .recipe import AUGMENTATION, Recipe
-from .testing import ImagesToTest, noted, one_hot
+from .testing import EvaluationFeed, one_hot, recording_errors
 
 TEST_BATCH = 500  # images in memory that are tested at once
 
@@ -32,7 +32,7 @@ class Feed:
         batches: of training.
         steps: of an epoch; where a batch goes through the network in parts, each of them is one.
         images_per_epoch: images that are trained on in an epoch.
-        tested: what the run is tested on.
+        test_batches: what the run is tested on.
 
     Raises:
         ValueError: views that cannot be.
@@ -54,12 +54,14 @@ class Feed:
             workers=machine.workers,
             **views,
         )
-        largest, threads = (TEST_BATCH, 1) if data.in_memory else (part, readers())
+        largest, threads = (TEST_BATCH, 1) if data.in_memory else (part, reader_threads())
         tested = {"size": recipe.test_size, "resize": recipe.test_resize}
-        self.tested = ImagesToTest(data, devices, largest, threads=threads, **tested)
+        self.test_batches = EvaluationFeed(data, devices, largest, threads=threads, **tested)
         self._problems: list[DataError] = []
 
-    def training(self, epoch: int, step: int, end: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def training_batches(
+        self, epoch: int, step: int, end: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """This process's part of every batch: images and one-hot labels.
 
         Args:
@@ -68,7 +70,7 @@ class Feed:
         """
         return self._some_of(self.batches.stream, epoch, step, end)
 
-    def fitted(self, epoch: int, step: int, end: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def fit_batches(self, epoch: int, step: int, end: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """What goes through `fit`: that, or with images on the device what was drawn of them, and one-hot labels."""
         stream = self.batches.stream_views if self.machine.images_on_device else self.batches.stream
         return self._some_of(stream, epoch, step, end)
@@ -82,11 +84,11 @@ class Feed:
             for index, (images, labels) in enumerate(stream(epoch, step), step)
             if index % len(self.batches) < self.steps  # the parts of whole batches
         )
-        with noted(self._problems):
+        with recording_errors(self._problems):
             yield from itertools.islice(whole, left)
 
     @contextlib.contextmanager
-    def plainly(self) -> Iterator[None]:
+    def raising_original_errors(self) -> Iterator[None]:
         """Raises what is wrong with the data as it was raised: TensorFlow makes an error of its own of it.
 
         Any other error goes on as it is.
@@ -94,7 +96,7 @@ class Feed:
         try:
             yield
         except Exception as error:  # TensorFlow's, whose kind is not known here
-            problems = self._problems + self.tested.problems
+            problems = self._problems + self.test_batches.problems
             if problems and error not in problems:
                 raise problems[0] from error
             raise

@@ -32,7 +32,7 @@ import keras
 import numpy as np
 
 from .. import saving
-from .recipe import Recipe, as_json, completed
+from .recipe import Recipe, as_json, with_later_fields
 
 KEPT_CHECKPOINTS = 2
 SECONDS_BETWEEN_PICTURES = 60
@@ -108,13 +108,13 @@ class RunFolder:
             return
         there = saving.read_json(self.recipe, OTHER)
         begun = self.summary.exists() or self.newest_first()
-        if not begun and as_json(recipe).keys() - completed(there).keys():
+        if not begun and as_json(recipe).keys() - with_later_fields(there).keys():
             raise ValueError(f"{str(self.recipe)!r} is no run's, and this one would write over it. {OTHER}")
-        if begun and (changes := _changes(completed(there), as_json(recipe), but=UNDECIDED)):
+        if begun and (changes := _changes(with_later_fields(there), as_json(recipe), but=UNDECIDED)):
             raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Makes the folder and holds it for this process, if it writes; a process that is killed holds nothing.
 
         Raises:
@@ -123,7 +123,7 @@ class RunFolder:
         if not self.writes:
             yield
             return
-        with saving.held(self.path, "trains in"):
+        with saving.lock(self.path, "trains in"):
             yield
 
     def begin(self, recipe: Recipe) -> None:
@@ -210,7 +210,7 @@ class RunFolder:
         info = saving.read_info(path)
         if "history" not in info:
             raise ValueError("it is no checkpoint of a run")
-        if changes := _changes(completed(info["recipe"]), self._recipe, but=UNDECIDED):
+        if changes := _changes(with_later_fields(info["recipe"]), self._recipe, but=UNDECIDED):
             raise ValueError(f"it is of another run: {changes}")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)

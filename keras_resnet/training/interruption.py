@@ -16,10 +16,10 @@ class StopRequest:
     """Whether somebody has asked.
 
     Attributes:
-        asked: the name of the signal that came; None before.
+        signal: the name of the signal that came; None before.
     """
 
-    asked: str | None = None
+    signal: str | None = None
 
 
 _open: StopRequest | None = None
@@ -36,7 +36,7 @@ def stop_request() -> Iterator[StopRequest]:
     request = _open or StopRequest()
 
     def ask(number: int, frame: object) -> None:
-        request.asked = signal.Signals(number).name
+        request.signal = signal.Signals(number).name
 
     here = _open is None and threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if here and hasattr(signal, name)]

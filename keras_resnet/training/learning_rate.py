@@ -14,8 +14,8 @@ from .schedule import plateaus
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
-class Scheduled(keras.optimizers.schedules.LearningRateSchedule):
-    """A recipe's rate by the number of the optimizer's step, for one that is `foreseen`.
+class RecipeSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A recipe's rate by the number of the optimizer's step, for one that is `has_fixed_schedule`.
 
     Nothing has to be set from outside at each step, for which JAX would have to hand all variables over. In float16,
     a step that is left out because its gradients are not finite does not count.
@@ -37,9 +37,9 @@ class Scheduled(keras.optimizers.schedules.LearningRateSchedule):
         return {"recipe": as_json(self.recipe)}
 
 
-def rate_or_schedule(recipe: Recipe) -> float | Scheduled:
-    """What the optimizer of a recipe is made with: a rate for a callback to set, or a schedule where it is foreseen."""
-    return Scheduled(recipe) if recipe.foreseen else recipe.learning_rate
+def rate_or_schedule(recipe: Recipe) -> float | RecipeSchedule:
+    """The optimizer's learning rate: a schedule if it is known beforehand, else a number that a callback sets."""
+    return RecipeSchedule(recipe) if recipe.has_fixed_schedule else recipe.learning_rate
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -64,7 +64,7 @@ class LearningRate(keras.callbacks.Callback):
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
         self.progress = progress
-        self.warming = progress.state.get("warming", recipe.waits)
+        self.warming = progress.state.get("warming", recipe.waits_for_error)
         self._first_step, self._falls, self._current = 0, 0, None
 
     @property
@@ -79,7 +79,7 @@ class LearningRate(keras.callbacks.Callback):
             self._falls = plateaus(errors, self.recipe.patience)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.recipe.foreseen:
+        if self.recipe.has_fixed_schedule:
             return
         if self.warming and batch:
             self._see(self.model.get_metrics_result())
@@ -94,8 +94,8 @@ class LearningRate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._see(logs)
         last = (epoch + 1) * self.steps_per_epoch - 1
-        foreseen = self.recipe.foreseen
-        logs["learning_rate"] = self.recipe.rate(last // self.recipe.accumulate) if foreseen else self._current
+        fixed = self.recipe.has_fixed_schedule
+        logs["learning_rate"] = self.recipe.rate(last // self.recipe.accumulate) if fixed else self._current
 
     def _see(self, logs: dict[str, Any]) -> None:
         """Ends the warm-up when the training error is low enough."""

@@ -58,7 +58,7 @@ class SGD(_BackendSGD):
         for mine in (getattr(self, kind, ()) for kind in kinds if fresh):
             for variable, other in zip(mine, variables, strict=False):  # none of a kind that is not kept
                 if variable is not None:
-                    backend.lay_out_alike(variable, other)
+                    backend.match_layout(variable, other)
 
     def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
         """Updates the variables by their gradients."""
@@ -70,9 +70,9 @@ class SGD(_BackendSGD):
             if grad is not None and self._decays(variable)
         ]
         if decay:
-            decaying = backend.with_decay([grads[n] for n in chosen], [variables[n] for n in chosen], decay)
-            with_decay = dict(zip(chosen, decaying, strict=True))
-            grads = [with_decay.get(number, grad) for number, grad in enumerate(grads)]
+            decaying = backend.add_decay([grads[n] for n in chosen], [variables[n] for n in chosen], decay)
+            add_decay = dict(zip(chosen, decaying, strict=True))
+            grads = [add_decay.get(number, grad) for number, grad in enumerate(grads)]
         super().apply(grads, trainable_variables)
 
     def _decays(self, variable: Any) -> bool:
@@ -88,7 +88,7 @@ class SGD(_BackendSGD):
 
     def _parallel_update_step(self, grads: list[Any], variables: list[Any], learning_rate: Any) -> None:
         """Updates all variables, on backends that do so at once."""
-        super()._parallel_update_step(*backend.at_rate(grads, variables, learning_rate))
+        super()._parallel_update_step(*backend.update_arguments(grads, variables, learning_rate))
 
     def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
         """Moves the averages of the variables, all at once on backends that can."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..backend.devices import not_launched
+from ..backend.devices import environment_without_launcher
 from ..host import gpus
 from ..status import Status
 
@@ -106,7 +106,7 @@ def start(words: Sequence[str], environment: Mapping[str, str], **more: Any) -> 
     """
     return subprocess.Popen(
         [sys.executable, "-m", "keras_resnet.cli", *words],
-        env={**not_launched(), **environment},
+        env={**environment_without_launcher(), **environment},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more},
     )
 

@@ -14,7 +14,7 @@ from ..data import MEANS as OF_IMAGES
 from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec, as_choices
-from ..models.spec import completed as completed_choices
+from ..models.spec import with_later_fields as completed_choices
 from ..options import check_fields, check_types, option, shown
 from .schedule import PAPERS_ITERATIONS, WARMUP_RATE, scheduled_rate, warmup_rate
 
@@ -29,7 +29,7 @@ VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")
 _SHARE = {"at_least": 0, "below": 1}
 GROWTH = 32  # pixels by which photographs grow during a run
 # What recipes mean that were written down before they could say it.
-LATER = {"optimizer": "sgd", "kernel_rate": 0.1, "kernel_momentum": 0.6, "warmup_iterations": None}
+LATER_FIELDS = {"optimizer": "sgd", "kernel_rate": 0.1, "kernel_momentum": 0.6, "warmup_iterations": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +237,7 @@ class Recipe:
         warmup = WARMUP_RATE if self.warmup_iterations else warmup_rate(spec)
         return replace(
             self,
-            network=spec.told(chosen),
+            network=spec.to_config(chosen),
             epochs=epochs,
             iterations=self.steps if self.epochs is None else self.iterations or epochs * steps_per_epoch,
             warmup_rate=warmup if self.warmup_rate is None else self.warmup_rate,
@@ -278,14 +278,14 @@ class Recipe:
         return min(self.warmup_rate, scheduled) if warming else scheduled
 
     @property
-    def waits(self) -> bool:
+    def waits_for_error(self) -> bool:
         """Whether its warm-up ends when the training error is low enough. Of a resolved recipe."""
         return bool(self.warmup_rate) and self.warmup_iterations is None
 
     @property
-    def foreseen(self) -> bool:
+    def has_fixed_schedule(self) -> bool:
         """Whether the rate hangs on nothing but the number of the step, of a run whose length is known."""
-        return self.iterations is not None and not self.waits and self.schedule != "plateau"
+        return self.iterations is not None and not self.waits_for_error and self.schedule != "plateau"
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
@@ -293,6 +293,6 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
-def completed(told: Mapping[str, Any]) -> dict[str, Any]:
+def with_later_fields(told: Mapping[str, Any]) -> dict[str, Any]:
     """What `as_json` once made of a recipe, with what could not be said then."""
-    return {**LATER, **told, "network": completed_choices(told.get("network", {}))}
+    return {**LATER_FIELDS, **told, "network": completed_choices(told.get("network", {}))}

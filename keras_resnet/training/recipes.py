@@ -8,9 +8,9 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from ..data import default_sizes, is_row
+from ..data import default_sizes, is_registered
 from ..models.catalog import find
-from ..models.spec import Spec, completed
+from ..models.spec import Spec, with_later_fields
 from ..options import check_types
 from ..saving import model_file, read_info
 from .recipe import VIEWS, Recipe
@@ -190,7 +190,7 @@ def _model_of(weights: str | None, run: str | Path | None) -> str | None:
 
 
 def _named(name: str, dataset: str) -> dict[str, Any]:
-    rows = RECIPES if is_row(dataset) else STREAM_RECIPES
+    rows = RECIPES if is_registered(dataset) else STREAM_RECIPES
     if name not in rows:
         near = difflib.get_close_matches(name, rows, n=1) or list(rows)
         raise ValueError(
@@ -211,4 +211,4 @@ def _read(path: Path) -> dict[str, Any]:
         check_types(Spec, value.get("network", {}))
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
-    return {**value, "network": completed(value.get("network", {}))}
+    return {**value, "network": with_later_fields(value.get("network", {}))}

@@ -16,8 +16,7 @@ from .. import backend
 from ..backend.devices import Devices
 from ..data import DATASETS, SIZE, LabelledImages, load, steps_per_epoch
 from ..weights import Pretrained
-from .callbacks import Bookkeeper, EndBehind, Executions, StopAtNaN, end_if_asked
-from .compiled import Networks, build
+from .callbacks import RunRecorder, StepsPerExecution, StopAfterEpoch, StopOnDivergence, raise_if_stopped
 from .ending import finish
 from .errors import DivergedError
 from .feed import Feed
@@ -25,10 +24,11 @@ from .folder import Progress, RunFolder, seed_variables
 from .interruption import StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
+from .networks import Networks, build
 from .profiling import Profile
 from .progress import Bar
 from .recipe import Recipe
-from .transfer import PROBE, defaults, probe_of, read_weights
+from .transfer import PROBE, defaults, probe_recipe, read_weights
 
 PROFILE = "profile"  # the folder that a profile is left in
 
@@ -59,17 +59,17 @@ def train(
     devices = backend.devices(machine.devices, spread=_spreads(recipe, machine))
     folder = RunFolder(out, writes=devices.chief)
     say = say if devices.chief else lambda line: None
-    data = devices.in_turn(lambda: load(recipe.dataset, recipe.data_dir))
-    weights = devices.in_turn(lambda: read_weights(recipe, folder))
+    data = devices.chief_first(lambda: load(recipe.dataset, recipe.data_dir))
+    weights = devices.chief_first(lambda: read_weights(recipe, folder))
     split = "test"
-    with devices.agreed():
+    with devices.fail_together():
         if recipe.validation:
             data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
         if recipe.images is not None:
             data = data.take(recipe.images)
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
         recipe = recipe.resolve(steps, defaults(recipe, data, weights), weights and weights.layout)
-        devices = devices.dividing(min(recipe.batch_size, data.train_count) // recipe.accumulate)
+        devices = devices.for_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
         _check(recipe, data, devices, machine)
         feed = Feed(recipe, data, devices, machine)
         folder.check(recipe)
@@ -91,27 +91,27 @@ def _run(
 ) -> dict[str, Any]:
     """The run itself, of a recipe that is resolved and data that is there; see `train`."""
     recipe, devices, machine = feed.recipe, feed.devices, feed.machine
-    probe = probe_of(recipe)
-    with backend.quietly():
+    probe = probe_recipe(recipe)
+    with backend.silenced():
         keras.utils.set_random_seed(recipe.seed)
     with devices.scope():
         whole = replace(recipe, freeze_until=None) if probe else recipe
         networks = build(whole, feed.data, machine, weights, feed.batches)
-    end_if_asked(stop, devices, "before the run had begun")
+    raise_if_stopped(stop, devices, "before the run had begun")
     with contextlib.ExitStack() as until_the_end:
-        with devices.agreed():
-            until_the_end.enter_context(folder.held())
+        with devices.fail_together():
+            until_the_end.enter_context(folder.lock())
             folder.begin(recipe)
         probed = _probe(probe, folder.path / PROBE, say, machine, split) if probe else {}
         until_the_end.enter_context(devices.scope())
         if probe:
-            read_weights(replace(recipe, weights=str(folder.path / PROBE))).give_to(networks.whole)
+            read_weights(replace(recipe, weights=str(folder.path / PROBE))).give_to(networks.model)
         progress = resume(networks, folder, devices, say)
         if progress.history or progress.step:
             say(f"Going on behind {progress} of {recipe.epochs}.")
-        say(" ".join(filter(None, (f"Trains on {backend.device(devices.replicas)}.", backend.unused()))))
-        until_the_end.enter_context(feed.plainly())
-        end_if_asked(stop, devices, f"and the run is saved behind {progress}")
+        say(" ".join(filter(None, (f"Trains on {backend.device(devices.replicas)}.", backend.unused_gpu_hint()))))
+        until_the_end.enter_context(feed.raising_original_errors())
+        raise_if_stopped(stop, devices, f"and the run is saved behind {progress}")
         fit(feed, networks, folder, progress, split, stop, say)
         return finish(feed, networks, folder, progress.history, split, probed, stop)
 
@@ -124,7 +124,7 @@ def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machin
     except DivergedError as diverged:
         diverged.probe = True
         raise
-    with backend.quietly():
+    with backend.silenced():
         keras.utils.set_random_seed(probe.seed)  # the same, whether the probe was trained now or lay there
     say(f"{error:.2f} % {split} error behind the probe. Now all of the network learns.")
     return {f"probe_{split}_error": error}
@@ -149,12 +149,12 @@ def _check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Mach
         raise ValueError(
             f"`accumulate` needs a whole batch of {recipe.batch_size} images. Received: {data.train_count} of them"
         )
-    if machine.loop_units and not devices.loops:
+    if machine.loop_units and not devices.supports_loops:
         raise ValueError(
             f"`loop_units` works on one device on this backend. Received: {devices.replicas} devices. "
             "Choose --devices 1, or --backend jax."
         )
-    if recipe.accumulate > 1 and not devices.accumulates:
+    if recipe.accumulate > 1 and not devices.supports_accumulation:
         raise ValueError(
             f"`accumulate` works on one device on this backend. Received: {devices.replicas} devices. "
             "Choose --devices 1, or --backend jax."
@@ -165,7 +165,7 @@ def _check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Mach
             raise ValueError(f"`{name}` works on one device. Received: {devices.replicas} devices. Choose --devices 1.")
     if machine.images_on_device and not data.in_memory:
         raise ValueError(f"`images_on_device` takes images that lie in memory. Those of {recipe.dataset} do not.")
-    if machine.steps_per_execution > 1 and recipe.waits:
+    if machine.steps_per_execution > 1 and recipe.waits_for_error:
         raise ValueError(
             "`steps_per_execution` must be 1 where the rate of a step hangs on the errors before it, as in this "
             "recipe's warm-up. Choose --warmup-iterations 400 to say how long it is, or --warmup-rate 0 for none."
@@ -183,15 +183,15 @@ def resume(networks: Networks, folder: RunFolder, devices: Devices, say: Callabl
     Raises:
         ValueError: no checkpoint fits, or not all processes see the same one.
     """
-    with devices.agreed():
-        progress = folder.restore(networks.kept, seed_variables(networks.fitted), say)
+    with devices.fail_together():
+        progress = folder.restore(networks.logits_model, seed_variables(networks.training_model), say)
     seen = devices.gather(str(progress))
     if len(set(seen)) > 1:
         raise ValueError(
             f"The processes see different checkpoints in {str(folder.path)!r}, behind {', '.join(seen)}. "
             "Choose a folder with --out that all of them share."
         )
-    devices.prepare(networks.kept, networks.fitted)
+    devices.prepare(networks.logits_model, networks.training_model)
     return progress
 
 
@@ -208,36 +208,36 @@ def fit(
     recipe, devices = feed.recipe, feed.devices
     profiled = feed.machine.profile and devices.chief
     profiles = [Profile(folder.path / PROFILE, say)] if profiled else []
-    executions = Executions(feed.machine.steps_per_execution)
+    executions = StepsPerExecution(feed.machine.steps_per_execution)
     rate = LearningRate(recipe, feed.steps, progress)
-    sound = StopAtNaN(split)
-    books = Bookkeeper(
+    sound = StopOnDivergence(split)
+    books = RunRecorder(
         folder,
         progress,
         rate,
         sound,
         devices,
-        kept=networks.kept,
+        logits_model=networks.logits_model,
         epochs=recipe.epochs,
         save_every=feed.machine.save_every,
         stop=stop,
     )
 
     def batches(*stretch: int) -> Iterator[Any]:
-        return backend.waiting(feed.fitted(*stretch)) if profiled else feed.fitted(*stretch)
+        return backend.mark_waiting(feed.fit_batches(*stretch)) if profiled else feed.fit_batches(*stretch)
 
-    bar = Bar("Testing", len(feed.tested))
+    bar = Bar("Testing", len(feed.test_batches))
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     for first, last in _legs(progress, recipe):
-        executions.prepare(networks.fitted, feed.steps - progress.step, recipe.size_in(first))
-        networks.fitted.fit(
+        executions.prepare(networks.training_model, feed.steps - progress.step, recipe.size_in(first))
+        networks.training_model.fit(
             devices.feed(partial(batches, first, progress.step, last)),  # Keras looks at two, of one shape
             steps_per_epoch=feed.steps - progress.step,
             initial_epoch=first,
             epochs=recipe.epochs,
-            validation_data=devices.feed_test(feed.tested),
-            validation_steps=len(feed.tested),
-            callbacks=[executions, rate, sound, books, bar, *averages, *profiles, EndBehind(last)],
+            validation_data=devices.feed_test(feed.test_batches),
+            validation_steps=len(feed.test_batches),
+            callbacks=[executions, rate, sound, books, bar, *averages, *profiles, StopAfterEpoch(last)],
             shuffle=False,  # the batches come shuffled
             verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
         )

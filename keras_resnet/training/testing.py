@@ -17,7 +17,7 @@ from ..data.transport import ahead
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class ImagesToTest(keras.utils.PyDataset):
+class EvaluationFeed(keras.utils.PyDataset):
     """Batches of images, one-hot labels and weights: every test image once, or this process's share of them.
 
     All batches have one size, which the devices divide; so the last is filled up with images of weight zero. The
@@ -51,11 +51,11 @@ class ImagesToTest(keras.utils.PyDataset):
         return len(self._batches)
 
     def __getitem__(self, index: int) -> Batch:
-        with noted(self.problems):
+        with recording_errors(self.problems):
             images, labels, weights = self._batches.batch(index)
         return images, one_hot(labels, self._classes), (weights * self._weight).astype("float32")
 
-    def without_end(self) -> Iterator[Batch]:
+    def repeated(self) -> Iterator[Batch]:
         """All batches, and again from the first; the threads make those of the first pass alone."""
         if self.workers > 1:
             yield from ahead(self.__getitem__, 0, len(self), threads=self.workers)
@@ -63,7 +63,7 @@ class ImagesToTest(keras.utils.PyDataset):
 
 
 @contextlib.contextmanager
-def noted(problems: list[DataError]) -> Iterator[None]:
+def recording_errors(problems: list[DataError]) -> Iterator[None]:
     """Puts down what is wrong with the data, on its way to whoever asked for them."""
     try:
         yield

@@ -53,7 +53,7 @@ def _taken_over(recipe: Recipe, folder: RunFolder) -> Pretrained | None:
     return None
 
 
-def knows(weights: Pretrained, data: LabelledImages) -> bool:
+def matches_classes(weights: Pretrained, data: LabelledImages) -> bool:
     """Whether weights are for the very classes of a data set, so that their dense layer is of use.
 
     They may know these by identifier or by name; those that name none are taken at their number.
@@ -100,7 +100,7 @@ def defaults(recipe: Recipe, data: LabelledImages, weights: Pretrained | None) -
     return found
 
 
-def probe_of(recipe: Recipe) -> Recipe | None:
+def probe_recipe(recipe: Recipe) -> Recipe | None:
     """The run before a run, which trains what is not frozen, if the resolved recipe asks for one."""
     if recipe.freeze_until is None or not recipe.probe_epochs:
         return None

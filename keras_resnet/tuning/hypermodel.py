@@ -11,7 +11,7 @@ import keras_tuner
 
 from ..models.cifar import cifar_spec
 from ..preprocessing import normalize
-from ..training.compiled import optimizer_of
+from ..training.networks import optimizer_of
 from ..training.recipe import Recipe
 from .candidates import recipe_of
 from .dimensions import OF_SPEC, UNITS_PER_STAGE

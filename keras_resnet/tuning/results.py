@@ -101,7 +101,7 @@ class Ending(NamedTuple):
         return {"status": "out of memory" if self.no_memory else failed, "error": chance, "seconds": None}
 
 
-def in_words(result: Mapping[str, Any], best: float, of: int | None) -> str:
+def summary_line(result: Mapping[str, Any], best: float, of: int | None) -> str:
     """A trial in a line.
 
     Args:

@@ -31,7 +31,7 @@ from ..training.processes import Processes, epochs_done, last_line
 from ..training.recipe import Recipe, as_json
 from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
-from .results import RESULT, TRIALS, Ending, history_file, in_words, result_of, results, trial_folder
+from .results import RESULT, TRIALS, Ending, history_file, result_of, results, summary_line, trial_folder
 from .study import Study, hopeless
 from .workers import PatientClient, alive, check_chief, role
 
@@ -82,7 +82,7 @@ class Search(BaseTuner):
         """
         with ExitStack() as until_the_end:
             if self.role != "worker":  # whose chief holds the folder
-                until_the_end.enter_context(saving.held(self.folder, "searches in"))
+                until_the_end.enter_context(saving.lock(self.folder, "searches in"))
                 self.study.begin(self.folder)
                 self._warn()
             self._take_up()
@@ -158,7 +158,7 @@ class Search(BaseTuner):
             shape, classes = self.study.bounds.image_shape, self.study.bounds.classes
             words = ["summary", recipe.model, *as_words(recipe.network), "--latency", "--json"]
             words += [f"--image-size={shape[0]}", f"--classes={classes}", *self._engine_words]
-            status, printed, _ = self._processes.run(words, lambda: self._stop.asked is not None)
+            status, printed, _ = self._processes.run(words, lambda: self._stop.signal is not None)
             self._end_if_asked()
             if status:
                 return None
@@ -195,7 +195,7 @@ class Search(BaseTuner):
             bar.n = epochs_done(folder / "run")
             bar.refresh()
             stopped_early = is_hopeless()
-            return stopped_early or self._stop.asked is not None
+            return stopped_early or self._stop.signal is not None
 
         words = ["train", "--recipe", str(folder / "recipe.json"), "--out", str(folder / "run"), "--json"]
         words += self._engine_words
@@ -205,7 +205,7 @@ class Search(BaseTuner):
             if status == Status.HELD:  # its search has died, and it ends what it began
                 with bar.external_write_mode():
                     self.say(f"{name}: a run of it still goes on, and is waited for")
-            while status == Status.HELD and not self._stop.asked:
+            while status == Status.HELD and not self._stop.signal:
                 time.sleep(2)
                 status, printed, told = self._processes.run(words, stop)
         return Ending(status, printed, told, stopped_early)
@@ -217,11 +217,11 @@ class Search(BaseTuner):
             self.say(f"trial {trial.trial_id}: {last_line(trial.message or '')}")
             return
         best = min(result["score"] for result in results(self.folder))
-        self.say(in_words(result_of(self.folder, trial.trial_id), best, self.study.max_trials))
+        self.say(summary_line(result_of(self.folder, trial.trial_id), best, self.study.max_trials))
 
     def _end_if_asked(self) -> None:
-        if self._stop.asked:
-            self._end(StoppedError(f"{self._stop.asked} came, and the search is saved where it was"))
+        if self._stop.signal:
+            self._end(StoppedError(f"{self._stop.signal} came, and the search is saved where it was"))
 
     @staticmethod
     def _end(error: Exception) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from .. import saving
 from ..data import load
 from ..models.complexity import Complexity
-from ..training.recipe import Recipe, as_json, completed
+from ..training.recipe import Recipe, as_json, with_later_fields
 from ..training.recipes import recipe_for
 from .candidates import Bounds, recipe_of
 from .results import RESULT, TRIALS
@@ -164,7 +164,7 @@ class Study:
         if not (folder / FILE).is_file():
             return []
         told, there = json.loads(json.dumps(self.as_json())), saving.read_json(folder / FILE, "Choose another --out.")
-        there["base"] = completed(there.get("base", {}))
+        there["base"] = with_later_fields(there.get("base", {}))
         return [name for name in {**told, **there} if told.get(name) != there.get(name)]
 
 

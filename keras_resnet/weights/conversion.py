@@ -69,7 +69,7 @@ def convert(
         "model": architecture.__name__.lower(),
         "source": str(source),
         **_known(pretrained),
-        "network": spec.told({**pretrained.layout, **chosen}),
+        "network": spec.to_config({**pretrained.layout, **chosen}),
     }
     if to == "keras":
         saving.save(built, out, info)

@@ -12,11 +12,11 @@ import numpy as np
 import keras_resnet
 from keras_resnet.backend.devices import Devices
 from keras_resnet.data import load
-from keras_resnet.training.compiled import build
 from keras_resnet.training.feed import Feed
 from keras_resnet.training.folder import Progress
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.machine import Machine
+from keras_resnet.training.networks import build
 from keras_resnet.training.recipes import recipe_for
 
 STEPS = 4
@@ -63,13 +63,13 @@ def train() -> dict[str, np.ndarray]:
     data = load("digits")
     choices = {"epochs": 1, "iterations": STEPS, "learning_rate": 0.02, "network": {"shortcut": "B"}}
     recipe = recipe_for(dataset="digits", model="resnet8", **choices).resolve(STEPS, data.defaults())
-    model = build(recipe, data).kept
+    model = build(recipe, data).logits_model
     for variable in model.trainable_variables:  # not those of the normalisation
         if variable.path.endswith("kernel"):
             rng = np.random.default_rng(list(variable.path.encode()))
             scale = np.sqrt(2 / np.prod(variable.shape[:-1]))
             variable.assign((scale * rng.standard_normal(variable.shape)).astype("float32"))
-    batches = Feed(recipe, data, Devices(), Machine()).training(epoch=0, step=0)
+    batches = Feed(recipe, data, Devices(), Machine()).training_batches(epoch=0, step=0)
     rate = LearningRate(recipe, STEPS, Progress())
     history = model.fit(batches, steps_per_epoch=STEPS, verbose=0, callbacks=[rate])
     weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}

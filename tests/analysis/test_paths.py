@@ -9,7 +9,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet import backend
-from keras_resnet.analysis.looking import summed_loss
+from keras_resnet.analysis.inputs import summed_loss
 from keras_resnet.analysis.paths import path_gradient, paths
 from keras_resnet.models.taps import any_size, to_logits
 from to_look_at import batches

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from keras_resnet.data import DATASETS, DataError, Dataset, is_row, load, make_available
+from keras_resnet.data import DATASETS, DataError, Dataset, is_registered, load, make_available
 from keras_resnet.training.recipes import recipe_for
 
 
@@ -147,8 +147,8 @@ def test_another_spelling_of_a_row_is_refused_wherever_it_is_looked_at(name, tmp
 
 
 def test_names_of_streams_are_no_rows():
-    assert is_row("cifar10")
-    assert not any(map(is_row, ("imagenet2012:5.1.0", "cifar10_1", "folder:Cifar10")))
+    assert is_registered("cifar10")
+    assert not any(map(is_registered, ("imagenet2012:5.1.0", "cifar10_1", "folder:Cifar10")))
 
 
 def test_a_name_like_no_other_gets_no_hint():

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 
 from keras_resnet.data import DataError
-from keras_resnet.data.labels import class_ids, class_names, told
+from keras_resnet.data.labels import class_ids, class_info, class_names
 
 
 def test_imagenets_classes_are_those_of_tensorflow_datasets_in_its_order():
@@ -35,9 +35,9 @@ def test_sets_in_memory_have_names_alone():
 
 def test_of_imagenets_classes_a_file_tells_both_and_of_others_what_they_are_called():
     some = ["n15075141", "n01440764"]
-    assert told(some) == {"class_names": ["toilet tissue", "tench"], "class_ids": some}
+    assert class_info(some) == {"class_names": ["toilet tissue", "tench"], "class_ids": some}
     for others in (["tench", "goldfish"], [*some, "n00000000"]):
-        assert told(others) == {"class_names": others}
+        assert class_info(others) == {"class_names": others}
 
 
 def test_another_set_is_refused_by_its_name():

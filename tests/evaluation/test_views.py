@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.data import ArrayTestBatches, ManyViews, scales_of, ten_crops_of
+from keras_resnet.data import ArrayTestBatches, MultiViewBatches, scales_of, ten_crops_of
 from keras_resnet.data.stream_batches import Side
 from keras_resnet.evaluation import scores
-from keras_resnet.evaluation.views import many_views, one_view
+from keras_resnet.evaluation.views import multi_view, single_view
 from keras_resnet.models.taps import any_size
 from pictures import Album, jpeg, photograph
 
@@ -19,7 +19,7 @@ CLASSES = 12  # of a 2x2 image in colour
 
 def evaluate(model, images, labels, batch_size=500):
     """The scores of one view."""
-    tested = one_view(model, ArrayTestBatches(images=images, labels=labels, batch_size=batch_size))
+    tested = single_view(model, ArrayTestBatches(images=images, labels=labels, batch_size=batch_size))
     return scores.score(tested.probabilities, tested.labels)
 
 
@@ -104,7 +104,7 @@ def test_a_network_whose_channels_come_first_is_refused():
 
 
 class Several:
-    """As `ManyViews`: images that are views already."""
+    """As `MultiViewBatches`: images that are views already."""
 
     def __init__(self, images):
         self.images = images
@@ -125,7 +125,7 @@ def softmax_of(view):
 def test_one_view_is_averaged_with_its_mirror_image_where_that_is_asked_for(pixels, batch_size):
     images = np.random.default_rng(0).integers(0, 256, (7, 2, 2, 3), dtype=np.uint8)
     batches = ArrayTestBatches(images=images, labels=np.arange(7), batch_size=batch_size)
-    tested = one_view(pixels(end="softmax"), batches, mirror=True)
+    tested = single_view(pixels(end="softmax"), batches, mirror=True)
     expected = [(softmax_of(image) + softmax_of(image[:, ::-1])) / 2 for image in images]
     np.testing.assert_allclose(tested.probabilities, expected, rtol=1e-4, atol=1e-6)
     assert list(tested.labels) == list(tested.positions) == list(range(7))
@@ -137,7 +137,7 @@ def test_probabilities_are_averaged_over_views_and_their_mirror_images(pixels, m
     rng = np.random.default_rng(0)
     images = [(label, list(rng.integers(0, 256, (5, 2, 2, 3), dtype=np.uint8))) for label in (1, 0, 2, 3, 5, 4, 7)]
     images[3] = (3, [])  # it did not decode
-    tested = many_views(pixels(end="softmax"), Several(images), batch_size)
+    tested = multi_view(pixels(end="softmax"), Several(images), batch_size)
     whole = [(label, views) for label, views in images if views]
     expected = [
         np.mean([softmax_of(way) for view in views for way in (view, view[:, ::-1])], axis=0) for _, views in whole
@@ -154,7 +154,7 @@ def test_views_of_many_shapes_do_not_pile_up(monkeypatch):
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()])
     rng = np.random.default_rng(0)
     images = [(0, [rng.integers(0, 256, (20 + number % 9, 30, 3), dtype=np.uint8)]) for number in range(50)]
-    tested = many_views(model, Several(images), 1000)
+    tested = multi_view(model, Several(images), 1000)
     np.testing.assert_allclose(tested.probabilities, [views[0].mean(axis=(0, 1)) for _, views in images], rtol=1e-4)
 
 
@@ -181,8 +181,8 @@ def predict(model, images):
 def test_dense_evaluation_at_one_crop_equals_the_ordinary_one(network):
     """A square photograph at the network's own size is its one crop."""
     side = album(*5 * [(64, 64)])
-    dense = many_views(any_size(network), ManyViews(side=side, cut=scales_of((64,)), threads=0), 50)
-    images = np.stack([views[0] for _, views in ManyViews(side=side, cut=ten_crops_of(64, 64), threads=0)])
+    dense = multi_view(any_size(network), MultiViewBatches(side=side, cut=scales_of((64,)), threads=0), 50)
+    images = np.stack([views[0] for _, views in MultiViewBatches(side=side, cut=ten_crops_of(64, 64), threads=0)])
     ordinary = (predict(network, images) + predict(network, images[:, :, ::-1])) / 2
     assert ordinary.max() > 0.2
     np.testing.assert_allclose(dense.probabilities, ordinary, atol=1e-5)
@@ -191,10 +191,10 @@ def test_dense_evaluation_at_one_crop_equals_the_ordinary_one(network):
 def test_dense_evaluation_averages_the_logits_of_every_position(network):
     """Against the dense layer put at every position of the last map (He et al. 2015, section 3.4)."""
     side = album((96, 200))
-    dense = many_views(any_size(network), ManyViews(side=side, cut=scales_of((64, 96)), threads=0), 50)
+    dense = multi_view(any_size(network), MultiViewBatches(side=side, cut=scales_of((64, 96)), threads=0), 50)
     whole = keras_resnet.ResNet18(input_shape=(None, None, 3), classes=7)
     whole.set_weights(network.get_weights())
-    ((_, views),) = ManyViews(side=side, cut=scales_of((64, 96)), threads=0)
+    ((_, views),) = MultiViewBatches(side=side, cut=scales_of((64, 96)), threads=0)
     assert [view.shape[:2] for view in views] == [(64, 128), (96, 192)]
     expected = []
     for view in views:
@@ -208,6 +208,6 @@ def test_dense_evaluation_averages_the_logits_of_every_position(network):
 
 def test_views_that_the_network_does_not_take_are_refused(network):
     with pytest.raises(ValueError, match=r"takes images of \(64, 64, 3\). Received: \(32, 32, 3\)"):
-        many_views(network, ManyViews(side=album((64, 64)), cut=ten_crops_of(32, 64), threads=0), 50)
+        multi_view(network, MultiViewBatches(side=album((64, 64)), cut=ten_crops_of(32, 64), threads=0), 50)
     with pytest.raises(ValueError, match="knows 7 classes; the labels go up to 7"):
-        many_views(network, ManyViews(side=album(*8 * [(64, 64)]), cut=ten_crops_of(64, 64), threads=0), 50)
+        multi_view(network, MultiViewBatches(side=album(*8 * [(64, 64)]), cut=ten_crops_of(64, 64), threads=0), 50)

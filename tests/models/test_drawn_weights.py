@@ -10,7 +10,7 @@ import pytest
 
 import keras_resnet
 from comparing import numpy
-from keras_resnet.models.running import VarianceScaling
+from keras_resnet.models.fast_layers import VarianceScaling
 
 SHAPES = [(3, 3, 5, 7), (1, 1, 64, 256), (3, 3, 64, 64), (17, 3), (300, 201), (9,)]
 MODES, DTYPES = ("fan_in", "fan_out", "fan_avg"), ("float32", "bfloat16", None)

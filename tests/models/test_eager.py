@@ -13,8 +13,8 @@ from keras import layers
 
 from comparing import alike, numpy
 from keras_resnet import ResNet, backend
+from keras_resnet.models.fast_layers import use_fast_layers
 from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, UNITS
-from keras_resnet.models.running import quicken
 from keras_resnet.models.taps import features, taps
 
 RUNNING = keras.backend.backend()
@@ -28,7 +28,7 @@ VARIANTS = [
     {"unit": "bottleneck", "stride_on": "3x3"},
 ]
 VARIANTS = [row for row in VARIANTS if row != {"stem": "unactivated", "order": "original"}]  # which cannot be
-# Elsewhere a network is Keras's, of layers that `test_running` tests one by one: a few will do.
+# Elsewhere a network is Keras's, of layers that `test_fast_layers` tests one by one: a few will do.
 VARIANTS = VARIANTS if RUNNING == "torch" else VARIANTS[::6]
 
 
@@ -37,7 +37,7 @@ def images(model, batch=3):
 
 
 def twins(dtype="float32", **choices):
-    """A network as it runs, and the same of Keras's layers; not too narrow for what `test_running` tells of those."""
+    """A network with fast layers, and the same of Keras's; wide enough for kernels that `test_fast_layers` names."""
     keras.utils.set_random_seed(0)
     size = 16 if choices.get("stem", "cifar") == "cifar" else 48
     choices.setdefault("stem", "cifar")
@@ -94,8 +94,8 @@ def test_averages_move_as_often_as_a_layer_is_called_and_with_those_of_models_wi
     inner = keras.Model(image, layers.BatchNormalization(momentum=0.9, epsilon=0.1)(image))
     plain = keras.Model(image, inner(twice(layers.Rescaling(3.0, 1.0)(twice(image)))))
     model = keras.models.clone_model(plain)
-    quicken(model)
-    quicken(model.get_layer(inner.name))
+    use_fast_layers(model)
+    use_fast_layers(model.get_layer(inner.name))
     x = images(model)
     for each in (model, plain):
         each(x, training=True)
@@ -146,7 +146,7 @@ def test_graphs_of_other_shapes(data_format):
     plain = keras.Model(image, [layers.GlobalMaxPooling2D(**spatial)(x), x])
     x = images(plain)
     given = plain(x)
-    model = quicken(keras.models.clone_model(plain))
+    model = use_fast_layers(keras.models.clone_model(plain))
     model.set_weights(plain.get_weights())
     for found, expected in zip(model(x), given, strict=True):
         alike(found, expected, 1e-4)
@@ -155,14 +155,14 @@ def test_graphs_of_other_shapes(data_format):
 def test_what_the_graph_says_of_training_goes_before_what_inference_would_do():
     """As in Keras, where the call of the whole model says nothing."""
     image = keras.Input((4, 4, 2))
-    model = quicken(keras.Model(image, layers.BatchNormalization(epsilon=1e-3)(image, training=True)))
+    model = use_fast_layers(keras.Model(image, layers.BatchNormalization(epsilon=1e-3)(image, training=True)))
     x = 5 + 3 * images(model)
     alike(model(x), (x - x.mean(axis=(0, 1, 2))) / np.sqrt(x.var(axis=(0, 1, 2)) + 1e-3))
 
 
 def test_a_layer_whose_activity_counts_against_it_is_left_to_keras():
     image = keras.Input((4, 4, 2))
-    model = quicken(keras.Model(image, layers.Conv2D(3, 1, activity_regularizer="l2")(image)))
+    model = use_fast_layers(keras.Model(image, layers.Conv2D(3, 1, activity_regularizer="l2")(image)))
     model(images(model))
     (loss,) = model.losses
     assert float(loss) > 0
@@ -256,9 +256,9 @@ def test_what_nobody_takes_any_more_is_not_kept():
     second = Watch(first)
     image = keras.Input((4,))
     x = layers.Rescaling(3.0)(layers.Rescaling(2.0)(first(image)))
-    model = quicken(keras.Model(image, second(x)))
+    model = use_fast_layers(keras.Model(image, second(x)))
     model(np.ones((1, 4), "float32"), training=False)
-    assert second.alive == (backend.eager() is None)  # Keras keeps it to the end
+    assert second.alive == (backend.eager_layers() is None)  # Keras keeps it to the end
 
 
 def test_it_is_a_functional_model_to_whoever_asks(tmp_path):

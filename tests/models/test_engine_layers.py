@@ -1,4 +1,4 @@
-"""What an engine's own layers promise beyond what Keras's compute (`test_running.py`): derivatives, and no detours."""
+"""What an engine's own layers promise beyond what Keras's compute (`test_fast_layers.py`): derivatives, no detours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras import layers
 
 from comparing import alike, numpy
 from keras_resnet import ResNet, ResNet50
-from keras_resnet.models.running import quicken
+from keras_resnet.models.fast_layers import use_fast_layers
 from twins import RNG, convolutions, trained_alike, twins
 
 if keras.backend.backend() == "jax":
@@ -29,7 +29,7 @@ if keras.backend.backend() == "jax":
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
     def test_max_pooling_in_half_precision_is_that_of_keras_in_float32(dtype):
         image = keras.Input((9, 8, 3), dtype=dtype)
-        fast = quicken(keras.Model(image, layers.MaxPooling2D(3, 2, dtype=dtype)(image)))
+        fast = use_fast_layers(keras.Model(image, layers.MaxPooling2D(3, 2, dtype=dtype)(image)))
         images, gradient = (RNG.normal(size=(2, *shape)).astype(dtype) for shape in ((9, 8, 3), (4, 3, 3)))
         found, back = jax.vjp(fast, images)
         expected, expected_back = jax.vjp(layers.MaxPooling2D(3, 2), images.astype("float32"))

@@ -16,7 +16,7 @@ from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
-from keras_resnet.training.units import in_units
+from keras_resnet.training.unit_sequence import split_into_units
 from pictures import jpeg, photograph
 
 
@@ -134,7 +134,7 @@ def a_step_in_units(seeded):
         keras.utils.set_random_seed(0)  # masks are drawn alike
         choices = {"stem": "cifar", "classes": 4, "input_shape": (16, 16, 3), **choices}
         model = seeded(keras_resnet.ResNet((3, 1), (4, 8), **choices))
-        trained = in_units(model, **ways) if ways else model
+        trained = split_into_units(model, **ways) if ways else model
         trained.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy")
         loss = trained.train_on_batch(images, labels)
         return {"loss": loss, **{variable.path: np.array(variable) for variable in model.weights}}

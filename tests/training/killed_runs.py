@@ -17,7 +17,7 @@ from pathlib import Path
 
 from keras_resnet import backend
 
-ENGINE = backend.settle()
+ENGINE = backend.select_backend()
 
 import small_runs  # noqa: E402
 from keras_resnet import cli  # noqa: E402

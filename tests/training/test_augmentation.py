@@ -9,8 +9,8 @@ from PIL import Image, ImageOps
 
 import small_runs
 from keras_resnet.training.augmentation import Brightness, Equalize, RandAugment, Solarize, augmented
-from keras_resnet.training.compiled import compile_for
 from keras_resnet.training.metrics import Accuracy
+from keras_resnet.training.networks import compile_for
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
 

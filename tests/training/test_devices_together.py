@@ -15,7 +15,7 @@ from keras_resnet.data import Dataset
 from keras_resnet.training import run
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.recipes import recipe_for
-from keras_resnet.training.testing import ImagesToTest
+from keras_resnet.training.testing import EvaluationFeed
 
 RUNNING = keras.backend.backend()
 
@@ -30,7 +30,7 @@ if RUNNING != "jax":
 
             there = tf.config.list_logical_devices
             monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: 3 * there(kind))
-        assert backend.devices(spread=True).dividing(32).replicas == 1
+        assert backend.devices(spread=True).for_batch(32).replicas == 1
 
 
 @pytest.mark.parametrize(
@@ -179,18 +179,18 @@ class OneOfTwo(Devices):
 
 def test_what_goes_wrong_in_one_process_is_raised_in_the_other():
     failing, other = OneOfTwo(0, ""), OneOfTwo(1, "no such folder")
-    with pytest.raises(OSError, match="no such folder"), failing.agreed():
+    with pytest.raises(OSError, match="no such folder"), failing.fail_together():
         raise OSError("no such folder")
     assert failing.said == ["no such folder"]
-    with pytest.raises(ValueError, match="no such folder"), other.agreed():
+    with pytest.raises(ValueError, match="no such folder"), other.fail_together():
         pass
 
 
 def test_the_chief_works_first():
     done = []
-    assert OneOfTwo(0, "", "").in_turn(lambda: done.append("by the chief") or 1) == 1
+    assert OneOfTwo(0, "", "").chief_first(lambda: done.append("by the chief") or 1) == 1
     with pytest.raises(ValueError, match="no such folder"):
-        OneOfTwo(1, "no such folder").in_turn(lambda: done.append("by the other"))
+        OneOfTwo(1, "no such folder").chief_first(lambda: done.append("by the other"))
     assert done == ["by the chief"]
 
 
@@ -206,7 +206,7 @@ def test_processes_that_see_different_checkpoints_are_told_of_the_folder(tmp_pat
 @pytest.mark.parametrize(("count", "batch"), [(53, 20), (1, 20), (40, 20), (7, 500)])
 def test_shares_of_the_test_images_are_all_of_them_and_weigh_as_their_mean(count, batch):
     data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(count)[:, None], np.arange(count), range(count))
-    shares = [ImagesToTest(data, Devices(2, process, 4), batch) for process in (0, 1)]
+    shares = [EvaluationFeed(data, Devices(2, process, 4), batch) for process in (0, 1)]
     shares = [[share[index] for index in range(len(share))] for share in shares]
     assert {2 * len(images) % 4 for share in shares for images, *_ in share} == {0}
     parts = [list(zip(*share, strict=True)) for share in shares]
@@ -220,8 +220,8 @@ def test_shares_of_the_test_images_are_all_of_them_and_weigh_as_their_mean(count
 @pytest.mark.parametrize("threads", [1, 3])
 def test_batches_without_end_are_all_of_them_over_and_over(threads):
     data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(50)[:, None], np.arange(50), range(50))
-    tested = ImagesToTest(data, Devices(replicas=2), 20, threads=threads)
-    batches = tested.without_end()
+    tested = EvaluationFeed(data, Devices(replicas=2), 20, threads=threads)
+    batches = tested.repeated()
     seen = [next(batches) for _ in range(7)]
     of_one_pass = [np.arange(20), np.arange(20, 40), np.arange(40, 50)]
     for (images, labels, weights), expected in zip(seen, [*of_one_pass, *of_one_pass, of_one_pass[0]], strict=True):

@@ -14,7 +14,7 @@ import small_runs
 from keras_resnet import backend
 from keras_resnet.backend.devices import Devices
 from keras_resnet.data import DATASETS, TrainingBatches, load
-from keras_resnet.training.callbacks import Executions
+from keras_resnet.training.callbacks import StepsPerExecution
 from keras_resnet.training.device_images import DeviceImages
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.machine import Machine
@@ -74,7 +74,7 @@ def assert_alike(folder, other):
 def ways():
     """How steps are taken at once: on JAX, on processors and elsewhere."""
     if keras.backend.backend() != "jax":
-        return [backend.several_steps]
+        return [backend.multi_step_function]
     from keras_resnet.backend import jax
 
     return [jax.one_by_one, jax.in_a_loop]
@@ -83,8 +83,8 @@ def ways():
 @pytest.mark.parametrize(("most", "at_once"), [(1, 1), (4, 3), (5, 3), (6, 6), (1000, 6)])
 def test_as_many_steps_are_taken_at_once_as_divide_an_epoch(monkeypatch, most, at_once):
     taken, model = [], Mock()
-    monkeypatch.setattr(backend, "several_steps", lambda model, count: taken.append(count))
-    Executions(most).prepare(model, 6, None)
+    monkeypatch.setattr(backend, "multi_step_function", lambda model, count: taken.append(count))
+    StepsPerExecution(most).prepare(model, 6, None)
     assert (taken, model.steps_per_execution) == ([at_once] if at_once > 1 else [], at_once)
 
 
@@ -93,11 +93,11 @@ def test_a_run_comes_to_the_same_by_several_steps_at_once(step_by_step, tmp_path
     """With a rate that falls between two of them."""
     taken = []
 
-    def several_steps(model, count):
+    def multi_step_function(model, count):
         taken.append(count)
         return way(model, count)
 
-    monkeypatch.setattr(backend, "several_steps", several_steps)
+    monkeypatch.setattr(backend, "multi_step_function", multi_step_function)
     recipe = small_runs.small_recipe(**RECIPE)
     train(recipe, tmp_path, say=lambda line: None, machine=Machine(steps_per_execution=5))
     assert taken == [3]
@@ -133,7 +133,7 @@ def test_a_profile_counts_steps_and_not_executions(tmp_path):
 
 MISTAKES = {
     "no steps": ({"steps_per_execution": 0}, {}, "`steps_per_execution` must be at least 1. Received: 0"),
-    "a rise that is not foreseen": (
+    "a rise that is not has_fixed_schedule": (
         {"steps_per_execution": 3},
         {"schedule": "plateau", "rise": 0.5},
         "`steps_per_execution` must be 1 where a rate",

@@ -11,9 +11,9 @@ from keras_resnet import CifarResNet
 from keras_resnet.backend.devices import Devices
 from keras_resnet.data import load
 from keras_resnet.models.taps import taps
-from keras_resnet.training.compiled import build, optimizer_of
 from keras_resnet.training.feed import Feed
 from keras_resnet.training.machine import Machine
+from keras_resnet.training.networks import build, optimizer_of
 from keras_resnet.training.optimizer import SGD, Muon
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.transfer import defaults
@@ -72,7 +72,7 @@ if keras.backend.backend() == "torch":
         with pytest.raises(RuntimeError, match=r"item\(\) cannot be called"):
             torch._foreach_add_([gradient], [gradient], alpha=rate)
         with keras.device("meta"):
-            assert engine.at_rate([gradient], [], rate)[2] == 1.0
+            assert engine.update_arguments([gradient], [], rate)[2] == 1.0
 
 
 def test_a_run_takes_the_steps_that_its_recipe_says():
@@ -85,10 +85,10 @@ def test_a_run_takes_the_steps_that_its_recipe_says():
     )
     recipe = recipe.resolve(3, defaults(recipe, data, None))
     networks = build(recipe, data)
-    pooled = keras.Model(networks.whole.input, taps(networks.whole)["pooled"])
-    dense = networks.whole.get_layer("logits")
+    pooled = keras.Model(networks.model.input, taps(networks.model)["pooled"])
+    dense = networks.model.get_layer("logits")
     weights, velocities = [values.astype("float64") for values in dense.get_weights()], [0.0, 0.0]
-    batches = Feed(recipe, data, Devices(), Machine()).training(0, 0)
+    batches = Feed(recipe, data, Devices(), Machine()).training_batches(0, 0)
     for rate, (images, labels) in zip([0.2, 0.2, 0.04], batches, strict=False):
         features = keras.ops.convert_to_numpy(pooled(images.astype("float32"), training=True)).astype("float64")
         scores = np.exp(features @ weights[0] + weights[1])
@@ -97,7 +97,7 @@ def test_a_run_takes_the_steps_that_its_recipe_says():
         for place, gradient in enumerate(gradients):
             velocities[place] = 0.8 * velocities[place] - rate * gradient
             weights[place] = weights[place] + 0.8 * velocities[place] - rate * gradient
-        networks.fitted.train_on_batch(images, labels)
+        networks.training_model.train_on_batch(images, labels)
         for found, expected in zip(dense.get_weights(), weights, strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 

@@ -55,7 +55,7 @@ def profiled(folder, width=4, wait=0.0, dawdle=0.0, steps=STEPS):
 
     said = []
     profile = Profile(folder, said.append)
-    fed = backend.waiting(batches())
+    fed = backend.mark_waiting(batches())
     model.fit(fed, steps_per_epoch=steps, epochs=20 // steps + 1, verbose=0, callbacks=[Dawdle(dawdle), profile])
     profile.end()
     return said, folder / "profile.json"

@@ -25,7 +25,7 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     out = tmp_path / "run"
     command = ["train", "--recipe", str(small_runs.finished() / "recipe.json"), "--out", str(out), "--json"]
     program = (
-        "from keras_resnet import backend; backend.settle()\n"
+        "from keras_resnet import backend; backend.select_backend()\n"
         "import sys, small_runs; small_runs.take_few_digits(); small_runs.signal_in(epoch=3, step=2)\n"
         "from keras_resnet.cli import main\n"
         "main(sys.argv[1:])"

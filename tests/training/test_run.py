@@ -17,7 +17,7 @@ import small_runs
 from keras_resnet.backend.devices import Devices
 from keras_resnet.data import DATASETS, TrainingBatches
 from keras_resnet.training import callbacks, run
-from keras_resnet.training.callbacks import Bookkeeper, EndBehind, Executions, StopAtNaN
+from keras_resnet.training.callbacks import RunRecorder, StepsPerExecution, StopAfterEpoch, StopOnDivergence
 from keras_resnet.training.errors import DivergedError
 from keras_resnet.training.folder import Progress
 from keras_resnet.training.learning_rate import LearningRate
@@ -47,7 +47,7 @@ def test_the_averaged_weights_are_those_that_are_kept():
     out = small_runs.finished()
     data = run.load("digits")
     recipe = run.Recipe(**json.loads((out / "recipe.json").read_text()))
-    trained = run.build(recipe, data).kept
+    trained = run.build(recipe, data).logits_model
     trained.load_weights(out / "checkpoints" / "epoch_0004.keras")
     kept = keras.saving.load_model(out / "model.keras", compile=False)
     final, raw, averages = (
@@ -191,7 +191,7 @@ def test_mixed_precision_trains_resumes_exactly_and_answers_in_float32(tmp_path,
 
 @pytest.mark.parametrize("logs", [{"loss": float("nan")}, {"loss": 1.0, "val_loss": float("inf")}])
 def test_an_epoch_without_a_finite_loss_is_never_kept(logs):
-    callback = StopAtNaN("validation")
+    callback = StopOnDivergence("validation")
     callback.set_model(compiled())
     with pytest.raises(DivergedError, match=r"loss is (nan|inf) at the end of epoch 3"):
         callback.on_epoch_end(2, logs)
@@ -209,7 +209,7 @@ def test_nor_is_one_with_a_finite_loss_and_a_variable_that_is_not(lost):
     """A moving variance of infinity makes every output of its batch norm a finite constant."""
     model = compiled()
     variables = {"moving_variance": model.layers[0].moving_variance, "velocity": model.optimizer.variables[2]}
-    callback = StopAtNaN("test")
+    callback = StopOnDivergence("test")
     callback.set_model(model)
     callback.on_epoch_end(0, {"loss": 1.0})
     variables[lost].assign([1.0, float("inf")])
@@ -227,7 +227,7 @@ def test_a_network_that_does_not_take_the_data_leaves_nothing(tmp_path):
 
 def test_no_callback_has_keras_wait_for_the_device_behind_each_step():
     """It does on JAX for one that takes what a step gives."""
-    own = LearningRate, StopAtNaN, Bookkeeper, EndBehind, Executions, Profile, Bar
+    own = LearningRate, StopOnDivergence, RunRecorder, StopAfterEpoch, StepsPerExecution, Profile, Bar
     callbacks = *own, keras.callbacks.SwapEMAWeights
     assert {each.on_train_batch_end for each in callbacks} == {keras.callbacks.Callback.on_train_batch_end}
 
@@ -249,7 +249,7 @@ def test_the_seconds_of_an_epoch_end_with_its_last_step(monkeypatch):
     monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: clock[0], monotonic=lambda: clock[0]))
     choices = {"kept": None, "epochs": 2, "save_every": 60, "stop": SimpleNamespace(asked=None)}
     progress, rate = Progress(), SimpleNamespace(state={})
-    books = Bookkeeper(Mock(), progress, rate, StopAtNaN("test"), Devices(), **choices)
+    books = RunRecorder(Mock(), progress, rate, StopOnDivergence("test"), Devices(), **choices)
     books.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=UnderWay(clock)), non_trainable_variables=[]))
     books.on_epoch_begin(0)
     clock[0] = 3.0  # all steps have been begun

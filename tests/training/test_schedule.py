@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.training.folder import Progress, RunFolder
-from keras_resnet.training.learning_rate import LearningRate, Scheduled, rate_or_schedule
+from keras_resnet.training.learning_rate import LearningRate, RecipeSchedule, rate_or_schedule
 from keras_resnet.training.optimizer import SGD
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.recipes import recipe_for
@@ -108,7 +108,7 @@ def test_2016_warms_all_of_its_networks_up_for_400_iterations(model):
     recipe = on_cifar(name="paper2016", model=model)
     for step, rate in {0: 0.01, 399: 0.01, 400: 0.1, 31_999: 0.1, 32_000: 0.01, 48_000: 0.001}.items():
         assert recipe.rate(step) == pytest.approx(rate, rel=1e-12), step
-    assert (recipe.foreseen, recipe.warmup_rate) == (True, 0.01)
+    assert (recipe.has_fixed_schedule, recipe.warmup_rate) == (True, 0.01)
     assert on_cifar(name="paper2016", model=model, warmup_rate=0).rate(0) == 0.1
 
 
@@ -226,16 +226,16 @@ def test_the_rate_is_divided_by_ten_behind_every_plateau_and_a_resumed_run_knows
 
 def test_the_rate_changes_with_the_batch_and_not_with_its_parts():
     recipe = recipe_of(6, accumulate=2, batch_size=4)
-    used = used_rates(model_of(12, Scheduled(recipe)), LearningRate(recipe, 12, Progress()), 12)
+    used = used_rates(model_of(12, RecipeSchedule(recipe)), LearningRate(recipe, 12, Progress()), 12)
     np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 4 + [0.001] * 2, rtol=1e-6)
     recipe = recipe_of(3, accumulate=2, batch_size=4, schedule="linear")
-    used = used_rates(model_of(6, Scheduled(recipe)), LearningRate(recipe, 6, Progress()), 6)
+    used = used_rates(model_of(6, RecipeSchedule(recipe)), LearningRate(recipe, 6, Progress()), 6)
     np.testing.assert_allclose(used, [0.1, 0.1, 0.2 / 3, 0.2 / 3, 0.1 / 3, 0.1 / 3], rtol=1e-6)
 
 
 def test_a_schedule_survives_a_file_and_goes_on_where_it_was(tmp_path):
     recipe = recipe_of(8, schedule="cosine")
-    model = model_of(8, Scheduled(recipe))
+    model = model_of(8, RecipeSchedule(recipe))
     used_rates(model, LearningRate(recipe, 4, Progress()), 8, epochs=(0, 1, 2))
     model.save(tmp_path / "model.keras")
     model = keras.models.load_model(tmp_path / "model.keras")

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 import keras_resnet
-from keras_resnet.analysis.paths import draw, in_words, paths, shares
+from keras_resnet.analysis.paths import draw, paths, shares, summary_line
 from to_look_at import batches, stranger
 
 
@@ -46,6 +46,6 @@ def test_what_has_no_paths_is_refused():
 
 def test_it_is_drawn(tmp_path):
     found = paths(keras_resnet.CifarResNet(8), batches(2), draws=1)
-    assert "of 3 units" in in_words(found)
+    assert "of 3 units" in summary_line(found)
     draw({"a $1 network$": found, "another": found}, tmp_path / "paths.png", "paths")
     assert (tmp_path / "paths.png").stat().st_size > 10_000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.analysis.looking import batches_for
+from keras_resnet.analysis.inputs import batches_for
 from keras_resnet.analysis.responses import responses
 from keras_resnet.data import load
 from keras_resnet.exporting.folding import fold

@@ -10,11 +10,11 @@ import cv2
 import pytest
 
 import small_runs
-from keras_resnet.analysis.kinds import KINDS
+from keras_resnet.analysis.analyses import ANALYSES
 from keras_resnet.analysis.report import default_folder
 
 
-@pytest.mark.parametrize("name", list(KINDS))
+@pytest.mark.parametrize("name", list(ANALYSES))
 def test_analyze_puts_networks_beside_one_another(command, name):
     """One that was trained, and one by its name, as it begins."""
     finished = str(small_runs.finished())

@@ -207,7 +207,7 @@ def test_a_mistake_is_told_in_a_line_where_the_package_is_reached_by_a_link():
 
 
 def test_a_backend_that_is_not_installed_is_told_with_the_way_to_it(mistake, monkeypatch):
-    monkeypatch.setattr(backend.settling, "_installed", lambda module: False)
+    monkeypatch.setattr(backend.selection, "_installed", lambda module: False)
     mistake("train digits --backend jax", "'jax' is not installed", "pip install '.[jax]'")
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     mistake("train digits", "pip install '.[tensorflow]'")

@@ -9,7 +9,7 @@ from facts import ORDERS
 from keras_resnet import Spec
 from keras_resnet.models.units import parts
 
-KINDS = {keras.layers.Conv2D: "conv", keras.layers.BatchNormalization: "bn", keras.layers.ReLU: "relu"}
+ANALYSES = {keras.layers.Conv2D: "conv", keras.layers.BatchNormalization: "bn", keras.layers.ReLU: "relu"}
 
 
 def unit_layers(model, unit):
@@ -17,7 +17,7 @@ def unit_layers(model, unit):
     drawn = []
     for layer in model.layers:
         if layer.name.startswith(f"{unit}_") and "shortcut" not in layer.name:
-            drawn.append("+" if layer.name.endswith("_add") else KINDS[layer.__class__])
+            drawn.append("+" if layer.name.endswith("_add") else ANALYSES[layer.__class__])
     return " ".join(drawn)
 
 

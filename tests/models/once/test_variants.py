@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import keras_resnet
 from keras_resnet import Spec
 from keras_resnet.models.complexity import count
+from keras_resnet.models.fast_layers import use_fast_layers
 from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, STRIDES_ON, UNITS
-from keras_resnet.models.running import quicken
 from variants import EVERY_ROW, VARIANTS, build, call, check_one_step_and_reloading, images_for
 
 
@@ -108,4 +108,4 @@ def test_any_spec_builds_as_counted_saves_and_reloads(choices, shape, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(call(again, images), call(model, images), atol=1e-5)
-    np.testing.assert_array_equal(call(quicken(again), images), call(model, images))
+    np.testing.assert_array_equal(call(use_fast_layers(again), images), call(model, images))

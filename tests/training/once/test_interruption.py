@@ -16,7 +16,7 @@ from keras_resnet import backend
 from keras_resnet.backend.devices import Devices
 from keras_resnet.cli import main
 from keras_resnet.training import batch_norm, progress, run
-from keras_resnet.training.callbacks import AGREE_EVERY, EndIfAsked
+from keras_resnet.training.callbacks import AGREE_EVERY, StopTestOnRequest
 from keras_resnet.training.interruption import StoppedError, StopRequest, stop_request
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.run import train
@@ -37,7 +37,7 @@ def test_sigusr1_too_asks_a_run_to_stop(tmp_path, capsys, signal_in, start):
 
 FULL_DISK = """
 import resource, signal, sys
-from keras_resnet import backend; backend.settle()
+from keras_resnet import backend; backend.select_backend()
 import keras, small_runs
 from keras_resnet import saving
 from keras_resnet.cli import main
@@ -169,7 +169,7 @@ def test_several_processes_end_a_test_at_a_batch_at_which_all_look(batch, ends):
     """Where one alone left, the others would wait for it."""
     devices = Devices(processes=2)
     devices.gather = lambda text: [text, "SIGTERM"]  # the other was asked
-    callback = EndIfAsked(StopRequest(), devices, "before the last test")
+    callback = StopTestOnRequest(StopRequest(), devices, "before the last test")
     with pytest.raises(StoppedError, match="SIGTERM came before the last test") if ends else contextlib.nullcontext():
         callback.on_test_batch_begin(batch)
 

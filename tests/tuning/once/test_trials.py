@@ -71,7 +71,7 @@ def test_stopped_it_goes_on_within_the_same_trial(monkeypatch, tmp_path):
     search = Search(study, tmp_path, say=print)
 
     def asked(words, stop):
-        search._stop.asked = "SIGTERM"
+        search._stop.signal = "SIGTERM"
         assert stop()
         return 75, "", "saved"
 

@@ -37,7 +37,7 @@ def test_the_units_of_a_name_are_not_those_of_a_file_that_says_others(tmp_path):
     for name in ("resnet8", "resnet8v2", "plainnet8"):
         network = find(name)
         told[name] = tmp_path / f"{name}.keras"
-        saving.save(network(), told[name], {"model": name, "network": network.spec.told({})})
+        saving.save(network(), told[name], {"model": name, "network": network.spec.to_config({})})
     for name, path in told.items():
         assert same(find(name)(weights=path), saving.load(path)[0])
         for other in told.keys() - {name}:

@@ -11,7 +11,7 @@ from keras import layers
 
 from comparing import alike, numpy
 from keras_resnet import CifarResNet, ResNet20
-from keras_resnet.models.running import BatchNormalization, Conv2D, quicken
+from keras_resnet.models.fast_layers import BatchNormalization, Conv2D, use_fast_layers
 from keras_resnet.saving import load
 from twins import RNG, convolutions, trained_alike, twins
 
@@ -78,7 +78,7 @@ def test_max_pooling_of_what_is_no_number():
 def test_narrow_projections_learn_as_they_should(batch):
     """oneDNN, of Keras's layers on TensorFlow and Torch, writes past its memory (uxlfoundation/oneDNN#6035)."""
     image = keras.Input((32, 32, 4))
-    model = quicken(keras.Model(image, layers.Conv2D(8, 1, 2, padding="same", use_bias=False)(image)))
+    model = use_fast_layers(keras.Model(image, layers.Conv2D(8, 1, 2, padding="same", use_bias=False)(image)))
     images = RNG.normal(size=(batch, 32, 32, 4)).astype("float32")
     before = model.get_weights()[0]
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -187,7 +187,7 @@ def test_a_whole_network_learns_the_same():
     )
     fast.set_weights(plain.get_weights())
     images = np.random.default_rng(2).normal(size=(8, 32, 32, 3)).astype("float32")
-    trained_alike([plain, quicken(fast)], images, 1e-3)
+    trained_alike([plain, use_fast_layers(fast)], images, 1e-3)
 
 
 def with_softplus(layer):

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 
 from ..models.chain import chain
-from ..models.running import quicken
+from ..models.fast_layers import use_fast_layers
 
 
-def in_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = False) -> keras.Model:
+def split_into_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = False) -> keras.Model:
     """The same network, of the same variables, whose units are called one by one.
 
     Args:
@@ -31,8 +31,8 @@ def in_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = Fa
     parts = chain(model)
     units, x = list(parts.units.values()), parts.stem.output
     for alike in _neighbours_alike(units) if loop else ([unit] for unit in units):
-        x = Units(alike, rematerialize, name=f"{alike[0].name}_to_{alike[-1].name}")(x)
-    trained = quicken(keras.Model(model.input, parts.head(x), name=model.name))
+        x = UnitSequence(alike, rematerialize, name=f"{alike[0].name}_to_{alike[-1].name}")(x)
+    trained = use_fast_layers(keras.Model(model.input, parts.head(x), name=model.name))
     orders = ([variable.path for variable in each.trainable_variables] for each in (model, trained))
     if next(orders) != next(orders):  # the optimizer knows its variables by their order
         raise RuntimeError(f"The variables of {model.name!r} come in another order when it is cut into units.")
@@ -55,7 +55,7 @@ def _nature(unit: keras.Model) -> str:
     return json.dumps([configs, shapes], default=str)
 
 
-class Units(keras.layers.Layer):
+class UnitSequence(keras.layers.Layer):
     """Units that are alike, one behind the other. Only for running: it is never saved.
 
     Args:

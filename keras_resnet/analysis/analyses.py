@@ -1,7 +1,7 @@
 """Every way to look into a network, one row each. A new one costs a row here, a module of that name, and a test.
 
-The module has a function of its own name, from a model and batches to what was found; `in_words`, and `draw`. Keras is
-imported with it alone, so that the command line can list the rows before a backend is chosen.
+The module has a function of its own name, from a model and batches to the results, a `summary_line` and a `draw`. Keras
+is imported with the module alone, so that the command line can list the rows before a backend is chosen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Kind(NamedTuple):
     labels: bool = False
 
 
-KINDS = {
+ANALYSES = {
     "responses": Kind("how strongly each layer responds", "He et al. 2015, figure 7", random=False),
     "lesions": Kind("the error when units are left out or swapped", "Veit et al. 2016, figures 3 and 5", labels=True),
     "paths": Kind("which paths the gradient takes", "Veit et al. 2016, figure 6", 16, labels=True),

@@ -11,16 +11,16 @@ import sys
 from collections.abc import Iterator
 
 from ..extras import install
-from . import spared
+from . import import_blocker
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name: the module it needs
 
 
-def settle(choice: str | None = None) -> str:
+def select_backend(choice: str | None = None) -> str:
     """Decides which backend Keras will use, before Keras is imported.
 
     For programs whose process is this package's alone, such as its command: sets what is missing of `environment`, and
-    spares Keras the imports of `spared`.
+    spares Keras the imports of `import_blocker`.
 
     Args:
         choice: a backend; None for `KERAS_BACKEND`, else the one that Keras runs on already, else the first one that is
@@ -48,9 +48,9 @@ def settle(choice: str | None = None) -> str:
     for variable, value in environment().items():
         os.environ.setdefault(variable, value)
     if "keras" not in sys.modules:
-        spared.spare(BACKENDS[name])
+        import_blocker.block_imports(BACKENDS[name])
     if name == "tensorflow":
-        with quietly():
+        with silenced():
             importlib.import_module("tensorflow")
     return name
 
@@ -65,7 +65,7 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Keeps from the terminal what the engines' libraries write whatever their log level is.
 
     TensorFlow's while it is imported, which Keras does on every backend, to seed and to save, where it is installed and

@@ -70,7 +70,7 @@ def _whole(data: bytes, size: int) -> np.ndarray | None:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ManyViews:
+class MultiViewBatches:
     """Every image once, in order, as several views.
 
     Iterating yields an image's label and its views, uint8 (H, W, 3) each; an image that is not whole has none, and is

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_resnet.data import DataError, ManyViews, load, scales_of, ten_crops_of
+from keras_resnet.data import DataError, MultiViewBatches, load, scales_of, ten_crops_of
+from keras_resnet.data.multi_view import five_crops, scaled
 from keras_resnet.data.stream_batches import Side
-from keras_resnet.data.whole_images import five_crops, scaled
 from pictures import Album, jpeg, photograph
 
 
@@ -69,7 +69,7 @@ def test_a_scaled_image_is_the_whole_image():
 @pytest.mark.parametrize(("workers", "threads"), [(0, 0), (0, 3), (2, None)])
 def test_every_image_comes_once_in_order(workers, threads):
     files = [jpeg(photograph(seed, 70 + seed, 90)) for seed in range(11)]
-    seen = list(ManyViews(side=_side(files), cut=ten_crops_of(56, 64), workers=workers, threads=threads))
+    seen = list(MultiViewBatches(side=_side(files), cut=ten_crops_of(56, 64), workers=workers, threads=threads))
     assert [label for label, _ in seen] == list(range(11))
     for file, (_, views) in zip(files, seen, strict=True):
         assert all(map(np.array_equal, views, five_crops(file, size=56, resize=64)))
@@ -78,7 +78,7 @@ def test_every_image_comes_once_in_order(workers, threads):
 def test_an_image_that_is_not_whole_has_no_views_and_is_named(caplog):
     files = [jpeg(photograph(seed, 70, 90)) for seed in range(6)]
     files[2] = b"no image"
-    images = ManyViews(side=_side(files), cut=scales_of((32, 64)), threads=0)
+    images = MultiViewBatches(side=_side(files), cut=scales_of((32, 64)), threads=0)
     with caplog.at_level(logging.WARNING, "keras_resnet.data"):
         assert [len(views) for _, views in images] == [2, 2, 0, 2, 2, 2]
     assert list(images.bad.names) == ["picture 2"]
@@ -88,15 +88,15 @@ def test_an_image_that_is_not_whole_has_no_views_and_is_named(caplog):
 def test_too_many_bad_images_end_it():
     files = [jpeg(photograph(0, 70, 90)), *12 * [b"no image"]]
     with pytest.raises(DataError, match="images are not whole"):
-        list(ManyViews(side=_side(files), cut=scales_of((32,)), threads=0))
+        list(MultiViewBatches(side=_side(files), cut=scales_of((32,)), threads=0))
 
 
 def test_a_data_set_shows_either_of_its_sides(photographs):
     data = load(f"folder:{photographs}")
     for split, count in (("test", 15), ("train", 27)):
-        images = data.many_views(scales_of((32,)), split=split)
+        images = data.multi_view(scales_of((32,)), split=split)
         assert len(images) == len(list(images)) == count
-    labels = [label for label, _ in itertools.islice(data.many_views(scales_of((32,))), 6)]
+    labels = [label for label, _ in itertools.islice(data.multi_view(scales_of((32,))), 6)]
     assert labels == [0, 0, 0, 0, 0, 1]
 
 

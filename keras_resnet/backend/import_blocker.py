@@ -11,7 +11,7 @@ IMPORTERS = ("keras", "tensorflow")
 MODULES = ("tensorflow", "jax", "sklearn", "matplotlib", "pandas", "IPython")
 
 
-class Spared(importlib.abc.MetaPathFinder):
+class ImportBlocker(importlib.abc.MetaPathFinder):
     """Answers Keras and TensorFlow, and nobody else, that modules are not installed.
 
     They then do without, as they do on machines that have none.
@@ -37,11 +37,11 @@ def _importer() -> str:
     return frame.f_globals.get("__name__", "")
 
 
-def spare(engine: str) -> None:
+def block_imports(engine: str) -> None:
     """Spares them what they have no use for on an engine, from now on in this process.
 
     Args:
         engine: the module that Keras computes with.
     """
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Spared)]
-    sys.meta_path.insert(0, Spared(frozenset(MODULES) - {engine}))
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, ImportBlocker)]
+    sys.meta_path.insert(0, ImportBlocker(frozenset(MODULES) - {engine}))

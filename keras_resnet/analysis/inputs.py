@@ -14,12 +14,12 @@ import numpy as np
 from .. import backend, saving
 from ..backend.devices import Devices
 from ..data import LabelledImages, steps_per_epoch
-from ..evaluation.evaluate import View, crop_of, places
+from ..evaluation.evaluate import View, class_indices, crop_of
 from ..evaluation.views import shapes
 from ..training.batch_norm import reestimate
-from ..training.compiled import build
 from ..training.feed import Feed
 from ..training.machine import Machine
+from ..training.networks import build
 from ..training.recipes import recipe_for
 from ..training.transfer import defaults
 
@@ -66,14 +66,14 @@ def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: i
     recipe = recipe_for(dataset=data.name, model=name, network=dict(choices), seed=seed)
     steps = steps_per_epoch(data.train_count, recipe.batch_size)
     recipe = recipe.resolve(steps, defaults(recipe, data, None))
-    with backend.quietly():
+    with backend.silenced():
         keras.utils.set_random_seed(seed)
     networks = build(recipe, data)
     feed = Feed(recipe, data, Devices(), Machine())
     steps = min(steps, NORMALISED)
-    reestimate(networks.kept, feed.training(0, 0), steps)
+    reestimate(networks.logits_model, feed.training_batches(0, 0), steps)
     view = {"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}
-    return Network(recipe.title, networks.whole, view)
+    return Network(recipe.title, networks.model, view)
 
 
 def batches_for(
@@ -102,7 +102,7 @@ def batches_for(
     there = data.image_shape(view.get("size"))
     if any(want not in (None, have) for want, have in zip(shape, there, strict=True)):
         raise ValueError(f"{model.name!r} takes images of {shape}. Received: {there}")
-    place = places(model, info, data) if labels else np.arange(data.classes)
+    place = class_indices(model, info, data) if labels else np.arange(data.classes)
     size = min(BATCH, images, max(1, PIXELS // math.prod(there[:2])))
     batches = data.test_batches(batch_size=size, **view)
     first = itertools.islice(batches, min(len(batches), math.ceil(images / size)))

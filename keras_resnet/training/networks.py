@@ -19,23 +19,23 @@ from .machine import Machine
 from .metrics import Accuracy
 from .optimizer import SGD, Muon
 from .recipe import Recipe
-from .transfer import knows, normalisation
-from .units import in_units
+from .transfer import matches_classes, normalisation
+from .unit_sequence import split_into_units
 
 
 @dataclass(frozen=True)
 class Networks:
-    """One network, of the same variables, as it is kept, tested and trained.
+    """One network, of the same variables, as it is saved, tested and trained.
 
     Attributes:
-        whole: from raw images to probabilities; what a run leaves.
-        kept: from raw images to logits, whose cross-entropy is exact; what is tested and saved in checkpoints.
-        fitted: `kept` behind the recipe's augmentation, perhaps cut into its units; what goes through `fit`.
+        model: from raw images to probabilities; what a run leaves.
+        logits_model: from raw images to logits, whose cross-entropy is exact; what is tested and saved in checkpoints.
+        training_model: `logits_model` after the recipe's augmentation, perhaps split into its units; what `fit` trains.
     """
 
-    whole: keras.Model
-    kept: keras.Model
-    fitted: keras.Model
+    model: keras.Model
+    logits_model: keras.Model
+    training_model: keras.Model
 
 
 def build(
@@ -71,7 +71,7 @@ def build(
                 )
     any_size = mean.ndim == 1 and recipe.size is not None
     image = keras.Input((None, None, shape[-1]) if any_size else shape, name="image")
-    whole = recipe.architecture(
+    model = recipe.architecture(
         input_tensor=normalize(image, mean, deviation),
         classes=data.classes,
         data_format="channels_last",
@@ -79,22 +79,24 @@ def build(
         **recipe.network,
     )
     if weights is not None:
-        weights.give_to(whole, head=knows(weights, data))
+        weights.give_to(model, head=matches_classes(weights, data))
     if recipe.freeze_until is not None:
-        freeze(whole, recipe.freeze_until)
-    kept = to_logits(whole)
+        freeze(model, recipe.freeze_until)
+    logits_model = to_logits(model)
     optimizer = optimizer_of(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(kept.trainable_variables)  # or TensorFlow makes its variables in the step, and traces that twice
+    # Otherwise TensorFlow would create the optimizer's variables within the step, and trace the step twice.
+    optimizer.build(logits_model.trainable_variables)
     machine = machine or Machine()
-    cut = machine.rematerialize or machine.loop_units
-    inner = in_units(kept, rematerialize=machine.rematerialize, loop=machine.loop_units) if cut else kept
+    inner = logits_model
+    if machine.rematerialize or machine.loop_units:
+        inner = split_into_units(logits_model, rematerialize=machine.rematerialize, loop=machine.loop_units)
     images = DeviceImages(batches) if machine.images_on_device else None
-    fitted = augmented(inner, recipe, mean.reshape(-1, shape[-1]).mean(axis=0), images)
-    for model in dict.fromkeys((kept, fitted)):
-        compile_for(model, optimizer, recipe, data.classes)
-    return Networks(whole, kept, fitted)
+    training_model = augmented(inner, recipe, mean.reshape(-1, shape[-1]).mean(axis=0), images)
+    for compiled in dict.fromkeys((logits_model, training_model)):
+        compile_for(compiled, optimizer, recipe, data.classes)
+    return Networks(model, logits_model, training_model)
 
 
 def compile_for(model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, classes: int) -> None:

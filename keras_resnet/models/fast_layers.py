@@ -15,7 +15,7 @@ from .. import backend
 from .eager import eager
 
 
-def quicken(model: keras.Model) -> keras.Model:
+def use_fast_layers(model: keras.Model) -> keras.Model:
     """Has the layers of a model run as they run fastest on the backend.
 
     Args:
@@ -25,15 +25,15 @@ def quicken(model: keras.Model) -> keras.Model:
         The model.
     """
     for layer in model.layers:
-        if (faster := FASTER.get(type(layer))) is not None:
+        if (faster := FAST_LAYERS.get(type(layer))) is not None:
             object.__setattr__(layer, "__class__", faster)
             faster.prepare(layer)
-    if backend.eager() is not None and type(model) is FUNCTIONAL:
+    if backend.eager_layers() is not None and type(model) is FUNCTIONAL:
         object.__setattr__(model, "__class__", eager(FUNCTIONAL))
     return model
 
 
-class Faster:
+class FastLayer:
     """What all of these have in common."""
 
     __class__ = property(lambda self: type(self).__bases__[1])  # for whoever writes it down or clones it
@@ -42,7 +42,7 @@ class Faster:
         """Nothing to do."""
 
 
-class BatchNormalization(Faster, layers.BatchNormalization):
+class BatchNormalization(FastLayer, layers.BatchNormalization):
     """Batch norm in one kernel where the backend has one; Keras composes it of many."""
 
     fused = True  # until devices share their statistics
@@ -62,19 +62,19 @@ class BatchNormalization(Faster, layers.BatchNormalization):
         return backend.batch_norm(self, inputs, axis, of_batch=bool(training and self.trainable))
 
 
-class Conv2D(Faster, layers.Conv2D):
+class Conv2D(FastLayer, layers.Conv2D):
     """A convolution whose kernel lies in memory as the backend reads it, and whose images are not copied for it."""
 
     def prepare(self) -> None:
         """Lays out the kernel."""
-        backend.lay_out_kernel(self._kernel)  # `kernel` is a sum where LoRA is at work
+        backend.set_kernel_layout(self._kernel)  # `kernel` is a sum where LoRA is at work
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         found = backend.convolution(self, inputs, kernel)
         return layers.Conv2D.convolution_op(self, inputs, kernel) if found is None else found
 
 
-class MaxPooling2D(Faster, layers.MaxPooling2D):
+class MaxPooling2D(FastLayer, layers.MaxPooling2D):
     """A max-pooling whose gradient is no search through the images."""
 
     def call(self, inputs: Any) -> Any:
@@ -82,7 +82,7 @@ class MaxPooling2D(Faster, layers.MaxPooling2D):
         return layers.MaxPooling2D.call(self, inputs) if found is None else found
 
 
-class ReLU(Faster, layers.ReLU):
+class ReLU(FastLayer, layers.ReLU):
     """A ReLU that is computed once, whoever reads it."""
 
     def call(self, inputs: Any) -> Any:
@@ -91,7 +91,7 @@ class ReLU(Faster, layers.ReLU):
         return layers.ReLU.call(self, inputs) if found is None else found
 
 
-class Add(Faster, layers.Add):
+class Add(FastLayer, layers.Add):
     """A sum whose gradient is computed once, whoever reads it."""
 
     def call(self, inputs: Any) -> Any:
@@ -99,7 +99,7 @@ class Add(Faster, layers.Add):
         return layers.Add.call(self, inputs) if found is None else found
 
 
-class VarianceScaling(Faster, keras.initializers.VarianceScaling):
+class VarianceScaling(FastLayer, keras.initializers.VarianceScaling):
     """Draws the weights that Keras would, where that compiles a program for each shape."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
@@ -119,7 +119,7 @@ class VarianceScaling(Faster, keras.initializers.VarianceScaling):
 FANS = {"fan_in": -1, "fan_out": -2}  # where in a kernel's shape that is which the fan is not made of
 
 
-def draws_faster() -> bool:
+def has_fast_normal() -> bool:
     """Whether `VarianceScaling` draws by itself on this backend."""
     return backend.normal(0, (1,), 1.0) is not None
 
@@ -134,4 +134,4 @@ def register(config: Any) -> Any:
 
 REGISTERED = {"keras_resnet>VarianceScaling": VarianceScaling}
 FUNCTIONAL = type(keras.Model(_image := keras.Input((1,)), _image))
-FASTER = {faster.__bases__[1]: faster for faster in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}
+FAST_LAYERS = {faster.__bases__[1]: faster for faster in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}

@@ -24,30 +24,30 @@ def add(x: Any, y: Any) -> None:
     """None: Keras's is as good."""
 
 
-def writes_graphs() -> bool:
+def can_export_graphs() -> bool:
     """No: what Keras writes of a network calls the engine's own program."""
     return False
 
 
-def eager() -> None:
+def eager_layers() -> None:
     """None: a whole model is compiled."""
 
 
-def lay_out_kernel(kernel: Any) -> None:
+def set_kernel_layout(kernel: Any) -> None:
     """As it is: the compiler decides for itself."""
 
 
-def lay_out_alike(variable: Any, other: Any) -> None:
+def match_layout(variable: Any, other: Any) -> None:
     """As it is."""
 
 
-def with_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
-    """See `keras_resnet.backend.with_decay`. Compiled, one kernel with what the optimizer does."""
+def add_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
+    """See `keras_resnet.backend.add_decay`. Compiled, one kernel with what the optimizer does."""
     pairs = zip(gradients, variables, strict=True)
     return [gradient + decay * keras.ops.convert_to_tensor(variable) for gradient, variable in pairs]
 
 
-def at_rate(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
+def update_arguments(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
     """As they are: Keras updates variables one by one."""
     return gradients, variables, rate
 
@@ -67,6 +67,6 @@ def gradient_shares() -> int:
     return 1
 
 
-def waiting(batches: Iterator[Any]) -> Iterator[Any]:
+def mark_waiting(batches: Iterator[Any]) -> Iterator[Any]:
     """As they are: the engine's trace knows who waits for them."""
     return batches

@@ -12,7 +12,7 @@ import small_runs
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.machine import Machine
 from keras_resnet.training.run import train
-from keras_resnet.training.units import Units, in_units
+from keras_resnet.training.unit_sequence import UnitSequence, split_into_units
 
 NETWORKS = {
     "original": {},
@@ -39,11 +39,11 @@ def test_a_step_changes_every_variable_as_it_would_without(a_step_in_units, name
     ids=str,
 )
 def test_units_that_are_alike_are_one_loop(choices, loops):
-    model = in_units(keras_resnet.ResNet20(**choices), loop=True)
+    model = split_into_units(keras_resnet.ResNet20(**choices), loop=True)
     found = [
         " to ".join(dict.fromkeys(unit.name.removeprefix("stage") for unit in (layer.units[0], layer.units[-1])))
         for layer in model.layers
-        if isinstance(layer, Units)
+        if isinstance(layer, UnitSequence)
     ]
     assert found[: len(loops)] == loops
 
@@ -70,4 +70,4 @@ def test_a_run_may_begin_whole_and_go_on_in_units(tmp_path, signal_in):
     assert arrays[0].keys() == arrays[1].keys()
     for name, value in arrays[1].items():
         np.testing.assert_allclose(arrays[0][name], value, rtol=1e-2, atol=1e-3, err_msg=name)
-    assert "Units" not in small_runs.config(tmp_path / "with" / "checkpoints" / "epoch_0002.keras")
+    assert "UnitSequence" not in small_runs.config(tmp_path / "with" / "checkpoints" / "epoch_0002.keras")
