@@ -119,7 +119,7 @@ def test_what_devices_cannot_wait_for_one_another_in_is_refused(tmp_path, monkey
     """Loops and conditions, in which TensorFlow's cannot."""
 
     class Straight(Devices):
-        loops = accumulates = False
+        supports_loops = supports_accumulation = False
 
     monkeypatch.setattr(backend, "devices", lambda count, spread: Straight(replicas=2))
     with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
