@@ -4,10 +4,12 @@
     python benchmarks/training.py --models resnet20,resnet110 --image-sizes 32 --batches 128
 
 A step is one of SGD with momentum and weight decay on images that are already on the device, taken by `train_on_batch`
-or by a plain PyTorch loop. "Ten steps at once" are taken as by `fit`, without waiting in between. "Keras's layers" is
-the same network without the fast layers of `keras_resnet/models/fast_layers.py`, with Keras's SGD. Times are also given
-as shares of the time of torchvision's network, eager and channels last; for CIFAR networks, of the same network in
-PyTorch. All networks compute the same except those of keras.applications, see `networks.py`.
+or by a plain PyTorch loop. "Ten steps at once" are taken as by `fit`, without waiting in between. With "a device a
+core", JAX treats each core as a device. "Keras's layers" is the same network without the fast layers of
+`keras_resnet/models/fast_layers.py`, with Keras's SGD. With "memory kept", freed memory stays with the process, as it
+does in this package's command. Times are also given as shares of the time of torchvision's network, eager and channels
+last; for CIFAR networks, of the same network in PyTorch. All networks compute the same except those of
+keras.applications, see `networks.py`.
 
 "Its convolutions alone" are the convolutions of this package's network run by PyTorch, forward and backward: no step
 that calls them one after the other can be shorter. "Its convolutions' roofline" is not measured: it is the minimum time
