@@ -1,8 +1,8 @@
 """Contenders, and the processes in which they are measured.
 
-A worker process runs the benchmark's own program with `--work` and the name of a contender. It answers in lines of JSON
-on stdout: first {} once the contender has loaded, the figures of a subject, or {"skipped": reason}; then, for each line
-that it reads from stdin, the seconds of one call, until stdin is closed.
+A worker process runs the benchmark's own program with `--work`, the name of a contender and its setting. It answers in
+lines of JSON on stdout. The first line is {} when a contender has loaded, the figures of a subject, or
+{"skipped": reason}. After that, for each line on stdin until it is closed, a contender answers the seconds of a call.
 """
 
 from __future__ import annotations
