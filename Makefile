@@ -1,4 +1,4 @@
-# A newcomer's two commands:
+# Two commands to start with:
 #   make train   trains ResNet-20 on real handwritten digits, in about two minutes
 #   make test    runs every test on TensorFlow, JAX and Torch
 
@@ -7,8 +7,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BACKENDS ?= tensorflow jax torch
 INSTALL = $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
-# On every core, where pip takes one; where nothing may be written later, each process would compile what it imports.
-COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true  # templates among the packages are no Python
+# On every core, where pip uses one. Without it, where the environment is read-only later, each process would compile
+# what it imports.
+COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true  # packages hold templates that are not Python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -20,7 +21,7 @@ train: $(VENV)/with-tensorflow
 test: $(VENV)/with-tests
 	$(VENV)/bin/python tests/all_backends.py $(BACKENDS)
 
-# Each benchmark at toy size: that it runs, not how fast.
+# Runs each benchmark at toy size, to check that it works; nothing is measured.
 bench-smoke: $(VENV)/with-tests
 	$(VENV)/bin/python benchmarks/smoke.py
 
@@ -36,7 +37,7 @@ clean:
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found. Name one: make PYTHON=/path/to/python"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is required, but none was found. Name one: make PYTHON=/path/to/python"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/with-tensorflow: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -45,7 +46,7 @@ $(VENV)/with-tensorflow: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(COMPILE)
 	@touch $@
 
-# torch first and alone: it must be the pinned release before anything else asks for one.
+# torch is installed first and alone, so that it is the pinned release before another package requests one.
 $(VENV)/with-tests: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing keras-resnet with TensorFlow, JAX, Torch and what the tests need."
 	$(INSTALL) torch

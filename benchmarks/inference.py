@@ -1,10 +1,10 @@
-"""How long networks take to answer: this package's on each backend, folded, in each exported format, and others'.
+"""Inference time of this package's networks on each backend, folded, and in each exported format, and of their peers.
 
     python benchmarks/inference.py --models resnet18,resnet50 --cores 1,2 --batches 1,8,32 [--json FILE] [--peers FILE]
 
-All take float32 images. Times are also told as shares of those of torchvision's network, compiled. All compute the same
-but keras.applications, see `networks.py`. Without torchvision, and where keras.applications has no network of that
-depth, these are left out, by name.
+All take float32 images. Times are also given as shares of the time of torchvision's compiled network. All networks
+compute the same except those of keras.applications, see `networks.py`. Contenders that need torchvision where it is not
+installed, or keras.applications where it has no network of that depth, are skipped and listed.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from typing import Any
 import numpy as np
 
 import harness
-from harness import Contender, Setting
 from networks import choices
-from torch_peers import device_of_torch, network, timm_network
+from torch_peers import network, timm_network, torch_device
+from workers import Contender, Setting, start_as_command
 
-Answer = Callable[[np.ndarray], Any]  # from float32 images (batch, size, size, 3) of 0 to 255 to probabilities
+Predict = Callable[[np.ndarray], Any]  # from float32 images (batch, size, size, 3) of 0 to 255 to probabilities
 BASE = "torchvision, compiled"
 
 
-def answering(load: Callable[..., Answer], *words: Any, **more: Any) -> Callable[[Setting], Callable[[], Any]]:
-    """What the harness times: answers to a batch."""
+def predicting(load: Callable[..., Predict], *args: Any, **options: Any) -> Callable[[Setting], Callable[[], Any]]:
+    """Returns `Contender.load` for a loader of a network: the call that is timed predicts a batch."""
 
-    def loaded(setting: Setting) -> Callable[[], Any]:
-        answer = load(setting, *words, **more)
+    def load_call(setting: Setting) -> Callable[[], Any]:
+        predict = load(setting, *args, **options)
         shape = setting["size"], setting["image_size"], setting["image_size"], 3
         images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
-        return lambda: answer(images)
+        return lambda: predict(images)
 
-    return loaded
+    return load_call
 
 
-def keras_file(setting: Setting, file: str) -> Answer:
-    """This package's network, as `predict` runs it."""
-    harness.as_the_command()
+def keras_file(setting: Setting, file: str) -> Predict:
+    """This package's network, run as by the `predict` command."""
+    start_as_command()
     from keras_resnet import saving
 
     return saving.load(Path(setting["folder"], file))[0].predict_on_batch
 
 
-def keras_applications(setting: Setting) -> Answer:
-    """keras.applications' network; there is one of 50, 101 and 152 layers."""
+def keras_applications(setting: Setting) -> Predict:
+    """keras.applications' network, which exists with 50, 101 and 152 layers."""
     import keras
 
     name = setting["model"].replace("resnet", "ResNet")
@@ -60,17 +60,17 @@ def keras_applications(setting: Setting) -> Answer:
     return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3)).predict_on_batch
 
 
-def saved_model(setting: Setting, dtype: str) -> Answer:
-    """The SavedModel, in TensorFlow without Keras."""
+def saved_model(setting: Setting, dtype: str) -> Predict:
+    """The exported SavedModel, run by TensorFlow without Keras."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(Path(setting["folder"], dtype, "1")))
-    answer = loaded.signatures["serving_default"]
-    return lambda images: answer(images=tf.constant(images))["probabilities"].numpy()
+    predict = loaded.signatures["serving_default"]
+    return lambda images: predict(images=tf.constant(images))["probabilities"].numpy()
 
 
-def onnx(setting: Setting) -> Answer:
-    """ONNX Runtime."""
+def onnx(setting: Setting) -> Predict:
+    """The exported ONNX file, run by ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -80,28 +80,28 @@ def onnx(setting: Setting) -> Answer:
     return lambda images: session.run(["probabilities"], {"images": images})[0]
 
 
-def litert(setting: Setting) -> Answer:
-    """LiteRT with XNNPACK."""
+def litert(setting: Setting) -> Predict:
+    """The exported LiteRT file, run by LiteRT with XNNPACK."""
     from ai_edge_litert.interpreter import Interpreter
 
     path = Path(setting["folder"], "litert/1/model.tflite")
     interpreter = Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
     interpreter.allocate_tensors()
 
-    def answer(images: np.ndarray) -> np.ndarray:
+    def predict(images: np.ndarray) -> np.ndarray:
         if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
-            interpreter.resize_tensor_input(taken["index"], images.shape)
+            interpreter.resize_tensor_input(input_details["index"], images.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(taken["index"], images)
+        interpreter.set_tensor(input_details["index"], images)
         interpreter.invoke()
-        return interpreter.get_tensor(given["index"])
+        return interpreter.get_tensor(output_details["index"])
 
-    return answer
+    return predict
 
 
-def openvino(setting: Setting, folder: str, precision: str) -> Answer:
-    """OpenVINO."""
+def openvino(setting: Setting, folder: str, precision: str) -> Predict:
+    """The exported OpenVINO files of a folder, run by OpenVINO in the given precision."""
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0))}
@@ -110,39 +110,42 @@ def openvino(setting: Setting, folder: str, precision: str) -> Answer:
     return lambda images: compiled(images)[0]
 
 
-def torchvision(setting: Setting, compiled: bool, of: Callable[..., Any] = network) -> Answer:
-    """torchvision's network or timm's, channels last; that it takes normalised images and gives logits is less work."""
+def torchvision(setting: Setting, compiled: bool, make_network: Callable[..., Any] = network) -> Predict:
+    """torchvision's or timm's network, channels last.
+
+    It takes normalised images and returns logits, which is less work than the other networks do.
+    """
     import torch
 
-    device = device_of_torch()
-    model = of(setting["model"], setting["peers"]).eval().to(device, memory_format=torch.channels_last)
+    device = torch_device()
+    model = make_network(setting["model"], setting["peers"]).eval().to(device, memory_format=torch.channels_last)
     call = torch.compile(model) if compiled else model
 
-    def answer(images: np.ndarray) -> np.ndarray:
+    def predict(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return call(torch.from_numpy(images).to(device).permute(0, 3, 1, 2)).cpu().numpy()
 
-    return answer
+    return predict
 
 
 BACKENDS = ("tensorflow", "jax", "torch")
 CONTENDERS = {
-    **{f"keras_resnet, {name}": Contender(answering(keras_file, "model.keras"), name) for name in BACKENDS},
-    **{f"keras_resnet, folded, {name}": Contender(answering(keras_file, "folded.keras"), name) for name in BACKENDS},
-    **{f"keras.applications, {name}": Contender(answering(keras_applications), name) for name in BACKENDS},
-    "SavedModel": Contender(answering(saved_model, "float32")),
-    "SavedModel, bfloat16": Contender(answering(saved_model, "bfloat16")),
-    "ONNX Runtime": Contender(answering(onnx)),
-    "LiteRT": Contender(answering(litert)),
-    "OpenVINO": Contender(answering(openvino, "openvino", "f32")),
-    "OpenVINO, bfloat16": Contender(answering(openvino, "openvino", "bf16")),
-    "OpenVINO, int8": Contender(answering(openvino, "int8", "f32")),
-    "timm, eager": Contender(answering(torchvision, compiled=False, of=timm_network)),
-    "torchvision, eager": Contender(answering(torchvision, compiled=False)),
-    BASE: Contender(answering(torchvision, compiled=True)),
+    **{f"keras_resnet, {name}": Contender(predicting(keras_file, "model.keras"), name) for name in BACKENDS},
+    **{f"keras_resnet, folded, {name}": Contender(predicting(keras_file, "folded.keras"), name) for name in BACKENDS},
+    **{f"keras.applications, {name}": Contender(predicting(keras_applications), name) for name in BACKENDS},
+    "SavedModel": Contender(predicting(saved_model, "float32")),
+    "SavedModel, bfloat16": Contender(predicting(saved_model, "bfloat16")),
+    "ONNX Runtime": Contender(predicting(onnx)),
+    "LiteRT": Contender(predicting(litert)),
+    "OpenVINO": Contender(predicting(openvino, "openvino", "f32")),
+    "OpenVINO, bfloat16": Contender(predicting(openvino, "openvino", "bf16")),
+    "OpenVINO, int8": Contender(predicting(openvino, "int8", "f32")),
+    "timm, eager": Contender(predicting(torchvision, compiled=False, make_network=timm_network)),
+    "torchvision, eager": Contender(predicting(torchvision, compiled=False)),
+    BASE: Contender(predicting(torchvision, compiled=True)),
 }
 
-# What the contenders of these names are exported to, in folders of the names behind them.
+# Folder and options of `keras_resnet.export` for each contender that runs an exported network.
 EXPORTED = {
     "SavedModel": ("float32", {"asked": "images", "warm_up": None}),
     "SavedModel, bfloat16": ("bfloat16", {"asked": "images", "warm_up": None, "dtype": "bfloat16"}),
@@ -155,7 +158,7 @@ EXPORTED = {
 
 
 def prepare(model: str, image_size: int, folder: Path, names: list[str]) -> None:
-    """Writes what contenders open. The network's weights are random, and so are the images that decide 8-bit ranges."""
+    """Writes the files that the contenders load. Weights are random, and so are the images that set 8-bit ranges."""
     import keras
 
     import keras_resnet
@@ -170,15 +173,15 @@ def prepare(model: str, image_size: int, folder: Path, names: list[str]) -> None
     fold(network).save(folder / "folded.keras")
     images = np.random.default_rng(0).integers(0, 256, (32, *shape), dtype=np.uint8)
     np.save(folder / "images.npy", images)
-    for out, how in dict(EXPORTED[name] for name in names if name in EXPORTED).items():
-        how = {key: str(folder / value) if key == "int8" else value for key, value in how.items()}
-        keras_resnet.export(network, folder / out, **how)
+    for out, options in dict(EXPORTED[name] for name in names if name in EXPORTED).items():
+        options = {key: str(folder / value) if key == "int8" else value for key, value in options.items()}
+        keras_resnet.export(network, folder / out, **options)
 
 
 def main() -> int:
     parser = harness.options(__doc__, CONTENDERS)
-    parser.add_argument("--models", default="resnet18,resnet50", help="with commas")
-    parser.add_argument("--batches", default="1,8,32", help="with commas")
+    parser.add_argument("--models", default="resnet18,resnet50", help="comma-separated")
+    parser.add_argument("--batches", default="1,8,32", help="comma-separated")
     parser.add_argument("--image-size", type=int, default=224)
     parser.set_defaults(cores="1,2")
     parser.add_argument("--prepare", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)

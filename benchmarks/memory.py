@@ -1,10 +1,10 @@
-"""How much memory a training step needs, with and without `--rematerialize`.
+"""Memory that a training step needs, with and without `--rematerialize`.
 
     python benchmarks/memory.py --models resnet152 --image-size 224 --batch 4 [--json FILE]
 
-Each in a new process: by how much the most that it holds during three steps is above what it holds before them, in MiB.
-The first step makes the optimizer's velocities, too. On an accelerator, whose memory is not the process's, it says
-nothing.
+Each measurement runs in a new process: the difference in MiB between the peak resident memory during three steps and
+the resident memory before them. It includes the optimizer's velocities, which the first step creates. The memory of an
+accelerator is not counted, so that the figures are meaningful on processors only.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import numpy as np
 
 import steps
 import training
-from harness import Setting, Subject
+from workers import Setting, Subject
 
 STEPS = 3
 
 
-def added(load: Callable[[Setting], steps.Step], setting: Setting) -> dict[str, float]:
-    """The MiB that steps add."""
+def added_memory(load: Callable[[Setting], steps.Step], setting: Setting) -> dict[str, float]:
+    """Measures the MiB that training steps add to the process."""
     size, batch = setting["image_size"], setting["batch"]
     step = load(setting)
     images, labels = map(step.place, (np.zeros((batch, size, size, 3), "float32"), np.zeros(batch, "int32")))
@@ -39,15 +39,15 @@ def added(load: Callable[[Setting], steps.Step], setting: Setting) -> dict[str, 
 
 SUBJECTS = {
     **{
-        f"keras_resnet, {name}{words}": Subject(partial(added, partial(steps.ours, **ways)), name)
+        f"keras_resnet, {name}{suffix}": Subject(partial(added_memory, partial(steps.ours, **split)), name)
         for name in training.BACKENDS
-        for words, ways in training.WAYS.items()
+        for suffix, split in training.SPLITS.items()
     },
     **{
-        f"Keras's layers, {name}": Subject(partial(added, partial(steps.ours, as_built=False)), name)
+        f"Keras's layers, {name}": Subject(partial(added_memory, partial(steps.ours, as_built=False)), name)
         for name in training.BACKENDS
     },
-    training.BASE: Subject(partial(added, partial(steps.pytorch, compile=False)), "torch"),
+    training.BASE: Subject(partial(added_memory, partial(steps.pytorch, compile=False)), "torch"),
 }
 
 

@@ -1,4 +1,4 @@
-"""This package's networks, as they are timed beside those of others."""
+"""This package's networks, built so that they can be compared with those of other libraries."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from typing import Any
 
 
 def choices(model: str) -> dict[str, Any]:
-    """What a network of a name is built with, so that it computes what its peers do.
+    """Builder arguments with which a network computes the same as its peers.
 
-    The bottlenecks of torchvision, timm, KerasHub and flax stride in the 3x3 convolution; in those of 2015, and of
-    keras.applications, the first 1x1 one does, which makes ResNet-50 6 % less work.
+    The bottlenecks of torchvision, timm, KerasHub and flax have their stride in the 3x3 convolution. Those of He et al.
+    2015 and of keras.applications have it in the first 1x1 convolution, which makes ResNet-50 6 % less work.
     """
     from keras_resnet.models.catalog import find
 
     spec = find(model).respec()
-    known = (spec.stem, spec.unit, spec.order) == ("imagenet", "bottleneck", "original")
-    return {"stride_on": "3x3"} if known else {}
+    has_peers = (spec.stem, spec.unit, spec.order) == ("imagenet", "bottleneck", "original")
+    return {"stride_on": "3x3"} if has_peers else {}
 
 
-def built(model: str, image_size: int, precision: str | None = None) -> Any:
-    """The network of a name, up to its logits, for RGB images of this side in pixels, in a dtype policy of Keras."""
+def build(model: str, image_size: int, precision: str | None = None) -> Any:
+    """Builds a network that returns logits.
+
+    Args:
+        model: its name, such as "resnet50".
+        image_size: side of its square RGB images in pixels.
+        precision: dtype policy of Keras.
+    """
     from keras_resnet.models.catalog import find
 
     shape = (image_size, image_size, 3)

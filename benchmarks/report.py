@@ -1,8 +1,8 @@
-"""Tables and pictures of what the benchmarks on the harness have measured: `results/*.json` as `results/README.md`.
+"""Writes the page of benchmark results, `results/README.md`, with tables and pictures of `results/*.json`.
 
 python benchmarks/report.py [FOLDER]
 
-A "note" that somebody has put into a file stands above its tables.
+A "note" that was added to a JSON file by hand is shown above its tables.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ BASES = {"inference": "torchvision, compiled", "training": "PyTorch, eager", "in
 FIGURES = {
     "build_seconds": "seconds to build",
     "first_step_seconds": "seconds of the first step",
-    "step_milliseconds": "milliseconds of a step",
-    "mebibytes": "MiB that steps add",
-    "teraflop_a_second": "teraflop a second at best",
-    "gigabytes_a_second": "GB a second at best",
-    "gigaflop": "gigaflop an image",
-    "megabytes": "MB an image",
-    "least_microseconds": "microseconds an image at least",
-    "photographs_a_second": "photographs a second",
-    "one_batch_a_second": "images a second of one batch",
-    "share": "share of the former in the latter",
+    "step_milliseconds": "milliseconds per step",
+    "mebibytes": "MiB added by training steps",
+    "teraflop_a_second": "peak teraflop per second",
+    "gigabytes_a_second": "peak GB per second",
+    "gigaflop": "gigaflop per image",
+    "megabytes": "MB per image",
+    "least_microseconds": "minimum microseconds per image",
+    "photographs_a_second": "photographs per second",
+    "one_batch_a_second": "images per second, one batch repeated",
+    "share": "speed on photographs as a share of that on one batch",
     "test_error": "% test error",
     "mirrored_test_error": "% test error, mirrored",
     "seconds": "seconds of training",
     "seconds_without_compilation": "seconds of training, without compilation",
 }
-PEAKS = ("teraflop_a_second", "gigabytes_a_second")  # of the machine, whatever the network: told, and not drawn
+PEAKS = ("teraflop_a_second", "gigabytes_a_second")  # of the machine, not of the network: in the tables, but not drawn
 COLORS = {"tensorflow": "tab:orange", "jax": "tab:green", "torch": "tab:blue"}
 STYLES = {
     "Keras's": ":",
@@ -54,7 +54,7 @@ Row = dict[str, Any]
 
 
 def main(folder: Path = RESULTS) -> None:
-    parts = ["# What was measured\n"]
+    parts = ["# Benchmark results\n"]
     for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         if "results" in result and "benchmark" in result:
@@ -63,44 +63,51 @@ def main(folder: Path = RESULTS) -> None:
 
 
 def section(path: Path, result: dict[str, Any]) -> Iterator[str]:
-    """A file's heading, machine, note, picture and tables."""
+    """Section of the page on a result file: heading, machine, note, picture and tables."""
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-    whole = result["benchmark"] == "runs"
-    kind = "Means" if whole else "Medians"
-    counts = [row.get("rounds", result["rounds"]) for row in result["results"]]  # of some fewer than were asked for
-    few, many = min(counts), max(counts)
-    turns = f"{kind} of {few if few == many else f'{few} to {many}'} rounds in turns." if many > 1 else "One round."
+    entire_runs = result["benchmark"] == "runs"
+    kind = "Means" if entire_runs else "Medians"
+    # Rows of an interrupted comparison may have fewer rounds than were requested.
+    counts = [row.get("rounds", result["rounds"]) for row in result["results"]]
+    fewest, most = min(counts), max(counts)
+    count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    rounds = f"{kind} of {count} interleaved rounds." if most > 1 else "One round."
     yield f"## {path.stem}\n"
-    yield f"{result['processor']}; {versions}. {turns}\n"
+    yield f"{result['processor']}; {versions}. {rounds}\n"
     if "note" in result:
         yield f"{result['note']}\n"
     base = BASES.get(result["benchmark"])
-    rows = [means(row) for row in result["results"]] if whole else result["results"]
-    cases = in_cases(rows, by_depth=base is None)
+    rows = [with_means(row) for row in result["results"]] if entire_runs else result["results"]
+    cases = group_by_case(rows, by_depth=base is None)
     picture = path.with_suffix(".png")
     draw = draw_shares if base else draw_by_depth
     write_atomically(picture, lambda temporary: draw(cases, base, temporary, path.stem))
     yield f"![{path.stem}]({picture.name})\n"
     for case, rows in cases.items():
         if base:
-            yield f"{case}: milliseconds an image, as a share of {base}\n"
-            yield from times(rows, base)
+            yield f"{case}: milliseconds per image (in brackets, as a share of {base})\n"
+            yield from times_table(rows, base)
             yield ""
         else:
             for figure in FIGURES:
-                if having := [row for row in rows if figure in row]:
+                if rows_with_figure := [row for row in rows if figure in row]:
                     yield f"{case}: {FIGURES[figure]}\n"
-                    yield from by_network(having, figure)
+                    yield from networks_table(rows_with_figure, figure)
                     yield ""
 
 
-def means(row: Row) -> Row:
-    """A row that holds each figure's mean in the place of its median."""
+def with_means(row: Row) -> Row:
+    """A row in which the mean of each figure takes the place of its median."""
     return {**row, **{figure: row[f"{figure}_mean"] for figure in FIGURES if figure in row}}
 
 
-def in_cases(rows: list[Row], by_depth: bool) -> dict[str, list[Row]]:
-    """The rows of each case, by its name: what is timed, or, of comparisons of networks, what they have in common."""
+def group_by_case(rows: list[Row], by_depth: bool) -> dict[str, list[Row]]:
+    """Groups rows by the title of their case.
+
+    Args:
+        rows: the rows.
+        by_depth: networks of several depths share a case, which is then named after the batch size, not the network.
+    """
     cases: dict[str, list[Row]] = {}
     for row in rows:
         words = [f"batches of {row['batch']}"] if by_depth else [row.get("what") or row["model"]]
@@ -112,59 +119,62 @@ def in_cases(rows: list[Row], by_depth: bool) -> dict[str, list[Row]]:
     return cases
 
 
-def times(rows: list[Row], base: str) -> Iterator[str]:
-    """A line a contender, a column a batch size, the fastest at the largest first."""
-    found = {(row["contender"], row["batch"]): row["milliseconds"] for row in rows}
+def times_table(rows: list[Row], base: str) -> Iterator[str]:
+    """Table with a line per contender and a column per batch size, sorted by the time at the largest batch size."""
+    times = {(row["contender"], row["batch"]): row["milliseconds"] for row in rows}
     batches = sorted({row["batch"] for row in rows})
-    names = sorted({row["contender"] for row in rows}, key=lambda name: found.get((name, batches[-1]), math.inf))
+    names = sorted({row["contender"] for row in rows}, key=lambda name: times.get((name, batches[-1]), math.inf))
     yield f"| | {' | '.join(f'batch {batch}' for batch in batches)} |"
     yield "|---|" + "---:|" * len(batches)
     for name in names:
         cells = []
         for batch in batches:
-            if (name, batch) not in found:  # it had no memory for that
+            if (name, batch) not in times:  # such as where it ran out of memory
                 cells.append("")
                 continue
-            share = f" ({found[name, batch] / found[base, batch]:.2f})" if (base, batch) in found else ""
-            cells.append(f"{found[name, batch]:.1f}{share}")
+            share = f" ({times[name, batch] / times[base, batch]:.2f})" if (base, batch) in times else ""
+            cells.append(f"{times[name, batch]:.1f}{share}")
         yield f"| {name} | {' | '.join(cells)} |"
 
 
-def by_network(rows: list[Row], figure: str) -> Iterator[str]:
-    """A line a contender, a column a network, and what each weighted layer adds; behind ±, rounds' deviation."""
-    found = {(row["contender"], row["depth"]): row[figure] for row in rows}
-    spread = {(row["contender"], row["depth"]): row.get(f"{figure}_deviation") for row in rows}
+def networks_table(rows: list[Row], figure: str) -> Iterator[str]:
+    """Table with a line per contender and a column per network, and one for the increase per weighted layer.
+
+    The number after ± is the standard deviation over the rounds.
+    """
+    values = {(row["contender"], row["depth"]): row[figure] for row in rows}
+    deviations = {(row["contender"], row["depth"]): row.get(f"{figure}_deviation") for row in rows}
     networks = dict(sorted({row["depth"]: row["model"] for row in rows}.items()))
     first, last = min(networks), max(networks)
-    yield f"| | {' | '.join(networks.values())} |" + (" a layer more |" if last > first else "")
+    yield f"| | {' | '.join(networks.values())} |" + (" per additional layer |" if last > first else "")
     yield "|---|" + "---:|" * (len(networks) + (last > first))
     for name in dict.fromkeys(row["contender"] for row in rows):
-        cells = [cell(found.get((name, depth)), spread.get((name, depth))) for depth in networks]
+        cells = [cell(values.get((name, depth)), deviations.get((name, depth))) for depth in networks]
         if last > first:
-            ends = [found.get((name, depth)) for depth in (first, last)]
-            cells.append("" if None in ends else figures((ends[1] - ends[0]) / (last - first), 2))
+            ends = [values.get((name, depth)) for depth in (first, last)]
+            cells.append("" if None in ends else format_number((ends[1] - ends[0]) / (last - first), 2))
         yield f"| {name} | {' | '.join(cells)} |"
 
 
 def cell(value: float | None, deviation: float | None) -> str:
-    """A figure as a table shows it."""
+    """Text of a table's cell: a figure, and its standard deviation if there is one."""
     if value is None:
         return ""
-    return figures(value, 3) + (f" ± {figures(deviation, 2)}" if deviation is not None else "")
+    return format_number(value, 3) + (f" ± {format_number(deviation, 2)}" if deviation is not None else "")
 
 
-def figures(value: float, count: int) -> str:
-    """A number with so many significant figures, or all of those before the point."""
+def format_number(value: float, count: int) -> str:
+    """Formats a number with `count` significant figures, but never rounds digits before the decimal point."""
     return f"{value:,.{count}g}" if abs(value) < 10**count else f"{value:,.0f}"
 
 
 def color(name: str) -> str:
-    """Of a contender: its backend's, grey for a peer's."""
+    """Color of a contender: that of its backend, or grey for a peer."""
     return next((color for backend, color in COLORS.items() if f", {backend}" in name), "tab:gray")
 
 
 def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) -> None:
-    """A panel a case and batch size: how long each contender takes, beside the base."""
+    """Draws a panel per case and batch size with the contenders' times; a dotted line marks the base's."""
     panels = [(case, batch) for case, rows in cases.items() for batch in sorted({row["batch"] for row in rows})]
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
@@ -179,7 +189,7 @@ def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) 
         above = [row["to"] - row["milliseconds"] for row in rows]
         axes.barh(names, values, color=[color(name) for name in names], xerr=[below, above], error_kw={"lw": 0.8})
         axes.tick_params(labelsize=7)
-        axes.set_xlabel("milliseconds an image", fontsize=8)
+        axes.set_xlabel("milliseconds per image", fontsize=8)
         axes.set_title(f"{case}, batch {batch}", fontsize=8)
         for row in rows:
             if row["contender"] == base:
@@ -188,7 +198,7 @@ def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) 
 
 
 def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) -> None:
-    """A panel a case and figure: each contender's by depth, or a bar for each where there is one network."""
+    """Draws a panel per case and figure: a line per contender over the depth, or bars if there is only one network."""
     drawn = [figure for figure in FIGURES if figure not in PEAKS]
     panels = [(case, figure) for case, rows in cases.items() for figure in drawn if any(figure in row for row in rows)]
     picture = Figure(figsize=(3 + 4.4 * len(panels), 4.4), layout="constrained", dpi=110)

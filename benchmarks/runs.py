@@ -1,12 +1,12 @@
-"""How long whole runs take, and how well they end: this package's, beside a plain script of PyTorch.
+"""Time and final test error of entire training runs: this package's, and those of a plain PyTorch script.
 
     python benchmarks/runs.py cifar10 --recipe speedrun --rounds 10 --only "keras_resnet, jax" [--data-dir FOLDER]
     python benchmarks/runs.py cifar10 [--epochs 2] [--model resnet56] [--images-on-device] [--steps-per-execution 30]
 
-Each in a new process, and each round with a seed of its own, from `--first-seed` on. Seconds are those of training,
-without tests; without compilation, the first epoch counts as long as the median of the others, which needs two epochs.
-"Mirrored" is the test error where each image's mirror image counts as much. The script does what the papers' recipe
-says of a CIFAR network; for others it is left out.
+Each run is a process of its own, and each round has its own seed, counted from `--first-seed`. The seconds are those of
+training without tests. For the seconds without compilation, the first epoch is counted at the median of the others,
+which takes at least two epochs. For the "mirrored" test error, the probabilities of each image and its mirror image are
+averaged. The script supports the papers' recipe for CIFAR networks; for anything else it is skipped.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
-from harness import Setting, Subject
 from torch_peers import plain_run
+from workers import Setting, Subject, start_as_command
 
 if TYPE_CHECKING:
     from keras_resnet.training.recipe import Recipe
@@ -30,7 +30,7 @@ MACHINE = ("images_on_device", "steps_per_execution")
 
 
 def recipe_of(setting: Setting) -> Recipe:
-    """What is run."""
+    """Recipe of the run; the number of the round is its seed."""
     from keras_resnet.training.recipes import recipe_for
 
     choices = {name: setting[name] for name in CHOICES if setting[name] is not None}
@@ -38,8 +38,8 @@ def recipe_of(setting: Setting) -> Recipe:
 
 
 def ours(setting: Setting) -> dict[str, float]:
-    """This package's run, as the command has it."""
-    harness.as_the_command()
+    """Trains as the `keras-resnet train` command does."""
+    start_as_command()
     from keras_resnet.evaluation.evaluate import View, evaluate
     from keras_resnet.training.machine import Machine
     from keras_resnet.training.run import train
@@ -54,7 +54,7 @@ def ours(setting: Setting) -> dict[str, float]:
 
 
 def plain(setting: Setting) -> dict[str, float]:
-    """The script's."""
+    """Trains by the plain PyTorch script."""
     from keras_resnet.data import load
 
     recipe = recipe_of(setting)
@@ -63,7 +63,7 @@ def plain(setting: Setting) -> dict[str, float]:
 
 
 def figures(error: float, seconds: list[float]) -> dict[str, float]:
-    """What is told of a run whose epochs took so long."""
+    """Figures of a run, from its test error in percent and the seconds of each epoch."""
     first, *others = seconds
     without = {"seconds_without_compilation": statistics.median(others) + sum(others)} if others else {}
     return {"test_error": error, "seconds": first + sum(others), **without}
@@ -82,7 +82,7 @@ def main() -> int:
     parser.add_argument("--recipe", default="paper")
     parser.add_argument("--model")
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--images", type=int, help="training images used")
+    parser.add_argument("--images", type=int, help="number of training images to use")
     parser.add_argument("--precision")
     parser.add_argument("--optimizer")
     parser.add_argument("--kernel-rate", type=float)
@@ -92,17 +92,17 @@ def main() -> int:
     parser.set_defaults(rounds=1)
     arguments = harness.parse(parser, SUBJECTS)
     if not arguments.dataset:
-        parser.error("name a data set, such as cifar10")
-    asked = {name: getattr(arguments, name) for name in ("dataset", "recipe", *CHOICES, *MACHINE)}
-    recipe = recipe_of(asked)
+        parser.error("a data set is required, such as cifar10")
+    options = {name: getattr(arguments, name) for name in ("dataset", "recipe", *CHOICES, *MACHINE)}
+    recipe = recipe_of(options)
     length = f"{recipe.epochs} epochs" if recipe.epochs else f"{recipe.iterations:,} iterations"
     images = f"{recipe.images:,} images of " if recipe.images else ""
     case = {"model": recipe.title, "depth": recipe.spec.depth, "precision": recipe.precision}
-    way = " by muon" if recipe.optimizer == "muon" else ""
-    way += "; ours with images on the device" if arguments.images_on_device else ""
-    way += f"; ours {at_once} steps at once" if (at_once := arguments.steps_per_execution) > 1 else ""
-    case |= {"batch": recipe.batch_size, "recipe": f"{arguments.recipe}, {length} of {images}{recipe.dataset}{way}"}
-    harness.look_at(SUBJECTS, arguments, case, first=arguments.first_seed, **asked)
+    extras = " by muon" if recipe.optimizer == "muon" else ""
+    extras += "; ours with images on the device" if arguments.images_on_device else ""
+    extras += f"; ours {at_once} steps at once" if (at_once := arguments.steps_per_execution) > 1 else ""
+    case |= {"batch": recipe.batch_size, "recipe": f"{arguments.recipe}, {length} of {images}{recipe.dataset}{extras}"}
+    harness.measure(SUBJECTS, arguments, case, first=arguments.first_seed, **options)
     return harness.status(arguments)
 
 

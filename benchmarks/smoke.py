@@ -1,4 +1,4 @@
-"""Runs each benchmark at toy size, and the report on what they write, so that none rots. It measures nothing.
+"""Runs each benchmark at toy size, and the report on their results, to check that they work. It measures nothing.
 
 python benchmarks/smoke.py
 """
@@ -25,12 +25,12 @@ ROUND = ["--rounds", "1", "--seconds", "0.01", "--cores", "2"]
 
 
 def only(*names: str) -> list[str]:
-    """The command line's words for these contenders."""
+    """Command-line arguments that select these contenders."""
     return [f"--only={name}" for name in names]
 
 
 OURS = only(*(f"keras_resnet, {name}" for name in ("tensorflow", "jax", "torch")))
-# What stands for a folder of photographs is put into these. Names begin with the benchmark's.
+# Arguments of each benchmark; "{photographs}" is replaced by a folder. A name begins with that of the benchmark.
 TOYS = {
     "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2,4", *ROUND, *OURS],
     "inference": ["--models", "resnet18", "--image-size", "32", "--batches", "1", *ROUND],
@@ -46,14 +46,14 @@ TOYS["training"] += only("Keras's layers, torch", "keras_resnet, jax, a device a
 TOYS["training"] += only("keras_resnet, jax, ten steps at once", "keras_resnet, torch, ten steps at once")
 TOYS["compile_time"] += only("Keras's layers, torch", "PyTorch, eager")
 TOYS["fed_training"] += ["--steps", "2", "--turns", "1", *only("keras_resnet, torch")]
-# The plain script needs torchvision, which tests do without, and colour images of ten classes.
+# The plain script needs colour images of ten classes, and torchvision, which the tests do not require.
 if SHARED.is_dir() and importlib.util.find_spec("torchvision"):
     TOYS["runs, a plain script"] = ["cifar10", "--data-dir", str(SHARED / "data" / "tfds"), "--images", "256"]
     TOYS["runs, a plain script"] += ["--epochs", "1", *ROUND[:2], *ROUND[4:], *only("PyTorch, a plain script")]
 
 
 def draw_photographs(folder: Path) -> None:
-    """A class of photographs, of noise, to train on and to test on."""
+    """Writes photographs of noise, of one class, to train on and to test on."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -72,8 +72,8 @@ def main() -> int:
         for name, toy in TOYS.items():
             toy = [word.format(photographs=photographs) for word in toy]
             path = Path(folder, f"{name}.json")
-            words = [sys.executable, str(HERE / f"{name.partition(',')[0]}.py"), *toy, *peers, "--json", str(path)]
-            subprocess.run(words, check=True, cwd=folder, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+            command = [sys.executable, str(HERE / f"{name.partition(',')[0]}.py"), *toy, *peers, "--json", str(path)]
+            subprocess.run(command, check=True, cwd=folder, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
             assert json.loads(path.read_text(encoding="utf-8"))["results"], name
         report.main(Path(folder))
         text = Path(folder, "README.md").read_text(encoding="utf-8")

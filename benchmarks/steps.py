@@ -11,21 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import harness
 import keras_resnet
 import roofline
-from harness import Setting
 from jax_peers import flax_step
-from networks import built
-from torch_peers import device_of_torch, network
+from networks import build
+from torch_peers import network, torch_device
+from workers import WARM_UP, Setting, start_as_command
 
 
 class Step(NamedTuple):
-    """A network's training step.
+    """Training step of a network.
 
     Attributes:
-        take: from normalised images (batch, size, size, 3) and labels (batch,) that lie where they are needed.
-        place: has an array lie there.
+        take: takes one step on normalised images (batch, size, size, 3) and labels (batch,), both already placed.
+        place: moves an array to where `take` needs it.
     """
 
     take: Callable[[Any, Any], Any]
@@ -34,24 +33,25 @@ class Step(NamedTuple):
 
 RATE, MOMENTUM, DECAY = 1e-3, 0.9, 1e-4
 AT_ONCE = 10  # steps
-STATE = "trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables"  # of Keras on JAX
+# Arguments of Keras's `_get_jax_state`.
+STATE = "trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables"
 
 
 def timed(load: Callable[[Setting], Step], setting: Setting) -> Callable[[], Any]:
-    """What the harness times: steps on a batch."""
+    """Returns the call that is timed: a step on a fixed batch."""
     step = load(setting)
-    images, labels = map(step.place, batch(setting))
+    images, labels = map(step.place, random_batch(setting))
     return lambda: step.take(images, labels)
 
 
-def batch(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised images (batch, size, size, 3) and labels (batch,)."""
+def random_batch(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+    """Random normalised images (batch, size, size, 3) and labels (batch,), all of class 0."""
     shape = setting["size"], setting["image_size"], setting["image_size"], 3
     return np.random.default_rng(0).standard_normal(shape, "float32"), np.zeros(setting["size"], "int32")
 
 
 def compiled(model: Any, optimizer: Any = None) -> Step:
-    """A network of Keras, up to its logits, with Keras's SGD unless there is another."""
+    """Step of a Keras model that returns logits, by Keras's SGD unless another optimizer is given."""
     import keras
 
     model.compile(optimizer or keras.optimizers.SGD(RATE, momentum=MOMENTUM, weight_decay=DECAY), loss_of_logits())
@@ -59,21 +59,21 @@ def compiled(model: Any, optimizer: Any = None) -> Step:
 
 
 def loss_of_logits() -> Any:
-    """Keras's cross-entropy of labels and logits."""
+    """Keras's cross-entropy between integer labels and logits."""
     import keras
 
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
-    """This package's network and optimizer, as they are, or of Keras's layers and with Keras's optimizer.
+def ours(setting: Setting, as_built: bool = True, **split: bool) -> Step:
+    """Step of this package's network.
 
     Args:
-        setting: the network, and what it is to be like.
-        as_built: not of Keras's layers.
-        **ways: what `split_into_units` is told, if anything.
+        setting: names the network, the image size and the precision.
+        as_built: with this package's optimizer and fast layers; False for Keras's own layers and optimizer.
+        **split: options of `split_into_units`; without any, the network is not split.
     """
-    harness.as_the_command()
+    start_as_command()
     import keras
 
     from keras_resnet.training.optimizer import SGD
@@ -81,21 +81,24 @@ def ours(setting: Setting, as_built: bool = True, **ways: bool) -> Step:
 
     case = setting["model"], setting["image_size"], setting["precision"]
     if not as_built:
-        return compiled(keras.Model.from_config(described(*case)))
-    model = built(*case)
+        return compiled(keras.Model.from_config(network_config(*case)))
+    model = build(*case)
     optimizer = SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY)
-    return compiled(split_into_units(model, **ways) if ways else model, optimizer)
+    return compiled(split_into_units(model, **split) if split else model, optimizer)
 
 
 @functools.cache
-def described(model: str, image_size: int, precision: str) -> dict[str, Any]:
-    """The config of this package's network, which Keras makes its own layers of."""
-    return built(model, image_size, precision).get_config()
+def network_config(model: str, image_size: int, precision: str) -> dict[str, Any]:
+    """Config of this package's network, from which Keras builds it with its own layers."""
+    return build(model, image_size, precision).get_config()
 
 
 def on_each_core(setting: Setting) -> Step:
-    """This package's network, on JAX, a part of each batch on each core, dealt out at each step, as by `--devices`."""
-    harness.as_the_command()
+    """Step of this package's network on JAX with each core as a device, as by `--devices`.
+
+    Each batch is distributed over the cores within the step.
+    """
+    start_as_command()
     from keras_resnet import backend
     from keras_resnet.host import cores
 
@@ -104,51 +107,52 @@ def on_each_core(setting: Setting) -> Step:
     except ValueError as error:
         if backend.device().startswith("CPU"):
             raise
-        raise LookupError(f"it computes on accelerators, not on cores: {error}") from error
+        raise LookupError(f"JAX computes on accelerators, not on cores: {error}") from error
     with devices.scope():
         step = ours(setting)
 
-    def on_all(images: Any, labels: Any) -> Any:
+    def take(images: Any, labels: Any) -> Any:
         with devices.scope():
             return step.take(images, labels)
 
-    return Step(on_all, step.place)
+    return Step(take, step.place)
 
 
 def multi_step_function(setting: Setting) -> Callable[[], float]:
-    """Seconds a step of this package's network where nobody waits between steps, as in `fit`: on JAX and Torch.
+    """Returns a call that measures the seconds per step of several steps without waiting in between, as in `fit`.
 
-    `train_on_batch` takes and gives back all of a network's variables at each step on JAX, and waits for the loss.
+    For JAX and Torch. In contrast, `train_on_batch` waits for the loss after each step, and on JAX passes all of the
+    network's variables in and out of each.
     """
-    harness.as_the_command()
+    start_as_command()
     import keras
 
     from keras_resnet import backend
     from keras_resnet.training.optimizer import SGD
 
-    model = built(setting["model"], setting["image_size"], setting["precision"])
+    model = build(setting["model"], setting["image_size"], setting["precision"])
     model.compile(SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY), loss_of_logits())
-    one = tuple(map(keras.ops.convert_to_tensor, batch(setting)))
-    model.train_on_batch(*one)  # makes what steps need
+    batch = tuple(map(keras.ops.convert_to_tensor, random_batch(setting)))
+    model.train_on_batch(*batch)  # creates the optimizer's and the metrics' variables
     take = backend.multi_step_function(model, AT_ONCE)
     state = [model._get_jax_state(**dict.fromkeys(STATE, True))] if keras.backend.backend() == "jax" else []
 
     def seconds() -> float:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         if state:
-            logs, state[0] = take(state[0], itertools.repeat(one))
+            logs, state[0] = take(state[0], itertools.repeat(batch))
         else:
-            logs = take([one] * AT_ONCE)
+            logs = take([batch] * AT_ONCE)
         float(logs["loss"])  # waits for the device
-        return (time.perf_counter() - begun) / AT_ONCE
+        return (time.perf_counter() - start) / AT_ONCE
 
-    for _ in range(harness.WARM_UP):
+    for _ in range(WARM_UP):
         seconds()
     return seconds
 
 
 def keras_applications(setting: Setting) -> Step:
-    """keras.applications' network; there is one of 50, 101 and 152 layers."""
+    """Step of keras.applications' network, which exists with 50, 101 and 152 layers."""
     import keras
 
     name, size = setting["model"].replace("resnet", "ResNet"), setting["image_size"]
@@ -161,7 +165,7 @@ def keras_applications(setting: Setting) -> Step:
 
 
 def keras_hub(setting: Setting) -> Step:
-    """KerasHub's network, of its own layers; there is one of any ImageNet depth."""
+    """Step of KerasHub's network, which exists for every ImageNet depth."""
     try:
         import keras_hub
     except ImportError as error:
@@ -185,7 +189,7 @@ def keras_hub(setting: Setting) -> Step:
 
 
 def flax(setting: Setting) -> Step:
-    """The network of flax's ImageNet example, with a loop of its own."""
+    """Step of the network of flax's ImageNet example, in a plain JAX loop."""
     half = setting["precision"] == "mixed_bfloat16"
     take = flax_step(setting["model"], setting["flax"], setting["image_size"], half, RATE, MOMENTUM, DECAY)
     import jax
@@ -193,21 +197,23 @@ def flax(setting: Setting) -> Step:
     return Step(take, jax.device_put)
 
 
-def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network, kept: bool = False) -> Step:
-    """A plain loop of PyTorch, channels last, under autocast where half precision is asked for.
+def pytorch(
+    setting: Setting, compile: bool, make_network: Callable[..., Any] = network, keep_memory: bool = False
+) -> Step:
+    """Step of a plain PyTorch loop, channels last, and under autocast if the precision is mixed_bfloat16.
 
     Args:
-        setting: the network, and what it is to be like.
-        compile: whether it is compiled.
-        of: makes it.
-        kept: whether the memory that it frees is kept, as this package's command does.
+        setting: names the network and the precision.
+        compile: compile the network by `torch.compile`.
+        make_network: makes the network from its name and the `--peers` file.
+        keep_memory: keep freed memory in the process, as this package's command does.
     """
     import torch
 
-    if kept:
+    if keep_memory:
         keras_resnet.keep_freed_memory()
-    device = device_of_torch()
-    model = of(setting["model"], setting["peers"]).train().to(device, memory_format=torch.channels_last)
+    device = torch_device()
+    model = make_network(setting["model"], setting["peers"]).train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     call = torch.compile(model) if compile else model
     half = setting["precision"] == "mixed_bfloat16"
@@ -224,38 +230,38 @@ def pytorch(setting: Setting, compile: bool, of: Callable[..., Any] = network, k
 
 
 def convolutions(setting: Setting) -> Step:
-    """Those of this package's network, one by one, forward and backward, and nothing else."""
+    """Step of the convolutions of this package's network alone, one by one, forward and backward, by PyTorch."""
     import torch
 
-    device = device_of_torch()
+    device = torch_device()
     dtype = torch.bfloat16 if setting["precision"] == "mixed_bfloat16" else torch.float32
     batch = setting["size"]
 
-    def drawn(*shape: int, learned: bool) -> torch.Tensor:
+    def random_tensor(*shape: int, requires_grad: bool) -> torch.Tensor:
         tensor = torch.randn(shape, dtype=dtype, device=device).to(memory_format=torch.channels_last)
-        return tensor.requires_grad_(learned)
+        return tensor.requires_grad_(requires_grad)
 
-    work = []  # images, kernel, strides, padding, and the gradient above, of each
+    work = []  # of each convolution its input, kernel, strides, padding and the gradient of its output
     for each in roofline.convolutions(setting["model"], setting["image_size"]):
-        (*side, channels), (*window, _, filters), (*place, _) = each.images, each.kernel, each.given
-        images = drawn(batch, channels, *side, learned=not each.of_the_image)
-        kernel = drawn(filters, channels, *window, learned=True)
-        above = drawn(batch, filters, *place, learned=False)
-        work.append((images, kernel, each.strides, each.padding, above))
+        (*size, channels), (*kernel_size, _, filters), (*output_size, _) = each.input, each.kernel, each.output
+        inputs = random_tensor(batch, channels, *size, requires_grad=not each.reads_image)
+        kernel = random_tensor(filters, channels, *kernel_size, requires_grad=True)
+        output_gradient = random_tensor(batch, filters, *output_size, requires_grad=False)
+        work.append((inputs, kernel, each.strides, each.padding, output_gradient))
 
     def take(*_: Any) -> Any:
-        for images, kernel, strides, around, above in work:
-            given = torch.nn.functional.conv2d(images, kernel, None, strides, around)
-            needed = [each for each in (images, kernel) if each.requires_grad]
-            last = torch.autograd.grad(given, needed, above)
-        return last[0].flatten()[0].item()  # waits for the device
+        for inputs, kernel, strides, padding, output_gradient in work:
+            outputs = torch.nn.functional.conv2d(inputs, kernel, None, strides, padding)
+            needed = [each for each in (inputs, kernel) if each.requires_grad]
+            gradients = torch.autograd.grad(outputs, needed, output_gradient)
+        return gradients[0].flatten()[0].item()  # waits for the device
 
     return Step(take, torch.as_tensor)
 
 
 def convolutions_at_best(setting: Setting) -> Callable[[], float]:
-    """The least seconds for them, at the peaks that the machine reaches when asked."""
-    of = roofline.convolutions(setting["model"], setting["image_size"])
+    """Returns a call that computes the minimum seconds of the convolutions, at the machine's peaks at that time."""
+    layers = roofline.convolutions(setting["model"], setting["image_size"])
     precision = setting["precision"]
     width = roofline.BYTES[precision]
-    return lambda: roofline.least_seconds(of, setting["size"], width, roofline.measured(precision))
+    return lambda: roofline.minimum_seconds(layers, setting["size"], width, roofline.measured_peaks(precision))

@@ -1,4 +1,4 @@
-"""Teaches a pretrained network to tell the pictures of two folders apart, or of more.
+"""Fine-tunes a pretrained network to classify pictures by the folder that they come from: two folders, or more.
 
     photos/cats/*.jpg
     photos/dogs/*.jpg
@@ -6,7 +6,7 @@
     python examples/two_folders.py photos
     keras-resnet predict two_folders.keras picture.jpg --explain why
 
-A fifth of the pictures is kept aside, to see how well it does. KERAS_BACKEND chooses TensorFlow, JAX or Torch.
+A fifth of the pictures is held out to measure the accuracy. KERAS_BACKEND chooses TensorFlow, JAX or Torch.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from keras_resnet import saving
 from keras_resnet.models.catalog import find
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("folder", help="holds a folder of pictures for each class")
-parser.add_argument("--model", default="resnet18", help="the network [resnet18]")
+parser.add_argument("folder", help="folder with one folder of pictures per class")
+parser.add_argument("--model", default="resnet18", help="name of the network [resnet18]")
 parser.add_argument("--weights", default="imagenet", help="imagenet, hf://OWNER/NAME or a file [imagenet]")
 parser.add_argument("--size", type=int, default=224, help="side of the pictures in pixels [224]")
-parser.add_argument("--epochs", type=int, default=5, help="of each of the two steps [5]")
-parser.add_argument("--out", default="two_folders.keras", help="the file to write [two_folders.keras]")
+parser.add_argument("--epochs", type=int, default=5, help="epochs of each of the two steps [5]")
+parser.add_argument("--out", default="two_folders.keras", help="file to write [two_folders.keras]")
 options = parser.parse_args()
-if not options.out.endswith(".keras"):  # found out now, and not behind the training
+if not options.out.endswith(".keras"):  # refused before the training, not after it
     parser.error(f"--out must end in .keras. Received: {options.out}")
 
 warnings.filterwarnings("ignore", "Your input ran out of data")  # Keras counts the batches in the first epoch
@@ -40,9 +40,9 @@ training, validation = keras.utils.image_dataset_from_directory(
     format="grain",
 )
 names = training.class_names
-keras.utils.set_random_seed(0)  # the same network on another day
+keras.utils.set_random_seed(0)  # so that a second run gives the same network
 
-# The network takes raw pictures: what its weights want subtracted and divided by comes with them, as a layer.
+# The network takes raw pictures: the normalisation that its weights need comes with them, as a layer.
 picture = keras.Input((options.size, options.size, 3))
 model = find(options.model)(
     weights=options.weights,
@@ -50,16 +50,16 @@ model = find(options.model)(
     input_tensor=keras.layers.RandomFlip("horizontal")(picture),
 )
 
-# First the new dense layer alone. What is frozen stays as it is, batch norm's statistics too.
+# First, train only the new dense layer. All other layers are frozen, including batch norm's statistics.
 keras_resnet.freeze(model)
 model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(training, validation_data=validation, epochs=options.epochs)
 
-# Then all of it, in smaller steps.
+# Then train the entire network with a smaller learning rate.
 keras_resnet.unfreeze(model)
 model.compile(keras.optimizers.SGD(0.002, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(training, validation_data=validation, epochs=options.epochs)
 
 _, accuracy = model.evaluate(validation, verbose=0)
 saving.save(model, options.out, {"class_names": names})
-print(f"{100 * accuracy:.1f} % of the pictures kept aside are told right, of {', '.join(names)}; {options.out}")
+print(f"{100 * accuracy:.1f} % of the held-out pictures are classified correctly as {', '.join(names)}; {options.out}")

@@ -1,6 +1,6 @@
-"""Asks TensorFlow Serving what is in photographs.
+"""Classifies photographs by TensorFlow Serving.
 
-python client.py photo.jpg other.png                     # by REST; nothing but Python is needed
+python client.py photo.jpg other.png                     # by REST; needs nothing but Python
 python client.py photo.jpg --grpc                        # needs tensorflow-serving-api
 python client.py photo.jpg --url http://host:8501 --model resnet --version 2
 """
@@ -17,34 +17,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-Answer = dict[str, Any]  # "classes", "scores" and "valid" of an image
+Answer = dict[str, Any]  # for an image: "classes", "scores" and "valid"
 
 
 def request_body(files: Sequence[bytes]) -> bytes:
-    """What REST's `:predict` takes: an instance an image; a name that ends in _bytes takes base64."""
+    """Body of a REST `:predict` request: one instance per image; a name that ends in _bytes takes base64."""
     instances = [{"image_bytes": {"b64": base64.b64encode(file).decode()}} for file in files]
     return json.dumps({"signature_name": "serving_default", "instances": instances}).encode()
 
 
 def ask_rest(url: str, model: str, version: int | None, files: Sequence[bytes], timeout: float = 60) -> list[Answer]:
-    """Asks by REST.
+    """Classifies the images by a REST request.
+
+    Args:
+        url: address of the server, such as "http://localhost:8501".
+        model: the model's name.
+        version: a version of it; None for the latest.
+        files: the contents of image files.
+        timeout: in seconds.
 
     Raises:
         OSError: the server does not answer, or answers with an error.
     """
-    where = f"{url}/v1/models/{model}" + (f"/versions/{version}" if version else "") + ":predict"
-    asked = urllib.request.Request(where, request_body(files), {"Content-Type": "application/json"})
+    endpoint = f"{url}/v1/models/{model}" + (f"/versions/{version}" if version else "") + ":predict"
+    request = urllib.request.Request(endpoint, request_body(files), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(asked, timeout=timeout) as answer:
-            return json.load(answer)["predictions"]
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return json.load(response)["predictions"]
     except urllib.error.HTTPError as error:
-        raise OSError(f"{where}: {error.code} {error.read().decode(errors='replace')[:500]}") from error
+        raise OSError(f"{endpoint}: {error.code} {error.read().decode(errors='replace')[:500]}") from error
 
 
 def ask_grpc(
     address: str, model: str, version: int | None, files: Sequence[bytes], timeout: float = 60
 ) -> list[Answer]:
-    """Asks by gRPC, whose messages are smaller and need no base64.
+    """Classifies the images by a gRPC request, whose messages are smaller and need no base64; see `ask_rest`.
 
     Raises:
         OSError: the server does not answer, or answers with an error.
@@ -72,27 +79,31 @@ def ask_grpc(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the most probable classes of each photograph; 1 if one is none, 2 if the server does not answer."""
+    """Prints the most probable classes of each photograph.
+
+    Returns:
+        The exit status: 1 if a file is not an image, 2 if the server does not answer.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", nargs="+", type=Path)
-    parser.add_argument("--url", default="http://localhost:8501", help="of REST [http://localhost:8501]")
+    parser.add_argument("--url", default="http://localhost:8501", help="address for REST [http://localhost:8501]")
     parser.add_argument(
-        "--grpc", nargs="?", const="localhost:8500", metavar="ADDRESS", help="ask by gRPC [localhost:8500]"
+        "--grpc", nargs="?", const="localhost:8500", metavar="ADDRESS", help="use gRPC at this address [localhost:8500]"
     )
-    parser.add_argument("--model", default="resnet", help="the model's name [resnet]")
-    parser.add_argument("--version", type=int, help="one of its versions [the latest]")
+    parser.add_argument("--model", default="resnet", help="name of the model [resnet]")
+    parser.add_argument("--version", type=int, help="version of the model [the latest]")
     arguments = parser.parse_args(argv)
     try:
         files = [path.read_bytes() for path in arguments.photographs]
-        ask, where = (ask_grpc, arguments.grpc) if arguments.grpc else (ask_rest, arguments.url)
-        answers = ask(where, arguments.model, arguments.version, files)
+        ask, address = (ask_grpc, arguments.grpc) if arguments.grpc else (ask_rest, arguments.url)
+        answers = ask(address, arguments.model, arguments.version, files)
     except OSError as error:
         print(f"client.py: error: {error}", file=sys.stderr)
         return 2
     for path, answer in zip(arguments.photographs, answers, strict=True):
-        named = zip(answer["classes"], answer["scores"], strict=True)
-        told = ", ".join(f"{name} {100 * score:.1f} %" for name, score in named)
-        print(f"{path}: {told if answer['valid'] else 'no image'}")
+        scores = zip(answer["classes"], answer["scores"], strict=True)
+        classes = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores)
+        print(f"{path}: {classes if answer['valid'] else 'not an image'}")
     return int(not all(answer["valid"] for answer in answers))
 
 

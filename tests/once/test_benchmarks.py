@@ -1,4 +1,4 @@
-"""What benchmarks leave, and what the page of results says of it."""
+"""The files that benchmarks write, and the page of results made of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-def test_a_comparison_that_is_cut_off_leaves_the_rounds_before(tmp_path):
+def test_an_interrupted_comparison_leaves_the_rounds_before(tmp_path):
     program = tmp_path / "killed.py"
     program.write_text(f"""
 import itertools, os, signal, sys
 
 sys.path.insert(0, {str(BENCHMARKS)!r})
 import harness
+from workers import Contender
 
 
 def load(setting):
@@ -30,15 +31,15 @@ def load(setting):
     return compute
 
 
-contenders = {{"one": harness.Contender(load, computes=True)}}
+contenders = {{"one": Contender(load, returns_seconds=True)}}
 arguments = harness.parse(harness.options("", contenders), contenders)
 harness.compare(contenders, arguments, {{"model": "toy"}}, [2], "one")
 """)
-    words = [sys.executable, str(program), "--cores", "1", "--json", str(tmp_path / "toy.json")]
-    assert subprocess.run(words, capture_output=True).returncode == -9
-    found = json.loads((tmp_path / "toy.json").read_text())
-    assert found["rounds"] == 5
-    (row,) = found["results"]
+    command = [sys.executable, str(program), "--cores", "1", "--json", str(tmp_path / "toy.json")]
+    assert subprocess.run(command, capture_output=True).returncode == -9
+    result = json.loads((tmp_path / "toy.json").read_text())
+    assert result["rounds"] == 5
+    (row,) = result["results"]
     assert (row["contender"], row["rounds"], row["milliseconds"]) == ("one", 2, 2.0)
 
 
@@ -49,4 +50,4 @@ def test_the_page_says_how_many_rounds_there_were_and_what_was_noted(tmp_path):
     (tmp_path / "toy.json").write_text(json.dumps({**about, "note": "Half of it is not so.", "results": rows}))
     runpy.run_path(str(BENCHMARKS / "report.py"))["main"](tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert "A processor; keras 3. Medians of 2 to 5 rounds in turns.\n\nHalf of it is not so.\n\n![toy]" in text
+    assert "A processor; keras 3. Medians of 2 to 5 interleaved rounds.\n\nHalf of it is not so.\n\n![toy]" in text

@@ -128,7 +128,7 @@ def test_the_client_names_what_is_in_photographs(server, network, photographs, e
     done = program("client.py", *photographs[:3], tmp_path / "torn.jpg", *where)
     assert done.returncode == 1, done.stderr  # one is none
     *lines, torn = done.stdout.splitlines()
-    assert torn == f"{tmp_path / 'torn.jpg'}: no image"
+    assert torn == f"{tmp_path / 'torn.jpg'}: not an image"
     for path, line, probabilities in zip(photographs, lines, expected[1], strict=False):
         best = probabilities.argmax()
         assert line.startswith(f"{path}: {network[1]['class_names'][best]} {100 * probabilities[best]:.1f} %, ")
