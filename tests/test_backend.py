@@ -88,7 +88,7 @@ def test_without_any_backend_the_way_to_one_is_told(before_keras):
 
 def test_another_backend_than_the_one_that_keras_runs_on_is_refused():
     other = next(name for name in backend.BACKENDS if name != RUNNING)
-    with pytest.raises(ValueError, match=f"runs on {RUNNING!r} in this process already. Received: {other!r}"):
+    with pytest.raises(ValueError, match=f"already runs on {RUNNING!r} in this process. Received: {other!r}"):
         backend.select_backend(other)
     assert backend.select_backend(RUNNING) == RUNNING
 
