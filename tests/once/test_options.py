@@ -125,7 +125,7 @@ class Checked:
     ("field", "value", "must"),
     [
         ("count", 0, "at least 1"),
-        ("count", 1.5, "a whole number or null"),
+        ("count", 1.5, "an integer or null"),
         ("share", 1, "at least 0 and below 1"),
         ("share", float("nan"), "at least 0 and below 1"),
         ("factor", 0, "a number above 0"),
@@ -133,7 +133,7 @@ class Checked:
         ("chance", -0.1, "from 0 to 1"),
         ("sides", (3, 0), "at least 1"),
         ("kind", "c", "one of 'a', 'b'"),
-        ("kind", None, "a text"),
+        ("kind", None, "a string"),
         ("other", "c", "one of 'a', 'b'"),
     ],
 )
