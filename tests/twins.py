@@ -1,4 +1,4 @@
-"""Keras's layers beside the same as they run here."""
+"""Comparisons of Keras's layers with the fast layers that replace them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ RNG = np.random.default_rng(0)
 
 
 def twins(make, shape, dtype="float32"):
-    """Keras's layers and the same as they run, in models with the same weights.
+    """Returns a model of Keras's layers and one of the fast layers, with the same weights.
 
-    Several of them, by name, are branches of one model, which learns all at once and in no other's way: what takes time
-    is to trace and to compile.
+    Args:
+        make: a function from a dtype to layers; or several, by name, which become independent branches of one model,
+            since most of the time is spent in tracing and compiling.
+        shape: shape of an image.
+        dtype: dtype of the layers.
     """
     branches = make if isinstance(make, dict) else {"": make}
     models = []
@@ -42,7 +45,7 @@ def twins(make, shape, dtype="float32"):
 
 
 def trained_alike(models, images, tolerance=1e-4):
-    """Outputs of training and of inference, and every variable after a step."""
+    """Asserts that models have equal outputs in training and in inference, and equal variables after a step."""
     names = models[0].output_names
     for training in (True, False):
         found = [keras.tree.flatten(model(images, training=training)) for model in models]
@@ -58,5 +61,5 @@ def trained_alike(models, images, tolerance=1e-4):
 
 
 def convolutions(chosen, **choices):
-    """A branch for each kernel, strides and padding."""
+    """Returns branches for `twins`, one for each kernel, strides and padding."""
     return {str(each): lambda dtype, each=each: [layers.Conv2D(6, *each, **choices)] for each in chosen}

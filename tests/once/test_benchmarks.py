@@ -1,4 +1,4 @@
-"""What benchmarks leave, and what the page of results says of it."""
+"""Results that benchmarks write, and the page that reports them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-def test_a_comparison_that_is_cut_off_leaves_the_rounds_before(tmp_path):
+def test_a_comparison_that_is_killed_leaves_its_earlier_rounds(tmp_path):
     program = tmp_path / "killed.py"
     program.write_text(f"""
 import itertools, os, signal, sys
@@ -36,13 +36,13 @@ harness.compare(contenders, arguments, {{"model": "toy"}}, [2], "one")
 """)
     words = [sys.executable, str(program), "--cores", "1", "--json", str(tmp_path / "toy.json")]
     assert subprocess.run(words, capture_output=True).returncode == -9
-    found = json.loads((tmp_path / "toy.json").read_text())
-    assert found["rounds"] == 5
-    (row,) = found["results"]
+    report = json.loads((tmp_path / "toy.json").read_text())
+    assert report["rounds"] == 5
+    (row,) = report["results"]
     assert (row["contender"], row["rounds"], row["milliseconds"]) == ("one", 2, 2.0)
 
 
-def test_the_page_says_how_many_rounds_there_were_and_what_was_noted(tmp_path):
+def test_the_page_states_the_number_of_rounds_and_the_notes(tmp_path):
     row = {"model": "toy", "cores": 1, "batch": 1, "milliseconds": 2.0, "from": 1.0, "to": 3.0}
     rows = [{**row, "contender": "one", "rounds": 2}, {**row, "contender": "PyTorch, eager", "rounds": 5}]
     about = {"benchmark": "training", "processor": "A processor", "versions": {"keras": "3"}, "rounds": 5}
