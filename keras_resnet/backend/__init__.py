@@ -1,7 +1,9 @@
-"""The operations that differ between backends, and the only room that tells them apart.
+"""The operations that differ between backends; no other part of the package distinguishes them.
 
-Importing this module imports no backend. Where an operation is documented to return None or False, nothing has been
-done: Keras's own implementation is as good on this backend, or the arguments are not supported.
+An operation of a network or an optimizer that returns None or False has done nothing, and the caller has to use
+Keras's own: it is as good on this backend, or this backend has no better one for the arguments.
+
+Importing this module imports no backend.
 """
 
 from __future__ import annotations
@@ -155,7 +157,7 @@ def set_kernel_layout(kernel: Any) -> None:
 
 
 def eager_layers() -> ModuleType | None:
-    """Returns the layers of `keras_resnet.models.eager` for a backend that runs layers eagerly; None for any other.
+    """Returns the module of layers for `keras_resnet.models.eager` if the backend runs layers eagerly; otherwise None.
 
     The module has:
     - `CALLS`: for each class of Keras layer, a function that takes a layer and returns its call, or None if Keras has
@@ -220,7 +222,7 @@ def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, moment
     """Updates a variable and its velocity as `keras.optimizers.SGD` does, in one kernel.
 
     Returns:
-        True if it has; False, with nothing done, if the backend has no such kernel.
+        True if it has updated them; False, with nothing done, if the backend has no such kernel.
     """
     return _engine().momentum_step(variable, velocity, gradient, rate, momentum, nesterov)
 
@@ -234,7 +236,7 @@ def move_averages(averages: Sequence[Any], variables: Sequence[Any], momentum: A
         momentum: a scalar tensor in float32.
 
     Returns:
-        True if it has; False, with nothing done, where Keras's own is as good.
+        True if it has updated them; False, with nothing done, where Keras's own is as good.
     """
     return _engine().move_averages(averages, variables, momentum)
 

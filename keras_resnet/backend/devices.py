@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
 
-# The environment variables in which launchers number their processes: torchrun's, Keras's own, JAX's, those of a Slurm
-# step, of Open MPI, of an indexed Kubernetes job, and TensorFlow's. No other launcher variable is read.
+# The environment variables from which a process knows that a launcher has started it as one of several: torchrun's,
+# Keras's own, JAX's, those of a Slurm step, of Open MPI, of an indexed Kubernetes job, and TensorFlow's. No other
+# variable of a launcher is read.
 LAUNCHERS = frozenset(
     {
         *("RANK", "LOCAL_RANK", "WORLD_SIZE"),
@@ -36,7 +37,7 @@ class TestBatches(Protocol):
     def __getitem__(self, index: int) -> Any: ...
 
     def repeated(self) -> Iterator[Any]:
-        """Yields all batches in order, again and again."""
+        """Yields all batches in order, endlessly."""
 
 
 class Devices:
@@ -67,7 +68,7 @@ class Devices:
         return self.process == 0
 
     def for_batch(self, size: int) -> Devices:
-        """Returns the devices to divide a global batch of this size among: fewer, if their number was not requested."""
+        """Returns the devices to divide a global batch of this size among: perhaps fewer, if none were requested."""
         return self
 
     def check_batch(self, size: int) -> None:
@@ -137,7 +138,7 @@ class Devices:
         """Context manager that fails in all processes if it fails in any of them.
 
         Raises:
-            ValueError: it has failed in another process.
+            ValueError: the block has failed in another process.
         """
         try:
             yield
@@ -148,7 +149,7 @@ class Devices:
             raise ValueError(problem)
 
     def chief_first(self, work: Callable[[], Result]) -> Result:
-        """Calls a function in every process, first in the chief, so that the others find what it has downloaded.
+        """Calls a function in every process, in the chief first, so that the others find what it has downloaded.
 
         Raises:
             ValueError: the call has failed in another process.

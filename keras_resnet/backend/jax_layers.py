@@ -60,7 +60,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _xla_convolution(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
-    """Convolves by XLA, with another gradient of the kernel, for which XLA slides a window as large as the images.
+    """Convolves by XLA, but with another gradient of the kernel: XLA's slides a window as large as the images.
 
     Args:
         x: images (batch, rows, columns, channels).
@@ -89,9 +89,9 @@ def _convolution_by_products(x: Any, kernel: Any, strides: Pair, before: Pair, s
 
     Copies of the images, shifted by each column of the kernel, are concatenated along the channels. Their product with
     the kernel is what each of its rows contributes to the output, again along the channels; these are added up, each
-    shifted by one row more. So the gradient of the kernel is the product of those copies and of the output's gradients,
-    which are concatenated with a shift of rows. For a 3x3 kernel this takes six times the memory of the images; the
-    usual copies for all nine positions of the kernel would take ten.
+    shifted by one row more. So the gradient of the kernel is the product of those copies and copies of the output's
+    gradient, shifted by rows. For a 3x3 kernel this takes six times the memory of the images, where the usual copies
+    for all nine positions of the kernel would take ten.
 
     Args:
         x: images (batch, rows, columns, channels).
