@@ -61,7 +61,7 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_bat
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor | None:
     """See `keras_resnet.backend.convolution`. Keras's own copies the images twice, and the kernel, at every call."""
-    padding = torch_layers.padding(layer)
+    padding = torch_layers.symmetric_padding(layer)
     if padding is None:
         return None
     last = layer.data_format == "channels_last"

@@ -31,12 +31,12 @@ class Images:
     Attributes:
         tensor: (batch, channels, rows, columns).
         last: whether the channels come last in Keras's shape.
-        around: numbers of zeros that the next layer has to pad: above and below, and on the left and right.
+        padding: numbers of zeros that the next layer has to pad: above and below, and on the left and right.
     """
 
     tensor: torch.Tensor
     last: bool
-    around: Pair = (0, 0)
+    padding: Pair = (0, 0)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -52,7 +52,7 @@ def whole(x: Value) -> torch.Tensor:
     """Returns a tensor in Keras's shape, with all of its padding."""
     if not isinstance(x, Images):
         return x
-    (rows, columns), tensor = x.around, x.tensor
+    (rows, columns), tensor = x.padding, x.tensor
     if rows or columns:
         tensor = functional.pad(tensor, (columns, columns, rows, rows))
     return tensor.permute(0, 2, 3, 1) if x.last else tensor
@@ -112,7 +112,7 @@ def is_linear(layer: Any) -> bool:
     return getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
 
 
-def padding(layer: layers.Conv2D) -> Pair | None:
+def symmetric_padding(layer: layers.Conv2D) -> Pair | None:
     """Returns the numbers of rows and columns that a convolution pads on each side; None if it pads asymmetrically."""
     spans = zip(layer.kernel_size, layer.dilation_rate, strict=True)
     totals = [(size - 1) * rate if layer.padding == "same" else 0 for size, rate in spans]
@@ -122,20 +122,20 @@ def padding(layer: layers.Conv2D) -> Pair | None:
 
 
 def _convolution(layer: Any) -> Call | None:
-    last, around = layer.data_format == "channels_last", padding(layer)
+    last, padding = layer.data_format == "channels_last", symmetric_padding(layer)
 
     def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
         images = to_images(x, last)
         if images is None or layer.lora_enabled or not is_linear(layer):
             return None
         kernel, bias = value(layer.kernel, x.dtype), None if layer.bias is None else value(layer.bias, x.dtype)
-        output = convolve(layer, images.tensor, kernel, bias, images.around if any(images.around) else around)
+        output = convolve(layer, images.tensor, kernel, bias, images.padding if any(images.padding) else padding)
         return Images(output, last)
 
-    return None if around is None else call
+    return None if padding is None else call
 
 
-def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, around: Pair) -> torch.Tensor:
+def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, padding: Pair) -> torch.Tensor:
     """Convolves images as a layer does.
 
     Args:
@@ -143,16 +143,16 @@ def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: 
         x: images (batch, channels, rows, columns).
         kernel: (height, width, channels, filters), as in Keras.
         bias: (filters,), or None.
-        around: numbers of rows and of columns to pad on each side.
+        padding: numbers of rows and of columns to pad on each side.
 
     Returns:
         The images (batch, filters, rows, columns).
     """
     strides = layer.strides
-    if x.device.type == "cpu" and has_gradient_bug(kernel.shape, strides) and not any(around):
+    if x.device.type == "cpu" and has_gradient_bug(kernel.shape, strides) and not any(padding):
         x, strides = x[:, :, :: strides[0], :: strides[1]], (1, 1)
     kernel = kernel.permute(3, 2, 0, 1)
-    return functional.conv2d(x, kernel, bias, strides, around, layer.dilation_rate, layer.groups)
+    return functional.conv2d(x, kernel, bias, strides, padding, layer.dilation_rate, layer.groups)
 
 
 def watched(called: Iterable[Any]) -> list[Any]:
@@ -208,7 +208,7 @@ def _max_pool(layer: Any) -> Call | None:
         images = to_images(x, last)
         if images is None:
             return None
-        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.around), last)
+        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.padding), last)
 
     return call if layer.padding == "valid" else None
 
