@@ -18,11 +18,11 @@ def call(model, images):
     return keras.tree.map_structure(keras.ops.convert_to_numpy, model(images))
 
 
-def alike(found, expected, tolerance=1e-4, name=""):
+def alike(actual, expected, tolerance=1e-4, name=""):
     """Asserts that tensors differ nowhere by more than `tolerance` times the largest expected absolute value."""
     expected = numpy(expected)
     atol = tolerance * np.abs(expected).max()
-    np.testing.assert_allclose(numpy(found), expected, atol=atol, rtol=0, err_msg=name)
+    np.testing.assert_allclose(numpy(actual), expected, atol=atol, rtol=0, err_msg=name)
 
 
 def same(one, other):

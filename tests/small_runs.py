@@ -43,11 +43,11 @@ def few_digits(train: int = TRAINED, test: int = TESTED) -> Any:
     from keras_resnet.data import DATASETS
 
     def read(data_dir: Any) -> tuple[np.ndarray, ...]:
-        x_train, y_train, x_test, y_test = whole.read(data_dir)
+        x_train, y_train, x_test, y_test = row.read(data_dir)
         return x_train[:train], y_train[:train], x_test[:test], y_test[:test]
 
-    whole = _ALL_DIGITS.setdefault("row", DATASETS["digits"])
-    return dataclasses.replace(whole, read=read)
+    row = _ALL_DIGITS.setdefault("row", DATASETS["digits"])
+    return dataclasses.replace(row, read=read)
 
 
 _ALL_DIGITS: dict[str, Any] = {}
@@ -112,10 +112,10 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     """Returns every array in a `.keras` file, read without Keras."""
     import h5py
 
-    found = {}
+    values = {}
     with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return found
+        file.visititems(lambda name, item: values.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return values
 
 
 def info(path: Path) -> dict[str, Any]:

@@ -35,10 +35,10 @@ def pictures(count=10):
 def check_responses(model):
     """Compares responses with NumPy's deviations and means of the outputs of single layers."""
     images = pictures()
-    found = responses(model, [(images[:6],), (images[6:],)])
+    rows = responses(model, [(images[:6],), (images[6:],)])
     names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert [row["layer"] for row in found] == [name for name in names if "shortcut" not in name]
-    for row in found:
+    assert [row["layer"] for row in rows] == [name for name in names if "shortcut" not in name]
+    for row in rows:
         values = output(model, row["layer"], images)
         assert row["deviation"] == pytest.approx(float(values.std()), rel=1e-3)
         assert row["mean"] == pytest.approx(float(values.mean()), abs=1e-3 * float(values.std()))

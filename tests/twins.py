@@ -48,16 +48,16 @@ def trained_alike(models, images, tolerance=1e-4):
     """Asserts that models have equal outputs in training and in inference, and equal variables after a step."""
     names = models[0].output_names
     for training in (True, False):
-        found = [keras.tree.flatten(model(images, training=training)) for model in models]
-        for name, expected, other in zip(names, *found, strict=True):
-            assert other.dtype == expected.dtype, name
-            alike(other, expected, tolerance, name)
-    goals = [RNG.normal(size=output.shape).astype("float32") for output in found[0]]
+        outputs = [keras.tree.flatten(model(images, training=training)) for model in models]
+        for name, expected, actual in zip(names, *outputs, strict=True):
+            assert actual.dtype == expected.dtype, name
+            alike(actual, expected, tolerance, name)
+    targets = [RNG.normal(size=output.shape).astype("float32") for output in outputs[0]]
     for model in models:
         model.compile(keras.optimizers.SGD(0.1), "mse")
-        model.train_on_batch(images, goals if len(goals) > 1 else goals[0])
-    for expected, found in zip(models[0].variables, models[1].variables, strict=True):
-        alike(found, expected, tolerance, expected.path)
+        model.train_on_batch(images, targets if len(targets) > 1 else targets[0])
+    for expected, actual in zip(models[0].variables, models[1].variables, strict=True):
+        alike(actual, expected, tolerance, expected.path)
 
 
 def convolutions(chosen, **choices):
