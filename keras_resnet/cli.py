@@ -1,4 +1,4 @@
-"""The `keras-resnet` command: parses, calls, and tells mistakes in a line. What can be typed stands in `commands`."""
+"""The `keras-resnet` command: parses arguments, calls a subcommand of `commands`, and reports errors in one line."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from .version import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
+    Args:
+        argv: the arguments; None for those of the process.
+
     Returns:
-        A `Status`.
+        The exit status, a `Status`.
     """
     arguments = _parser().parse_args(argv)
     keep_freed_memory()
@@ -29,34 +32,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = arguments.run(arguments)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever read the output, such as `head`, has read enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Status.DONE
     except (ValueError, OSError) as error:
-        if not _on_purpose(error):
+        if not _is_expected(error):
             raise
-        # Of several processes each says it: launchers end all when one ends, perhaps before the chief has spoken.
+        # Every process prints it, not only the chief: when one process ends, launchers may kill the others first.
         print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return Status.HELD if isinstance(error, FolderInUseError) else Status.MISTAKE
     except KeyboardInterrupt:
         print("\nkeras-resnet: stopped", file=sys.stderr)
         return Status.INTERRUPTED
-    except Exception as error:  # each backend has its own
+    except Exception as error:  # backends raise different classes when memory runs out
         if not NO_MEMORY.search(f"{type(error).__name__}: {error}"):
             raise
         print(
-            "keras-resnet: error: out of memory. A smaller --batch-size takes less; of train, --accumulate and "
-            "--rematerialize leave the batch as large.",
+            "keras-resnet: error: out of memory. Choose a smaller --batch-size or, to train with the same one, "
+            "--accumulate or --rematerialize.",
             file=sys.stderr,
             flush=True,
         )
         return Status.MISTAKE
 
 
-def _on_purpose(error: BaseException) -> bool:
-    """Whether this package or the file system raised the error; any other is a bug, whose traceback is wanted.
+def _is_expected(error: BaseException) -> bool:
+    """Returns whether this package or the file system raised the error; any other is a bug, and needs its traceback.
 
-    By the module's name, not its file: the same file has several paths where folders are linked.
+    Modules are recognised by name, since a file has several paths where folders are linked.
     """
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return isinstance(error, OSError) or frame.f_globals.get("__name__", "").startswith(f"{__package__}.")

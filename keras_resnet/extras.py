@@ -1,12 +1,12 @@
-"""What is installed beside this package, where its user says so."""
+"""Optional dependencies."""
 
 from __future__ import annotations
 
 
 def install(*extras: str) -> str:
-    """The words that an error tells how to install one of these extras by.
+    """Returns how to install one of several extras, for error messages.
 
-    By no name, for on the package index keras-resnet is another project.
+    From a checkout, since the name keras-resnet belongs to another project on the package index.
     """
-    others = "".join(f", or [{extra}]" for extra in extras[1:])
-    return f"pip install '.[{extras[0]}]'{others} in a checkout of keras_resnet"
+    alternatives = "".join(f", or [{extra}]" for extra in extras[1:])
+    return f"pip install '.[{extras[0]}]'{alternatives} in a checkout of keras_resnet"

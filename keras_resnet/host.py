@@ -1,4 +1,4 @@
-"""What a process has of the machine under the engines: its cores and its memory."""
+"""The machine's processors, GPUs and memory, as far as a process can use them whatever the backend."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# Of glibc's malloc.h: parameters of `mallopt`, and what they are set to.
-KEPT = {
-    -4: 0,  # M_MMAP_MAX: nothing large is taken from the system by itself, to be given back when it is freed
-    -1: -1,  # M_TRIM_THRESHOLD: nor is what is free at the end, however much it is
-    -8: 1,  # M_ARENA_MAX: one heap for all threads; what is large does not fit into the others
+# Parameters of `mallopt`, from glibc's malloc.h, and their values.
+MALLOC_SETTINGS = {
+    -4: 0,  # M_MMAP_MAX: large blocks come from the heap, not from mappings that are unmapped when freed
+    -1: -1,  # M_TRIM_THRESHOLD: free memory at the end of the heap is not returned either, however much it is
+    -8: 1,  # M_ARENA_MAX: one heap for all threads, since large blocks do not fit into the heaps of further arenas
 }
-# In what the backends, NumPy and C++ say where there is no memory left.
+# Matches the errors of the backends, NumPy and C++ when memory runs out.
 NO_MEMORY = re.compile(
     r"[Oo]ut of memory|RESOURCE_EXHAUSTED|ResourceExhausted|MemoryError|bad_alloc|can't allocate memory|\bOOM\b"
 )
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache
 def avx512() -> bool:
-    """Whether the processor has AVX-512. Only Linux is asked; elsewhere it is taken to have none."""
-    about = Path("/proc/cpuinfo")
-    return about.exists() and " avx512f " in f"{about.read_text()} ".replace("\n", " ")
+    """Returns whether the processor has AVX-512. On systems other than Linux it is assumed not to."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and " avx512f " in f"{cpuinfo.read_text()} ".replace("\n", " ")
 
 
 def gpus() -> list[str]:
-    """The NVIDIA GPUs that this process may use, by number or name, whether or not a backend can."""
+    """Returns the indices or names of the NVIDIA GPUs that this process may use, whether or not a backend can."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [gpu for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu not in ("", "-1")]
     if not shutil.which("nvidia-smi"):
         return []
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
-    return [str(number) for number, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
+    output = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
+    return [str(index) for index, line in enumerate(output.splitlines()) if line.startswith("GPU ")]
 
 
 def reader_threads() -> int:
-    """The threads that make batches ahead: one a core, and 16 at most, since each has a batch in memory."""
+    """Returns how many threads prepare batches in advance: one per core, at most 16, since each holds a whole batch."""
     return min(cores(), 16)
 
 
 def keep_freed_memory() -> bool:
-    """Has this process keep the memory that it frees, as long as it lives, so that no step waits for pages.
+    """Makes this process retain the memory that it frees, so that training steps do not wait for page faults.
 
-    A training step on a processor needs the same hundreds of megabytes again and again. By glibc's defaults much of
-    that goes back to the system behind each step, which clears it and maps it anew, page by page; where pages are dear,
-    as in virtual machines, that takes a tenth to a quarter of a step on JAX and, with large images, on Torch. The
-    command does this to its own process; in one of yours, call it before the first network is built. What is kept goes
-    back to the system when the process ends, and not before.
+    A training step on a processor needs the same hundreds of megabytes every time. By glibc's defaults, much of it is
+    returned to the system after each step, which has to clear and map it again, page by page. Where this is slow, as in
+    virtual machines, it takes a tenth to a quarter of a step on JAX and, with large images, on Torch. The command calls
+    this function itself; in a program of your own, call it before the first network is built. The memory is returned to
+    the system only when the process ends.
 
     Returns:
-        Whether it does: False where the C library is not glibc.
+        Whether it has succeeded: False if the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all(mallopt(parameter, value) for parameter, value in KEPT.items())
+    return all(mallopt(parameter, value) for parameter, value in MALLOC_SETTINGS.items())

@@ -1,4 +1,4 @@
-"""Options as fields of a dataclass: how each is checked, and what the command line makes of it, written once."""
+"""Options declared once, as dataclass fields, from which their checks and their command-line arguments are made."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ LIMITS = ("at_least", "above", "at_most", "below")
 def option(
     default: object, text: str, *, choices: Iterable[Any] | None = None, **limits: float | None
 ) -> dataclasses.Field:
-    """A dataclass field with the line of help that the command line prints for it, and what `check_fields` refuses.
+    """Declares a dataclass field as an option: with help for the command line, and limits for `check_fields`.
 
     Args:
-        default: its default; MISSING for none.
-        text: the line of help.
-        choices: the values that it may have; None too, where its type says so.
-        **limits: `at_least`, `above`, `at_most`, `below`: the range of a number, or of each in a tuple. A number that
-            has limits must be finite.
+        default: the default value; MISSING for a required field.
+        text: the help text, one line.
+        choices: the accepted values; None is accepted too if the field's type allows it.
+        **limits: `at_least`, `above`, `at_most`, `below`: the range of a number, or of every number in a tuple. A
+            number with limits must also be finite.
+
+    Raises:
+        TypeError: unknown limits.
     """
     if unknown := limits.keys() - set(LIMITS):
         raise TypeError(f"Unknown limits: {', '.join(sorted(unknown))}")
@@ -38,15 +41,14 @@ def option(
 
 
 class Parser(argparse.ArgumentParser):
-    """Says a mistake in one line and ends with status 2."""
+    """An argument parser that reports a mistake in one line and exits with status 2."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
-        """Refuses what it does not know, so that the message comes from the command that was meant."""
+        """Refuses unknown arguments, so that the error names the subcommand that was given them."""
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            option = unknown[0].partition("=")[0]
-            near = [f"; near: {close}" for close in difflib.get_close_matches(option, self._option_string_actions, n=1)]
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(near)}")
+            flag = unknown[0].partition("=")[0]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{_suggestion(flag, self._option_string_actions)}")
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
@@ -54,14 +56,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool = True) -> None:
-    """Adds an option for every field of a dataclass that carries a line of help.
+    """Adds a command-line option for every dataclass field that is declared by `option`.
 
-    An option that is not given leaves nothing behind, so that whoever reads the result can tell.
+    An option that is not given is absent from the parsed namespace, so that it can be told from one given its default.
 
     Args:
-        group: a parser or a group of one.
+        group: a parser, or an argument group of one.
         row: the dataclass.
-        defaults: whether the help shows the fields' defaults.
+        defaults: whether the help shows the default values.
     """
     hints = _hints(row)
     for field in fields(row):
@@ -69,85 +71,84 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
             continue
         hint, flag = hints[field.name], "--" + field.name.replace("_", "-")
         default = f" [{shown(field.default)}]" if defaults and field.default not in (None, False, MISSING) else ""
-        how = {
+        settings = {
             "dest": field.name,
             "default": argparse.SUPPRESS,
             "help": (field.metadata["help"] + default).replace("%", "%%"),
         }
         if bool in _alternatives(hint):
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, **how)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **settings)
         else:
-            group.add_argument(flag, type=_converter(hint), metavar=_metavar(hint), **how)
+            group.add_argument(flag, type=_converter(hint), metavar=_metavar(hint), **settings)
 
 
 def given(arguments: argparse.Namespace, row: type) -> dict[str, Any]:
-    """The fields of a dataclass that were given on the command line."""
-    there = vars(arguments)
-    return {field.name: there[field.name] for field in fields(row) if field.name in there}
+    """Returns the values of those dataclass fields that were given on the command line, by name."""
+    values = vars(arguments)
+    return {field.name: values[field.name] for field in fields(row) if field.name in values}
 
 
 def as_words(values: Mapping[str, Any]) -> list[str]:
-    """Fields of a dataclass as they are given on the command line: what `given` turns back into them."""
+    """Returns the command-line arguments that give dataclass fields these values; the inverse of `given`."""
     words = []
     for name, value in values.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words.append(f"--{flag}={shown(value)}")  # "=", for numbers below 0
+            words.append(f"--{flag}={shown(value)}")  # with "=", or argparse takes negative numbers for options
     return words
 
 
 def positive(text: str) -> int:
-    """An argument that counts something."""
+    """Converts an argument to an integer of at least 1."""
     if not int(text) >= 1:
         raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
     return int(text)
 
 
 def random_seed(text: str) -> int:
-    """An argument that begins what is drawn at random, by NumPy too, which takes no more than 32 bits."""
+    """Converts an argument to a random seed. NumPy's seeds have 32 bits at most."""
     if not 0 <= int(text) < 2**32 - 1:
         raise argparse.ArgumentTypeError(f"must be from 0 to 2**32 - 2. Received: {text}")
     return int(text)
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
-    """An argument of whole numbers."""
+    """Converts an argument to integers, separated by commas."""
     return tuple(int(number) for number in text.split(","))
 
 
 def per_channel(text: str) -> tuple[float, ...]:
-    """An argument of a number a channel."""
+    """Converts an argument to numbers, one per channel, separated by commas."""
     return tuple(float(number) for number in text.split(","))
 
 
 def check_types(row: type, values: Mapping[str, Any]) -> None:
-    """Checks values, perhaps read from a file, against the types of a dataclass's fields.
+    """Checks values, such as those read from a file, against the types of a dataclass's fields.
 
     Raises:
-        ValueError: a name that is no field, or a value that is not of its field's type.
+        ValueError: a name is not that of a field, or a value does not have its field's type.
     """
     hints = _hints(row)
     for name, value in values.items():
         if name not in hints:
-            near = [f"; near: {close}" for close in difflib.get_close_matches(str(name), hints, n=1)]
-            raise ValueError(f"Unknown field {name!r} of a {row.__name__.lower()}{''.join(near)}")
+            raise ValueError(f"Unknown field {name!r} of a {row.__name__.lower()}{_suggestion(str(name), hints)}")
         if not any(_is_a(value, kind) for kind in _alternatives(hints[name])):
             raise ValueError(f"`{name}` must be {_described(hints[name])}. Received: {value!r}")
 
 
 def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
-    """Checks the type of every field of a dataclass instance, and the choices and limits that `option` gave it.
+    """Checks the fields of a dataclass instance: their types, and the choices and limits declared by `option`.
 
-    Rules about several fields are the dataclass's own.
+    Rules that concern several fields are left to the dataclass.
 
     Args:
         instance: the instance.
-        but: fields that are checked elsewhere.
+        but: names of fields to skip.
 
     Raises:
-        ValueError: a value that its field does not take; the message names the field, what it takes and the value.
+        ValueError: a field does not accept its value; the message names the field, what it accepts, and the value.
     """
     values = {field.name: getattr(instance, field.name) for field in fields(instance) if field.name not in but}
     check_types(type(instance), values)
@@ -165,16 +166,21 @@ def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
 
 
 def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
-    """The values that fields of a dataclass may have, of those that have a list of them; None among them if it may be.
+    """Returns the accepted values of every field with `choices`, including None where its type allows it.
 
-    `Spec`'s "shortcut" may be "A", "B", "C" and None.
+    For `Spec`, "shortcut" is ("A", "B", "C", None).
     """
-    listed = {field.name: field.metadata["choices"] for field in fields(row) if field.metadata.get("choices")}
+    choices = {field.name: field.metadata["choices"] for field in fields(row) if field.metadata.get("choices")}
     optional = {name for name, hint in _hints(row).items() if types.NoneType in _alternatives(hint)}
     return {
         name: (*accepted, None) if name in optional and None not in accepted else accepted
-        for name, accepted in listed.items()
+        for name, accepted in choices.items()
     }
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """Returns the end of an error about an unknown name: the known name that is closest to it, if any is close."""
+    return "".join(f"; near: {close}" for close in difflib.get_close_matches(name, known, n=1))
 
 
 def _within(
@@ -191,7 +197,7 @@ def _within(
 
 
 def _range(kind: Any, **limits: float) -> str:
-    """Limits in words. That a number without a highest value must be finite, "a number" says."""
+    """Describes limits in words. Without an upper limit, "a number" implies that infinity is not accepted."""
     if limits.keys() == {"at_least", "at_most"}:
         return f"from {limits['at_least']} to {limits['at_most']}"
     words = " and ".join(f"{name.replace('_', ' ')} {limit}" for name, limit in limits.items())
@@ -202,7 +208,7 @@ def _range(kind: Any, **limits: float) -> str:
 
 @functools.cache
 def _hints(row: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; they are text there, and to read it takes a millisecond."""
+    """Returns the types of a dataclass's fields. Cached, since evaluating the annotations takes a millisecond."""
     return typing.get_type_hints(row)
 
 
@@ -214,7 +220,7 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _described(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", types.NoneType: "null"}
+    words = {int: "an integer", float: "a number", str: "a string", bool: "true or false", types.NoneType: "null"}
     kinds = {tuple: "a list of numbers", dict: "an object"}
     return " or ".join(words.get(kind) or kinds[typing.get_origin(kind) or kind] for kind in _alternatives(hint))
 
@@ -224,19 +230,20 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def _converter(hint: Any) -> Callable[[str], Any]:
+    """Returns the function that converts a command-line argument to a value of a type."""
     kinds = _alternatives(hint)
     kind = kinds[0]
     several = typing.get_origin(kind) is tuple
-    one = typing.get_args(kind)[0] if several else kind
+    element = typing.get_args(kind)[0] if several else kind
 
     def convert(text: str) -> Any:
         if type(None) in kinds and text.lower() == "none":
             return None
         if several:
-            return tuple(one(number) for number in text.split(",")) if text else ()
-        return one(text)
+            return tuple(element(number) for number in text.split(",")) if text else ()
+        return element(text)
 
-    convert.__name__ = "numbers" if several else kind.__name__  # argparse's messages name it
+    convert.__name__ = "numbers" if several else kind.__name__  # used in argparse's messages
     return convert
 
 
@@ -249,5 +256,5 @@ def _metavar(hint: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it is given on the command line."""
+    """Returns a value as it is written on the command line."""
     return "none" if value is None else ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -1,4 +1,4 @@
-"""HTML pages that hold all they show, and open without a network."""
+"""Self-contained HTML pages, which open without a network connection."""
 
 from __future__ import annotations
 
@@ -33,27 +33,32 @@ footer {{ color: #6b7681; font-size: .85rem; }}
 
 
 def page(title: str, body: Iterable[str]) -> str:
-    """A page of parts that are HTML already."""
+    """Returns a page.
+
+    Args:
+        title: the title, as text.
+        body: the parts of the body, as HTML; empty ones are left out.
+    """
     return _PAGE.format(title=html.escape(title), body="\n".join(part for part in body if part))
 
 
 def element(tag: str, text: Any, kind: str = "") -> str:
-    """A text as an element of a class."""
+    """Returns an element of a tag and, optionally, a class, with its text escaped."""
     return f"<{tag}{f' class={kind}' if kind else ''}>{html.escape(str(text))}</{tag}>"
 
 
 def row(cells: Iterable[str]) -> str:
-    """A line of a table."""
+    """Returns a row of a table from its cells, which are HTML."""
     return f"<tr>{''.join(cells)}</tr>"
 
 
 def table(headings: Iterable[str], rows: Iterable[str]) -> str:
-    """A table; a wide one can be moved sideways."""
+    """Returns a table from the texts of its headings and its rows as HTML; wide tables scroll horizontally."""
     head = row(element("th", heading) for heading in headings)
     return "\n".join(["<div class=wide><table>", head, *rows, "</table></div>"])
 
 
 def image(path: Path, shows: str) -> str:
-    """A PNG file, within the page."""
+    """Returns an element with a PNG file embedded in it; `shows` is its alternative text."""
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<img alt="{html.escape(shows)}" src="data:image/png;base64,{data}">'

@@ -1,7 +1,7 @@
-"""Model files: Keras's own `.keras` archive with two members more, which plain Keras passes over.
+"""Atomic writing of files, and model files: Keras's `.keras` archive with two more members, which plain Keras ignores.
 
-keras_resnet.json   what a user must know of the model
-SHA256SUMS          a checksum of every other member, as `sha256sum --check` reads it
+keras_resnet.json   information about the model: class names, data set, network
+SHA256SUMS          checksums of all other members, in the format of `sha256sum --check`
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 MEMBER = "keras_resnet.json"
 SUMS = "SHA256SUMS"
-PARTIAL = ".partial-"  # what the names of files that are being written begin with
+PARTIAL = ".partial-"  # prefix of the names of files that are being written
 
 
 class FolderInUseError(ValueError):
-    """Another process holds the folder."""
+    """Another process has locked the folder."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file whole or not at all, also when the machine stops.
+    """Writes a file completely or not at all, even if the machine stops.
 
     Args:
-        path: the file.
-        write: writes the contents to the path it is given, which lies beside `path` and has its suffix.
+        path: the file, whose folder is created if it does not exist.
+        write: writes the contents to the path it is given: a temporary file in the same folder, with the same suffix.
 
     Raises:
-        IsADirectoryError: the path is a folder, which is found before anything is written.
+        IsADirectoryError: `path` is a folder; nothing has been written.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -48,7 +48,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         write(temporary)
-        _to_disk(temporary)  # or a file system may put the name in place before what it names
+        _to_disk(temporary)  # or a file system may store the new name before the contents
         os.replace(temporary, path)
         _to_disk(path.parent)
     finally:
@@ -56,7 +56,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    if os.name != "posix":  # Windows opens no folder
+    if os.name != "posix":  # Windows cannot open folders
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -67,10 +67,10 @@ def _to_disk(path: Path) -> None:
 
 @contextlib.contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Writes a folder whole or not at all: yields another beside it, which takes its name in the end.
+    """Writes a folder completely or not at all: yields a temporary folder, which is renamed at the end.
 
     Args:
-        path: the folder, which is not there yet.
+        path: the folder, which must not exist yet.
     """
     remove_partial(path.parent)
     temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
@@ -88,14 +88,14 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def lock(folder: Path, does: str) -> Iterator[None]:
-    """Makes a folder and holds it for this process; a process that is killed holds nothing.
+    """Creates a folder and locks it for this process. The system releases the lock of a process that is killed.
 
     Args:
         folder: the folder.
-        does: what whoever holds it does there, such as "trains in".
+        does: what a process does that locks it, for the error: "trains in".
 
     Raises:
-        FolderInUseError: another process holds it.
+        FolderInUseError: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock")
@@ -112,30 +112,30 @@ def lock(folder: Path, does: str) -> Iterator[None]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Removes what a process that was killed while it wrote has left in a folder."""
+    """Removes the temporary files and folders of processes that were killed while they wrote to a folder."""
     for path in folder.glob(f"{PARTIAL}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file completely or not at all."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all."""
+    """Writes a JSON file completely or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Reads an object from a JSON file.
+    """Reads a JSON file that holds an object.
 
     Args:
         path: the file.
-        remedy: what can be done if it is damaged, in a sentence.
+        remedy: a sentence that says what to do if the file is damaged, for the error.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is not UTF-8, not JSON, or not an object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -147,15 +147,15 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def save(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
-    """Writes a model and what is known of it as one `.keras` file, whole or not at all.
+    """Saves a model and information about it as a `.keras` file, completely or not at all.
 
     Args:
-        model: any Keras model; if it is compiled, its optimizer's state is written too.
+        model: any Keras model; if it is compiled, the optimizer's state is saved too.
         path: the file, ending in `.keras`.
-        info: what is known of it, as JSON takes it: class names, data set, network.
+        info: JSON-serialisable information about the model: class names, data set, network.
 
     Raises:
-        ValueError: another ending, by which Keras would choose another format or none.
+        ValueError: `path` does not end in `.keras`; Keras would choose another format, or none.
     """
     if Path(path).suffix != ".keras":
         raise ValueError(f"`path` must end in .keras. Received: {str(path)!r}")
@@ -170,53 +170,53 @@ def save(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
 
 
 def _digests(archive: zipfile.ZipFile) -> dict[str, str]:
-    """The SHA-256 of every member but the sums themselves."""
-    found = {}
+    """Returns the SHA-256 checksum of every member except the checksums themselves."""
+    digests = {}
     for name in archive.namelist():
         if name != SUMS:
             with archive.open(name) as member:
-                found[name] = hashlib.file_digest(member, "sha256").hexdigest()
-    return found
+                digests[name] = hashlib.file_digest(member, "sha256").hexdigest()
+    return digests
 
 
 def verify(path: str | Path) -> None:
-    """Holds a file that `save` wrote against its checksums; one that another program wrote has none and passes.
+    """Checks a model file against its checksums. A file that another program wrote has none, and passes.
 
     Raises:
-        ValueError: the file is torn or changed.
+        ValueError: the file is truncated or has been changed.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             if SUMS not in archive.namelist():
                 return
             lines = archive.read(SUMS).decode().splitlines()
-            noted = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-            found = _digests(archive)
-            changed = [name for name in {**noted, **found} if noted.get(name) != found.get(name)]
-    except Exception as error:  # whatever zipfile stumbles over
+            recorded = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+            actual = _digests(archive)
+            changed = [name for name in {**recorded, **actual} if recorded.get(name) != actual.get(name)]
+    except Exception as error:  # zipfile and zlib raise many kinds
         raise ValueError(
-            f"{str(path)!r} is damaged: {first_line(error)} Give a `.keras` file that is whole."
+            f"{str(path)!r} is damaged: {first_line(error)} Give a `.keras` file that is intact."
         ) from error
     if changed:
         raise ValueError(
-            f"{str(path)!r} is damaged: the checksum of {changed[0]} does not fit. Give a `.keras` file that is whole."
+            f"{str(path)!r} is damaged: {changed[0]} does not match its checksum. Give a `.keras` file that is intact."
         )
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that a path means: itself, or the one of a run's folder."""
+    """Returns the path of a model file: `path` itself, or the model file in it if it is a run's folder."""
     path = Path(path)
     return path / "model.keras" if path.is_dir() else path
 
 
 def read_info(path: str | Path) -> dict[str, Any]:
-    """What `save` was told of a model; empty for a file that another program wrote.
+    """Returns the `info` that `save` was given with a model; empty for a file that another program wrote.
 
     Args:
         path: a `.keras` file, or the folder of a run.
 
     Raises:
-        ValueError: no such file, or no `.keras` file.
+        ValueError: the file does not exist, or is not an intact `.keras` file.
     """
     path = model_file(path)
     if not path.is_file():
@@ -226,25 +226,26 @@ def read_info(path: str | Path) -> dict[str, Any]:
             return json.loads(archive.read(MEMBER)) if MEMBER in archive.namelist() else {}
     except OSError:
         raise
-    except Exception as error:  # whatever zipfile stumbles over
+    except Exception as error:  # zipfile and zlib raise many kinds
         raise ValueError(
-            f"{str(path)!r} is no whole `.keras` file: {error}. Give a `.keras` file or the folder of a finished run."
+            f"{str(path)!r} is not a valid `.keras` file: {error}. "
+            "Give a `.keras` file or the folder of a finished run."
         ) from error
 
 
 def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
-    """Opens a model file for inference.
+    """Loads a model file for inference.
 
     Args:
         path: a `.keras` file, or the folder of a run.
 
     Returns:
-        The model, not compiled, and what is known of it.
+        The model, not compiled, and the information that was saved with it.
 
     Raises:
-        ValueError: no such file, no `.keras` file, a damaged one, or one that Keras cannot open.
+        ValueError: the file does not exist, is not a `.keras` file, is damaged, or cannot be opened by Keras.
     """
-    import keras  # here alone: what a file says of itself can be read before a backend is chosen
+    import keras  # not at the top: `read_info` must work before a backend is selected
 
     from .models.builder import allow_depth
     from .models.fast_layers import REGISTERED, has_fast_normal, use_fast_layers
@@ -254,28 +255,28 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
     verify(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            allow_depth(archive.read("config.json").count(b'"class_name"'))  # of layers, and more
+            allow_depth(archive.read("config.json").count(b'"class_name"'))  # at least the number of layers
         with _registered(path) if has_fast_normal() else contextlib.nullcontext(path) as file:
             return use_fast_layers(keras.saving.load_model(file, REGISTERED, compile=False)), info
-    except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
+    except Exception as error:  # Keras raises many kinds for a damaged or foreign file
         raise ValueError(
             f"Keras cannot open {str(path)!r}: {first_line(_cause(error))} Give a `.keras` file of Keras's own layers; "
-            "one with others, open in Python and pass the model."
+            "open one with other layers in Python, and pass the model."
         ) from error
 
 
 @contextlib.contextmanager
 def _registered(path: Path) -> Iterator[Path]:
-    """A copy of a model file whose initializers are those of `REGISTERED`: Keras draws weights before it reads them."""
+    """Yields a copy of a model file with the initializers of `REGISTERED`: Keras draws weights before it reads them."""
     from .models.fast_layers import register
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as changed:
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as copied:
             for member in archive.infolist():
-                same = zipfile.ZipInfo(member.filename)
-                same.compress_type = member.compress_type  # for what expands to too much, Keras refuses to read
-                with archive.open(member) as source, changed.open(same, "w", force_zip64=True) as target:
+                entry = zipfile.ZipInfo(member.filename)
+                entry.compress_type = member.compress_type  # so that Keras still refuses what would expand too much
+                with archive.open(member) as source, copied.open(entry, "w", force_zip64=True) as target:
                     if member.filename == "config.json":
                         target.write(json.dumps(json.load(source, object_hook=register)).encode())
                     else:
@@ -284,14 +285,14 @@ def _registered(path: Path) -> Iterator[Path]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The error that others were raised for: Keras's outermost says that a model, not which of its layers."""
+    """Returns the innermost cause of an error: Keras's outermost one names the model only, and not the layer."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     return error
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in a line."""
+    """Returns the first line of an error's message as a sentence, cut to about 200 characters."""
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     if len(line) > 200:
         line = line[:200].rpartition(". ")[0] or line[:200]

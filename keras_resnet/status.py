@@ -1,4 +1,4 @@
-"""The exit statuses of the `keras-resnet` command, which scripts, schedulers and its own parent processes compare."""
+"""The exit statuses of the `keras-resnet` command, for scripts, schedulers and the processes that start it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Status(enum.IntEnum):
-    """An exit status, an int, with what it means as `meaning`. A crash, which is a bug, has Python's own, 1."""
+    """An exit status: an integer with its description as `meaning`. A crash, which is a bug, has Python's status, 1."""
 
     meaning: str
 
@@ -16,8 +16,8 @@ class Status(enum.IntEnum):
         return member
 
     DONE = 0, "done"
-    MISTAKE = 2, "a mistake in what was asked for, told in one line; or too little memory"
-    DIVERGED = 3, "training diverged: the loss is no longer a number"
-    HELD = 4, "another process is at work in the folder"
-    TRY_AGAIN = 75, "asked to stop, and saved; the same command goes on from there"  # EX_TEMPFAIL of sysexits.h
+    MISTAKE = 2, "a mistake in the arguments or files, reported in one line; or not enough memory"
+    DIVERGED = 3, "training diverged: the loss is not finite"
+    HELD = 4, "another process is using the folder"
+    TRY_AGAIN = 75, "stopped on request, after saving; the same command resumes"  # EX_TEMPFAIL of sysexits.h
     INTERRUPTED = 130, "interrupted from the keyboard"

@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Tables as plain text or Markdown."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Collection, Sequence
 def text_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int], *, markdown: bool = False
 ) -> str:
-    """Rows in aligned columns.
+    """Formats rows in aligned columns.
 
     Args:
-        headings: one a column.
-        rows: a cell a column.
-        right: the places of the columns that are aligned to the right, as numbers are.
-        markdown: write a table as Markdown has it, and not plain columns two spaces apart.
+        headings: one per column.
+        rows: one cell per column each.
+        right: indices of the columns to align to the right, such as numbers.
+        markdown: whether to write a Markdown table, instead of columns separated by two spaces.
 
     Returns:
-        A line for the headings and for each row, and in Markdown the line between them.
+        A line for the headings and one for each row; in Markdown, also the line between them.
     """
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded).rstrip()
 
-    rule = ["-" * (width - 1) + (":" if place in right else "-") for place, width in enumerate(widths)]
+    rule = ["-" * (width - 1) + (":" if index in right else "-") for index, width in enumerate(widths)]
     return "\n".join(line(cells) for cells in (headings, *([rule] if markdown else []), *rows))

@@ -1,3 +1,3 @@
-"""The version, and nothing that takes time to import."""
+"""The package's version, in a module that is quick to import."""
 
 __version__ = "0.1.0"

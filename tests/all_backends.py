@@ -1,11 +1,11 @@
-"""Runs every test on every backend, one after the other, and says how it went.
+"""Runs all tests on one backend after the other, and prints a summary.
 
     python tests/all_backends.py [BACKEND ...]
 
-Each backend gets as many processes as there are cores, up to four, and a core for each. The room `data` knows no Keras,
-and what a folder `once` tests is the same whatever the backend, such as an exported graph, so these run once, at the
-beginning; with them `tests/across`, which compares the backends, but only where all of them are asked for.
-Fails if a test fails, if a backend runs none, or if a test is skipped although ../shared is there.
+Each backend's tests run in one process per core, up to four. The tests of `data`, which does not use Keras, and those
+in folders named `once`, whose results do not depend on the backend, run only once, at the beginning. So does
+`tests/across`, which compares the backends, if all of them are requested.
+Fails if a test fails, if no test runs on a backend, or if a test is skipped although ../shared exists.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ACROSS = TESTS / "across"
 BACKENDS = ("tensorflow", "jax", "torch")
 PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder")
 SHARED = TESTS.parents[1] / "shared"
-# Hundreds of processes import the package: one compiles it.
+# Hundreds of processes import the package: the first one should store its bytecode.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -44,7 +44,7 @@ class Outcome:
 
 def run(name: str, backend: str, *arguments: str) -> Outcome:
     print(f"\n=== {name} " + "=" * (74 - len(name)), flush=True)
-    begun = time.monotonic()
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         status = subprocess.run(
@@ -63,7 +63,7 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
         passed=total["tests"] - failed - total["skipped"],
         failed=failed or int(status != 0),
         skipped=total["skipped"],
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - start,
     )
 
 

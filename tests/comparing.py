@@ -1,4 +1,4 @@
-"""How tests compare tensors and networks."""
+"""Comparisons of tensors and of networks, for tests."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from keras_resnet import saving
 
 
 def numpy(tensor):
-    """A tensor or variable of any backend and float type as an array of float64."""
+    """Converts a tensor or variable of any backend and float dtype to a float64 array."""
     return np.asarray(keras.ops.convert_to_numpy(tensor)).astype("float64")
 
 
 def call(model, images):
-    """What a model answers when it is called, an array or a dict of arrays, each of its own type."""
+    """Calls a model; returns its output as an array or a structure of arrays, in their own dtypes."""
     return keras.tree.map_structure(keras.ops.convert_to_numpy, model(images))
 
 
-def alike(found, expected, tolerance=1e-4, name=""):
-    """Asserts that tensors differ nowhere by more than a share of the largest value that is expected."""
+def alike(actual, expected, tolerance=1e-4, name=""):
+    """Asserts that tensors differ nowhere by more than `tolerance` times the largest expected absolute value."""
     expected = numpy(expected)
     atol = tolerance * np.abs(expected).max()
-    np.testing.assert_allclose(numpy(found), expected, atol=atol, rtol=0, err_msg=name)
+    np.testing.assert_allclose(numpy(actual), expected, atol=atol, rtol=0, err_msg=name)
 
 
 def same(one, other):
-    """Whether two networks have the same weights, to the last bit."""
+    """Returns whether two networks have bitwise equal weights."""
     return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
 def values(model):
-    """A network's variables as arrays, by layer and name."""
+    """Returns a network's variables as arrays, by layer and name."""
     return {
         f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
         for layer in model.layers
@@ -40,17 +40,17 @@ def values(model):
 
 
 def changed(before, after):
-    """The parts of a network, as "stem" and "stage1", of which `values` are no longer the same to the last bit."""
+    """Returns the parts of a network, such as "stem" and "stage1", whose `values` are not bitwise equal."""
     return _parts(name for name in before if not np.array_equal(before[name], after[name]))
 
 
 def network(folder):
-    """The values of the network in a file or a run's folder."""
+    """Returns the `values` of the network in a file or a run's folder."""
     return values(saving.load(folder)[0])
 
 
 def kept(folder, before):
-    """The parts that two files or run folders have alike, to the last bit."""
+    """Returns the parts of a network whose values are bitwise equal in two files or run folders."""
     one, other = network(folder), network(before)
     return _parts(one) - changed(one, other)
 

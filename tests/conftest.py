@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""The environment of all tests, and fixtures for any of them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ import pytest
 
 from keras_resnet.backend import environment, import_blocker
 
-# On processors: tests compare numbers to the fifth place, have devices of their own made, and share no GPU.
+# On processors: tests compare numbers to five decimal places, create virtual devices, and cannot share a GPU.
 on_processors = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-# And as the command has it, whose results tests compare with their own.
+# The same environment as the command has, since tests compare its results with their own.
 for variable, value in {**on_processors, **environment()}.items():
     os.environ.setdefault(variable, value)
 if engine := os.environ.get("KERAS_BACKEND"):
-    # So that Keras imports no engine but the one that it runs on: of TensorFlow, eight seconds in each process of JAX.
+    # Otherwise Keras imports TensorFlow on the other backends too, which takes eight seconds in each process of JAX.
     import_blocker.block_imports(engine)
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
 if WORKER is None:
-    # What every process may share, see `small_runs.finished`.
+    # A folder that all test processes share, see `small_runs.finished`.
     _SHARED = tempfile.TemporaryDirectory(prefix="keras_resnet-tests-")
     os.environ["KERAS_RESNET_TESTS"] = _SHARED.name
-    # JAX compiles quickly, and once: two thirds of its time is to compile. Here and in all processes behind this one,
-    # and what is the same not again for a week. For each kind of processor apart, since it compiles for one.
+    # Compilation takes two thirds of JAX's time. So it compiles with little optimization, in this process and its
+    # subprocesses, and compiled programs are cached for a week, separately for each kind of processor.
     _ABOUT = Path("/proc/cpuinfo")
     _LINES = _ABOUT.read_text().splitlines() if _ABOUT.exists() else []
     _PROCESSOR = {line for line in _LINES if line.startswith("flags")}
@@ -47,12 +47,12 @@ if WORKER is None:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 elif hasattr(os, "sched_setaffinity"):
-    # A core each, before an engine counts them: tests are mostly Python, and threads of all would stand in their way.
+    # One core per worker, before a backend counts them: tests are mostly Python, and threads on all cores compete.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
 TESTS = Path(__file__).resolve().parent
-# The files that take longest, first: a file is one process's, and in the end none is to wait for another.
+# The slowest files run first: each runs in one process, and at the end no process should wait long for another.
 LONGEST = (
     "across/test_distributed_search.py",
     "across/test_same_numbers.py",
@@ -71,14 +71,14 @@ SHARED = TESTS.parents[1] / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The reference material beside the project; `all_backends.py` counts a skip as a failure where it is there."""
+    """The folder of reference material beside the project; if it exists, `all_backends.py` counts skips as failures."""
     if not SHARED.is_dir():
         pytest.skip("../shared is absent")
     return SHARED
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take longest come first, then the rooms whose files take minutes."""
+    """Sorts the slowest files first, then the rooms whose files take minutes."""
 
     def turn(item):
         path = item.path.relative_to(TESTS)
@@ -89,16 +89,16 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What is imported by now stays: collecting garbage need not look at it again, seconds in every minute."""
+    """Excludes all that is imported so far from garbage collection, which saves seconds in every minute."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _clean_session():
-    """Keeps layer names out of the next file, without the third of a second that freeing the memory takes.
+    """Resets Keras's layer names after each file, without freeing memory, which takes a third of a second.
 
-    Not behind every test: TensorFlow then makes all its kernels anew.
+    Not after each test, since TensorFlow would create all its kernels again.
     """
     yield
     if "keras" in sys.modules:
@@ -107,7 +107,7 @@ def _clean_session():
 
 @pytest.fixture
 def seeded():
-    """Gives a model weights that depend on their names and shapes alone, every statistic off its default."""
+    """Sets a model's weights to values that depend only on names and shapes, with no statistic at its default."""
 
     def fill(model, seed: int = 0):
         for variable in model.variables:

@@ -1,4 +1,4 @@
-"""The papers' numbers, and torchvision's and keras.applications', that tests hold the package against.
+"""Numbers of the papers, torchvision and keras.applications that the package must reproduce.
 
 He et al. 2015 is arXiv 1512.03385, He et al. 2016 is arXiv 1603.05027. Trainable parameters count batch norm's scale
 and offset and not its moving statistics; multiply-adds count convolutions and the dense layer.

@@ -1,6 +1,6 @@
-"""Runs on many devices and in many processes, as launchers start them, on one machine's processor.
+"""Runs on several devices and in several processes, as launchers start them, on the processor of one machine.
 
-Each is the command line in processes of its own, since devices are settled when an engine starts.
+Each runs the command in its own processes, since the devices are fixed once a backend has started.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 
-# What a process does before the command: forced devices, few digits, and a copy of its weights in the end.
+# What each process executes: it sets up virtual devices and few digits, runs the command and saves its weights.
 PROGRAM = """
 import contextlib, io, json, os, sys
 settings = json.loads(sys.argv.pop(1))
@@ -58,7 +58,7 @@ sys.exit(status)
 
 
 def environments(processes: int) -> list[dict[str, str]]:
-    """What the launcher of this backend tells its processes."""
+    """Returns the environment variables that this backend's launcher sets in each of its processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -85,17 +85,17 @@ def started(
     behind: Sequence[Sequence[str]] = (),
     more: dict[str, str] | None = None,
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """Starts the command; in the end, none of its processes is left.
+    """Context manager that starts the command, and kills its processes at the end.
 
     Args:
-        arguments: those of `keras-resnet`.
-        processes: how many.
-        forced: devices that the processor is taken for; 0 for what it is.
-        side: of the digits, as far as anybody knows before they are read; 0 for what it is.
-        weights: where each process keeps its weights, with its number behind it.
-        signals: the epoch and step in which one comes to the last of the processes, and its number.
-        behind: further commands, in the same processes; what these write to stdout is lost.
-        more: further variables of the environment.
+        arguments: the arguments of `keras-resnet`.
+        processes: the number of processes.
+        forced: the number of virtual devices of the processor; 0 for its default.
+        side: the size of the digits as declared by their data set before they are read; 0 for the true one.
+        weights: path prefix of the files in which the processes save their weights: "0.npz" and so on is appended.
+        signals: signals sent to the last process, each as its epoch, step and number.
+        behind: further commands to run in the same processes afterwards; their stdout is discarded.
+        more: further environment variables.
     """
     running = []
     for rank, launcher in enumerate(environments(processes)):
@@ -125,13 +125,13 @@ def started(
 
 
 def ended(running: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
-    """What each process has come to: its status, and what it wrote to stdout and stderr."""
+    """Waits for the processes; returns the status, stdout and stderr of each."""
     written = [process.communicate(timeout=600) for process in running]
     return [(process.returncode, *text) for process, text in zip(running, written, strict=True)]
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command as a user would, in a process of its own."""
+    """Runs a command as a user would, in a subprocess."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         shlex.split(line), env={**os.environ, "PATH": path, **environment}, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Pictures for tests of the data room, made on the spot."""
+"""Generated pictures for tests of the data room."""
 
 import io
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from keras_resnet.data.records import Record
 
 
 def photograph(seed: int, height: int, width: int) -> np.ndarray:
-    """A smooth picture with some grain, uint8 (height, width, 3) in RGB."""
+    """Returns a smooth picture with some grain, uint8 (height, width, 3) in RGB."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(20, 236, (5, 6, 3)).astype(np.float32)
     grain = rng.normal(0, 4, (height, width, 3))
@@ -19,14 +19,14 @@ def photograph(seed: int, height: int, width: int) -> np.ndarray:
 
 
 def jpeg(image: np.ndarray, mode: str = "RGB", **options) -> bytes:
-    """An RGB picture as a JPEG file in a mode of Pillow's, with options of Pillow's."""
+    """Encodes an RGB picture as a JPEG file, in one of Pillow's modes and with its options."""
     file = io.BytesIO()
     Image.fromarray(image).convert(mode).save(file, "JPEG", **options)
     return file.getvalue()
 
 
 class Album:
-    """A source of records that lie in memory; a picture's label is its number."""
+    """A source of records in memory; the label of a picture is its index."""
 
     def __init__(self, files: Sequence[bytes]) -> None:
         self.files = files
@@ -36,5 +36,5 @@ class Album:
         return len(self.files)
 
     def read(self, numbers: Sequence[int]) -> list[Record]:
-        """As every source."""
+        """Returns the records with these indices, as every source does."""
         return [Record(self.files[number], number, f"picture {number}") for number in numbers]

@@ -1,4 +1,4 @@
-"""Small runs that several test files look at: the smallest network on a few of the digits."""
+"""Small runs that several test files use: the smallest network on a few of the digits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = {
     "batch_size": 32,
     "epochs": 2,
 }
-# Everything that a run must remember beyond its weights and velocities.
+# Uses all state that a run must save beyond its weights and velocities.
 STATEFUL = {
     **SMALL,
     "network": {**SMALL["network"], "stochastic_depth": 0.5, "skip": "dropout", "skip_dropout": 0.2},
@@ -31,56 +31,56 @@ STATEFUL = {
     "nesterov": True,
     "ema": 0.5,
     "warmup_rate": 0.02,
-    "warmup_error": 0.99,  # over in the first epoch; a run that forgot would warm up again
+    "warmup_error": 0.99,  # reached in the first epoch; a run that did not save this would warm up again
 }
-# The first of two epochs, of three steps, is sound; the second has a learning rate of 1e29.
+# The first of two epochs, of three steps, is stable; the second has a learning rate of 1e29.
 EXPLOSIVE = {**STATEFUL, "epochs": 2, "schedule": "step", "drops": (), "warmup_iterations": 3, "learning_rate": 1e29}
 COLUMNS_OF_TIME = ("seconds", "images_per_second")
 
 
 def few_digits(train: int = TRAINED, test: int = TESTED) -> Any:
-    """The row of the digits, cut down."""
+    """Returns the row of the digits data set, with fewer images."""
     from keras_resnet.data import DATASETS
 
     def read(data_dir: Any) -> tuple[np.ndarray, ...]:
-        x_train, y_train, x_test, y_test = whole.read(data_dir)
+        x_train, y_train, x_test, y_test = row.read(data_dir)
         return x_train[:train], y_train[:train], x_test[:test], y_test[:test]
 
-    whole = _ALL_DIGITS.setdefault("row", DATASETS["digits"])
-    return dataclasses.replace(whole, read=read)
+    row = _ALL_DIGITS.setdefault("row", DATASETS["digits"])
+    return dataclasses.replace(row, read=read)
 
 
 _ALL_DIGITS: dict[str, Any] = {}
 
 
 def take_few_digits() -> None:
-    """Cuts the digits down for good: for processes of their own."""
+    """Replaces the digits by few of them permanently; for subprocesses."""
     from keras_resnet.data import DATASETS
 
     DATASETS["digits"] = few_digits()
 
 
 def take_them_for_larger(side: int) -> None:
-    """Has nobody know how small the digits are, for good: for processes of their own."""
+    """Declares another size of the digits permanently, as if it were unknown until they are read; for subprocesses."""
     from keras_resnet.data import DATASETS
 
     DATASETS["digits"] = dataclasses.replace(DATASETS["digits"], side=side)
 
 
 def signal_in(epoch: int, step: int, number: int = signal.SIGKILL) -> None:
-    """Has a signal come to this process behind a step, in the midst of an epoch, both counted from 1."""
+    """Sends this process a signal after a step of an epoch, both counted from 1."""
     from keras_resnet.training.learning_rate import LearningRate
 
     def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:
-        after(self, batch, logs)
+        original(self, batch, logs)
         if (self._first_step + batch) == (epoch - 1) * self.steps_per_epoch + step - 1:
             os.kill(os.getpid(), number)
 
-    after, LearningRate.on_train_batch_end = LearningRate.on_train_batch_end, on_train_batch_end
+    original, LearningRate.on_train_batch_end = LearningRate.on_train_batch_end, on_train_batch_end
 
 
 def small_recipe(**changes: Any) -> Any:
-    """The smallest recipe, with changes; those of the network come on top of its own."""
+    """Returns the smallest recipe with changes; changes of the network are added to its own."""
     from keras_resnet.training.recipes import recipe_for
 
     network = {**SMALL["network"], **changes.pop("network", {})}
@@ -89,7 +89,7 @@ def small_recipe(**changes: Any) -> Any:
 
 @functools.cache
 def finished() -> Path:
-    """The folder of a run of `STATEFUL` that nothing interrupted. Only to be read: all processes of the tests do."""
+    """Returns the folder of an uninterrupted run of `STATEFUL`. It must not be changed: all test processes share it."""
     from filelock import FileLock
 
     from keras_resnet.data import DATASETS
@@ -109,29 +109,29 @@ def finished() -> Path:
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array in a `.keras` file, read without Keras."""
+    """Returns every array in a `.keras` file, read without Keras."""
     import h5py
 
-    found = {}
+    values = {}
     with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return found
+        file.visititems(lambda name, item: values.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return values
 
 
 def info(path: Path) -> dict[str, Any]:
-    """What the package has noted in a `.keras` file."""
+    """Returns the information that the package has saved in a `.keras` file."""
     with zipfile.ZipFile(path) as archive:
         return json.loads(archive.read("keras_resnet.json"))
 
 
 def config(path: Path) -> str:
-    """What Keras has noted in a `.keras` file."""
+    """Returns the configuration that Keras has saved in a `.keras` file."""
     with zipfile.ZipFile(path) as archive:
         return archive.read("config.json").decode()
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """All that a run has come to but the time it took: recipe, history, summary, and every number it has written."""
+    """Returns all results of a run except times: recipe, history, summary, and every number that it has saved."""
     last = max((folder / "checkpoints").glob("epoch_*.keras"))
     summary = json.loads((folder / "summary.json").read_text())
     return {
@@ -145,7 +145,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def damage_weights(path: Path) -> None:
-    """Changes a byte in the weights of a `.keras` file, which still opens: Keras stumbles when it reads them."""
+    """Changes a byte in the weights of a `.keras` file, so that it still opens but Keras fails to read the weights."""
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo("model.weights.h5")
@@ -154,13 +154,13 @@ def damage_weights(path: Path) -> None:
 
 
 def history(folder: Path) -> list[dict[str, str]]:
-    """The rows of `history.csv`, as text."""
+    """Returns the rows of `history.csv`, as text."""
     header, *rows = (line.split(",") for line in (folder / "history.csv").read_text().splitlines())
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """When every file in a folder was written, and its bytes; but for the empty one by which a run holds it."""
+    """Returns the modification time and contents of every file in a folder, except for the lock file."""
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(folder.rglob("*"))

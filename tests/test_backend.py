@@ -1,4 +1,4 @@
-"""The backend is settled before Keras is imported, and no other one is needed."""
+"""The backend is selected before Keras is imported, and no other one is needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TESTS = Path(__file__).resolve().parent
 
 @pytest.fixture
 def before_keras(monkeypatch):
-    """As in a process that has not imported Keras; of the backends, only those named are installed."""
+    """Simulates a process that has not imported Keras; returns a function that makes only some modules installed."""
     find_spec = importlib.util.find_spec
 
     def install(*modules):
@@ -36,18 +36,18 @@ def before_keras(monkeypatch):
     monkeypatch.delitem(sys.modules, "keras")
     for module in backend.BACKENDS.values():
         monkeypatch.delitem(sys.modules, module, raising=False)
-    monkeypatch.setenv("KERAS_BACKEND", "")  # put back afterwards
+    monkeypatch.setenv("KERAS_BACKEND", "")  # so that monkeypatch restores it, whatever is set meanwhile
     monkeypatch.delenv("KERAS_BACKEND")
     return install
 
 
-def test_the_first_that_is_installed_is_taken(before_keras):
+def test_the_first_backend_that_is_installed_is_selected(before_keras):
     before_keras("jax", "torch")
     assert backend.select_backend() == "jax"
     assert os.environ["KERAS_BACKEND"] == "jax"
 
 
-def test_the_environment_goes_before_what_is_installed_and_a_choice_before_the_environment(before_keras, monkeypatch):
+def test_a_choice_takes_precedence_over_the_environment_and_that_over_what_is_installed(before_keras, monkeypatch):
     before_keras("tensorflow", "jax", "torch")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert backend.select_backend() == "torch"
@@ -55,14 +55,14 @@ def test_the_environment_goes_before_what_is_installed_and_a_choice_before_the_e
     assert os.environ["KERAS_BACKEND"] == "jax"
 
 
-@pytest.mark.parametrize(("machine", "asked"), [("x86_64", "1"), ("AMD64", "1"), ("aarch64", None)])
-def test_tensorflow_is_asked_for_onednn_on_the_processors_where_that_pays(before_keras, monkeypatch, machine, asked):
+@pytest.mark.parametrize(("machine", "value"), [("x86_64", "1"), ("AMD64", "1"), ("aarch64", None)])
+def test_tensorflow_uses_onednn_on_the_processors_where_that_pays(before_keras, monkeypatch, machine, value):
     before_keras("jax")
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "")
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     backend.select_backend()
-    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == asked
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == value
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     backend.select_backend()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
@@ -80,7 +80,7 @@ def test_a_backend_that_is_unknown_or_not_installed_is_refused_with_what_would_w
     assert os.environ["KERAS_BACKEND"] == "theano"
 
 
-def test_without_any_backend_the_way_to_one_is_told(before_keras):
+def test_without_any_backend_the_error_says_how_to_install_one(before_keras):
     before_keras()
     with pytest.raises(ValueError, match=r"pip install '\.\[tensorflow\]', or \[jax\], or \[torch\] in a checkout"):
         backend.select_backend()
@@ -88,18 +88,18 @@ def test_without_any_backend_the_way_to_one_is_told(before_keras):
 
 def test_another_backend_than_the_one_that_keras_runs_on_is_refused():
     other = next(name for name in backend.BACKENDS if name != RUNNING)
-    with pytest.raises(ValueError, match=f"runs on {RUNNING!r} in this process already. Received: {other!r}"):
+    with pytest.raises(ValueError, match=f"already runs on {RUNNING!r} in this process. Received: {other!r}"):
         backend.select_backend(other)
     assert backend.select_backend(RUNNING) == RUNNING
 
 
-def test_nobody_having_chosen_the_one_that_keras_runs_on_is_taken(monkeypatch):
-    """Keras may have it from its own file."""
+def test_without_a_choice_the_backend_that_keras_runs_on_is_selected(monkeypatch):
+    """Keras may have read it from its own configuration file."""
     monkeypatch.setenv("KERAS_BACKEND", "")
     assert backend.select_backend() == os.environ["KERAS_BACKEND"] == RUNNING
 
 
-def test_device_and_versions_are_told():
+def test_device_and_versions_describe_this_machine():
     versions = backend.versions()
     assert versions["keras"] == keras.__version__
     assert versions[RUNNING][0].isdigit()
@@ -107,19 +107,19 @@ def test_device_and_versions_are_told():
     assert backend.device().startswith("CPU (") == (not backend._engine().accelerators())
 
 
-def test_accelerators_are_told_with_how_many_of_them_a_run_used(monkeypatch):
+def test_accelerators_are_described_with_the_number_that_a_run_used(monkeypatch):
     monkeypatch.setattr(backend._engine(), "accelerators", lambda: ["A GPU"] * 4)
     assert (backend.device(), backend.device(2)) == ("4 x A GPU", "2 x A GPU")
 
 
-def test_a_gpu_that_the_backend_cannot_use_is_told_with_the_way_to_it(monkeypatch):
+def test_a_gpu_that_the_backend_does_not_use_comes_with_a_hint_how_to(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    listed = SimpleNamespace(stdout="GPU 0: NVIDIA H200 (UUID: GPU-1)\n")
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: listed)
-    way = "torch.cuda.is_available()" if RUNNING == "torch" else f"pip install '.[{RUNNING}-cuda]'"
-    assert way in backend.unused_gpu_hint()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # as whoever wants none says
+    output = SimpleNamespace(stdout="GPU 0: NVIDIA H200 (UUID: GPU-1)\n")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: output)
+    remedy = "torch.cuda.is_available()" if RUNNING == "torch" else f"pip install '.[{RUNNING}-cuda]'"
+    assert remedy in backend.unused_gpu_hint()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # how a user disables all GPUs
     assert backend.unused_gpu_hint() == ""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(backend._engine(), "accelerators", lambda: ["NVIDIA H200"])
@@ -129,10 +129,10 @@ def test_a_gpu_that_the_backend_cannot_use_is_told_with_the_way_to_it(monkeypatc
     assert backend.unused_gpu_hint() == ""
 
 
-if RUNNING == "torch":  # on the others, Keras's device is not where all is computed
+if RUNNING == "torch":  # on the others, `keras.device` does not decide where everything is computed
     import torch
 
-    def test_torch_names_gpus_where_keras_works_there(monkeypatch):
+    def test_torch_names_gpus_only_if_keras_uses_them(monkeypatch):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"GPU {number}")
         with keras.device("cpu"):
@@ -149,11 +149,11 @@ import keras
 keras.utils.set_random_seed(1)
 keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(sys.argv[1])
 print(*sorted({"tensorflow", "jax", "torch", "sklearn", "matplotlib", "pandas", "IPython"} & set(sys.modules)))
-import matplotlib.pyplot, sklearn.base, tensorflow  # for whoever else wants them they are there
+import matplotlib.pyplot, sklearn.base, tensorflow  # other importers still get them
 """
 
 
-def test_a_start_spares_keras_what_it_has_no_use_for(tmp_path):
+def test_selecting_a_backend_blocks_imports_that_keras_does_not_need(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": RUNNING}
     done = subprocess.run(
         [sys.executable, "-c", START, tmp_path / "model.keras"], env=environment, capture_output=True, text=True
@@ -171,7 +171,7 @@ ALONE = """
 import sys
 
 class Absent:
-    \"\"\"As on a machine where the other backends are not installed.\"\"\"
+    \"\"\"Makes the other backends look absent.\"\"\"
     asked = []
 
     def find_spec(self, name, path=None, target=None):
@@ -213,7 +213,7 @@ assert not set(OTHERS) & set(sys.modules)
 """
 
 
-def test_all_works_where_no_other_backend_is_installed_and_importing_asks_for_no_tensorflow(tmp_path):
+def test_everything_works_without_the_other_backends_and_importing_does_not_need_tensorflow(tmp_path):
     """Training, exact resuming, testing and predicting; on JAX and Torch, without TensorFlow."""
     others = [module for name, module in backend.BACKENDS.items() if name != RUNNING]
     environment = {**os.environ, "KERAS_BACKEND": RUNNING, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}

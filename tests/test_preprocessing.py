@@ -1,4 +1,4 @@
-"""The mean is subtracted inside the model, which so takes raw images wherever it is opened."""
+"""The mean is subtracted inside the model, which therefore takes raw images wherever it is loaded."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (7, *SHAPE), dtype=np.uint8)
 
 
-def test_every_pixel_has_a_mean_of_its_own(images):
+def test_every_pixel_has_its_own_mean(images):
     mean = images.mean(axis=0)
     out = np.asarray(normalising(mean).predict(images, verbose=0))
     np.testing.assert_allclose(out, images - mean, atol=1e-4)
     np.testing.assert_allclose(out.mean(axis=0), 0, atol=1e-4)
 
 
-def test_a_channel_has_one_mean_whatever_the_size_and_it_travels_too(images, tmp_path):
+def test_a_mean_per_channel_works_for_any_size_and_is_saved_with_the_model(images, tmp_path):
     mean = images.mean(axis=(0, 1, 2))
     image = keras.Input((None, None, 3))
     keras.Model(image, normalize(image, mean)).save(tmp_path / "model.keras")
@@ -39,7 +39,7 @@ def test_a_channel_has_one_mean_whatever_the_size_and_it_travels_too(images, tmp
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_a_mean_by_pixel_goes_with_a_deviation_by_channel(images, data_format):
+def test_a_mean_per_pixel_can_be_combined_with_a_deviation_per_channel(images, data_format):
     deviation = np.array([10.0, 20.0, 40.0])
     expected = (images - images.mean(axis=0)) / deviation
     if data_format == "channels_first":
@@ -49,7 +49,7 @@ def test_a_mean_by_pixel_goes_with_a_deviation_by_channel(images, data_format):
     np.testing.assert_allclose(np.asarray(model.predict(images, verbose=0)), expected, atol=1e-4)
 
 
-def test_the_mean_travels_with_the_saved_model(images, tmp_path):
+def test_the_mean_is_saved_with_the_model(images, tmp_path):
     mean = images.mean(axis=0)
     normalising(mean).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -58,8 +58,8 @@ def test_the_mean_travels_with_the_saved_model(images, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision_does_not_reach_it(images, policy):
-    """Between 128 and 255, bfloat16 knows whole numbers only."""
+def test_it_is_computed_in_float32_whatever_the_policy(images, policy):
+    """Between 128 and 255, bfloat16 can represent integers only."""
     mean = images.mean(axis=0)
     before = keras.dtype_policies.get(None)
     keras.config.set_dtype_policy(policy)

@@ -1,4 +1,4 @@
-"""Model files: whole or not at all, open to plain Keras, and a clear line where there is none."""
+"""Model files are written completely or not at all, open in plain Keras, and fail with a clear error if damaged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def saved(model, tmp_path):
     return tmp_path / "model.keras"
 
 
-def test_a_model_comes_back_with_what_is_known_of_it(model, saved):
+def test_a_model_is_loaded_with_the_information_saved_with_it(model, saved):
     loaded, info = saving.load(saved)
     assert info == INFO
     for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
@@ -40,7 +40,7 @@ def test_a_model_comes_back_with_what_is_known_of_it(model, saved):
 
 
 @pytest.mark.parametrize("name", ["pets", "pets.h5", "pets.weights.h5"])
-def test_a_name_of_another_ending_is_refused_and_nothing_written(model, tmp_path, name):
+def test_another_suffix_is_refused_and_nothing_is_written(model, tmp_path, name):
     with pytest.raises(ValueError, match=rf"`path` must end in .keras. Received: '.*{name}'"):
         saving.save(model, tmp_path / name, INFO)
     assert not list(tmp_path.iterdir())
@@ -51,28 +51,28 @@ def test_plain_keras_opens_the_file(model, saved):
     np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
 
 
-def test_a_file_of_plain_keras_opens_and_nothing_is_known_of_it(model, tmp_path):
+def test_a_file_of_plain_keras_opens_without_information(model, tmp_path):
     model.save(tmp_path / "model.keras")
     assert saving.load(tmp_path / "model.keras")[1] == {}
 
 
-def test_what_is_opened_and_saved_again_says_what_it_said(tmp_path):
-    """Also of its initializers, though weights that a file has are not drawn as Keras draws them."""
+def test_a_model_that_is_loaded_and_saved_again_has_the_same_configuration(tmp_path):
+    """Including its initializers, although loading replaces them where Keras's are slow."""
 
-    def said(path):
+    def config_of(path):
         with zipfile.ZipFile(path) as archive:
-            found = json.loads(archive.read("config.json"), object_hook=anonymous)
-        return found["config"]
+            config = json.loads(archive.read("config.json"), object_hook=without_object_id)
+        return config["config"]
 
-    def anonymous(found):
-        found.pop("shared_object_id", None)
-        return found
+    def without_object_id(config):
+        config.pop("shared_object_id", None)
+        return config
 
     network = ResNet20(zero_init_residual=True)
     network.save(tmp_path / "network.keras")
     opened, _ = saving.load(tmp_path / "network.keras")
     opened.save(tmp_path / "again.keras")
-    assert said(tmp_path / "again.keras") == said(tmp_path / "network.keras")
+    assert config_of(tmp_path / "again.keras") == config_of(tmp_path / "network.keras")
     assert (type(opened.get_layer("stem_conv").kernel_initializer) is VarianceScaling) == has_fast_normal()
     for one, other in zip(opened.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -86,13 +86,13 @@ def breaks(*args, **kwargs):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("step", ["serialising", "adding what is known", "putting in place"])
-def test_a_failure_while_writing_leaves_the_old_file_whole_and_nothing_beside_it(model, saved, monkeypatch, step):
+@pytest.mark.parametrize("step", ["saving the model", "adding the information", "renaming"])
+def test_a_failure_while_writing_leaves_the_old_file_intact_and_no_other(model, saved, monkeypatch, step):
     before = saved.read_bytes()
     target = {
-        "serialising": (keras.Model, "save"),
-        "adding what is known": (zipfile.ZipFile, "writestr"),
-        "putting in place": (os, "replace"),
+        "saving the model": (keras.Model, "save"),
+        "adding the information": (zipfile.ZipFile, "writestr"),
+        "renaming": (os, "replace"),
     }
     monkeypatch.setattr(*target[step], breaks)
     with pytest.raises(OSError, match="No space left"):
@@ -101,7 +101,7 @@ def test_a_failure_while_writing_leaves_the_old_file_whole_and_nothing_beside_it
     assert names(saved.parent) == ["model.keras"]
 
 
-def test_a_file_half_written_is_not_in_place(tmp_path):
+def test_a_partly_written_file_does_not_replace_the_old_one(tmp_path):
     (tmp_path / "summary.json").write_text("old")
 
     def write(temporary):
@@ -114,7 +114,7 @@ def test_a_file_half_written_is_not_in_place(tmp_path):
     assert names(tmp_path) == ["summary.json"]
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_others(model, monkeypatch, tmp_path):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_others_unchanged(model, monkeypatch, tmp_path):
     folder = RunFolder(tmp_path)
     folder.begin(recipe_for(dataset="digits"))
     model.compile(keras.optimizers.SGD(), loss="mse")
@@ -138,8 +138,8 @@ def test_the_last_two_checkpoints_are_kept(model, tmp_path):
     assert folder.restore(model, []).state == {"epochs": 4}
 
 
-def test_checkpoints_are_in_the_order_in_which_they_were_written(model, tmp_path):
-    """However many epochs and steps there are, so that their numbers have more digits."""
+def test_checkpoints_are_sorted_in_the_order_in_which_they_were_written(model, tmp_path):
+    """Even if their numbers of epochs and steps differ in the number of digits."""
     folder = RunFolder(tmp_path)
     folder.begin(recipe_for(dataset="digits"))
     model.compile(keras.optimizers.SGD(), loss="mse")
@@ -148,8 +148,8 @@ def test_checkpoints_are_in_the_order_in_which_they_were_written(model, tmp_path
     assert [path.stem for path in folder.newest_first()] == ["epoch_10000", "epoch_9999_step_1000000"]
 
 
-def test_a_checkpoint_with_less_optimizer_than_the_run_has_is_not_taken_silently(model, tmp_path):
-    """Keras warns of it and goes on without the velocities."""
+def test_a_checkpoint_that_lacks_a_part_of_the_optimizer_is_not_restored(model, tmp_path):
+    """Keras itself only warns, and continues without the velocities."""
     folder = RunFolder(tmp_path)
     folder.begin(recipe_for(dataset="digits"))
     model.compile(keras.optimizers.SGD(), loss="mse")
@@ -160,8 +160,8 @@ def test_a_checkpoint_with_less_optimizer_than_the_run_has_is_not_taken_silently
         folder.restore(model, [])
 
 
-def test_a_folder_is_looked_at_again_by_the_process_alone_that_writes_there(tmp_path):
-    """Between the look of another process and what it would find, the chief writes."""
+def test_a_folder_is_checked_only_by_the_process_that_writes_to_it(tmp_path):
+    """Other processes might check it while the chief already writes."""
     recipe = recipe_for(dataset="digits")
     (tmp_path / "history.csv").touch()
     RunFolder(tmp_path, writes=False).begin(recipe)
@@ -169,7 +169,7 @@ def test_a_folder_is_looked_at_again_by_the_process_alone_that_writes_there(tmp_
         RunFolder(tmp_path).begin(recipe)
 
 
-def test_json_is_written_for_people(tmp_path):
+def test_json_is_written_in_readable_form(tmp_path):
     saving.write_json(tmp_path / "deep" / "a.json", {"a": [1]})
     assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"a": [1]}
     assert (tmp_path / "deep" / "a.json").read_text().endswith("}\n")
@@ -180,11 +180,11 @@ def refused(path):
         saving.load(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
-    assert "Give a `.keras` file" in str(caught.value)  # what would work
+    assert "Give a `.keras` file" in str(caught.value)  # the remedy
     return str(caught.value)
 
 
-def test_what_is_no_model_is_refused_in_a_line(saved, tmp_path):
+def test_a_path_that_is_no_model_is_refused_in_one_line(saved, tmp_path):
     refused(tmp_path / "nothing.keras")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty")
@@ -196,40 +196,40 @@ def test_what_is_no_model_is_refused_in_a_line(saved, tmp_path):
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(saved):
-    whole = saved.read_bytes()
+    intact = saved.read_bytes()
     for share in np.linspace(0, 1, 23, endpoint=False):
-        saved.write_bytes(whole[: int(share * len(whole))])
+        saved.write_bytes(intact[: int(share * len(intact))])
         refused(saved)
 
 
 def test_a_damaged_byte_is_found_in_every_member(saved):
-    whole = saved.read_bytes()
+    intact = saved.read_bytes()
     with zipfile.ZipFile(saved) as archive:
         members = archive.infolist()
     assert {member.filename for member in members} >= {"config.json", "model.weights.h5", "keras_resnet.json"}
     for member in members:
-        damaged = bytearray(whole)
+        damaged = bytearray(intact)
         damaged[member.header_offset + 30 + len(member.filename) + member.compress_size // 2] ^= 0xFF
         saved.write_bytes(damaged)
         refused(saved)
 
 
-def test_a_damaged_directory_of_members_is_told_in_a_line(saved):
-    """A version, a flag, a way to compress, a place: any byte of it, where it shows."""
-    whole, found = saved.read_bytes(), 0
-    for place in range(whole.index(b"PK\x01\x02"), len(whole)):
-        damaged = bytearray(whole)
-        damaged[place] ^= 0xFF
+def test_a_damaged_central_directory_is_refused_in_one_line(saved):
+    """Whatever a byte of it is part of: a version, a flag, a compression method, an offset."""
+    intact, refusals = saved.read_bytes(), 0
+    for offset in range(intact.index(b"PK\x01\x02"), len(intact)):
+        damaged = bytearray(intact)
+        damaged[offset] ^= 0xFF
         saved.write_bytes(damaged)
         try:
             saving.read_info(saved)
             saving.verify(saved)
         except (ValueError, OSError):
-            found += 1
-    assert found > 100
+            refusals += 1
+    assert refusals > 100
 
 
-def test_a_member_that_is_missing_is_found_by_the_checksums(saved):
+def test_a_missing_member_is_found_by_the_checksums(saved):
     with zipfile.ZipFile(saved) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     del members["keras_resnet.json"]
@@ -239,26 +239,26 @@ def test_a_member_that_is_missing_is_found_by_the_checksums(saved):
     refused(saved)
 
 
-def test_a_member_that_another_file_lent_is_found_by_its_checksum(model, saved, tmp_path):
-    """Every member is sound in itself, as the archive's own CRC-32 sees it."""
+def test_a_member_from_another_file_is_found_by_its_checksum(model, saved, tmp_path):
+    """Every member is intact according to the archive's own CRC-32."""
     other = keras.models.clone_model(model)
     other.save(tmp_path / "other.keras")
-    with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(tmp_path / "other.keras") as lender:
+    with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(tmp_path / "other.keras") as donor:
         members = {name: archive.read(name) for name in archive.namelist()}
-        members["model.weights.h5"] = lender.read("model.weights.h5")
+        members["model.weights.h5"] = donor.read("model.weights.h5")
     with zipfile.ZipFile(saved, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     refused(saved)
 
 
-def test_the_checksums_are_those_that_sha256sum_knows(saved, tmp_path):
+def test_sha256sum_accepts_the_checksums(saved, tmp_path):
     with zipfile.ZipFile(saved) as archive:
         archive.extractall(tmp_path / "members")
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path / "members", check=True)
 
 
-def test_a_model_of_a_layer_that_is_not_there_is_refused_in_a_line(tmp_path):
+def test_a_model_with_an_unknown_layer_is_refused_in_one_line(tmp_path):
     class Unknown(keras.layers.Layer):
         def call(self, x):
             return x
@@ -273,7 +273,7 @@ def test_a_model_of_a_layer_that_is_not_there_is_refused_in_a_line(tmp_path):
 
 
 def test_a_network_deeper_than_pythons_recursion_limit_opens(tmp_path):
-    """Keras walks a model recursively, a frame a layer; a ResNet-1001 has 3,000 layers."""
+    """Keras traverses a model recursively, with a frame per layer; a ResNet-1001 has 3,000 layers."""
     limit = sys.getrecursionlimit()
     try:
         sys.setrecursionlimit(10_000)

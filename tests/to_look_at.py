@@ -1,4 +1,4 @@
-"""What the analyses look with in their tests."""
+"""Batches, networks and helpers for the tests of the analyses."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def batches(count=8, size=8, seed=0, brightest=255):
 
 
 def stranger():
-    """A network of someone else."""
+    """Returns a network that is not of this package."""
     return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10, name="dense")])
 
 
 def output(model, layer, images):
-    """What a layer puts out."""
+    """Returns the output of a layer."""
     return np.asarray(keras.Model(model.input, model.get_layer(layer).output).predict(images, verbose=0))
 
 
@@ -33,28 +33,28 @@ def pictures(count=10):
 
 
 def check_responses(model):
-    """Holds them against NumPy's deviations and means of the outputs of single layers."""
+    """Compares responses with NumPy's deviations and means of the outputs of single layers."""
     images = pictures()
-    found = responses(model, [(images[:6],), (images[6:],)])
+    rows = responses(model, [(images[:6],), (images[6:],)])
     names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert [row["layer"] for row in found] == [name for name in names if "shortcut" not in name]
-    for row in found:
+    assert [row["layer"] for row in rows] == [name for name in names if "shortcut" not in name]
+    for row in rows:
         values = output(model, row["layer"], images)
         assert row["deviation"] == pytest.approx(float(values.std()), rel=1e-3)
         assert row["mean"] == pytest.approx(float(values.mean()), abs=1e-3 * float(values.std()))
 
 
 def dark(count=40):
-    """A batch so dark that networks, which have no normalisation here, find many classes in it."""
+    """Returns a batch so dark that networks without normalisation predict many classes for it."""
     (batch,) = batches(count, count, brightest=2)
     return batch
 
 
 def error(model, images, labels):
-    """Top-1, of a network as it is."""
+    """Returns the top-1 error of a network, in percent."""
     return 100 * float((np.asarray(model.predict(images, verbose=0)).argmax(axis=1) != labels).mean())
 
 
 def labelled(model, images):
-    """Labels that the network itself gives, so that its error is zero and any change of it shows."""
+    """Returns the network's own predictions as labels, so that its error is zero and any change of it shows."""
     return np.asarray(model.predict(images, verbose=0)).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Searches of a few digits, whose trials' processes are stood in for."""
+"""Searches on a few digits, with fakes for the processes of trials."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ SMALL = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learni
 
 
 def small(tuner="random", **choices):
-    """A study of networks of eight layers on a few digits."""
+    """Returns a study of networks of eight layers on a few digits."""
     given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
     return study_of("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
 
 
 def write_history(path, *errors, column="validation_error"):
-    """Leaves the `history.csv` of a run that had these errors, epoch by epoch."""
+    """Writes the `history.csv` of a run that had these errors after its epochs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = "".join(f"{epoch},{error}\n" for epoch, error in enumerate(errors, start=1))
     path.write_text(f"epoch,{column}\n{rows}", encoding="utf-8")
 
 
 def history_of(words):
-    """The `history.csv` of the run that a command of these words makes."""
+    """Returns the path of the `history.csv` of the run that a command with these arguments starts."""
     return Path(words[words.index("--out") + 1]) / "history.csv"
 
 
 def in_this_process(words, stop):
-    """Trains a trial for real, without the start of a process."""
+    """Trains a trial for real, without starting a process."""
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         status = cli.main(words)
     return status, out.getvalue(), err.getvalue()
 
 
 class Trials:
-    """Stands for the processes of trials: what each of them does."""
+    """Replaces the processes of trials by given outcomes, one per trial."""
 
     def __init__(self, monkeypatch, *outcomes):
         self.outcomes, self.recipes = list(outcomes), []

@@ -1,4 +1,4 @@
-"""Keras's layers beside the same as they run here."""
+"""Comparisons of Keras's layers with the fast layers that replace them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ RNG = np.random.default_rng(0)
 
 
 def twins(make, shape, dtype="float32"):
-    """Keras's layers and the same as they run, in models with the same weights.
+    """Returns a model of Keras's layers and one of the fast layers, with the same weights.
 
-    Several of them, by name, are branches of one model, which learns all at once and in no other's way: what takes time
-    is to trace and to compile.
+    Args:
+        make: a function from a dtype to layers; or several, by name, which become independent branches of one model,
+            since most of the time is spent in tracing and compiling.
+        shape: shape of an image.
+        dtype: dtype of the layers.
     """
     branches = make if isinstance(make, dict) else {"": make}
     models = []
@@ -42,21 +45,21 @@ def twins(make, shape, dtype="float32"):
 
 
 def trained_alike(models, images, tolerance=1e-4):
-    """Outputs of training and of inference, and every variable after a step."""
+    """Asserts that models have equal outputs in training and in inference, and equal variables after a step."""
     names = models[0].output_names
     for training in (True, False):
-        found = [keras.tree.flatten(model(images, training=training)) for model in models]
-        for name, expected, other in zip(names, *found, strict=True):
-            assert other.dtype == expected.dtype, name
-            alike(other, expected, tolerance, name)
-    goals = [RNG.normal(size=output.shape).astype("float32") for output in found[0]]
+        outputs = [keras.tree.flatten(model(images, training=training)) for model in models]
+        for name, expected, actual in zip(names, *outputs, strict=True):
+            assert actual.dtype == expected.dtype, name
+            alike(actual, expected, tolerance, name)
+    targets = [RNG.normal(size=output.shape).astype("float32") for output in outputs[0]]
     for model in models:
         model.compile(keras.optimizers.SGD(0.1), "mse")
-        model.train_on_batch(images, goals if len(goals) > 1 else goals[0])
-    for expected, found in zip(models[0].variables, models[1].variables, strict=True):
-        alike(found, expected, tolerance, expected.path)
+        model.train_on_batch(images, targets if len(targets) > 1 else targets[0])
+    for expected, actual in zip(models[0].variables, models[1].variables, strict=True):
+        alike(actual, expected, tolerance, expected.path)
 
 
 def convolutions(chosen, **choices):
-    """A branch for each kernel, strides and padding."""
+    """Returns branches for `twins`, one for each kernel, strides and padding."""
     return {str(each): lambda dtype, each=each: [layers.Conv2D(6, *each, **choices)] for each in chosen}

@@ -1,4 +1,4 @@
-"""Variants of networks that tests of models train, save and reload."""
+"""Variants of networks, which the tests of models train, save and reload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VARIANTS = {
     **{
         f"{order}-{unit}-{shortcut}": {"order": order, "unit": unit, "shortcut": shortcut}
         for order, unit, shortcut in product(ORDERS, UNITS, ("A", "B", "C", None))
-        # The rarer orders with every unit and with every shortcut, but not with every pair of them.
+        # The rarer orders are combined with every unit and every shortcut, but not with every pair of them.
         if order in ("original", "full_preactivation") or unit == "basic" or shortcut == "B"
     },
     **{f"skip-{skip}": {"skip": skip} for skip in SKIPS},
@@ -43,7 +43,7 @@ VARIANTS = {
 }
 
 
-# Each row of every table, which every backend trains; the rest of the variants are tested once.
+# A variant for each row of every table: trained on every backend. The other variants are tested on one only.
 EVERY_ROW = (
     "original-basic-A",
     "bn_after_addition-basic-C",
@@ -76,7 +76,7 @@ def images_for(model, count=4, seed=0):
 
 
 def check_one_step_and_reloading(choices, folder):
-    """A variant trains one step and reloads to equal outputs, also in plain Keras."""
+    """Checks that a variant trains one step and has equal outputs after reloading, also in plain Keras."""
     model = build(choices)
     images = images_for(model)
     before = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]

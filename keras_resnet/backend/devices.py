@@ -1,4 +1,4 @@
-"""What a run must know of the devices that it trains on, whatever engine drives them."""
+"""The interface through which a run uses its devices, whichever backend drives them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
 
-# The variables by which launchers tell a process which of several it is: torchrun's, Keras's own, JAX's, those of a
-# step of Slurm and of Open MPI, of an indexed job of Kubernetes, and TensorFlow's. No other of theirs is looked at.
+# The environment variables from which a process knows that a launcher has started it as one of several: torchrun's,
+# Keras's own, JAX's, those of a Slurm step, of Open MPI, of an indexed Kubernetes job, and TensorFlow's. No other
+# variable of a launcher is read.
 LAUNCHERS = frozenset(
     {
         *("RANK", "LOCAL_RANK", "WORLD_SIZE"),
@@ -23,10 +24,10 @@ LAUNCHERS = frozenset(
 
 
 class TestBatches(Protocol):
-    """What a run is tested on: batches by number, as `keras.utils.PyDataset` has them.
+    """The batches that a run is tested on, by index, as in `keras.utils.PyDataset`.
 
     Attributes:
-        workers: the threads that make them ahead.
+        workers: the number of threads that prepare batches in advance.
     """
 
     workers: int
@@ -36,24 +37,24 @@ class TestBatches(Protocol):
     def __getitem__(self, index: int) -> Any: ...
 
     def repeated(self) -> Iterator[Any]:
-        """All batches, and again from the first."""
+        """Yields all batches in order, endlessly."""
 
 
 class Devices:
-    """Where a run trains: here on one device, in one process. Each engine's module has its own way to more.
+    """The devices that a run trains on. This class is for one device and one process; backends subclass it for more.
 
-    A global batch is divided into equal parts, one a device. Gradients, batch norm's statistics and metrics are those
-    of the global batch, so that a run comes to the same on any number of devices, but for rounding. (The papers'
-    training on many GPUs, as all of its time, took batch norm's statistics of each GPU's part; that could be offered.)
+    A global batch is divided into equal parts, one per device. Gradients, batch-norm statistics and metrics are those
+    of the global batch, so a run gives the same result on any number of devices, up to rounding. (The papers' training
+    on many GPUs, like all of its time, took batch-norm statistics of each GPU's part, which is not offered here.)
 
-    Where several processes train one run, all of them do the same steps, and one, the chief, writes and speaks.
+    If several processes train one run, all of them take the same steps, and one, the chief, writes files and reports.
 
     Attributes:
-        processes: how many train together.
-        process: which one of them this is, from 0.
-        replicas: the devices of all of them.
+        processes: the number of processes that train together.
+        process: the index of this process, from 0.
+        replicas: the number of devices of all processes.
         supports_loops: whether a training step may contain a loop.
-        supports_accumulation: whether a batch may go through the network in parts.
+        supports_accumulation: whether a batch may go through the network in parts, for gradient accumulation.
     """
 
     supports_loops = supports_accumulation = True
@@ -63,18 +64,18 @@ class Devices:
 
     @property
     def chief(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that writes files and reports progress."""
         return self.process == 0
 
     def for_batch(self, size: int) -> Devices:
-        """These; of devices that nobody asked for, those among which a global batch of this size is to be divided."""
+        """Returns the devices to divide a global batch of this size among: perhaps fewer, if none were requested."""
         return self
 
     def check_batch(self, size: int) -> None:
-        """Makes sure that a global batch can be divided.
+        """Checks that a global batch of this size can be divided equally among the devices.
 
         Raises:
-            ValueError: the devices do not divide it.
+            ValueError: the number of devices does not divide it.
         """
         if size % self.replicas:
             raise ValueError(
@@ -83,51 +84,61 @@ class Devices:
             )
 
     def scope(self) -> AbstractContextManager[Any]:
-        """In which the model is built, compiled, restored, trained and tested."""
+        """Context manager in which the model must be built, compiled, restored, trained and tested."""
         return contextlib.nullcontext()
 
     def prepare(self, logits_model: Any, training_model: Any) -> None:
-        """Has a compiled model train on all the devices as one; once, behind the restoring of a checkpoint.
+        """Makes a compiled model train on all devices as one. To be called once, after a checkpoint has been restored.
 
         Args:
-            logits_model: the model as it is tested and saved.
-            training_model: the model as it is trained: the same, or one around its layers, with its optimizer.
+            logits_model: the model that is tested and saved.
+            training_model: the model that is trained: the same one, or one made of its layers, with its optimizer.
         """
 
     def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
-        """What `model.fit` is given to train on.
+        """Returns the training data for `model.fit`.
 
         Args:
-            batches: gives this process's parts of the global batches, from the first on whenever it is called.
+            batches: returns an iterator over this process's parts of the global batches; each call starts at the first.
         """
         return batches()
 
     def feed_test(self, batches: TestBatches) -> Any:
-        """What `model.fit` and `model.evaluate` are given to test on: as often as they ask, all of these batches."""
+        """Returns the test data for `model.fit` and `model.evaluate`, which run through all batches in every test."""
         return batches
 
     def saving_scope(self, logits_model: Any) -> AbstractContextManager[Any]:
-        """In which a prepared model is made of the layers that it was built of, and one process alone may save it."""
+        """Context manager in which a prepared model has its original layers again, and a single process may save it."""
         return contextlib.nullcontext()
 
     def gather(self, text: str) -> list[str]:
-        """What each process says, in their order; it also has all of them wait for one another."""
+        """Returns the texts passed by all processes, in order of the processes. Also a barrier: each waits for all."""
         return [text]
 
-    def gather_metrics(self, own: list[float]) -> list[list[float]]:
-        """What the metrics' variables hold, in parts that add up to the whole: here each process has it all."""
-        return [own]
+    def gather_metrics(self, local: list[float]) -> list[list[float]]:
+        """Returns the values of the metric variables, in parts that add up to those of all processes.
+
+        There is one part per process where each counts its own images, and a single one where each has the totals.
+
+        Args:
+            local: the values in this process.
+        """
+        return [local]
 
     def local_metrics(self, parts: list[list[float]]) -> list[float]:
-        """What the metrics' variables of this process go on from, of `gather_metrics` at any number of processes."""
+        """Returns the values from which the metric variables of this process resume.
+
+        Args:
+            parts: those of `gather_metrics`, perhaps from a run with another number of processes.
+        """
         return [sum(values) for values in zip(*parts, strict=True)]
 
     @contextlib.contextmanager
     def fail_together(self) -> Iterator[None]:
-        """A block that all processes leave together; what goes wrong in one of them is raised in all.
+        """Context manager that fails in all processes if it fails in any of them.
 
         Raises:
-            ValueError: something went wrong in another process.
+            ValueError: the block has failed in another process.
         """
         try:
             yield
@@ -138,10 +149,10 @@ class Devices:
             raise ValueError(problem)
 
     def chief_first(self, work: Callable[[], Result]) -> Result:
-        """Does work in every process, the chief first: what it downloads, those beside it find.
+        """Calls a function in every process, in the chief first, so that the others find what it has downloaded.
 
         Raises:
-            ValueError: something went wrong in another process.
+            ValueError: the call has failed in another process.
         """
         with self.fail_together():
             result = work() if self.chief else None
@@ -150,47 +161,48 @@ class Devices:
 
 
 def device_count(count: int | None, accelerators: int, processors: int) -> int:
-    """How many devices this process trains on.
+    """Returns the number of devices that this process trains on.
 
     Args:
-        count: what was asked for; None for every accelerator, and one processor where there is none.
-        accelerators, processors: what there is of each.
+        count: the requested number; None for all accelerators, or for one processor where there is none.
+        accelerators: the number of accelerators available.
+        processors: the number of processors available, which are used only where there are no accelerators.
 
     Raises:
-        ValueError: there are not as many.
+        ValueError: `count` is not from 1 to the number available.
     """
-    there = accelerators or processors
+    available = accelerators or processors
     if count is None:
         return accelerators or 1
-    if not 1 <= count <= there:
-        raise ValueError(f"`devices` must be from 1 to the {there} that are there. Received: {count}")
+    if not 1 <= count <= available:
+        raise ValueError(f"`devices` must be from 1 to the {available} available. Received: {count}")
     return count
 
 
 def refuse_torchrun(engine: str) -> None:
-    """For the engines that do not understand torchrun.
+    """Refuses a launch by torchrun, on backends that do not support it.
 
     Raises:
-        ValueError: it has started this process as one of several.
+        ValueError: torchrun has started this process as one of several.
     """
     if torchrun_processes() > 1:
         raise ValueError(
-            f"torchrun starts processes for Torch, and the backend is {engine!r}. Add --backend torch, or start one "
-            "process a machine: JAX finds the others by Slurm's, Kubernetes' or Keras's own variables."
+            f"torchrun starts processes for Torch, but the backend is {engine!r}. Add --backend torch, or start one "
+            "process per machine: JAX finds the others through the variables of Slurm, Kubernetes or Keras."
         )
 
 
 def torchrun_processes() -> int:
-    """How many processes torchrun has started, by the variables that it sets; 1 where it has not."""
-    told = launcher_environment()
-    return int(told.get("WORLD_SIZE", 1)) if "RANK" in told else 1
+    """Returns the number of processes that torchrun has started, by the variables that it sets; 1 without torchrun."""
+    variables = launcher_environment()
+    return int(variables.get("WORLD_SIZE", 1)) if "RANK" in variables else 1
 
 
 def launcher_environment() -> dict[str, str]:
-    """What a launcher has told this process."""
+    """Returns the environment variables that a launcher has set for this process."""
     return {name: value for name, value in os.environ.items() if name in LAUNCHERS}
 
 
 def environment_without_launcher() -> dict[str, str]:
-    """The environment of a process that this one starts, and which is to train alone."""
+    """Returns the environment for a subprocess that is to train alone."""
     return {name: value for name, value in os.environ.items() if name not in LAUNCHERS}

@@ -1,4 +1,4 @@
-"""What an engine leaves to Keras, or as it is; see `keras_resnet.backend`."""
+"""Defaults for backends that have nothing better than Keras's own implementation; see `keras_resnet.backend`."""
 
 from __future__ import annotations
 
@@ -9,64 +9,64 @@ import keras
 
 
 def normal(seed: int, shape: Sequence[int], deviation: float) -> None:
-    """None: Keras's is as good."""
+    """Returns None: Keras's own implementation is used."""
 
 
 def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> None:
-    """None: Keras's is as good."""
+    """Returns None: Keras's own implementation is used."""
 
 
 def relu(x: Any) -> None:
-    """None: Keras's is as good."""
+    """Returns None: Keras's own implementation is used."""
 
 
 def add(x: Any, y: Any) -> None:
-    """None: Keras's is as good."""
+    """Returns None: Keras's own implementation is used."""
 
 
 def can_export_graphs() -> bool:
-    """No: what Keras writes of a network calls the engine's own program."""
+    """Returns False: a graph that Keras exports calls the backend's own program."""
     return False
 
 
 def eager_layers() -> None:
-    """None: a whole model is compiled."""
+    """Returns None: whole models are compiled."""
 
 
 def set_kernel_layout(kernel: Any) -> None:
-    """As it is: the compiler decides for itself."""
+    """Does nothing: the compiler chooses layouts."""
 
 
 def match_layout(variable: Any, other: Any) -> None:
-    """As it is."""
+    """Does nothing: the compiler chooses layouts."""
 
 
 def add_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
-    """See `keras_resnet.backend.add_decay`. Compiled, one kernel with what the optimizer does."""
+    """See `keras_resnet.backend.add_decay`. The compiler fuses this with the optimizer's update."""
     pairs = zip(gradients, variables, strict=True)
     return [gradient + decay * keras.ops.convert_to_tensor(variable) for gradient, variable in pairs]
 
 
 def update_arguments(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
-    """As they are: Keras updates variables one by one."""
+    """Returns the arguments unchanged: Keras updates variables one by one."""
     return gradients, variables, rate
 
 
 def momentum_step(*_: Any) -> bool:
-    """False: what Keras does is compiled into few kernels, or done for all variables at once."""
+    """Returns False: Keras's update is compiled into few kernels, or updates all variables at once."""
     return False
 
 
 def move_averages(*_: Any) -> bool:
-    """False: what Keras does is compiled into few kernels."""
+    """Returns False: Keras's update is compiled into few kernels."""
     return False
 
 
 def gradient_shares() -> int:
-    """1: the optimizer is given the gradient of the global batch."""
+    """Returns 1: the optimizer is given the gradient of the global batch."""
     return 1
 
 
 def mark_waiting(batches: Iterator[Any]) -> Iterator[Any]:
-    """As they are: the engine's trace knows who waits for them."""
+    """Returns the batches unchanged: the backend's own trace shows the time spent waiting for them."""
     return batches

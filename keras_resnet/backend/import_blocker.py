@@ -1,4 +1,4 @@
-"""What Keras and TensorFlow import wherever it is installed and no command has them use: seconds of each start."""
+"""Blocks imports that Keras and TensorFlow make if a package is installed, and no command needs: seconds per start."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ import importlib.abc
 import sys
 
 IMPORTERS = ("keras", "tensorflow")
-# Keras takes TensorFlow to seed and to save, JAX for Orbax, scikit-learn for wrappers, matplotlib for galleries, pandas
-# for frames of data, IPython to show files. TensorFlow takes JAX for its Lite.
+# Keras imports TensorFlow for seeding and saving, JAX for Orbax, scikit-learn for its wrappers, matplotlib for image
+# galleries, pandas for data frames and IPython for displaying files. TensorFlow imports JAX for TensorFlow Lite.
 MODULES = ("tensorflow", "jax", "sklearn", "matplotlib", "pandas", "IPython")
 
 
 class ImportBlocker(importlib.abc.MetaPathFinder):
-    """Answers Keras and TensorFlow, and nobody else, that modules are not installed.
+    """Makes modules look absent to Keras and TensorFlow, and to no other importer.
 
-    They then do without, as they do on machines that have none.
+    Keras and TensorFlow then do without them, as on machines where they are not installed.
 
     Args:
-        modules: their names.
+        modules: names of the modules.
     """
 
     def __init__(self, modules: frozenset[str]) -> None:
         self.modules = modules
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        """Finds nothing, and keeps others from finding it where they ask."""
+        """Raises ModuleNotFoundError for a blocked import; otherwise returns None, so that the other finders are asked.
+
+        Raises:
+            ModuleNotFoundError: Keras or TensorFlow imports one of the modules.
+        """
         if fullname in self.modules and _importer().partition(".")[0] in IMPORTERS:
-            raise ModuleNotFoundError(f"No module named {fullname!r}: its import is spared", name=fullname)
+            raise ModuleNotFoundError(f"No module named {fullname!r}: keras_resnet blocks its import", name=fullname)
 
 
 def _importer() -> str:
-    """The module that asks for what is being imported: the nearest caller outside this one and `importlib`."""
+    """Returns the name of the importing module: that of the nearest caller outside this module and `importlib`."""
     frame = sys._getframe(2)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "importlib":
         frame = frame.f_back
@@ -38,10 +42,10 @@ def _importer() -> str:
 
 
 def block_imports(engine: str) -> None:
-    """Spares them what they have no use for on an engine, from now on in this process.
+    """Blocks Keras's and TensorFlow's imports of `MODULES`, except the backend's, from now on in this process.
 
     Args:
-        engine: the module that Keras computes with.
+        engine: the module of the backend, such as "jax".
     """
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, ImportBlocker)]
     sys.meta_path.insert(0, ImportBlocker(frozenset(MODULES) - {engine}))

@@ -1,4 +1,4 @@
-"""JAX, which has XLA compile whole steps."""
+"""The JAX backend, on which XLA compiles whole steps; see `keras_resnet.backend`."""
 
 from __future__ import annotations
 
@@ -33,54 +33,57 @@ from .jax_layers import add, batch_norm, convolution, max_pool, relu  # noqa: F4
 from .selection import silenced
 from .traces import WAITING, Event, Span
 
-DRAWN = 1 << 14  # numbers that are drawn at once, of many weights or for few
+DRAWN = 1 << 14  # random numbers per call: large weights take several calls, and small ones discard the surplus
 
 
 def version() -> str:
-    """The engine's version."""
+    """Returns JAX's version."""
     return importlib.metadata.version("jax")
 
 
 def jit_compile() -> bool | str:
-    """XLA compiles all that JAX has, also the layers that Keras takes out for TensorFlow's sake."""
+    """Returns True: XLA compiles all of JAX, including layers that Keras excludes because of TensorFlow."""
     return True
 
 
 def gradient(function: Callable[..., Any], variables: Sequence[Any]) -> Callable[..., list[Any]]:
-    """See `keras_resnet.backend.gradient`. Values that are not handed over would be compiled into the program."""
+    """See `keras_resnet.backend.gradient`. Variables are arguments, or their values would be compiled as constants."""
 
-    def of_values(leaves: list[Any], values: list[Any], *others: Any) -> Any:
+    def stateless(arrays: list[Any], values: list[Any], *others: Any) -> Any:
         with keras.StatelessScope(list(zip(variables, values, strict=True))):
-            return function(leaves, *others)
+            return function(arrays, *others)
 
-    compiled = jax.jit(jax.grad(of_values))
-    return lambda leaves, *others: compiled(leaves, [variable.value for variable in variables], *others)
+    compiled = jax.jit(jax.grad(stateless))
+    return lambda arrays, *others: compiled(arrays, [variable.value for variable in variables], *others)
 
 
 def normal(seed: int, shape: Sequence[int], deviation: float) -> jax.Array:
-    """See `keras_resnet.backend.normal`. Compiled once; Keras has three programs compiled for each shape.
+    """See `keras_resnet.backend.normal`. One program is compiled for all shapes.
 
-    That took nearly all of the time of a first network.
+    Keras's implementation compiles three for each shape, which took nearly all the time of building a first network.
     """
     key, count = np.array([seed, 0], "uint32"), math.prod(shape)
     parts = [_normal(key, np.uint32(first)) for first in range(0, count, DRAWN)]
-    drawn = np.concatenate(parts)[:count].reshape(shape)
-    return jax.device_put(drawn * np.float32(deviation))
+    values = np.concatenate(parts)[:count].reshape(shape)
+    return jax.device_put(values * np.float32(deviation))
 
 
 @jax.jit
 def _normal(key: jax.Array, first: jax.Array) -> jax.Array:
-    """`jax.random.normal`, of which each number depends on the key and on its place alone: those from one place on."""
-    places = first + jnp.arange(DRAWN, dtype="uint32")
-    high, low = jnp.split(threefry_2x32(key, jnp.concatenate([jnp.zeros_like(places), places])), 2)
+    """Returns `DRAWN` numbers of `jax.random.normal`, from index `first` on.
+
+    Each number depends on the key and on its own index alone, so they can be drawn in parts.
+    """
+    indices = first + jnp.arange(DRAWN, dtype="uint32")
+    high, low = jnp.split(threefry_2x32(key, jnp.concatenate([jnp.zeros_like(indices), indices])), 2)
     mantissas = ((high ^ low) >> 9) | np.float32(1).view("uint32")
-    least = np.nextafter(np.float32(-1), np.float32(0))
-    uniform = (lax.bitcast_convert_type(mantissas, "float32") - 1) * (1 - least) + least
-    return np.float32(np.sqrt(2)) * lax.erf_inv(jnp.maximum(uniform, least))
+    lowest = np.nextafter(np.float32(-1), np.float32(0))
+    uniform = (lax.bitcast_convert_type(mantissas, "float32") - 1) * (1 - lowest) + lowest
+    return np.float32(np.sqrt(2)) * lax.erf_inv(jnp.maximum(uniform, lowest))
 
 
 def start_trace(folder: Path) -> None:
-    """See `keras_resnet.backend.start_trace`. What the steps before have begun ends first."""
+    """See `keras_resnet.backend.start_trace`. Waits for earlier steps, so that they are not in the trace."""
     jax.effects_barrier()
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0
@@ -112,35 +115,35 @@ def viewer(folder: Path) -> str:
 
 
 def multi_step_function(model: keras.Model, count: int) -> Callable[..., Any]:
-    """See `keras_resnet.backend.multi_step_function`. XLA's loops take ten times as long on processors."""
+    """See `keras_resnet.backend.multi_step_function`. On processors, a step takes ten times as long in XLA's loops."""
     return (one_by_one if jax.default_backend() == "cpu" else in_a_loop)(model, count)
 
 
 def one_by_one(model: keras.Model, count: int) -> Callable[..., Any]:
-    """Steps, each of them a call of the device."""
+    """Returns a function that takes several steps, each in a call of its own to the device."""
     step = jax.jit(model.train_step, donate_argnums=0)
 
-    def several(state: Any, batches: Iterator[Any]) -> tuple[Any, Any]:
+    def steps(state: Any, batches: Iterator[Any]) -> tuple[Any, Any]:
         for batch in itertools.islice(batches, count):
             logs, state = step(state, batch)
         return logs, state
 
-    return several
+    return steps
 
 
 def in_a_loop(model: keras.Model, count: int) -> Callable[..., Any]:
-    """Steps that are traced once, all of them one call of the device."""
+    """Returns a function that takes several steps in one call to the device; a step is traced once."""
 
-    def several(state: Any, batches: list[Any]) -> tuple[Any, Any]:
-        leaves, form = jax.tree.flatten(state)
+    def steps(state: Any, batches: list[Any]) -> tuple[Any, Any]:
+        leaves, structure = jax.tree.flatten(state)
 
         def step(leaves: list[Any], batch: Any) -> tuple[list[Any], Any]:
-            logs, state = model.train_step(form.unflatten(leaves), batch)
+            logs, state = model.train_step(structure.unflatten(leaves), batch)
             return jax.tree.leaves(state), logs
 
         stacked = jax.tree.map(lambda *parts: jax.numpy.stack(parts), *batches)
         leaves, logs = jax.lax.scan(step, leaves, stacked)
-        return jax.tree.map(lambda values: values[-1], logs), form.unflatten(leaves)
+        return jax.tree.map(lambda values: values[-1], logs), structure.unflatten(leaves)
 
-    compiled = jax.jit(several, donate_argnums=0)
+    compiled = jax.jit(steps, donate_argnums=0)
     return lambda state, batches: compiled(state, list(itertools.islice(batches, count)))

@@ -1,4 +1,4 @@
-"""JAX's devices: `keras.distribution.DataParallel` on those of one process or of several."""
+"""JAX's devices, of one or several processes, by `keras.distribution.DataParallel`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..host import cores
 from .devices import Devices, device_count, launcher_environment, refuse_torchrun
 from .selection import silenced
 
-TEXT = 1000  # bytes of what a process can say
-LEAST = 8  # images that a core is worth
-PATIENCE = 60  # seconds that a process which ends waits for the others; if that is by an error, they wait for it
+TEXT = 1000  # bytes of a text that `gather` sends; longer ones are cut
+LEAST = 8  # images per core, at least
+PATIENCE = 60  # seconds that a process waits for the others when it ends; after an error, the others wait for it
 
 
 def accelerators() -> list[str]:
-    """The names of this machine's accelerators."""
+    """Returns the names of this machine's accelerators."""
     return [device.device_kind for device in jax.local_devices() if device.platform != "cpu"]
 
 
@@ -37,39 +37,40 @@ def devices(count: int | None, spread: bool) -> Devices:
         _join()
     elif spread or (count or 1) > 1:
         _take_cores_for_devices()
-    everywhere: dict[int, list[Any]] = {}
+    by_process: dict[int, list[Any]] = {}
     for device in jax.devices():
-        everywhere.setdefault(device.process_index, []).append(device)
-    fewest = min(len(found) for found in everywhere.values())
+        by_process.setdefault(device.process_index, []).append(device)
+    fewest = min(map(len, by_process.values()))
     on_cpu = jax.devices()[0].platform == "cpu"
     count = fewest if on_cpu and spread else device_count(count, 0 if on_cpu else fewest, fewest)
-    if len(everywhere) == count == 1:
+    if len(by_process) == count == 1:
         return Devices()
-    chosen_ones = [device for process in sorted(everywhere) for device in everywhere[process][:count]]
-    return Cores(chosen_ones) if on_cpu and spread else DataParallel(chosen_ones)
+    chosen = [device for process in sorted(by_process) for device in by_process[process][:count]]
+    return Cores(chosen) if on_cpu and spread else DataParallel(chosen)
 
 
 def _take_cores_for_devices() -> None:
-    """Has each core be a device where there is no other, unless XLA_FLAGS or a network before has settled it."""
+    """Makes each CPU core a device, unless XLA_FLAGS sets their number or JAX has already started in this process."""
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", cores())
 
 
 def launched() -> bool:
-    """Whether a launcher has started this process as one of several; by the environment alone.
+    """Returns whether a launcher has started this process as one of several, judging by the environment alone.
 
-    It is asked for what `jax.distributed.initialize` would find, since that waits for the other processes: Keras's own
-    variables, JAX's, a step of Slurm or of Open MPI with several tasks, an indexed job of Kubernetes in whose image
-    the `kubernetes` package is, a TPU.
+    `jax.distributed.initialize` would find out, but waits for the other processes. So what it uses is checked here:
+    Keras's and JAX's own variables, a Slurm step or Open MPI job of several tasks, an indexed Kubernetes job in an
+    image with the `kubernetes` package, and TPUs.
     """
-    here = launcher_environment()
+    variables = launcher_environment()
+    slurm_step = {"SLURM_STEP_NODELIST", "SLURM_PROCID"} <= variables.keys()
     return (
-        "JAX_COORDINATOR_ADDRESS" in here
-        or int(here.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1
-        or ({"SLURM_STEP_NODELIST", "SLURM_PROCID"} <= here.keys() and int(here.get("SLURM_NTASKS", 1)) > 1)
-        or int(here.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
-        or ("JOB_COMPLETION_INDEX" in here and importlib.util.find_spec("kubernetes") is not None)
+        "JAX_COORDINATOR_ADDRESS" in variables
+        or int(variables.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1)) > 1
+        or (slurm_step and int(variables.get("SLURM_NTASKS", 1)) > 1)
+        or int(variables.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
+        or ("JOB_COMPLETION_INDEX" in variables and importlib.util.find_spec("kubernetes") is not None)
         or (importlib.util.find_spec("libtpu") is not None and any(_tpu_chips()))
     )
 
@@ -79,31 +80,32 @@ def _tpu_chips() -> list[Path]:
 
 
 def _join() -> None:
-    """Joins the other processes.
+    """Connects this process to the others.
 
     Raises:
-        ValueError: JAX cannot tell who and where they are, or does not reach them.
+        ValueError: JAX cannot find out their number and addresses, or cannot reach them.
     """
-    here = launcher_environment()
+    variables = launcher_environment()
+    process_id = variables.get("KERAS_DISTRIBUTION_PROCESS_ID")
     process = {
-        "coordinator_address": here.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "").split(",")[0] or None,
-        "num_processes": int(here.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 0)) or None,
-        "process_id": int(here["KERAS_DISTRIBUTION_PROCESS_ID"]) if "KERAS_DISTRIBUTION_PROCESS_ID" in here else None,
+        "coordinator_address": variables.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "").split(",")[0] or None,
+        "num_processes": int(variables.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 0)) or None,
+        "process_id": None if process_id is None else int(process_id),
     }
     try:
         jax.distributed.initialize(**process, shutdown_timeout_seconds=PATIENCE)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"JAX could not join the other processes: {error} Its launcher, or KERAS_DISTRIBUTION_JOB_ADDRESSES, "
-            "KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID must name them."
+            f"JAX could not join the other processes: {error} They must be named by a launcher that JAX knows, or by "
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID."
         ) from error
 
 
 class DataParallel(Devices):
-    """Several devices, of this process or of several.
+    """Several devices, of one process or of several.
 
     Args:
-        devices: those of all processes, as many of each, process by process.
+        devices: JAX's devices of all processes, process by process, with the same number of each.
     """
 
     def __init__(self, devices: list[Any]) -> None:
@@ -120,7 +122,7 @@ class DataParallel(Devices):
 
     @contextlib.contextmanager
     def saving_scope(self, logits_model: Any) -> Iterator[None]:
-        """Outside of the distribution: Keras makes variables of its own to save, for which all would have to wait."""
+        """Leaves the distribution: Keras creates variables when it saves, and would wait for all processes in it."""
         keras.distribution.set_distribution(None)
         try:
             yield
@@ -128,15 +130,15 @@ class DataParallel(Devices):
             keras.distribution.set_distribution(self._distribution)
 
     def gather(self, text: str) -> list[str]:
-        said = np.zeros(TEXT, np.uint8)
+        padded = np.zeros(TEXT, np.uint8)
         encoded = text.encode()[:TEXT]
-        said[: len(encoded)] = np.frombuffer(encoded, np.uint8)
-        gathered = multihost_utils.process_allgather(said)
+        padded[: len(encoded)] = np.frombuffer(encoded, np.uint8)
+        gathered = multihost_utils.process_allgather(padded)
         return [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in gathered.reshape(-1, TEXT)]
 
 
 class Cores(DataParallel):
-    """The cores of a processor, as many of them as a batch is worth."""
+    """The cores of a processor, limited by `for_batch` to as many as divide a batch and get `LEAST` images each."""
 
     def for_batch(self, size: int) -> Devices:
         counts = range(min(self.replicas, size // LEAST), 1, -1)

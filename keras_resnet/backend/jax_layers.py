@@ -1,4 +1,4 @@
-"""Layers as XLA computes them best on processors; see `keras_resnet.backend`. On accelerators they are Keras's."""
+"""Layers in the form that XLA runs fastest on processors; see `keras_resnet.backend`. Accelerators run Keras's own."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 from ..host import avx512
 
-TINY = 16  # pixels of an image
-SMALL = 9  # numbers of a kernel, for each pair of channels
+TINY = 16  # pixels of an output image, at most
+SMALL = 9  # weights of a kernel per pair of channels, at most
 
-Pair = tuple[int, int]  # of rows and of columns
+Pair = tuple[int, int]  # a value for rows and one for columns
 
 
 def batch_norm(*_: Any) -> None:
-    """None: XLA fuses the operations that Keras composes."""
+    """Returns None: XLA fuses the operations of which Keras composes batch normalisation."""
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
-    """See `keras_resnet.backend.convolution`. On processors a product of matrices for 1x1 kernels, for any that give
-    tiny images and, where there is AVX-512, for those of up to 3x3 that have strides.
+    """See `keras_resnet.backend.convolution`. On processors, some convolutions become matrix products.
 
-    XLA knows no better than to slide a window over them, and the gradients take two to three times as long there, and
-    for tiny images with strides forty times. The gradient of a larger kernel is a product where there is no AVX-512.
+    These are the ones with 1x1 kernels, with tiny outputs and, on processors with AVX-512, with strides and kernels of
+    up to 3x3. XLA would slide a window over the images, which makes gradients take two to three times as long, and
+    forty times for tiny images with strides. Without AVX-512, the gradient of a larger kernel is a matrix product.
     """
     if not _on_processor(layer.data_format) or layer.groups > 1:
         return None
@@ -42,16 +42,16 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
         x = x[:, :: layer.strides[0], :: layer.strides[1]]
         batch, rows, columns, _ = x.shape
     elif (layer.padding == "valid" or {*layer.strides} == {1}) and {*layer.dilation_rate} == {1}:
-        added = (0, 0) if layer.padding == "valid" else (height - 1, width - 1)
-        around = tuple((zeros // 2, zeros - zeros // 2) for zeros in added)
+        zeros = (0, 0) if layer.padding == "valid" else (height - 1, width - 1)
+        padding = tuple((total // 2, total - total // 2) for total in zeros)
         (down, right), strided = layer.strides, {*layer.strides} != {1}
-        rows, columns = (rows + added[0] - height) // down + 1, (columns + added[1] - width) // right + 1
+        rows, columns = (rows + zeros[0] - height) // down + 1, (columns + zeros[1] - width) // right + 1
         if not 0 < rows * columns <= TINY and not (strided and avx512() and height * width <= SMALL):
-            return None if avx512() else _slid(x, kernel, layer.strides, around)
-        x = jnp.pad(x, ((0, 0), *around, (0, 0)))
-        ends = down * (rows - 1) + 1, right * (columns - 1) + 1
-        corners = itertools.product(range(height), range(width))
-        x = jnp.concatenate([x[:, i : i + ends[0] : down, j : j + ends[1] : right] for i, j in corners], -1)
+            return None if avx512() else _xla_convolution(x, kernel, layer.strides, padding)
+        x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+        extent = down * (rows - 1) + 1, right * (columns - 1) + 1
+        offsets = itertools.product(range(height), range(width))
+        x = jnp.concatenate([x[:, i : i + extent[0] : down, j : j + extent[1] : right] for i, j in offsets], -1)
     else:
         return None
     product = _product(x.reshape(-1, height * width * channels), kernel.reshape(-1, filters))
@@ -59,100 +59,109 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _slid(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
-    """A convolution by XLA, which for the gradient of the kernel slides a window as large as the images.
+def _xla_convolution(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
+    """Convolves by XLA, but with another gradient of the kernel: XLA's slides a window as large as the images.
 
     Args:
         x: images (batch, rows, columns, channels).
         kernel: (height, width, channels, filters).
-        strides: of rows and of columns.
-        padding: the zeros before and behind the rows, and the columns; none where a stride is not 1.
+        strides: over rows and over columns.
+        padding: numbers of zeros before and after the rows, and the columns; none where a stride is not 1.
     """
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-@partial(_slid.defjvp, symbolic_zeros=True)
-def _slid_and_tangent(
+@partial(_xla_convolution.defjvp, symbolic_zeros=True)
+def _xla_convolution_jvp(
     strides: Pair, padding: tuple[Pair, Pair], primals: tuple[Any, Any], tangents: tuple[Any, Any]
 ) -> tuple[Any, Any]:
-    (x, kernel), (of_x, of_kernel) = primals, tangents
-    y = _slid(x, kernel, strides, padding)
-    tangent = jnp.zeros_like(y) if isinstance(of_x, SymbolicZero) else _slid(of_x, kernel, strides, padding)
-    if not isinstance(of_kernel, SymbolicZero):
+    (x, kernel), (dx, dkernel) = primals, tangents
+    y = _xla_convolution(x, kernel, strides, padding)
+    tangent = jnp.zeros_like(y) if isinstance(dx, SymbolicZero) else _xla_convolution(dx, kernel, strides, padding)
+    if not isinstance(dkernel, SymbolicZero):
         (above, _), (left, _) = padding
-        tangent += _slid_by_products(x, of_kernel, strides, (above, left), y.shape)
+        tangent += _convolution_by_products(x, dkernel, strides, (above, left), y.shape)
     return y, tangent
 
 
-def _slid_by_products(x: Any, kernel: Any, strides: Pair, before: Pair, shape: tuple[int, ...]) -> Any:
-    """What `_slid` gives, of this shape, computed so that the gradient of the kernel is a product of matrices.
+def _convolution_by_products(x: Any, kernel: Any, strides: Pair, before: Pair, shape: tuple[int, ...]) -> Any:
+    """Computes what `_xla_convolution` does such that the gradient of the kernel is a matrix product.
 
-    The images lie beside themselves, moved by each column of the kernel. Times the kernel they give what each of its
-    rows adds to the output, also beside one another, which is added up a row further each. So the gradient of the
-    kernel is those images times the gradients of the output, which lie beside themselves, moved by rows: six times the
-    memory of images for a kernel of 3x3, where all nine positions of the kernel would take ten.
+    Copies of the images, shifted by each column of the kernel, are concatenated along the channels. Their product with
+    the kernel is what each of its rows contributes to the output, again along the channels; these are added up, each
+    shifted by one row more. So the gradient of the kernel is the product of those copies and copies of the output's
+    gradient, shifted by rows. For a 3x3 kernel this takes six times the memory of the images, where the usual copies
+    for all nine positions of the kernel would take ten.
+
+    Args:
+        x: images (batch, rows, columns, channels).
+        kernel: (height, width, channels, filters).
+        strides: over rows and over columns.
+        before: numbers of zeros to pad before the first row and the first column.
+        shape: that of the output.
     """
     height, width, channels, filters = kernel.shape
     batch, rows, columns, _ = shape
     exact = jnp.promote_types(x.dtype, jnp.float32)
-    beside = jnp.concatenate(list(_moved(x.astype(exact), width, strides[1], before[1], columns)), -1)
+    shifted = jnp.concatenate(list(_shifted_columns(x.astype(exact), width, strides[1], before[1], columns)), -1)
     output = jnp.zeros(shape, exact)
-    for first in range(min(strides[0], height)):  # rows that are one apart in the output
-        lines, taps = beside[:, first :: strides[0]], kernel[first :: strides[0]].astype(exact)
+    for first in range(min(strides[0], height)):  # rows of the kernel whose outputs are one row apart
+        lines, taps = shifted[:, first :: strides[0]], kernel[first :: strides[0]].astype(exact)
         matrix = taps.transpose(1, 2, 0, 3).reshape(width * channels, -1)
         product = (lines.reshape(-1, width * channels) @ matrix).reshape(batch, -1, columns, len(taps) * filters)
-        for row, added in enumerate(lax.split(product, [filters] * len(taps), -1)):
+        for row, contribution in enumerate(lax.split(product, [filters] * len(taps), -1)):
             low = before[0] - row
-            output += _padded(added, 1, low, rows - low - lines.shape[1])
+            output += _pad(contribution, 1, low, rows - low - lines.shape[1])
     return output.astype(kernel.dtype)
 
 
-def _moved(x: Any, width: int, stride: int, before: int, columns: int) -> Iterator[Any]:
-    """The columns of images that each column of a kernel meets."""
+def _shifted_columns(x: Any, width: int, stride: int, before: int, columns: int) -> Iterator[Any]:
+    """Yields the columns of the images that each column of a kernel is multiplied with."""
     for column in range(width):
         low = before - column
-        yield _padded(x, 2, low, stride * (columns - 1) + 1 - low - x.shape[2])[:, :, ::stride]
+        yield _pad(x, 2, low, stride * (columns - 1) + 1 - low - x.shape[2])[:, :, ::stride]
 
 
-def _padded(x: Any, axis: int, low: int, high: int) -> Any:
-    """With so many zeros more along an axis, or fewer."""
+def _pad(x: Any, axis: int, low: int, high: int) -> Any:
+    """Adds zeros at both ends of an axis, or removes entries where the number is negative."""
     return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) if each == axis else (0, 0, 0) for each in range(x.ndim)])
 
 
 def _product(x: Any, y: Any) -> Any:
-    """Of two matrices. XLA has kernels for bfloat16 only where it may leave float32, and neither is transposed."""
-    return _half_product(x, y) if x.dtype == y.dtype == jnp.bfloat16 else x @ y
+    """Multiplies matrices. XLA has bfloat16 kernels only where the result is float32 and no operand is transposed."""
+    return _bfloat16_product(x, y) if x.dtype == y.dtype == jnp.bfloat16 else x @ y
 
 
 @jax.custom_vjp
-def _half_product(x: Any, y: Any) -> Any:
+def _bfloat16_product(x: Any, y: Any) -> Any:
     return jax.lax.dot(x, y, preferred_element_type=jnp.float32).astype(x.dtype)
 
 
-def _half_product_forward(x: Any, y: Any) -> tuple[Any, tuple[Any, Any]]:
-    return _half_product(x, y), (x, y)
+def _bfloat16_product_forward(x: Any, y: Any) -> tuple[Any, tuple[Any, Any]]:
+    return _bfloat16_product(x, y), (x, y)
 
 
-def _half_product_backward(given: tuple[Any, Any], gradient: Any) -> tuple[Any, Any]:
-    x, y = given
+def _bfloat16_product_backward(operands: tuple[Any, Any], gradient: Any) -> tuple[Any, Any]:
+    x, y = operands
     with set_xla_metadata(inlineable="false"):
-        across, upright = _transposed(y), _transposed(x)
-    return _half_product(gradient, across), _half_product(upright, gradient)
+        y_transposed, x_transposed = _transposed(y), _transposed(x)
+    return _bfloat16_product(gradient, y_transposed), _bfloat16_product(x_transposed, gradient)
 
 
-_half_product.defvjp(_half_product_forward, _half_product_backward)
+_bfloat16_product.defvjp(_bfloat16_product_forward, _bfloat16_product_backward)
 
 
 @jax.jit
 def _transposed(x: Any) -> Any:
-    return x.T + jnp.zeros((), x.dtype)  # or it stays as it lies
+    return x.T + jnp.zeros((), x.dtype)  # without the sum, XLA would not transpose it in memory
 
 
 def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
-    """See `keras_resnet.backend.max_pool`. On processors, the larger of one shifted image after another.
+    """See `keras_resnet.backend.max_pool`. On processors, the maximum of shifted images, one after another.
 
-    The gradient of XLA's takes more than ten times as long there. As in that, the first of equal pixels has it all, and
-    what is no number is the largest. Half precision is compared, and its gradients added up, in float32.
+    The gradient of XLA's max-pooling takes more than ten times as long there. As in XLA's, the first of equal pixels
+    gets all of the gradient, and NaN counts as the largest. Half-precision images are compared, and their gradients
+    added up, in float32.
     """
     size, strides = layer.pool_size, layer.strides
     if not _on_processor(layer.data_format) or layer.padding != "valid":
@@ -169,14 +178,14 @@ def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
 
 
 def _larger(x: Any, y: Any) -> Any:
-    return jnp.where((x >= y) | jnp.isnan(x), x, y)  # `maximum` shares the gradient of equals
+    return jnp.where((x >= y) | jnp.isnan(x), x, y)  # `maximum` would divide the gradient between equal pixels
 
 
 def relu(x: Any) -> Any | None:
-    """See `keras_resnet.backend.relu`. On processors, computed once.
+    """See `keras_resnet.backend.relu`. On processors, the output is computed only once.
 
-    XLA computes what is cheap again in each of its readers, and takes a sum and its ReLU for cheap: the gradient of a
-    kernel began with all units before it in its stage, and a step took a time of the depth's square.
+    XLA computes cheap values again in each operation that reads them, and takes a sum and its ReLU for cheap: the
+    gradient of a kernel would recompute all earlier units of its stage, and a step take quadratic time in the depth.
     """
     return _relu(x) if jax.default_backend() == "cpu" else None
 
@@ -188,13 +197,13 @@ def _relu(x: Any) -> Any:
 
 
 @_relu.defjvp
-def _relu_and_tangent(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+def _relu_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     outputs = _relu(*primals)
     return outputs, jnp.where(outputs > 0, tangents[0], jnp.zeros_like(outputs))
 
 
 def add(x: Any, y: Any) -> Any | None:
-    """See `keras_resnet.backend.add`. On processors the gradient is computed once; see `relu`."""
+    """See `keras_resnet.backend.add`. On processors, the gradient is computed only once, as in `relu`."""
     return _add(x, y) if jax.default_backend() == "cpu" and x.shape == y.shape and x.dtype == y.dtype else None
 
 
@@ -204,7 +213,7 @@ def _add(x: Any, y: Any) -> Any:
 
 
 @_add.defjvp
-def _add_and_tangent(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+def _add_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     with set_xla_metadata(inlineable="false"):
         tangent = _sum(*tangents)
     return _add(*primals), tangent

@@ -1,20 +1,20 @@
-"""What TensorFlow and Torch must keep from oneDNN, which computes their convolutions on processors."""
+"""Convolutions that oneDNN, which TensorFlow and Torch use on processors, must not be given."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-BLOCK = 16  # channels that its kernels take at once, with AVX-512
+BLOCK = 16  # channels that oneDNN's AVX-512 kernels process at once
 
 
 def has_gradient_bug(kernel: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether a convolution's gradient may be wrong, or written over other memory, so that a process dies somewhere.
+    """Returns whether oneDNN may compute a wrong gradient of a convolution, or write outside of its memory and crash.
 
-    So it is of a strided 1x1 convolution of few channels (https://github.com/uxlfoundation/oneDNN/issues/6035). The
-    same without strides, of the positions that they choose, is sound.
+    It may for a strided 1x1 convolution of few channels (https://github.com/uxlfoundation/oneDNN/issues/6035). The
+    equivalent convolution without strides, of the positions that the strides select, is correct.
 
     Args:
-        kernel: its shape: rows, columns, channels, filters.
+        kernel: shape of the kernel: (rows, columns, channels, filters).
         strides: over rows and columns.
     """
     return max(strides) > 1 and tuple(kernel[:2]) == (1, 1) and kernel[2] < BLOCK

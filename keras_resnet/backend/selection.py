@@ -1,4 +1,4 @@
-"""Which backend Keras will use, and how its library is imported. Importing this imports none."""
+"""Selects the backend before Keras is imported. Importing this module imports no backend."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from collections.abc import Iterator
 from ..extras import install
 from . import import_blocker
 
-BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name: the module it needs
+BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name of a backend: its module
 
 
 def select_backend(choice: str | None = None) -> str:
-    """Decides which backend Keras will use, before Keras is imported.
+    """Selects the backend that Keras will use, before Keras is imported.
 
-    For programs whose process is this package's alone, such as its command: sets what is missing of `environment`, and
-    spares Keras the imports of `import_blocker`.
+    For programs that own their process, such as this package's command: it also sets the variables of `environment`
+    that are not set, and blocks the imports listed in `import_blocker`.
 
     Args:
-        choice: a backend; None for `KERAS_BACKEND`, else the one that Keras runs on already, else the first one that is
-            installed.
+        choice: a backend; None for that of `KERAS_BACKEND`, else the one that Keras already runs on, else the first one
+            that is installed.
 
     Returns:
         The backend's name.
 
     Raises:
-        ValueError: no such backend, one that is not installed, none installed at all, or another one that Keras runs
-            on already.
+        ValueError: the backend is unknown or not installed, no backend is installed, or Keras already runs on another.
     """
     running = sys.modules["keras"].config.backend() if "keras" in sys.modules else None
-    first = next((name for name in (running, *BACKENDS) if name in BACKENDS and _installed(BACKENDS[name])), None)
-    name = choice or os.environ.get("KERAS_BACKEND") or first
+    default = next((name for name in (running, *BACKENDS) if name in BACKENDS and _installed(BACKENDS[name])), None)
+    name = choice or os.environ.get("KERAS_BACKEND") or default
     if name is None:
         raise ValueError(f"Keras needs a backend: {install(*BACKENDS)}")
     if name not in BACKENDS:
@@ -43,7 +42,7 @@ def select_backend(choice: str | None = None) -> str:
     if not _installed(BACKENDS[name]):
         raise ValueError(f"The backend {name!r} is not installed: {install(name)}")
     if running not in (None, name):
-        raise ValueError(f"Keras runs on {running!r} in this process already. Received: {name!r}")
+        raise ValueError(f"Keras already runs on {running!r} in this process. Received: {name!r}")
     os.environ["KERAS_BACKEND"] = name
     for variable, value in environment().items():
         os.environ.setdefault(variable, value)
@@ -56,9 +55,10 @@ def select_backend(choice: str | None = None) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Variables that TensorFlow reads when it is imported: to be quiet, and on x86 processors to compute by oneDNN.
+    """Returns environment variables that make TensorFlow log less and, on x86 processors, use oneDNN.
 
-    Of its own accord it does so only where there is AVX-512 or the like; `benchmarks/NOTES.md` has what that costs.
+    TensorFlow reads them when it is imported. By default it uses oneDNN only on processors with AVX-512 or similar
+    instructions; `benchmarks/NOTES.md` says what that costs on others.
     """
     onednn = {"TF_ENABLE_ONEDNN_OPTS": "1"} if platform.machine().lower() in ("x86_64", "amd64") else {}
     return {"TF_CPP_MIN_LOG_LEVEL": "3", **onednn}
@@ -66,23 +66,23 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Keeps from the terminal what the engines' libraries write whatever their log level is.
+    """Discards what is written to stdout and stderr, also by C++ libraries that write regardless of their log level.
 
-    TensorFlow's while it is imported, which Keras does on every backend, to seed and to save, where it is installed and
-    not spared; and those that connect JAX's processes, on stdout.
+    Such are TensorFlow's when it is imported, which Keras does on every backend, for seeding and saving, if TensorFlow
+    is installed and its import not blocked; and those that connect JAX's processes, which write to stdout.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    terminals = [os.dup(stream) for stream in (1, 2)]
-    with open(os.devnull, "w") as nowhere:
+    originals = [os.dup(stream) for stream in (1, 2)]
+    with open(os.devnull, "w") as devnull:
         for stream in (1, 2):
-            os.dup2(nowhere.fileno(), stream)
+            os.dup2(devnull.fileno(), stream)
     try:
         yield
     finally:
-        for stream, terminal in zip((1, 2), terminals, strict=True):
-            os.dup2(terminal, stream)
-            os.close(terminal)
+        for stream, original in zip((1, 2), originals, strict=True):
+            os.dup2(original, stream)
+            os.close(original)
 
 
 def _installed(module: str) -> bool:

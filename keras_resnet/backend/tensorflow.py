@@ -1,4 +1,4 @@
-"""TensorFlow, which runs graphs of whole steps."""
+"""The TensorFlow backend, which runs whole steps as graphs; see `keras_resnet.backend`."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from .traces import Event, Span
 
 
 def version() -> str:
-    """The engine's version; its distribution has several names."""
+    """Returns TensorFlow's version, from the module, since its distribution has several names."""
     return tf.__version__
 
 
 def can_export_graphs() -> bool:
-    """Yes: see `keras_resnet.backend.can_export_graphs`."""
+    """Returns True; see `keras_resnet.backend.can_export_graphs`."""
     return True
 
 
 def jit_compile() -> bool | str:
-    """Keras's choice: it knows the layers that XLA does not compile here."""
+    """Returns "auto": Keras knows which layers XLA does not compile for TensorFlow."""
     return "auto"
 
 
@@ -49,11 +49,11 @@ def gradient(function: Callable[..., Any], _: Sequence[Any]) -> Callable[..., li
     """See `keras_resnet.backend.gradient`."""
 
     @tf.function(reduce_retracing=True)
-    def run(leaves: list[Any], *others: Any) -> list[Any]:
+    def run(arrays: list[Any], *others: Any) -> list[Any]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(leaves)
-            value = function(leaves, *others)
-        return tape.gradient(value, leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            tape.watch(arrays)
+            value = function(arrays, *others)
+        return tape.gradient(value, arrays, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     return run
 
@@ -64,18 +64,18 @@ def start_trace(folder: Path) -> None:
 
 
 def stop_trace(folder: Path) -> tuple[list[Span], list[Span]]:
-    """See `keras_resnet.backend.stop_trace`. The thread that takes a batch from tf.data waits for it."""
+    """See `keras_resnet.backend.stop_trace`. A step waits for its images in tf.data's operation that gets a batch."""
     tf.profiler.experimental.stop()
     space = xplane_pb2.XSpace.FromString(traces.file(folder).read_bytes())
     events = []
     for plane in space.planes:
         for line in plane.lines:
             for event in line.events:
-                begun = line.timestamp_ns / 1e9 + event.offset_ps / 1e12
-                span = begun, begun + event.duration_ps / 1e12
+                start = line.timestamp_ns / 1e9 + event.offset_ps / 1e12
+                span = start, start + event.duration_ps / 1e12
                 events.append(Event(plane.name, line.name, plane.event_metadata[event.metadata_id].name, span))
-    waited = [event.span for event in events if event.name.startswith("IteratorGetNextOp")]
-    return waited, traces.device(events, "tf_Compute")
+    waiting = [event.span for event in events if event.name.startswith("IteratorGetNextOp")]
+    return waiting, traces.device(events, "tf_Compute")
 
 
 def viewer(folder: Path) -> str:
@@ -84,27 +84,27 @@ def viewer(folder: Path) -> str:
 
 
 def momentum_step(variable: Any, velocity: Any, gradient: Any, rate: Any, momentum: float, nesterov: bool) -> bool:
-    """See `keras_resnet.backend.momentum_step`. On one device: others have variables of several parts."""
+    """See `keras_resnet.backend.momentum_step`. On one device only: a strategy's variables have a copy per device."""
     if tf.distribute.has_strategy():
         return False
-    own, its = (each if isinstance(each, tf.Variable) else each.value for each in (variable, velocity))
+    weights, velocities = (each if isinstance(each, tf.Variable) else each.value for each in (variable, velocity))
     tf.raw_ops.ResourceApplyKerasMomentum(
-        var=own.handle,
-        accum=its.handle,
-        lr=tf.cast(rate, own.dtype),
-        grad=tf.cast(gradient, own.dtype),
-        momentum=tf.cast(momentum, own.dtype),
+        var=weights.handle,
+        accum=velocities.handle,
+        lr=tf.cast(rate, weights.dtype),
+        grad=tf.cast(gradient, weights.dtype),
+        momentum=tf.cast(momentum, weights.dtype),
         use_nesterov=nesterov,
     )
     return True
 
 
 def multi_step_function(model: keras.Model, count: int) -> Callable[..., Any]:
-    """See `keras_resnet.backend.multi_step_function`. A loop in the graph."""
+    """See `keras_resnet.backend.multi_step_function`. The steps are a loop in the graph."""
     step = tf.function(model.train_step, jit_compile=model.jit_compile, autograph=False)
 
     @partial(tf.function, autograph=False)
-    def several(batches: Any) -> Any:
+    def steps(batches: Any) -> Any:
         def body(number: Any) -> tuple[Any]:
             step(next(batches))
             return (number + 1,)
@@ -112,4 +112,4 @@ def multi_step_function(model: keras.Model, count: int) -> Callable[..., Any]:
         tf.while_loop(lambda number: number < count, body, (0,))
         return model.get_metrics_result()
 
-    return several
+    return steps

@@ -1,4 +1,4 @@
-"""TensorFlow's devices: one, or several of one machine by `tf.distribute.MirroredStrategy`."""
+"""TensorFlow's devices: one, or several of the same machine by `tf.distribute.MirroredStrategy`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .devices import Devices, TestBatches, device_count, launcher_environment, r
 
 @functools.cache
 def accelerators() -> list[str]:
-    """The names of this machine's accelerators."""
+    """Returns the names of this machine's accelerators."""
     devices = tf.config.get_visible_devices("GPU")
     return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
 
 
 def gradient_shares() -> int:
-    """Replicas, whose gradients MirroredStrategy adds up after `apply`; 1 outside of it."""
+    """Returns the number of replicas, whose gradients MirroredStrategy sums after `apply`; 1 outside of its scope."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
@@ -45,36 +45,36 @@ def _workers() -> int:
     try:
         cluster = json.loads(launcher_environment().get("TF_CONFIG") or "{}").get("cluster", {})
     except json.JSONDecodeError as error:
-        raise ValueError(f"TF_CONFIG is no JSON: {error}") from error
+        raise ValueError(f"TF_CONFIG is not valid JSON: {error}") from error
     return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
 
 
 class Fed(Devices):
-    """One device, with data sets in front of it that do not tune themselves.
+    """One device, fed by `tf.data` data sets without autotuning.
 
-    Keras would make data sets that do. The thread that tunes them may miss that their iterator has been dropped, which
-    then waits for that thread: about as long as the iterator has been in use, up to a minute
-    (`kOptimizationPeriodMaxMs` in TensorFlow's source), and wherever Python happens to collect it. There is nothing to
-    tune where a generator gives the batches.
+    Keras's own data sets have autotuning. Its thread may miss that the data set's iterator has been dropped, and the
+    iterator's destructor then waits for that thread: about as long as the iterator has been in use, up to a minute
+    (`kOptimizationPeriodMaxMs` in TensorFlow's source), wherever Python happens to collect it. There is nothing to tune
+    where a generator yields the batches.
     """
 
     def feed(self, batches: Callable[[], Iterator[Any]]) -> Any:
-        """A data set that begins anew: Keras looks at some batches beforehand, and would lose them of an iterator."""
-        begun = batches()
-        first = next(begun)
-        unread = [itertools.chain([first], begun)]
-        return _untuned(lambda: unread.pop() if unread else batches(), first)
+        """Returns a data set that can start again: Keras first reads some batches, which an iterator would lose."""
+        iterator = batches()
+        first = next(iterator)
+        unread = [itertools.chain([first], iterator)]
+        return _without_autotuning(lambda: unread.pop() if unread else batches(), first)
 
     def feed_test(self, batches: TestBatches) -> Any:
-        """Of batches that threads make, Keras's own data set, which they keep from tuning itself."""
+        """Returns the batches if threads prepare them, since Keras disables autotuning for these; else a data set."""
         if batches.workers > 1:
             return batches
-        whole = _untuned(lambda: (batches[index] for index in range(len(batches))), batches[0])
-        return whole.apply(tf.data.experimental.assert_cardinality(len(batches)))
+        dataset = _without_autotuning(lambda: (batches[index] for index in range(len(batches))), batches[0])
+        return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
 
-def _untuned(batches: Callable[[], Iterator[Any]], first: Sequence[Any]) -> tf.data.Dataset:
-    """A data set of batches that are like the first."""
+def _without_autotuning(batches: Callable[[], Iterator[Any]], first: Sequence[Any]) -> tf.data.Dataset:
+    """Returns a data set of batches that have the shapes and dtypes of the first."""
     signature = tuple(tf.TensorSpec(array.shape, array.dtype) for array in first)
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -87,11 +87,11 @@ class Mirrored(Fed):
     Dropout draws the same masks on every device.
 
     Args:
-        names: the devices.
+        names: TensorFlow's names of the devices.
     """
 
-    supports_loops = False  # in which devices would have to wait for one another, for batch norm
-    supports_accumulation = False  # Keras updates on a condition, within which devices cannot wait for one another
+    supports_loops = False  # devices cannot wait for one another in a loop, as batch norm makes them
+    supports_accumulation = False  # Keras's update is conditional then, and devices cannot wait within a condition
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(replicas=len(names))
@@ -106,7 +106,7 @@ class Mirrored(Fed):
         _synchronize(logits_model, True)
 
     def feed_test(self, batches: TestBatches) -> Any:
-        """Without end, since a distributed data set that ends takes `fit` down with it; each test begins it anew."""
+        """Returns an endless data set, since `fit` fails at the end of a distributed one; each test starts it again."""
         return self.feed(batches.repeated)
 
     @contextlib.contextmanager
@@ -119,14 +119,15 @@ class Mirrored(Fed):
 
 
 def _with_equal_gradients(apply: Callable[..., None]) -> Callable[..., None]:
-    """The `apply` of an optimizer that scales the loss, which takes the first device's gradients for everyone's.
+    """Wraps the `apply` of a LossScaleOptimizer to be given the same mean gradients on all devices.
 
-    If those are finite and another's are not, it would apply them.
+    The optimizer checks the first device's gradients only: if these were finite and another's were not, it would apply
+    them all.
     """
 
     def apply_equal(grads: Sequence[Any], trainable_variables: Any = None) -> None:
-        there = [grad for grad in grads if grad is not None]
-        means = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, there))
+        present = [grad for grad in grads if grad is not None]
+        means = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, present))
         apply([None if grad is None else next(means) for grad in grads], trainable_variables)
 
     return apply_equal

@@ -1,4 +1,4 @@
-"""Layers as TensorFlow computes them best; see `keras_resnet.backend`."""
+"""Layers in the form that TensorFlow runs fastest; see `keras_resnet.backend`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_bat
         is_training=of_batch,
     )
     if of_batch:
-        # The kernel's variance is what a sample of so many says of all; Keras's is the sample's own.
+        # The kernel returns the unbiased estimate of the variance (divided by n - 1); Keras uses the biased one (by n).
         count = tf.cast(tf.size(x) / tf.maximum(tf.shape(x)[-1], 1), tf.float32)
         variance *= tf.maximum(count - 1, 1) / tf.maximum(count, 1)
         for average, value in zip(averages, (mean, variance), strict=True):
@@ -37,46 +37,47 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_bat
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
-    """See `keras_resnet.backend.convolution`. Keras calls TensorFlow's own, which is sound but for two kinds.
+    """See `keras_resnet.backend.convolution`. On processors, three kinds of convolutions differ from Keras's.
 
-    On processors, TensorFlow convolves channels first by oneDNN alone, and is without it where a processor has not what
-    it expects, such as AVX-512; Keras turns images about for its pooling, too. Gradients of 1x1 kernels without strides
-    are products of matrices there, which take less time than convolutions.
+    Images with channels first are transposed, as Keras does for pooling: TensorFlow convolves them by oneDNN only,
+    which it does not use where the processor lacks AVX-512 or the like. Strided convolutions whose gradients oneDNN
+    computes wrongly become ones without strides. The gradients of 1x1 kernels without strides are matrix products,
+    which take less time than convolutions.
     """
-    on_processor = not _accelerated()
-    turned = layer.data_format == "channels_first" and on_processor
-    astray = on_processor and has_gradient_bug(kernel.shape, layer.strides)
-    multiplied = on_processor and tuple(kernel.shape[:2]) == layer.strides == (1, 1) and layer.groups == 1
-    if not (turned or astray or multiplied):
+    on_processor = not _has_gpu()
+    transposed = layer.data_format == "channels_first" and on_processor
+    buggy = on_processor and has_gradient_bug(kernel.shape, layer.strides)
+    pointwise = on_processor and tuple(kernel.shape[:2]) == layer.strides == (1, 1) and layer.groups == 1
+    if not (transposed or buggy or pointwise):
         return None
-    x = tf.transpose(x, (0, 2, 3, 1)) if turned else x
+    x = tf.transpose(x, (0, 2, 3, 1)) if transposed else x
     strides = layer.strides
-    if astray:
+    if buggy:
         x, strides = x[:, :: strides[0], :: strides[1]], 1
-    if multiplied:
-        x = _one_by_one(x, tf.convert_to_tensor(kernel))
+    if pointwise:
+        x = _pointwise_convolution(x, tf.convert_to_tensor(kernel))
     else:
         x = keras.ops.conv(x, kernel, strides, layer.padding, "channels_last", layer.dilation_rate)
-    return tf.transpose(x, (0, 3, 1, 2)) if turned else x
+    return tf.transpose(x, (0, 3, 1, 2)) if transposed else x
 
 
 @tf.custom_gradient
-def _one_by_one(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
-    """A convolution of images (batch, rows, columns, channels) by a kernel (1, 1, channels, filters).
+def _pointwise_convolution(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+    """Convolves images (batch, rows, columns, channels) with a kernel (1, 1, channels, filters).
 
-    Forward it is TensorFlow's, which at inference makes one kernel of it, its batch norm and its ReLU.
+    The forward pass is TensorFlow's own, which at inference is fused with the batch norm and ReLU that follow.
     """
 
     def gradients(upstream: Any) -> tuple[Any, Any]:
         channels, filters = kernel.shape[2:]
         by_pixel = tf.reshape(upstream, (-1, filters))
-        of_images = tf.matmul(by_pixel, tf.reshape(kernel, (channels, filters)), transpose_b=True)
-        of_kernel = tf.matmul(tf.reshape(x, (-1, channels)), by_pixel, transpose_a=True)
-        return tf.reshape(of_images, tf.shape(x)), tf.reshape(of_kernel, tf.shape(kernel))
+        x_gradient = tf.matmul(by_pixel, tf.reshape(kernel, (channels, filters)), transpose_b=True)
+        kernel_gradient = tf.matmul(tf.reshape(x, (-1, channels)), by_pixel, transpose_a=True)
+        return tf.reshape(x_gradient, tf.shape(x)), tf.reshape(kernel_gradient, tf.shape(kernel))
 
     return tf.nn.conv2d(x, kernel, 1, "VALID"), gradients
 
 
 @functools.cache
-def _accelerated() -> bool:
+def _has_gpu() -> bool:
     return bool(tf.config.get_visible_devices("GPU"))

@@ -1,4 +1,4 @@
-"""Torch, which computes each layer when it is called."""
+"""The Torch backend, which runs layers eagerly; see `keras_resnet.backend`."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from .traces import WAITING, Span
 
 TRACE = "trace.json"
 CUDA = torch.autograd.DeviceType.CUDA
-FED = "Memcpy HtoD"  # what a trace calls the copying of images to a GPU, which is no computing
+FED = "Memcpy HtoD"  # prefix in a trace of copies of images to a GPU, which do not count as computing
 
 
 def version() -> str:
-    """The engine's version."""
+    """Returns Torch's version."""
     return importlib.metadata.version("torch")
 
 
 def jit_compile() -> bool | str:
-    """Keras's choice, which is not to compile."""
+    """Returns "auto": Keras then does not compile on Torch."""
     return "auto"
 
 
 def gradient(function: Callable[..., Any], _: Sequence[Any]) -> Callable[..., list[Any]]:
     """See `keras_resnet.backend.gradient`."""
 
-    def run(leaves: list[Any], *others: Any) -> list[Any]:
-        leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    def run(arrays: list[Any], *others: Any) -> list[Any]:
+        arrays = [array.detach().requires_grad_() for array in arrays]
         with torch.enable_grad():
-            return list(torch.autograd.grad(function(leaves, *others), leaves, materialize_grads=True))
+            return list(torch.autograd.grad(function(arrays, *others), arrays, materialize_grads=True))
 
     return run
 
@@ -54,25 +54,25 @@ def gradient(function: Callable[..., Any], _: Sequence[Any]) -> Callable[..., li
 def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> torch.Tensor:
     """See `keras_resnet.backend.batch_norm`."""
     if axis != 1:
-        x = x.movedim(axis, 1)  # no copy: convolutions give what is laid out so that this is Torch's own way
+        x = x.movedim(axis, 1)  # does not copy: the outputs of convolutions are in Torch's "channels_last" layout
     normalised = torch_batch_norm.batch_norm(layer, x, of_batch)
     return normalised if axis == 1 else normalised.movedim(1, axis)
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor | None:
-    """See `keras_resnet.backend.convolution`. Keras copies images, twice, and the kernel at every call."""
-    around = torch_layers.padding(layer)
-    if around is None:
+    """See `keras_resnet.backend.convolution`. Keras's own copies the images twice, and the kernel, at every call."""
+    padding = torch_layers.symmetric_padding(layer)
+    if padding is None:
         return None
     last = layer.data_format == "channels_last"
     x, kernel = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel)
     x = x.permute(0, 3, 1, 2) if last else x
-    found = torch_layers.convolve(layer, x, kernel, None, around)
-    return found.permute(0, 2, 3, 1) if last else found
+    output = torch_layers.convolve(layer, x, kernel, None, padding)
+    return output.permute(0, 2, 3, 1) if last else output
 
 
 def move_averages(averages: Sequence[Any], variables: Sequence[Any], momentum: Any) -> bool:
-    """See `keras_resnet.backend.move_averages`. Keras asks for the momentum's number once a variable."""
+    """See `keras_resnet.backend.move_averages`. Keras's own reads the value of the momentum for every variable."""
     tensors = [average.value for average in averages]
     with torch.no_grad():
         torch._foreach_mul_(tensors, momentum)
@@ -81,18 +81,21 @@ def move_averages(averages: Sequence[Any], variables: Sequence[Any], momentum: A
 
 
 def multi_step_function(model: keras.Model, _: int) -> Callable[..., Any]:
-    """See `keras_resnet.backend.multi_step_function`. Nothing waits for the device in between."""
+    """See `keras_resnet.backend.multi_step_function`. Nothing waits for the device between steps."""
 
-    def several(batches: list[Any]) -> Any:
+    def steps(batches: list[Any]) -> Any:
         for batch in batches:
             logs = model.train_step(batch)
         return logs
 
-    return several
+    return steps
 
 
 def set_kernel_layout(kernel: Any) -> None:
-    """Output channels outermost, then rows, columns, input channels: Torch's "channels_last"."""
+    """See `keras_resnet.backend.set_kernel_layout`. The layout is Torch's "channels_last".
+
+    That is, from the outermost: output channels, rows, columns, input channels.
+    """
     tensor = kernel.value
     tensor.data = tensor.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
 
@@ -103,7 +106,7 @@ def eager_layers() -> ModuleType:
 
 
 def start_trace(_: Path) -> None:
-    """See `keras_resnet.backend.start_trace`. What the steps before have begun ends first."""
+    """See `keras_resnet.backend.start_trace`. Waits for earlier steps, so that they are not in the trace."""
     global _trace
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -139,19 +142,22 @@ def viewer(folder: Path) -> str:
 
 
 def match_layout(variable: Any, other: Any) -> None:
-    """See `keras_resnet.backend.match_layout`: Torch goes through tensors that lie alike in a row."""
+    """See `keras_resnet.backend.match_layout`. Torch's elementwise operations are fastest on equal layouts."""
     variable.value.data = torch.zeros_like(other.value.data, dtype=variable.value.dtype)
 
 
 def add_decay(gradients: Sequence[Any], variables: Sequence[Any], decay: float) -> Sequence[Any]:
-    """See `keras_resnet.backend.add_decay`. In their place."""
+    """See `keras_resnet.backend.add_decay`. Overwrites the gradients."""
     with torch.no_grad():
         torch._foreach_add_(list(gradients), [variable.value for variable in variables], alpha=decay)
     return gradients
 
 
 def update_arguments(gradients: list[Any], variables: list[Any], rate: Any) -> tuple[list[Any], list[Any], Any]:
-    """See `keras_resnet.backend.update_arguments`. Keras reads the rate's value, which waits for the GPU."""
+    """See `keras_resnet.backend.update_arguments`. Keras reads the value of the rate, which waits for the GPU.
+
+    So the gradients are multiplied by the rate beforehand, and the rate is 1.
+    """
     rate = keras.ops.convert_to_tensor(rate)
     if _at_hand(rate):
         return gradients, variables, rate
@@ -159,5 +165,5 @@ def update_arguments(gradients: list[Any], variables: list[Any], rate: Any) -> t
 
 
 def _at_hand(tensor: torch.Tensor) -> bool:
-    """Whether no device has to be waited for to know what a tensor holds."""
+    """Returns whether the value of a tensor can be read without waiting for a device."""
     return tensor.device.type == "cpu"

@@ -1,4 +1,4 @@
-"""Torch's devices: a process a device, as torchrun starts them. Keras has no distribution for Torch: it is here."""
+"""Torch's devices: one per process, as started by torchrun. Keras has no distribution for Torch."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from keras.src.backend.torch.core import get_device
 
 from .devices import Devices, launcher_environment, torchrun_processes
 
-PATIENCE = datetime.timedelta(days=1)  # while the chief downloads a data set
-BUCKET = 64 * 2**20  # bytes that are sent at once
+PATIENCE = datetime.timedelta(days=1)  # that processes wait, such as while the chief downloads a data set
+BUCKET = 64 * 2**20  # bytes that are sent at once, at most
 
 
 def accelerators() -> list[str]:
-    """The names of this machine's accelerators; none where Keras has been told to use the processor."""
+    """Returns the names of this machine's accelerators; none if Keras is set to use the processor."""
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if _on_cuda() else []
 
 
 def _on_cuda() -> bool:
-    """Whether Keras works there."""
+    """Returns whether Keras's current device is a GPU."""
     return get_device().startswith("cuda")
 
 
@@ -33,19 +33,19 @@ def devices(count: int | None, _: bool) -> Devices:
     """See `keras_resnet.backend.devices`."""
     if count not in (None, 1):
         raise ValueError(
-            f"Torch trains on one device a process. Received: {count} devices. "
-            f"Start as many processes: torchrun --nproc-per-node {count} --no-python keras-resnet train ..."
+            f"Torch trains on one device per process. Received: {count} devices. "
+            f"Start one process for each: torchrun --nproc-per-node {count} --no-python keras-resnet train ..."
         )
-    if _on_cuda():  # the shapes of a training hardly change, for which cuDNN looks for kernels once
+    if _on_cuda():  # shapes hardly change during training, so cuDNN's search for the fastest kernels pays off
         torch.backends.cudnn.benchmark = True
     return Processes() if torchrun_processes() > 1 else Devices()
 
 
 class Processes(Devices):
-    """Several processes, each with one device, as the variables that torchrun sets name them.
+    """Several processes, each with one device, as named by the environment variables that torchrun sets.
 
     Raises:
-        ValueError: they cannot be reached.
+        ValueError: the other processes cannot be reached.
     """
 
     def __init__(self) -> None:
@@ -53,22 +53,22 @@ class Processes(Devices):
             _join()
         processes = dist.get_world_size()
         super().__init__(processes, dist.get_rank(), processes)
-        self._speech = dist.new_group(backend="gloo", timeout=PATIENCE)
+        self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     def prepare(self, logits_model: Any, training_model: Any) -> None:
-        """Has a model start alike in every process, and gradients, batch norm and metrics be those of all of them.
+        """Copies the chief's model to every process, and makes gradients, batch norm and metrics those of all.
 
-        What is drawn at random alone differs: each process draws for images of its own.
+        Only random seeds differ between processes, since each draws for its own images.
         """
         for variable in (*training_model.variables, *logits_model.optimizer.variables):
-            own = variable.value.detach()
-            sent = own.contiguous()  # NCCL takes no kernel that is laid out otherwise
+            tensor = variable.value.detach()
+            sent = tensor.contiguous()  # NCCL refuses kernels in another layout
             dist.broadcast(sent, src=0)
-            own.copy_(sent)
+            tensor.copy_(sent)
         for variable in training_model.non_trainable_variables:
             if "seed_generator" in variable.path and not self.chief:
-                seed, drawn = variable.value.tolist()  # of which the second counts, and the sum seeds
-                variable.assign([(seed + self.process * 0x9E3779B9) % 2**31, drawn])
+                seed, count = variable.value.tolist()  # Keras increments the count, and draws by the sum of both
+                variable.assign([(seed + self.process * 0x9E3779B9) % 2**31, count])
         logits_model.optimizer.apply = _with_average_gradients(logits_model.optimizer.apply)
         for model in dict.fromkeys((logits_model, training_model)):
             model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
@@ -77,55 +77,65 @@ class Processes(Devices):
                 layer.fused, layer._moments = False, _of_all_processes(layer._moments)
 
     def gather(self, text: str) -> list[str]:
-        said: list[Any] = [None] * self.processes
-        dist.all_gather_object(said, text, group=self._speech)
-        return said
+        texts: list[Any] = [None] * self.processes
+        dist.all_gather_object(texts, text, group=self._group)
+        return texts
 
-    def gather_metrics(self, own: list[float]) -> list[list[float]]:
-        return [json.loads(said) for said in self.gather(json.dumps(own))]
+    def gather_metrics(self, local: list[float]) -> list[list[float]]:
+        return [json.loads(text) for text in self.gather(json.dumps(local))]
 
     def local_metrics(self, parts: list[list[float]]) -> list[float]:
         if len(parts) == self.processes:
             return parts[self.process]
-        whole = super().local_metrics(parts)
-        return whole if self.chief else [0.0] * len(whole)
+        totals = super().local_metrics(parts)
+        return totals if self.chief else [0.0] * len(totals)
 
 
 def _join() -> None:
+    """Connects this process to the others.
+
+    Raises:
+        ValueError: the machine has no GPU for this process, or the other processes cannot be reached.
+    """
     on_cuda, local = _on_cuda(), int(launcher_environment().get("LOCAL_RANK", 0))
-    if on_cuda and local >= (there := torch.cuda.device_count()):
+    if on_cuda and local >= (available := torch.cuda.device_count()):
         raise ValueError(
-            f"torchrun started a process number {local} here, where there are {there} GPUs: one a process."
+            f"torchrun must start one process per GPU: this machine has {available}. Received: LOCAL_RANK={local}"
         )
     if on_cuda:
         torch.cuda.set_device(local)
     try:
         dist.init_process_group("nccl" if on_cuda else "gloo")
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"Torch could not join the other processes: {error} torchrun sets what it needs.") from error
+        raise ValueError(
+            f"Torch could not join the other processes: {error} Start them by torchrun, which sets what Torch needs."
+        ) from error
     atexit.register(dist.destroy_process_group)
 
 
 def _of_all_processes(moments: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
-    """A batch norm's statistics, of all processes' images; `synchronized=True` is not implemented on Torch."""
+    """Wraps a batch norm's `_moments` to return those of all processes' images.
+
+    Keras's `synchronized=True` is not implemented on Torch.
+    """
 
     def moments_of_all(inputs: Any, mask: Any) -> tuple[Any, Any]:
-        own = torch.stack(moments(inputs, mask))
-        if own.is_meta:  # no numbers: Keras asks for shapes
-            return own[0], own[1]
-        means, variances = Gather.apply(own).unbind(1)
+        local = torch.stack(moments(inputs, mask))
+        if local.is_meta:  # Keras is inferring shapes: there are no values
+            return local[0], local[1]
+        means, variances = Gather.apply(local).unbind(1)
         return means.mean(0), variances.mean(0) + means.var(0, correction=0)
 
     return moments_of_all
 
 
 class Gather(torch.autograd.Function):
-    """Every process's tensor, (processes, ...), through which the loss of each process has a gradient."""
+    """Gathers a tensor of every process, (processes, ...); its gradient is of the losses of all processes."""
 
     @staticmethod
-    def forward(ctx: Any, own: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, own.contiguous())
+    def forward(ctx: Any, local: torch.Tensor) -> torch.Tensor:
+        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, local.contiguous())
         return torch.stack(parts)
 
     @staticmethod
@@ -136,39 +146,40 @@ class Gather(torch.autograd.Function):
 
 
 def _with_average_gradients(apply: Callable[..., None]) -> Callable[..., None]:
-    """An optimizer's `apply`, of the gradients of the global batch: each process has as large a part of it."""
+    """Wraps an optimizer's `apply` to average gradients over processes, whose parts of a batch are equally large."""
 
     def apply_average(grads: Sequence[Any], trainable_variables: Any = None) -> None:
-        there = [grad for grad in grads if grad is not None]
-        sums = iter(_summed(there))
+        present = [grad for grad in grads if grad is not None]
+        sums = iter(_sums_over_processes(present))
         apply([None if grad is None else next(sums).div_(dist.get_world_size()) for grad in grads], trainable_variables)
 
     return apply_average
 
 
 def _with_all_counts(model: Any, result: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """A model's `get_metrics_result`, of the sums and counts of all processes, which each goes on keeping for itself.
+    """Wraps a model's `get_metrics_result` to use the sums and counts of all processes; each retains its own.
 
-    After every step, since the warm-up's end and the stop at a lost loss must be everyone's.
+    Keras calls it after every step. All processes must agree on the end of the warm-up and on stopping at a loss that
+    is not finite, which depend on its result.
     """
 
     def result_of_all() -> dict[str, Any]:
         variables = model.metrics_variables
-        own = [variable.value.detach().clone() for variable in variables]
-        if any(count.is_meta for count in own):  # no numbers: Keras asks for shapes
+        local = [variable.value.detach().clone() for variable in variables]
+        if any(count.is_meta for count in local):  # Keras is inferring shapes: there are no values
             return result()
-        for variable, total in zip(variables, _summed(own), strict=True):
+        for variable, total in zip(variables, _sums_over_processes(local), strict=True):
             variable.assign(total)
-        found = result()
-        for variable, count in zip(variables, own, strict=True):
+        metrics = result()
+        for variable, count in zip(variables, local, strict=True):
             variable.assign(count)
-        return found
+        return metrics
 
     return result_of_all
 
 
-def _summed(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The sums of each tensor over all processes, sent in few large pieces."""
+def _sums_over_processes(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Returns the sum of each tensor over all processes; tensors are sent in few large buckets."""
     sums: list[torch.Tensor] = []
     for bucket in _buckets(tensors):
         flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
@@ -179,7 +190,7 @@ def _summed(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    """Neighbours of one type, up to the size of a bucket."""
+    """Yields runs of consecutive tensors of the same dtype, of up to `BUCKET` bytes."""
     bucket: list[torch.Tensor] = []
     size = 0
     for tensor in tensors:

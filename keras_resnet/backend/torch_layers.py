@@ -1,8 +1,9 @@
-"""Layers as Torch computes them best; see `keras_resnet.backend.eager_layers`.
+"""Layers in the form that Torch runs fastest; see `keras_resnet.backend.eager_layers`.
 
-Keras's images have their channels last and its kernels their filters; Torch's have them second and first, but may lie
-in memory as Keras's do ("channels_last"). So nothing has to be copied for it, and what one of these layers hands to
-another stays as Torch sees it. Keras copies images for some layers, and a kernel at every call.
+In Keras's shapes, the channels of images come last, and the filters of kernels too; in Torch's shapes they come second
+and first. The memory layout may be the same for both ("channels_last"), so that permuted views are enough and nothing
+is copied. Images that one of these layers passes to another keep Torch's shape. Keras's own layers copy images in some
+cases, and the kernel at every call.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ Pair = tuple[int, int]
 
 @dataclass(slots=True)
 class Images:
-    """Images between two of these layers.
+    """Images that one of these layers passes to another, in Torch's shape.
 
     Attributes:
         tensor: (batch, channels, rows, columns).
-        last: whether Keras has the channels last.
-        around: rows above and below, and columns on both sides, that the next layer pads.
+        last: whether the channels come last in Keras's shape.
+        padding: numbers of zeros that the next layer has to pad: above and below, and on the left and right.
     """
 
     tensor: torch.Tensor
     last: bool
-    around: Pair = (0, 0)
+    padding: Pair = (0, 0)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -44,23 +45,21 @@ class Images:
 
 
 Value = Images | torch.Tensor
-Call = Callable[
-    ..., Value | None
-]  # of what a layer takes, `training` and `owned`, see `keras_resnet.backend.eager_layers`
+Call = Callable[..., Value | None]  # with the arguments that `keras_resnet.backend.eager_layers` says
 
 
 def whole(x: Value) -> torch.Tensor:
-    """A tensor as Keras sees it."""
+    """Returns a tensor in Keras's shape, with all of its padding."""
     if not isinstance(x, Images):
         return x
-    (rows, columns), tensor = x.around, x.tensor
+    (rows, columns), tensor = x.padding, x.tensor
     if rows or columns:
         tensor = functional.pad(tensor, (columns, columns, rows, rows))
     return tensor.permute(0, 2, 3, 1) if x.last else tensor
 
 
-def seen(x: Value, last: bool) -> Images | None:
-    """A tensor as Torch sees it; None if it is no images."""
+def to_images(x: Value, last: bool) -> Images | None:
+    """Returns a tensor in Torch's shape; None if it is not images, or not with channels where `last` says."""
     if isinstance(x, Images):
         return x if x.last == last else None
     if x.ndim != 4:
@@ -69,84 +68,95 @@ def seen(x: Value, last: bool) -> Images | None:
 
 
 def pads(layer: Any, padding: Any, before: Any) -> bool:
-    """Whether a layer can pad its images itself, with zeros, as another does before it.
+    """Returns whether a layer can itself do the zero padding of the layer before it.
 
     Args:
-        layer: that takes what is padded, and takes nothing else.
+        layer: the layer whose only input is padded.
         padding: the layer that pads.
-        before: the layer that gives what it pads, if a layer does.
+        before: the layer whose output is padded, if any.
     """
     (top, bottom), (left, right) = padding.padding
     if padding.data_format != getattr(layer, "data_format", None) or top != bottom or left != right:
         return False
-    if layer.__class__ is layers.MaxPooling2D:  # which pads with what is less than all; nothing is less than zero there
+    if layer.__class__ is layers.MaxPooling2D:  # Torch pads with minus infinity, which is equivalent after a ReLU
         fits = all(2 * side <= size for side, size in zip((top, left), layer.pool_size, strict=True))
         return layer.padding == "valid" and fits and is_relu(before)
     return layer.__class__ is layers.Conv2D and layer.padding == "valid" and is_linear(layer)
 
 
 def pad_later(layer: Any) -> Call:
-    """The call of a layer whose padding is left to the layer that takes what it gives."""
+    """Returns the call of a padding layer whose work is left to the layer that follows it."""
     last, ((rows, _), (columns, _)) = layer.data_format == "channels_last", layer.padding
 
     def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-        images = seen(x, last)
+        images = to_images(x, last)
         return images and Images(images.tensor, last, (rows, columns))
 
     return call
 
 
 def dtype(name: str) -> torch.dtype:
-    """Keras's names are Torch's."""
+    """Returns the dtype of a name in Keras, which is the same in Torch."""
     return getattr(torch, name)
 
 
 def is_relu(layer: Any) -> bool:
-    """Whether a layer is a ReLU and nothing more."""
+    """Returns whether a layer is a plain ReLU."""
     if isinstance(layer, layers.Activation):
         return layer.activation is keras.activations.relu
     return isinstance(layer, layers.ReLU) and (layer.max_value, layer.negative_slope, layer.threshold) == (None, 0, 0)
 
 
 def is_linear(layer: Any) -> bool:
-    """Whether no activation is part of a layer."""
+    """Returns whether a layer has no activation, or a linear one."""
     return getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
 
 
-def padding(layer: layers.Conv2D) -> Pair | None:
-    """The pixels on each side that a convolution pads; None if they are more on one side."""
+def symmetric_padding(layer: layers.Conv2D) -> Pair | None:
+    """Returns the numbers of rows and columns that a convolution pads on each side; None if it pads asymmetrically."""
     spans = zip(layer.kernel_size, layer.dilation_rate, strict=True)
-    more = [(size - 1) * rate if layer.padding == "same" else 0 for size, rate in spans]
-    if any(pixels % 2 or (pixels and max(layer.strides) > 1) for pixels in more):
+    totals = [(size - 1) * rate if layer.padding == "same" else 0 for size, rate in spans]
+    if any(total % 2 or (total and max(layer.strides) > 1) for total in totals):
         return None
-    return more[0] // 2, more[1] // 2
+    return totals[0] // 2, totals[1] // 2
 
 
 def _convolution(layer: Any) -> Call | None:
-    last, around = layer.data_format == "channels_last", padding(layer)
+    last, padding = layer.data_format == "channels_last", symmetric_padding(layer)
 
     def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-        images = seen(x, last)
+        images = to_images(x, last)
         if images is None or layer.lora_enabled or not is_linear(layer):
             return None
         kernel, bias = value(layer.kernel, x.dtype), None if layer.bias is None else value(layer.bias, x.dtype)
-        found = convolve(layer, images.tensor, kernel, bias, images.around if any(images.around) else around)
-        return Images(found, last)
+        output = convolve(layer, images.tensor, kernel, bias, images.padding if any(images.padding) else padding)
+        return Images(output, last)
 
-    return None if around is None else call
+    return None if padding is None else call
 
 
-def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, around: Pair) -> torch.Tensor:
-    """A layer's convolution of images as Torch has them and a kernel as Keras has it, padded by so many pixels."""
+def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, padding: Pair) -> torch.Tensor:
+    """Convolves images as a layer does.
+
+    Args:
+        layer: the layer.
+        x: images (batch, channels, rows, columns).
+        kernel: (height, width, channels, filters), as in Keras.
+        bias: (filters,), or None.
+        padding: numbers of rows and of columns to pad on each side.
+
+    Returns:
+        The images (batch, filters, rows, columns).
+    """
     strides = layer.strides
-    if x.device.type == "cpu" and has_gradient_bug(kernel.shape, strides) and not any(around):
+    if x.device.type == "cpu" and has_gradient_bug(kernel.shape, strides) and not any(padding):
         x, strides = x[:, :, :: strides[0], :: strides[1]], (1, 1)
     kernel = kernel.permute(3, 2, 0, 1)
-    return functional.conv2d(x, kernel, bias, strides, around, layer.dilation_rate, layer.groups)
+    return functional.conv2d(x, kernel, bias, strides, padding, layer.dilation_rate, layer.groups)
 
 
 def watched(called: Iterable[Any]) -> list[Any]:
-    """Those of a model's layers around which Torch calls hooks: of their own, or of all modules."""
+    """Returns the layers whose calls run Torch's hooks: their own, or global hooks of all modules."""
     if modules._has_any_global_hook():
         return list(called)
     return [
@@ -160,9 +170,9 @@ def _batch_norm(layer: Any) -> Call | None:
     fused, last, known = getattr(layer, "in_one_kernel", None), layer.axis in (-1, 3), layer.axis in (-1, 1, 3)
 
     def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-        images = seen(x, last)
-        found = None if images is None else fused(images.tensor, training, axis=1)
-        return None if found is None else Images(found, last)
+        images = to_images(x, last)
+        output = None if images is None else fused(images.tensor, training, axis=1)
+        return None if output is None else Images(output, last)
 
     return call if fused and known else None
 
@@ -181,7 +191,7 @@ def _add(_: Any) -> Call:
     def call(x: Value, y: Value, *more: Value, training: Any, owned: list[bool]) -> Value | None:
         if more or not isinstance(y, Images):
             return None
-        images = seen(x, y.last)
+        images = to_images(x, y.last)
         if images is None or images.tensor.shape != y.tensor.shape:
             return None
         if owned[1]:
@@ -195,39 +205,42 @@ def _max_pool(layer: Any) -> Call | None:
     last = layer.data_format == "channels_last"
 
     def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-        images = seen(x, last)
+        images = to_images(x, last)
         if images is None:
             return None
-        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.around), last)
+        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.padding), last)
 
     return call if layer.padding == "valid" else None
 
 
 def _average_pool(layer: Any) -> Call | None:
-    """Over one position, which is a choice of positions; Keras computes others."""
+    """Pooling of size 1x1, which only selects positions; Keras computes any other."""
     last = layer.data_format == "channels_last"
 
     def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-        images = seen(x, last)
+        images = to_images(x, last)
         return images and Images(images.tensor[:, :, :: layer.strides[0], :: layer.strides[1]], last)
 
     return call if tuple(layer.pool_size) == (1, 1) else None
 
 
 def _pad(layer: Any) -> Call:
-    """Of rows and columns, or, where it was told the other order of dimensions, of the last two that there are."""
+    """Padding of rows and columns; of channels alone for a "channels_first" layer that is given channels last.
+
+    The latter is how the zero-padding shortcuts of this package's networks are made of Keras's layers.
+    """
     first, second = layer.padding
 
     def rows_and_columns(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-        images = seen(x, last=True)
+        images = to_images(x, last=True)
         return images and Images(functional.pad(images.tensor, (*second, *first)), last=True)
 
-    def the_last_two(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
-        if isinstance(x, Images) and x.last and first == (0, 0):  # the last is the channels'
+    def channels_alone(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+        if isinstance(x, Images) and x.last and first == (0, 0):
             return Images(functional.pad(x.tensor, (0, 0, 0, 0, *second)), last=True)
         return None
 
-    return rows_and_columns if layer.data_format == "channels_last" else the_last_two
+    return rows_and_columns if layer.data_format == "channels_last" else channels_alone
 
 
 CALLS: dict[type, Callable[[Any], Call | None]] = {

@@ -1,4 +1,4 @@
-"""What engines note of a machine at work; TensorFlow and JAX: events on lines, threads or streams, of planes."""
+"""Parts of reading profiler traces. Those of TensorFlow and JAX have planes (hosts or devices), lines and events."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-Span = tuple[float, float]  # from and to, in seconds
-WAITING = "wait for images"  # as a trace shows it
+Span = tuple[float, float]  # start and end, in seconds
+WAITING = "wait for images"  # the name of the event in a trace
 
 
 class Event(NamedTuple):
-    """Something that happened."""
+    """An event of a trace, on a line (a thread or stream) of a plane (a host or device)."""
 
     plane: str
     line: str
@@ -21,12 +21,12 @@ class Event(NamedTuple):
 
 
 def file(folder: Path) -> Path:
-    """The newest file that the profiler of TensorFlow and JAX has left in a folder."""
+    """Returns the newest file that TensorFlow's or JAX's profiler has written in a folder."""
     return max(folder.glob("plugins/profile/*/*.xplane.pb"))
 
 
 def marked(batches: Iterator[Any], mark: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
-    """Batches as they come, each waited for within a mark of the engine's."""
+    """Yields batches, and waits for each within a context manager of the backend that marks an event."""
     while True:
         with mark():
             batch = next(batches, None)
@@ -36,13 +36,13 @@ def marked(batches: Iterator[Any], mark: Callable[[], AbstractContextManager[Any
 
 
 def device(events: Iterable[Event], processors: str) -> list[Span]:
-    """When the device computed: the accelerators, or the processor where there are none.
+    """Returns the spans in which the accelerators computed, or the processor if there are none.
 
     Args:
-        events: all of them.
-        processors: how the names of those threads begin that compute where the processor is the device.
+        events: all events of a trace.
+        processors: prefix of the names of the threads that compute if the processor is the device.
     """
     events = list(events)
-    there = [event for event in events if event.plane.startswith("/device:") and event.line != "Steps"]
-    there = there or [event for event in events if event.line.startswith(processors)]
-    return [event.span for event in there if "wait" not in event.name]
+    computing = [event for event in events if event.plane.startswith("/device:") and event.line != "Steps"]
+    computing = computing or [event for event in events if event.line.startswith(processors)]
+    return [event.span for event in computing if "wait" not in event.name]

@@ -1,7 +1,7 @@
-"""Writes what must be the same on every backend; run once a backend.
+"""Writes results that must be the same on every backend; run as a program, once per backend.
 
-The logits of several networks, and a network's weights after a few steps of training, from weights and images that
-depend on names and seeds alone.
+These are the logits of several networks, and a network's weights after a few steps of training, from initial weights
+and images that depend on names and seeds alone.
 """
 
 import sys
@@ -59,12 +59,12 @@ def seed(model: keras.Model) -> None:
 
 
 def train() -> dict[str, np.ndarray]:
-    """Trains for a few steps, across a fall of the learning rate."""
+    """Trains for a few steps, with a drop of the learning rate between them."""
     data = load("digits")
     choices = {"epochs": 1, "iterations": STEPS, "learning_rate": 0.02, "network": {"shortcut": "B"}}
     recipe = recipe_for(dataset="digits", model="resnet8", **choices).resolve(STEPS, data.defaults())
     model = build(recipe, data).logits_model
-    for variable in model.trainable_variables:  # not those of the normalisation
+    for variable in model.trainable_variables:  # the normalisation layer's are not trainable
         if variable.path.endswith("kernel"):
             rng = np.random.default_rng(list(variable.path.encode()))
             scale = np.sqrt(2 / np.prod(variable.shape[:-1]))

@@ -1,4 +1,4 @@
-"""A search by a chief and two workers survives the death of each; see also `tuning/once/test_workers.py`."""
+"""A search by a chief and two workers survives that one of each is killed; see also `tuning/once/test_workers.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import time
 
 SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
-SEARCH = [  # whose patience is longer than a chief takes to start on a busy machine
+SEARCH = [  # the patience is longer than a chief takes to start on a busy machine
     *("tune", "digits", "--tuner", "random", "--max-trials", "3", "--space", "shape", "--patience", "15"),
     *(word for name, values in SPACE.items() for word in ("--set", f"{name}={values}")),
     *("--epochs", "4", "--images", "200", "--validation", "100", "--no-stop-early"),
@@ -30,7 +30,7 @@ class Search:
         self.env = {**os.environ, "KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
 
     def start(self, name):
-        """One of them, by its name."""
+        """Starts a process of the search, by its name."""
         log = (self.folder / f"{name}-{time.monotonic_ns()}.log").open("w")
         return subprocess.Popen(
             [sys.executable, "-m", "keras_resnet.cli", *SEARCH],
@@ -44,7 +44,7 @@ class Search:
         return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(self.folder.glob("*.log")))
 
     def running(self):
-        """The trial of each worker, as the chief has written it down."""
+        """Returns the current trial of each worker, according to the chief's state."""
         state = self.folder / "search" / "tuner" / "oracle.json"
         return json.loads(state.read_text())["ongoing_trials"] if state.is_file() else {}
 
@@ -62,26 +62,26 @@ class Search:
 
 def test_a_worker_and_the_chief_are_killed_and_no_trial_is_lost(tmp_path):
     search = Search(tmp_path)
-    chief, lives, dies = (search.start(name) for name in ("chief", "worker0", "worker1"))
+    chief, survivor, victim = (search.start(name) for name in ("chief", "worker0", "worker1"))
     try:
         search.wait_for(lambda: "worker1" in search.running())
         lost = search.running()["worker1"]
-        begun = tmp_path / "search" / "tuner" / f"trial_{lost}" / "run" / "history.csv"
-        search.wait_for(begun.is_file)  # in mid-trial
-        dies.kill()
+        history = tmp_path / "search" / "tuner" / f"trial_{lost}" / "run" / "history.csv"
+        search.wait_for(history.is_file)  # in the middle of a trial
+        victim.kill()
         search.wait_for(search.results)
         chief.kill()
         chief.wait()
         finished = search.results()
         chief = search.start("chief")
         assert chief.wait(timeout=300) == 0, search.logs()
-        assert lives.wait(timeout=60) == 0, search.logs()
-        found = search.results()
-        assert sorted(found) == ["trial_0", "trial_1", "trial_2"], search.logs()
-        assert {result["status"] for result in found.values()} == {"done"}
-        assert finished.items() <= found.items()  # what had ended was not run again
+        assert survivor.wait(timeout=60) == 0, search.logs()
+        results = search.results()
+        assert sorted(results) == ["trial_0", "trial_1", "trial_2"], search.logs()
+        assert {result["status"] for result in results.values()} == {"done"}
+        assert finished.items() <= results.items()  # finished trials were not run again
         assert (tmp_path / "search" / "leaderboard.html").is_file()
     finally:
-        for process in (chief, lives, dies):
+        for process in (chief, survivor, victim):
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)

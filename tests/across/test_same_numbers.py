@@ -1,6 +1,6 @@
 """The same weights give the same logits and the same training on every backend.
 
-Run once for all, since it starts a process a backend.
+Run under one backend only, since it starts a process for each.
 """
 
 import os
@@ -45,7 +45,7 @@ def test_the_same_weights_give_the_same_logits(results, one, other):
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_the_same_steps_of_training_give_the_same_weights(results, one, other):
-    """Normalisation, augmentation, gradients, decay, momentum, learning rate and batch norm's averages, in one."""
+    """Covers normalisation, augmentation, gradients, decay, momentum, learning rate and batch norm's averages."""
     trained = {name: value for name, value in results[one].items() if name.startswith("trained/")}
     assert len(trained) > 50
     for name, expected in trained.items():

@@ -1,4 +1,4 @@
-"""Pictures show names as they are."""
+"""Plots show names literally."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from matplotlib.testing.compare import compare_images
 from keras_resnet.drawing import save
 
 
-def test_dollar_signs_are_no_formula(tmp_path):
-    """Two around what is no formula would end in an error, and around one that is, in italics."""
+def test_dollar_signs_do_not_begin_a_formula(tmp_path):
+    """Text between two of them would be typeset in italics, or raise an error if it is not a valid formula."""
     for name, title in (("odd", r"runs/$\frac$-net"), ("even", "cash $x$")):
         save(Figure(figsize=(3, 1)), tmp_path / f"{name}.png", title)
     figure = Figure(figsize=(3, 1))

@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process; and what the processor can do."""
+"""A process retains the memory that it frees; and instruction sets of the processor are detected."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from keras_resnet import host
 
-# Has a thread take more memory than glibc keeps by itself, write 80 MB of it and free it, again and again, and counts
-# the pages that are mapped.
+# In a thread, repeatedly allocates more memory than glibc retains by default, writes 80 MB of it and frees it; counts
+# the page faults.
 PROGRAM = """
 import ctypes, json, resource, sys, threading
 from keras_resnet import cli
@@ -26,9 +26,9 @@ def work():
     c.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        taken = c.malloc(int(sys.argv[2]))
-        c.memset(taken, 1, 80_000_000)
-        c.free(taken)
+        block = c.malloc(int(sys.argv[2]))
+        c.memset(block, 1, 80_000_000)
+        c.free(block)
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 if sys.argv[1] == "command":
@@ -42,8 +42,8 @@ print("\\n" + json.dumps(faults))
 
 def faults(how: str, size: int) -> list[int]:
     command = [sys.executable, "-c", PROGRAM, how, str(size)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout.splitlines()[-1])
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("size", [80_000_000, 2_200_000_000])
@@ -57,23 +57,23 @@ def test_the_command_maps_pages_once_and_another_process_each_time(size):
     assert min(faults("import", size)) > 20
 
 
-def test_another_c_library_is_left_alone(monkeypatch):
+def test_nothing_is_done_with_another_c_library(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not host.keep_freed_memory()
 
 
 @pytest.mark.parametrize(
-    ("about", "wide"),
+    ("cpuinfo", "expected"),
     [
         ("flags\t\t: fpu avx avx2 avx512f avx512dq\nbugs\t\t:\n", True),
         ("flags\t\t: fpu avx avx2 avx512f", True),
         ("flags\t\t: fpu avx avx2\nbugs\t\t:\n", False),
-        (None, False),  # another system than Linux
+        (None, False),  # a system other than Linux
     ],
 )
-def test_a_processor_with_avx512_is_told_from_one_without(monkeypatch, tmp_path, about, wide):
+def test_avx512_is_detected(monkeypatch, tmp_path, cpuinfo, expected):
     file = tmp_path / "cpuinfo"
-    if about is not None:
-        file.write_text(about)
+    if cpuinfo is not None:
+        file.write_text(cpuinfo)
     monkeypatch.setattr(host, "Path", lambda path: file if path == "/proc/cpuinfo" else Path(path))
-    assert host.avx512.__wrapped__() == wide
+    assert host.avx512.__wrapped__() == expected

@@ -1,4 +1,4 @@
-"""Options made of a dataclass: a field is written once, and its option follows."""
+"""Command-line options and checks are derived from the fields of a dataclass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parse(*words, defaults=True):
     return given(parser.parse_args(words), Row)
 
 
-def test_an_option_that_is_not_given_leaves_nothing_behind():
+def test_an_option_that_is_not_given_is_absent_from_the_result():
     assert parse() == {}
 
 
@@ -60,7 +60,7 @@ def test_a_value_has_the_type_of_its_field(words, values):
         {"steps": (), "range": ()},
     ],
 )
-def test_words_made_of_values_come_to_these_values(values):
+def test_arguments_made_of_values_are_parsed_to_the_same_values(values):
     assert parse(*as_words(values)) == values
 
 
@@ -78,7 +78,7 @@ def test_the_help_shows_every_line_and_the_defaults(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "parts"),
     [
         ("--size x", ("--size", "'x'")),
         ("--size 1.5", ("--size", "'1.5'")),
@@ -90,13 +90,13 @@ def test_the_help_shows_every_line_and_the_defaults(capsys):
         ("stray", ("stray",)),
     ],
 )
-def test_a_mistake_is_a_line_that_says_where_help_is(capsys, words, said):
+def test_a_mistake_is_reported_in_one_line_that_refers_to_the_help(capsys, words, parts):
     with pytest.raises(SystemExit) as caught:
         parse(*words.split())
     assert caught.value.code == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    for part in ("program: error: ", *said, "see program --help"):
+    for part in ("program: error: ", *parts, "see program --help"):
         assert part in err
 
 
@@ -122,10 +122,10 @@ class Checked:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "must"),
+    ("field", "value", "requirement"),
     [
         ("count", 0, "at least 1"),
-        ("count", 1.5, "a whole number or null"),
+        ("count", 1.5, "an integer or null"),
         ("share", 1, "at least 0 and below 1"),
         ("share", float("nan"), "at least 0 and below 1"),
         ("factor", 0, "a number above 0"),
@@ -133,19 +133,19 @@ class Checked:
         ("chance", -0.1, "from 0 to 1"),
         ("sides", (3, 0), "at least 1"),
         ("kind", "c", "one of 'a', 'b'"),
-        ("kind", None, "a text"),
+        ("kind", None, "a string"),
         ("other", "c", "one of 'a', 'b'"),
     ],
 )
-def test_a_value_that_its_field_does_not_take_is_refused_in_a_line(field, value, must):
+def test_a_value_that_its_field_does_not_accept_is_refused_in_one_line(field, value, requirement):
     with pytest.raises(ValueError) as caught:
         check_fields(Checked(**{field: value}))
-    assert str(caught.value).startswith(f"`{field}` must be {must}")
+    assert str(caught.value).startswith(f"`{field}` must be {requirement}")
     assert str(caught.value).endswith(f". Received: {value!r}")
     check_fields(Checked(**{field: value}), but=[field])
 
 
-def test_what_its_field_takes_is_not():
+def test_values_that_their_fields_accept_pass():
     check_fields(Checked())
     check_fields(Checked(1, 0, 1e-9, 1, (1, 2), "b", "a", float("inf")))
     check_fields(Checked(sides=None), but=["kind"])

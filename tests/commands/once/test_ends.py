@@ -66,7 +66,7 @@ def test_too_little_memory_is_told_in_a_line(command, monkeypatch, error):
     monkeypatch.setattr("keras_resnet.training.run.train", train)
     status, _, err = command("train digits")
     assert (status, err.count("\n")) == (2, 1)
-    assert err.startswith("keras-resnet: error: out of memory. A smaller --batch-size takes less")
+    assert err.startswith("keras-resnet: error: out of memory. Choose a smaller --batch-size")
 
 
 def test_ctrl_c_ends_in_a_line_that_says_how_to_go_on(command, monkeypatch):

@@ -56,7 +56,7 @@ def test_what_is_no_model_is_refused_and_nothing_is_written(tmp_path, capsys):
     keras.Model(vector, keras.layers.Dense(4)(vector)).save(tmp_path / "vectors.keras")
     for name, words in (
         ("none.keras", "There is no model file"),
-        ("text.keras", "is no whole `.keras` file"),
+        ("text.keras", "is not a valid `.keras` file"),
         ("unknown.keras", "Could not locate class 'Unknown'"),
         ("vectors.keras", "must take images"),
     ):

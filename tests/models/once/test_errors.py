@@ -31,7 +31,7 @@ from keras_resnet.models.catalog import find, of_depth
         ({"width": "2"}, r"`width` must be a number. Received: '2'"),
         ({"bn_momentum": None}, r"`bn_momentum` must be a number. Received: None"),
         ({"skip": "exclusive_gating", "gate_bias": "x"}, r"`gate_bias` must be a number or null. Received: 'x'"),
-        ({"shortcut": ["B"]}, r"`shortcut` must be a text or null. Received: \['B'\]"),
+        ({"shortcut": ["B"]}, r"`shortcut` must be a string or null. Received: \['B'\]"),
         ({"input_tensor": np.zeros((1, 32, 32, 3))}, r"`input_tensor` must be a Keras tensor"),
         ({"width": 0.5}, r"stage1_unit1 would go from 16 to 8. Use `shortcut='B'`.*Received: width=0.5"),
         ({"stochastic_depth": 1.0}, r"`stochastic_depth` must be at least 0 and below 1. Received: 1.0"),

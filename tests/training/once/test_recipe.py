@@ -194,7 +194,7 @@ def test_what_a_handwritten_file_says_of_the_schedule_stays(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"epochs": "10"}, ("`epochs`", "a whole number or null", "'10'")),
+        ({"epochs": "10"}, ("`epochs`", "an integer or null", "'10'")),
         ({"epochs": 2.5}, ("`epochs`", "2.5")),
         ({"epochs": 0}, ("`epochs`", "at least 1", "0")),
         ({"batch_size": True}, ("`batch_size`", "True")),
@@ -221,7 +221,7 @@ def test_what_a_handwritten_file_says_of_the_schedule_stays(tmp_path):
         ({"seed": -1}, ("`seed`", "-1")),
         ({"validation": -1}, ("`validation`", "-1")),
         ({"flip": "yes"}, ("`flip`", "true or false", "'yes'")),
-        ({"model": 20}, ("`model`", "a text", "20")),
+        ({"model": 20}, ("`model`", "a string", "20")),
         ({"model": "resnet21"}, ("20 and 26", "21")),
         ({"dataset": ["digits"]}, ("`dataset`", "['digits']")),
         ({"network": ["A"]}, ("`network`", "an object")),

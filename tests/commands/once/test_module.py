@@ -1,0 +1,30 @@
+"""The command by the package's name, where its script is not on the path."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from keras_resnet.version import __version__
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    done = subprocess.run([sys.executable, "-m", "keras_resnet", *words], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_package_runs_as_a_module_and_calls_itself_by_the_commands_name():
+    assert run("--version") == (0, f"keras-resnet {__version__}\n", "")
+    status, out, err = run("summary", "--help")
+    assert (status, err) == (0, "")
+    assert out.startswith("usage: keras-resnet summary ")
+    status, out, err = run("summary", "--sizes")
+    assert (status, out) == (2, "")
+    assert err.startswith("keras-resnet summary: error: unrecognized arguments: --sizes")
+    assert err.endswith("(see keras-resnet summary --help)\n")
+
+
+def test_a_mistake_has_the_status_and_the_line_of_the_command():
+    status, out, err = run("evaluate", "nothing.keras", "digits")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("keras-resnet: error: There is no model file 'nothing.keras'.")
