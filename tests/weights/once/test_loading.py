@@ -120,11 +120,11 @@ def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, ending):
 
 def test_a_head_that_nobody_asked_to_replace_is_said(tmp_path):
     keras_resnet.ResNet20(classes=3).save(tmp_path / "three.keras")
-    with pytest.warns(UserWarning, match="three.keras' knows 3 classes; the dense layer of 10 starts anew") as warned:
+    with pytest.warns(UserWarning, match="three.keras' has 3 classes; the dense layer for 10 is initialised") as warned:
         keras_resnet.ResNet20(weights=tmp_path / "three.keras")
-    assert [warning.filename for warning in warned if "knows 3" in str(warning.message)] == [__file__]
+    assert [warning.filename for warning in warned if "has 3" in str(warning.message)] == [__file__]
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*starts anew")
+        warnings.filterwarnings("error", message=".*is initialised at random")
         keras_resnet.ResNet20(weights=tmp_path / "three.keras", classes=5)
 
 
@@ -137,7 +137,7 @@ def test_a_run_folder_is_as_good_as_its_model(tmp_path):
 def test_the_size_of_images_is_that_of_the_stem_of_the_weights(tmp_path, seeded):
     choices = {"stem": "cifar", "width": 0.125}
     model = seeded(keras_resnet.ResNet18(classes=3, **choices))
-    info = {"model": "resnet18", "network": keras_resnet.ResNet18.respec(**choices).told(())}
+    info = {"model": "resnet18", "network": keras_resnet.ResNet18.respec(**choices).to_config(())}
     saving.save(model, tmp_path / "small.keras", info)
     again = keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3)
     assert again.input_shape == (None, 32, 32, 3)
