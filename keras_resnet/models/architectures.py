@@ -1,4 +1,4 @@
-"""What a named network is: a row of data that can be called."""
+"""Named networks, such as `ResNet50`: each a builder function with its `Spec` attached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ PLAIN = {"shortcut": None}
 
 
 class Architecture(Protocol):
-    """A named network. Calling it builds the model; its attributes say, without Keras, what will be built."""
+    """A named network. Calling it builds the model; its attributes describe it without importing Keras.
+
+    Attributes:
+        classes: the default number of classes.
+        spec: the network's choices.
+        respec: returns the spec with other choices, given as keyword arguments.
+        published: what the paper prints of the network: "parameters", "macs", both or neither.
+    """
 
     __name__: str
     classes: int
@@ -41,30 +48,36 @@ class Architecture(Protocol):
 
 _DOC = """{name}: {summary}
 
-The arguments up to `name` are those of keras.applications, in its order. Three differences: `weights` defaults to
-None; with weights whose normalisation is known, the network begins with it and takes raw RGB images of 0 to 255
-(`include_preprocessing`); and layers have other names, such as "stage3_unit6_conv2".
+The arguments up to `name` are those of keras.applications, in its order. There are three differences: `weights`
+defaults to None; with pretrained weights, the network begins with their normalisation if it is known, and takes raw RGB
+images of 0 to 255 (`include_preprocessing`); and layers have other names, such as "stage3_unit6_conv2".
 
 Args:
-    include_top: end in average pooling and a dense layer; otherwise in the last map, see `pooling`.
-    weights: None for a random start, "imagenet", "hf://OWNER/NAME" on the Hugging Face hub, or the path of a file of
-        weights or of a model.
-    input_tensor: a Keras tensor to build on, instead of a new input.
-    input_shape: (height, width, channels), or (channels, height, width) with "channels_first"; height and width may be
-        None and must be at least {smallest}.
-    pooling: without the top: None for the 4-D map, "avg" or "max" for a vector an image.
-    classes: number of classes. Where the weights are for another number, the dense layer starts anew.
-    classifier_activation: the activation on the logits; None to end in the logits.
-    name: the model's name.
-    **choices: what `keras_resnet.ResNet` takes beyond these: `include_preprocessing`, `data_format`, `dtype`, and every
-        field of `keras_resnet.Spec`, such as `shortcut="{shortcut}"`, `order="{order}"`, `stride_on="{stride_on}"`,
-        which are this network's.
+    include_top: whether the network ends in global average pooling and a dense layer. If False, it ends in the last
+        feature map; see `pooling`.
+    weights: None for random initialisation, "imagenet", "hf://OWNER/NAME" for a repository on the Hugging Face hub, or
+        the path of a file of weights or of a model; `keras_resnet.weights.read` lists the formats.
+    input_tensor: a Keras tensor to use as the input, instead of a new `keras.Input`.
+    input_shape: (height, width, channels), or (channels, height, width) with "channels_first". Height and width may be
+        None for any size; otherwise they must be at least {smallest}.
+    pooling: the output without the top: None for the 4-D feature map, "avg" or "max" for its global average or maximum,
+        one vector per image.
+    classes: number of classes. If the weights are for another number, the dense layer is initialised at random.
+    classifier_activation: activation applied to the logits; None to return the logits.
+    name: name of the model.
+    **choices: the other arguments of `keras_resnet.ResNet`: `include_preprocessing`, `data_format`, `dtype`, and the
+        fields of `keras_resnet.Spec`. This network's own are `shortcut={shortcut!r}`, `order={order!r}` and
+        `stride_on={stride_on!r}`.
 
 Returns:
-    A functional `keras.Model`; its output is (batch, {classes}) unless told otherwise.
+    A functional `keras.Model`. Its output has the shape (batch, {classes}) by default.
 
 Raises:
-    ValueError: as `keras_resnet.ResNet` does.
+    ValueError: if an argument is not valid or the weights do not fit; see `keras_resnet.ResNet`.
+
+Example:
+    >>> model = keras_resnet.{name}(classes=10, input_shape=(None, None, 3))
+    >>> spec = keras_resnet.{name}.spec  # its choices, without building it
 """
 
 
@@ -76,19 +89,19 @@ def architecture(
     published: dict[str, str],
     respec: Callable[..., Spec] | None = None,
 ) -> Architecture:
-    """Makes the builder of a named network.
+    """Returns the builder function of a named network.
 
     Args:
-        name: as a user imports it, "ResNet50".
-        spec: the network.
-        classes: how many classes it has unless told otherwise.
-        summary: what it is and which paper it is from, for the docstring.
-        published: what its paper prints of it: "parameters" or "macs" (the paper's FLOPs), as printed.
-        respec: the network's spec under other choices, where that is more than replacing fields.
+        name: the name by which it is imported, such as "ResNet50".
+        spec: the network's choices.
+        classes: the default number of classes.
+        summary: description and source of the network, for the docstring.
+        published: what the paper prints of the network: "parameters" or "macs" (the paper's FLOPs), as printed.
+        respec: returns the spec with other choices, given as keyword arguments. None replaces the fields.
     """
     respec = respec or (lambda **choices: replace(spec, **choices))
     default_classes = classes
-    of_spec = {field.name for field in fields(Spec)}
+    spec_fields = {field.name for field in fields(Spec)}
 
     def build(
         include_top: bool = True,
@@ -103,7 +116,7 @@ def architecture(
     ) -> keras.Model:
         from .builder import assemble  # imports Keras
 
-        chosen = {choice: choices.pop(choice) for choice in list(choices) if choice in of_spec}
+        chosen = {choice: choices.pop(choice) for choice in list(choices) if choice in spec_fields}
         return assemble(
             respec,
             chosen,
@@ -120,7 +133,7 @@ def architecture(
         )
 
     build.__name__ = build.__qualname__ = name
-    build.__module__ = __package__.partition(".")[0]  # where a user finds it, and pickle
+    build.__module__ = __package__.partition(".")[0]  # the public package, from which users and pickle import it
     build.__doc__ = _DOC.format(
         name=name,
         summary=summary,

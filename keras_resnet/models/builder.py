@@ -1,4 +1,4 @@
-"""`ResNet`: from the choices of a `Spec` and the arguments of keras.applications to a Keras model."""
+"""`ResNet`: builds a Keras model from the fields of `Spec` and the arguments of keras.applications."""
 
 from __future__ import annotations
 
@@ -40,46 +40,55 @@ def ResNet(  # noqa: N802
     dtype: Any = None,
     **choices: Any,
 ) -> keras.Model:
-    """Builds any residual network of He et al. 2015 and 2016, or a plain one.
+    """Builds any residual network of He et al. 2015 and 2016, or a plain network.
 
-    The arguments up to `name` are those of keras.applications, in its order. Three differences: `weights` defaults to
-    None, since most networks here have no published weights; with weights whose normalisation is known, that is in the
-    network (`include_preprocessing`); and layers have other names, such as "stage3_unit6_conv2".
+    The arguments from `include_top` to `name` are those of keras.applications, in its order. There are three
+    differences: `weights` defaults to None, since most of these networks have no published weights; with pretrained
+    weights, the network begins with their normalisation if it is known (`include_preprocessing`); and layers have other
+    names, such as "stage3_unit6_conv2".
 
-    Convolutions have no bias. Their kernels start as He's untruncated normal of variance 2 / fan-out (He et al. 2015,
-    section 3.4). Strided convolutions pad symmetrically, as in Caffe and torch.
+    Convolutions have no bias. Their kernels are initialised from He's untruncated normal distribution of variance
+    2 / fan-out (He et al. 2015, section 3.4). Strided convolutions pad symmetrically, as in Caffe and PyTorch.
 
     Args:
-        stage_units: units in each stage, such as (3, 4, 6, 3). Every stage but the first halves the map.
+        stage_units: number of units in each stage, such as (3, 4, 6, 3). Every stage but the first halves the feature
+            map.
         stage_filters: filters of each stage, such as (64, 128, 256, 512).
-        include_top: end in average pooling and a dense layer; otherwise in the last map, see `pooling`.
-        weights: None for a random start, "imagenet", "hf://OWNER/NAME" on the Hugging Face hub, or the path of a file
-            of weights or of a model; `keras_resnet.weights.read` says more.
-        input_tensor: a Keras tensor to build on, instead of a new input.
-        input_shape: (height, width, channels), or (channels, height, width) with "channels_first". Height and width
-            may be None and must be at least the network's total stride: 32 with the "imagenet" stem of four stages,
-            4 with the "cifar" stem of three. Defaults to 224x224x3 or 32x32x3, without the top to any size; with
-            weights, to as many channels as they take, and to the size of a mean by pixel.
-        pooling: without the top: None for the 4-D map, "avg" or "max" for a vector an image.
-        classes: number of classes. Where the weights are for another number, the dense layer starts anew.
-        classifier_activation: the activation on the logits; None to end in the logits.
-        name: the model's name.
-        include_preprocessing: with weights whose normalisation is known: begin with it, so that the network takes raw
-            RGB images of 0 to 255. Otherwise it takes images as they come out of your preprocessing; for "imagenet"
-            weights of keras.applications, out of its `preprocess_input`.
-        data_format: "channels_last" or "channels_first"; None is Keras's global setting. Kept in the saved file.
-        dtype: dtype policy, such as "mixed_bfloat16"; None is Keras's global policy. The head keeps the precision of
+        include_top: whether the network ends in global average pooling and a dense layer. If False, it ends in the last
+            feature map; see `pooling`.
+        weights: None for random initialisation, "imagenet", "hf://OWNER/NAME" for a repository on the Hugging Face hub,
+            or the path of a file of weights or of a model; `keras_resnet.weights.read` lists the formats.
+        input_tensor: a Keras tensor to use as the input, instead of a new `keras.Input`.
+        input_shape: (height, width, channels), or (channels, height, width) with "channels_first". Height and width may
+            be None for any size; otherwise they must be at least the network's total stride: 32 with the "imagenet"
+            stem and four stages, 4 with the "cifar" stem and three. Defaults to 224x224x3 or 32x32x3, depending on the
+            stem, and without the top to images of any size; with weights, to their number of channels and, if they come
+            with a per-pixel mean, to its size.
+        pooling: the output without the top: None for the 4-D feature map, "avg" or "max" for its global average or
+            maximum, one vector per image.
+        classes: number of classes. If the weights are for another number, the dense layer is initialised at random.
+        classifier_activation: activation applied to the logits; None to return the logits.
+        name: name of the model.
+        include_preprocessing: whether a network with pretrained weights begins with their normalisation, if it is
+            known, so that it takes raw RGB images of 0 to 255. If False, it takes images that you have normalised; with
+            "imagenet" weights of keras.applications, by its `preprocess_input`.
+        data_format: "channels_last" or "channels_first", saved with the model; None for Keras's global setting.
+        dtype: dtype policy, such as "mixed_bfloat16"; None for Keras's global policy. The head computes in the dtype of
             the variables.
-        **choices: `unit`, `order`, `shortcut`, `skip`, `stem`, `downsample`, `stride_on`, `width`,
-            `zero_init_residual`, `stochastic_depth` and the others that `keras_resnet.Spec` explains.
+        **choices: further fields of `keras_resnet.Spec`: `unit`, `order`, `shortcut`, `skip`, `stem`, `downsample`,
+            `stride_on`, `width`, `zero_init_residual`, `stochastic_depth` and so on.
 
     Returns:
-        A functional `keras.Model` whose layers are named `stem_conv`, `stage2_unit1_conv1`, `logits`, `predictions`.
-        Its output is (batch, classes), or the map or vector that `pooling` asks for.
+        A functional `keras.Model` with layers named `stem_conv`, `stage2_unit1_conv1`, `logits`, `predictions` and so
+        on. Its output has the shape (batch, classes), or without the top that of the feature map or vector.
 
     Raises:
-        ValueError: a choice that does not exist or contradicts another or the weights, an input that is too small,
-            weights that do not fit.
+        ValueError: if a choice does not exist or contradicts another or the weights, the input is too small, or the
+            weights do not fit the network.
+
+    Example:
+        >>> model = keras_resnet.ResNet((3, 4, 6, 3), (64, 128, 256, 512), unit="bottleneck", classes=10)
+        >>> model = keras_resnet.ResNet((3, 3, 3), (16, 32, 64), stem="cifar", order="full_preactivation")
     """
     return assemble(
         Spec,
@@ -115,13 +124,13 @@ def assemble(
     dtype: Any = None,
     default_classes: int = 1000,
 ) -> keras.Model:
-    """Builds a network; see `ResNet`.
+    """Builds a network; see `ResNet` for the arguments that are not listed.
 
     Args:
-        respec: from choices to the network's spec.
-        chosen: what the user chose of it. What they did not, the weights may: those of torchvision's ResNet-50 need
-            `stride_on="3x3"`.
-        default_classes: how many there are if the user does not say.
+        respec: returns the network's spec, given choices as keyword arguments.
+        chosen: the fields of the spec that the user chose. The weights may determine the others: those of torchvision's
+            ResNet-50 need `stride_on="3x3"`.
+        default_classes: the default number of classes.
     """
     spec = respec(**chosen)
     _check_arguments(include_top, weights, pooling, classes, classifier_activation)
@@ -129,7 +138,7 @@ def assemble(
     _check_input(input_tensor, input_shape, data_format, weights)
     pretrained = None
     if weights is not None:
-        from ..weights import read  # weights knows the models, not the other way round
+        from ..weights import read  # not at the top: that package imports this one
 
         top = include_top and classes == default_classes
         pretrained = read(weights, spec, chosen, name=name, top=top)
@@ -156,25 +165,28 @@ def assemble(
 
 
 def _fill(model: keras.Model, pretrained: Pretrained, classes: int | None, default_classes: int) -> None:
-    """Gives a network its weights, but for a dense layer of other classes. If none asked for those, says so."""
+    """Assigns the weights to a network, except those of a dense layer for another number of classes.
+
+    Warns if that number is the default, so that the user may not have meant to replace the dense layer.
+    """
     head = classes == (pretrained.classes or default_classes)
     pretrained.give_to(model, head=head)
     if not head and classes == default_classes:
         warnings.warn(
-            f"{pretrained.source} knows {pretrained.classes} classes; the dense layer of {classes} starts anew. "
-            f"Say `classes={pretrained.classes}` to keep it.",
+            f"{pretrained.source} has {pretrained.classes} classes; the dense layer for {classes} is initialised at "
+            f"random. Pass `classes={pretrained.classes}` to keep the weights' own.",
             stacklevel=4,
         )
 
 
 def allow_depth(depth: int) -> None:
-    """Raises Python's recursion limit to what a network of so many weighted layers needs.
+    """Raises Python's recursion limit to what a network of `depth` weighted layers needs.
 
-    Keras walks a functional model recursively, a frame a layer, whenever it is built, cloned or loaded: from some 300
-    weighted layers on, that is more than Python's limit of 1,000. The limit stays raised, for what the caller does
-    with the model.
+    Keras walks a functional model recursively, one frame per layer, whenever it is built, cloned or loaded: from some
+    300 weighted layers on, that exceeds Python's default limit of 1,000. The limit stays raised, since what the caller
+    does with the model needs it too.
     """
-    frames = 1000 + 8 * depth  # at most six layers a weighted one
+    frames = 1000 + 8 * depth  # at most six layers per weighted layer
     sys.setrecursionlimit(max(sys.getrecursionlimit(), frames))
 
 
@@ -197,9 +209,9 @@ def _check_arguments(include_top: bool, weights: Any, pooling: Any, classes: Any
 
 
 def _check_input(tensor: Any, shape: Sequence[int | None] | None, data_format: str, weights: Any) -> None:
-    """Refuses what no network could take, before any weights are read."""
+    """Raises ValueError for an input that no network could take, before any weights are read."""
     if tensor is not None and not keras.backend.is_keras_tensor(tensor):
-        raise ValueError(f"`input_tensor` must be a Keras tensor, such as `keras.Input` gives. Received: {tensor!r}")
+        raise ValueError(f"`input_tensor` must be a Keras tensor, such as `keras.Input` returns. Received: {tensor!r}")
     argument, shape = ("input_shape", shape) if tensor is None else ("input_tensor", tuple(tensor.shape)[1:])
     if shape is None:
         return
@@ -208,7 +220,7 @@ def _check_input(tensor: Any, shape: Sequence[int | None] | None, data_format: s
         raise ValueError(f"`{argument}` must have three dimensions, {layout}. Received: {tuple(shape)}")
     channels = shape[-1 if data_format == "channels_last" else 0]
     if channels is None or channels < 1:
-        raise ValueError(f"`{argument}` must name its channels: {layout}. Received: {tuple(shape)}")
+        raise ValueError(f"`{argument}` must specify the number of channels: {layout}. Received: {tuple(shape)}")
     if weights == "imagenet" and channels != 3:
         raise ValueError(
             f"The input must have 3 channels for `weights='imagenet'`. Received: {argument}={tuple(shape)}"
@@ -223,15 +235,16 @@ def _image(
     pretrained: Pretrained | None,
     include_top: bool,
 ) -> Any:
-    """The tensor that the network begins with; unless its user says, an image as the weights take it."""
-    argument, last = "input_shape" if tensor is None else "input_tensor", data_format == "channels_last"
+    """Returns the network's input: the given tensor, or a new one of the given shape or else of the default shape."""
+    argument, channels_last = "input_shape" if tensor is None else "input_tensor", data_format == "channels_last"
     if tensor is not None:
         shape = tuple(tensor.shape)[1:]
     elif shape is None:
         size = STEMS[spec.stem].image_size if include_top else None
         *size, channels = pretrained.image_shape(size) if pretrained else (size, size, 3)
-        shape = (*size, channels) if last else (channels, *size)
-    if any(pixels is not None and pixels < spec.total_stride for pixels in (shape[:-1] if last else shape[1:])):
+        shape = (*size, channels) if channels_last else (channels, *size)
+    sides = shape[:-1] if channels_last else shape[1:]
+    if any(side is not None and side < spec.total_stride for side in sides):
         raise ValueError(
             f"Input size must be at least {spec.total_stride}x{spec.total_stride}, the network's total stride. "
             f"Received: {argument}={tuple(shape)}"

@@ -1,4 +1,4 @@
-"""A network as what it is a chain of: a stem, units, a head."""
+"""A network taken apart into a chain of models: the stem, the units and the head."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .network import unit_of
 
 
 class Chain(NamedTuple):
-    """The parts of a network, which share its layers. Called one behind the other, they are the network.
+    """The parts of a network, which share its layers. Called one after another, they compute the network's output.
 
     Attributes:
-        stem: from images to what the first unit takes.
-        units: by name, "stage1_unit1", from map to map.
-        head: from the last map to the output.
+        stem: maps images to the input of the first unit.
+        units: map a feature map to the next, by the unit's name, such as "stage1_unit1".
+        head: maps the last feature map to the output.
     """
 
     stem: keras.Model
@@ -27,7 +27,7 @@ class Chain(NamedTuple):
     head: keras.Model
 
     def maps(self, images: Any) -> Iterator[Any]:
-        """What the stem puts out, then each unit."""
+        """Yields the output of the stem, then that of each unit."""
         x = self.stem(images)
         yield x
         for unit in self.units.values():
@@ -35,7 +35,7 @@ class Chain(NamedTuple):
             yield x
 
     def __call__(self, images: Any) -> Any:
-        """The network's output."""
+        """Returns the network's output."""
         *_, last = self.maps(images)
         return self.head(last)
 
@@ -44,38 +44,40 @@ class Branches:
     """A residual unit taken apart at its addition.
 
     Args:
-        begin: the tensor that the unit takes.
-        addition: the call of the layer that adds its shortcut and its residual.
-        end: the tensor that it puts out.
+        begin: symbolic tensor: the unit's input.
+        addition: Keras's node: the call of the layer that adds shortcut and residual.
+        end: symbolic tensor: the unit's output.
     """
 
     def __init__(self, begin: Any, addition: Any, end: Any) -> None:
         (shortcut, residual), (added,) = addition.input_tensors, addition.outputs
-        # Keras makes no model from a tensor to itself.
+        # Keras cannot make a model from a tensor to itself.
         self._identity = shortcut is begin
         self._before = keras.Model(begin, residual if self._identity else [shortcut, residual])
         self._after = None if added is end else keras.Model(added, end)
 
     def split(self, x: Any) -> tuple[Any, Any]:
-        """From what the unit takes to what its shortcut carries and to its residual, of one shape."""
+        """Maps the unit's input to its shortcut and its residual, which have the same shape."""
         return (x, self._before(x)) if self._identity else tuple(self._before(x))
 
     def after(self, x: Any) -> Any:
-        """From the sum of both to what the unit puts out."""
+        """Maps the sum of shortcut and residual to the unit's output."""
         return x if self._after is None else self._after(x)
 
 
 def chain(model: keras.Model) -> Chain:
-    """Takes a network apart; one whose stages begin with a max-pooling has that in the unit behind it.
+    """Takes a network apart into stem, units and head.
+
+    A max-pooling at the beginning of a stage belongs to the stage's first unit.
 
     Args:
         model: a model of this package.
 
     Raises:
-        ValueError: none of this package.
+        ValueError: if the model is not one of this package.
     """
     ends = last_outputs(model, unit_of)
-    units = {name: use_fast_layers(keras.Model(begin, end, name=name)) for begin, name, end in _between(ends)}
+    units = {name: use_fast_layers(keras.Model(begin, end, name=name)) for begin, name, end in _units(ends)}
     last = list(ends.values())[-1]
     return Chain(
         keras.Model(model.input, ends["stem"], name="stem"), units, keras.Model(last, model.output, name="head")
@@ -83,26 +85,26 @@ def chain(model: keras.Model) -> Chain:
 
 
 def branches(model: keras.Model) -> dict[str, Branches]:
-    """Takes the residual units of a network apart.
+    """Takes the residual units of a network apart into shortcut and residual.
 
     Args:
         model: a model of this package.
 
     Returns:
-        The parts of each unit, by its name; none of a plain network, whose units have no shortcut.
+        The branches of each unit, by its name; empty for a plain network, whose units have no shortcuts.
 
     Raises:
-        ValueError: none of this package.
+        ValueError: if the model is not one of this package.
     """
-    ends, called = last_outputs(model, unit_of), calls(model)
+    ends, calls_by_layer = last_outputs(model, unit_of), calls(model)
     return {
-        name: Branches(begin, called[f"{name}_add"][0], end)
-        for begin, name, end in _between(ends)
-        if f"{name}_add" in called
+        name: Branches(begin, calls_by_layer[f"{name}_add"][0], end)
+        for begin, name, end in _units(ends)
+        if f"{name}_add" in calls_by_layer
     }
 
 
-def _between(ends: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:
-    """Of each unit what it takes, its name, and what it puts out."""
+def _units(ends: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:
+    """Yields the input, the name and the output of each unit, given the outputs of the stem and the units."""
     for (_, begin), (name, end) in itertools.pairwise(ends.items()):
         yield begin, name, end

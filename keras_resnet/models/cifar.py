@@ -1,7 +1,7 @@
 """The networks for CIFAR: three stages of n units, with 16, 32 and 64 filters (He et al. 2015, section 4.2).
 
-With units of k convolutions they have 3kn + 2 weighted layers: 6n+2 of basic units, 9n+2 of bottleneck units, 3n+2 of
-one-layer units. Basic nets take option A, bottleneck nets option B, as both papers do.
+With k convolutions per unit, they have 3kn+2 weighted layers: 6n+2 with basic units, 9n+2 with bottleneck units, 3n+2
+with one-layer units. Networks of bottleneck units have option B shortcuts, all others option A, as in both papers.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ if TYPE_CHECKING:
     import keras
 
 
-def made_of(depth: int, unit: str) -> bool:
-    """Whether units of a kind make up a CIFAR network of so many weighted layers."""
-    n, left = divmod(depth - 2, 3 * len(UNITS[unit]))
-    return n >= 1 and not left
+def is_valid_depth(depth: int, unit: str) -> bool:
+    """Returns whether there is a CIFAR network of `depth` weighted layers with units of this kind."""
+    n, remainder = divmod(depth - 2, 3 * len(UNITS[unit]))
+    return n >= 1 and not remainder
 
 
 def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
-    """The CIFAR network of so many weighted layers; with `stage_units` among the choices, of as many as those make.
+    """Returns the spec of the CIFAR network of a given depth.
+
+    Args:
+        depth: number of weighted layers; ignored if `stage_units` is among the choices, which then determines it.
+        unit: the residual unit.
+        **choices: further fields of `Spec`.
 
     Raises:
-        ValueError: a depth that units of this kind do not make up; the message names the nearest that they do.
+        ValueError: if there is no network of this depth with such units; the message names the nearest valid depths.
     """
     defaults = {"stage_filters": (16, 32, 64), "shortcut": "B" if unit == "bottleneck" else "A", "stem": "cifar"}
     if "stage_units" in choices:
         return Spec(unit=unit, **{**defaults, **choices})
-    layers = 3 * len(UNITS.get(unit, UNITS["basic"]))  # an unknown unit is for `Spec` to refuse
-    n, left = divmod(int(depth) - 2, layers) if isinstance(depth, numbers.Integral) else (0, 1)
-    if left or n < 1:
+    layers = 3 * len(UNITS.get(unit, UNITS["basic"]))  # an unknown unit is rejected by `Spec`
+    n, remainder = divmod(int(depth) - 2, layers) if isinstance(depth, numbers.Integral) else (0, 1)
+    if remainder or n < 1:
         below = max(n, 1) * layers + 2
         valid = f"{below} and {below + layers}" if n >= 1 else f"{below}"
-        others = [repr(other) for other in UNITS if isinstance(depth, numbers.Integral) and made_of(depth, other)]
+        integral = isinstance(depth, numbers.Integral)
+        others = [repr(other) for other in UNITS if integral and is_valid_depth(depth, other)]
         raise ValueError(
             f"A CIFAR network of {unit} units has {layers}n+2 layers. Received: depth={depth!r}; nearest: {valid}"
             + (f", or {depth} with unit={' or '.join(others)}" if others else "")
@@ -49,11 +55,22 @@ def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
 def cifar_net(
     name: str, depth: int, unit: str = "basic", *, parameters: str | None = None, **choices: Any
 ) -> Architecture:
-    """A CIFAR network of any valid depth, under a name."""
+    """Returns the builder function of the CIFAR network of a given depth.
+
+    Args:
+        name: the name by which it is imported, such as "ResNet20".
+        depth: number of weighted layers.
+        unit: the residual unit.
+        parameters: number of parameters as the paper prints it.
+        **choices: further fields of `Spec`.
+
+    Raises:
+        ValueError: if there is no network of this depth with such units.
+    """
     spec = cifar_spec(depth, unit, **choices)
 
     def respec(**changes: Any) -> Spec:
-        """The same depth, also where the unit changes."""
+        """Returns the spec with other choices; another unit keeps the depth, not the number of units."""
         if changes.get("unit", unit) == unit:
             return replace(spec, **changes)
         return cifar_spec(depth, **{**choices, **changes})
@@ -90,14 +107,25 @@ PlainNet110 = cifar_net("PlainNet110", 110, **PLAIN)
 
 
 def CifarResNet(depth: int, *args: Any, unit: str = "basic", **arguments: Any) -> keras.Model:  # noqa: N802
-    """A CIFAR network of any depth that its units make up: 6n+2 of basic, 9n+2 of bottleneck, 3n+2 of one-layer units.
+    """Builds a residual network for CIFAR of any valid depth (He et al. 2015, section 4.2).
 
     Args:
-        depth: weighted layers.
-        *args, **arguments: what `ResNet20` takes.
-        unit: "basic", "bottleneck" or "one_layer".
+        depth: number of weighted layers: 6n+2 for basic units, 9n+2 for bottleneck units, 3n+2 for one-layer units,
+            where n is the number of units in each of the three stages.
+        *args: positional arguments of `keras_resnet.ResNet20`.
+        unit: the residual unit: "basic", "bottleneck" or "one_layer".
+        **arguments: keyword arguments of `keras_resnet.ResNet20`: those of keras.applications and the fields of
+            `keras_resnet.Spec`.
+
+    Returns:
+        A functional `keras.Model`. Its output has the shape (batch, 10) by default.
 
     Raises:
-        ValueError: another depth; the message names the nearest.
+        ValueError: if there is no network of this depth with such units; the message names the nearest valid depths.
+            Also as `keras_resnet.ResNet`.
+
+    Example:
+        >>> model = keras_resnet.CifarResNet(38, order="full_preactivation")
+        >>> model = keras_resnet.CifarResNet(29, unit="bottleneck", classes=100)
     """
     return cifar_net(f"ResNet{depth}", depth, unit)(*args, **arguments)

@@ -1,7 +1,7 @@
-"""Parameters and multiply-adds of a network, without building it.
+"""Parameters and multiply-adds of a network, counted without building it.
 
-`count` runs the code that builds the network on shapes alone, so it cannot disagree with the network, needs no Keras
-and takes milliseconds for a thousand layers.
+`count` runs the code that builds networks on shapes alone. So it cannot disagree with them, does not import Keras, and
+takes milliseconds for a thousand layers.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from .spec import Spec
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a network costs.
+    """Size and cost of a network.
 
     Attributes:
-        parameters: trainable parameters: kernels, biases, batch norm's scale and offset.
-        moving_statistics: batch norm's moving means and variances.
-        macs: multiply-adds of the convolutions and the dense layer for one image: what the 2015 paper calls FLOPs.
-        layers: weighted layers, projections and gates not counted.
-        projections: 1x1 convolutions on shortcuts.
+        parameters: number of trainable parameters: kernels, biases, and batch norm's scales and offsets.
+        moving_statistics: number of batch norm's moving means and variances.
+        macs: number of multiply-adds of the convolutions and the dense layer for one image: what He et al. 2015 call
+            FLOPs.
+        layers: number of weighted layers, without projections and gates.
+        projections: number of 1x1 convolutions on shortcuts.
         output_shapes: (height, width, channels) of each stage's output.
     """
 
@@ -38,7 +39,7 @@ class Complexity:
 
 
 class Shape(NamedTuple):
-    """Stands for an image or a map of features."""
+    """Shape of an image or a feature map, which takes the place of the tensor."""
 
     height: int
     width: int
@@ -46,18 +47,18 @@ class Shape(NamedTuple):
 
 
 def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | None = None) -> Complexity:
-    """Counts what a network costs.
+    """Counts the parameters and multiply-adds of a network.
 
     Args:
-        spec: the network.
-        classes: classes of its dense layer; None for a network without a top.
-        image_shape: (height, width, channels); None for the size its stem is made for, in colour.
+        spec: the network's choices.
+        classes: number of classes of the dense layer; None for a network without a top.
+        image_shape: (height, width, channels); None for three channels and the default size of the stem.
 
     Returns:
-        The counts, equal to those of the Keras model that `keras_resnet.ResNet` builds of the spec.
+        The counts, equal to those of the Keras model that `keras_resnet.ResNet` builds from the spec.
 
     Raises:
-        ValueError: an image that is smaller than the network's total stride.
+        ValueError: if the image is smaller than the network's total stride.
     """
     size = STEMS[spec.stem].image_size
     image = Shape(*(image_shape or (size, size, 3)))
@@ -67,9 +68,9 @@ def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | N
             f"Received: {image.height}x{image.width}"
         )
     counter = CountingLayers()
-    last = trunk(counter, image, spec)
+    features = trunk(counter, image, spec)
     if classes is not None:
-        counter.weights("logits", last.channels * classes + classes, last.channels * classes)
+        counter.count_layer("logits", features.channels * classes + classes, features.channels * classes)
     return Complexity(
         parameters=counter.parameters,
         moving_statistics=counter.moving_statistics,
@@ -81,13 +82,14 @@ def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | N
 
 
 class CountingLayers:
-    """A `LayerSet` on shapes: adds up what each layer would cost."""
+    """A `LayerSet` that operates on shapes and adds up the cost of each layer."""
 
     def __init__(self) -> None:
         self.parameters = self.moving_statistics = self.macs = self.layers = self.projections = 0
         self.stages: dict[str, Shape] = {}
 
-    def weights(self, name: str, parameters: int, macs: int) -> None:
+    def count_layer(self, name: str, parameters: int, macs: int) -> None:
+        """Adds a weighted layer to the counts."""
         self.parameters += parameters
         self.macs += macs
         on_shortcut = name.endswith(("_shortcut_conv", "_gate"))
@@ -102,8 +104,8 @@ class CountingLayers:
     ) -> Shape:
         out = Shape(*(math.ceil(side / stride) for side in x[:2]), filters)
         kernel_size = kernel * kernel * x.channels * filters
-        self.weights(name, kernel_size + bias * filters, kernel_size * out.height * out.width)
-        return self._made(out, name)
+        self.count_layer(name, kernel_size + bias * filters, kernel_size * out.height * out.width)
+        return self._record_stage(out, name)
 
     def gate(self, x: Shape, name: str, filters: int, stride: int, bias: float) -> Shape:
         return self.conv(x, name, filters, 1, stride, bias=True)
@@ -127,7 +129,7 @@ class CountingLayers:
 
     def add(self, x: Shape, y: Shape, name: str) -> Shape:
         if x != y:
-            raise ValueError(f"{name} adds {x} to {y}")
+            raise ValueError(f"{name}: shapes {x} and {y} differ")
         return x
 
     multiply = add
@@ -140,7 +142,7 @@ class CountingLayers:
 
     drop_path = dropout
 
-    def _made(self, x: Shape, name: str) -> Shape:
+    def _record_stage(self, x: Shape, name: str) -> Shape:
         if name.startswith("stage") and not name.endswith("_gate"):
             self.stages[name.split("_")[0]] = x
         return x

@@ -1,8 +1,9 @@
-"""A functional model as a backend runs it that computes each layer when it is called: Torch.
+"""Faster calls of functional models on a backend that computes each layer when it is called: Torch.
 
-Keras keeps until the model's end whatever a layer gives, and does much around each call. Here what nobody takes any
-more makes room at once, and the layers that residual networks are made of compute without ceremony, where nobody else
-needs what they take in its very place. All others run as Keras runs them, as do those that a backend's hooks follow.
+Keras keeps the outputs of all layers until the end of the model's call, and has overhead around each layer. Here an
+output is released as soon as no later layer takes it, and the layers that residual networks consist of are computed
+directly by the backend, in place where their input is not needed again. All other layers run as in Keras, and so do
+those with hooks of the backend.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ from keras import layers
 from .. import backend
 from . import graph
 
-FRESH = (layers.Conv2D, layers.BatchNormalization, layers.Add)  # what they give is not needed for gradients
+FRESH = (layers.Conv2D, layers.BatchNormalization, layers.Add)  # whose outputs no gradient needs
 
 
 class Step(NamedTuple):
     """A call of a layer.
 
     Attributes:
-        node: Keras's.
-        inputs, outputs: what it takes and gives, by the identity of the symbolic tensors.
-        done: those of its inputs that nobody takes later.
-        owned: of each of its inputs, whether the layer may write there.
-        run: the layer's call without ceremony, which gives None for what it does not know; or None.
-        policy: the layer's, as it was built.
-        dtype: of the tensors for which `run` is.
+        node: Keras's node of the call.
+        inputs, outputs: ids of the symbolic tensors that the call takes and returns.
+        done: the inputs that no later call takes.
+        owned: whether the layer may overwrite each of its inputs.
+        run: computes the layer directly, returning None for inputs that it does not support; None if Keras always has
+            to compute the layer.
+        policy: the layer's dtype policy when the steps were made.
+        dtype: dtype of the inputs that `run` supports.
     """
 
     node: Any
@@ -45,13 +47,13 @@ class Step(NamedTuple):
 
 
 class Eager:
-    """A functional model's `call`, with its layers' settings as they are when it is first called."""
+    """The `call` of such models. The settings of their layers are read once, when the model is first called."""
 
     _steps: tuple[Step, ...] = ()
     _layers_called: tuple[Any, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As Keras pickles a model, by the class that has a name."""
+        """Pickles the model as Keras does, by Keras's class, which can be imported."""
         return self.__class__._unpickle_model, super().__reduce__()[1]
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **others: Any) -> Any:
@@ -62,86 +64,90 @@ class Eager:
         if not self._steps:
             steps = tuple(_steps(self, engine))
             called = tuple(step.node.operation for step in steps if isinstance(step.node.operation, keras.Layer))
-            object.__setattr__(self, "_layers_called", called)  # Keras keeps no account of it
+            object.__setattr__(self, "_layers_called", called)  # so that Keras does not track it
             object.__setattr__(self, "_steps", steps)
-        steps, watched = self._steps, engine.watched(self._layers_called)
-        if watched:
-            steps = _left_to_keras(steps, watched)
-        found = dict(zip(map(id, self.inputs), self._standardize_inputs(inputs), strict=True))
+        steps, hooked = self._steps, engine.watched(self._layers_called)
+        if hooked:
+            steps = _leave_to_keras(steps, hooked)
+        tensors = dict(zip(map(id, self.inputs), self._standardize_inputs(inputs), strict=True))
         with engine.together():
             for step in steps:
-                taken = [found[name] for name in step.inputs]
+                step_inputs = [tensors[name] for name in step.inputs]
                 for name in step.done:
-                    del found[name]
-                given = _run(step, taken, training, engine)
-                del taken
+                    del tensors[name]
+                result = _run(step, step_inputs, training, engine)
+                del step_inputs
                 if len(step.outputs) == 1:
-                    (found[step.outputs[0]],) = given if isinstance(given, list | tuple) else (given,)
+                    (tensors[step.outputs[0]],) = result if isinstance(result, list | tuple) else (result,)
                 else:
-                    found.update(zip(step.outputs, keras.tree.flatten(given), strict=True))
-                del given
-        given = [engine.whole(found[id(tensor)]) for tensor in self.outputs]
-        outputs = keras.tree.pack_sequence_as(self._outputs_struct, given)
+                    tensors.update(zip(step.outputs, keras.tree.flatten(result), strict=True))
+                del result
+        results = [engine.whole(tensors[id(tensor)]) for tensor in self.outputs]
+        outputs = keras.tree.pack_sequence_as(self._outputs_struct, results)
         return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
 
 
 @functools.cache
 def eager(cls: type) -> type:
-    """The class of functional models that run so, and are of the class `cls` to whoever asks."""
+    """Returns a subclass of the functional model class `cls` with this `call`; its instances report the class `cls`."""
     return type(cls.__name__, (Eager, cls), {"__class__": property(lambda self: cls)})
 
 
-def _run(step: Step, taken: list[Any], training: bool | None, engine: ModuleType) -> Any:
-    """What a layer gives."""
+def _run(step: Step, inputs: list[Any], training: bool | None, engine: ModuleType) -> Any:
+    """Returns the output of a layer."""
     layer = step.node.operation
-    known = step.run is not None and layer.dtype_policy is step.policy  # not quantised since
-    if known and taken[0].dtype is step.dtype is taken[-1].dtype:  # of more than two, none is for `run`
-        given = step.run(*taken, training=training, owned=step.owned)
-        if given is not None:
-            return given
-    whole = [engine.whole(tensor) for tensor in taken]
-    arguments, named = step.node.arguments.fill_in(dict(zip(step.inputs, whole, strict=True)))
+    supported = step.run is not None and layer.dtype_policy is step.policy  # the layer was not quantised since
+    if supported and inputs[0].dtype is step.dtype is inputs[-1].dtype:  # `run` rejects more than two inputs itself
+        result = step.run(*inputs, training=training, owned=step.owned)
+        if result is not None:
+            return result
+    keras_tensors = [engine.whole(tensor) for tensor in inputs]
+    arguments, keywords = step.node.arguments.fill_in(dict(zip(step.inputs, keras_tensors, strict=True)))
     if training is not None and "training" in getattr(layer, "_call_context_args", ()):
-        named["training"] = training
-    return layer(*arguments, **named)
+        keywords["training"] = training
+    return layer(*arguments, **keywords)
 
 
 def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
-    """The calls of a model, in Keras's order."""
+    """Yields the calls of a model, in Keras's order."""
     nodes = [node for node in graph.nodes(model) if not node.is_input]
-    givers = {id(tensor): node.operation for node in nodes for tensor in node.outputs}
+    producers = {id(tensor): node.operation for node in nodes for tensor in node.outputs}
     consumers = graph.consumers(nodes)
-    kept = set(map(id, model.outputs))
+    results = set(map(id, model.outputs))
     for node in nodes:
         layer, inputs, outputs = node.operation, [*map(id, node.input_tensors)], [*map(id, node.outputs)]
-        owned = [len(consumers[name]) == 1 and name not in kept and _fresh(givers.get(name)) for name in inputs]
+        owned = [len(consumers[name]) == 1 and name not in results and _fresh(producers.get(name)) for name in inputs]
         prepare = engine.CALLS.get(layer.__class__) if _ordinary(layer) and graph.plain(node) else None
-        if layer.__class__ is layers.ZeroPadding2D and outputs[0] not in kept and len(consumers[outputs[0]]) == 1:
-            taker = consumers[outputs[0]][0].operation
-            if engine.pads(taker, layer, givers.get(inputs[0])):
+        if layer.__class__ is layers.ZeroPadding2D and outputs[0] not in results and len(consumers[outputs[0]]) == 1:
+            consumer = consumers[outputs[0]][0].operation
+            if engine.pads(consumer, layer, producers.get(inputs[0])):
                 prepare = engine.pad_later
-        done = [name for name in dict.fromkeys(inputs) if consumers[name][-1] is node and name not in kept]
+        done = [name for name in dict.fromkeys(inputs) if consumers[name][-1] is node and name not in results]
         policy = getattr(layer, "dtype_policy", None)
         run = prepare and prepare(layer)
         yield Step(node, inputs, outputs, done, owned, run, policy, run and engine.dtype(layer.compute_dtype))
 
 
-def _left_to_keras(steps: Iterable[Step], watched: Iterable[Any]) -> Iterator[Step]:
-    """The calls, those of some layers as Keras makes them; nobody overwrites what these give, which hooks may keep."""
-    watched, kept = set(map(id, watched)), set()
+def _leave_to_keras(steps: Iterable[Step], hooked: Iterable[Any]) -> Iterator[Step]:
+    """Yields the calls such that Keras computes those of the hooked layers.
+
+    Their outputs are not overwritten by other layers, since hooks may keep them.
+    """
+    hooked, protected = set(map(id, hooked)), set()
     for step in steps:
-        if id(step.node.operation) in watched:
-            kept.update(step.outputs)
+        if id(step.node.operation) in hooked:
+            protected.update(step.outputs)
             step = step._replace(run=None)
-        yield step._replace(owned=[own and name not in kept for own, name in zip(step.owned, step.inputs, strict=True)])
+        owned = [own and name not in protected for own, name in zip(step.owned, step.inputs, strict=True)]
+        yield step._replace(owned=owned)
 
 
 def _ordinary(layer: Any) -> bool:
-    """Whether a layer is called for nothing but what it gives."""
+    """Returns whether calling a layer has no effect but its output, and it is neither quantised nor rematerialised."""
     plain = getattr(layer, "activity_regularizer", None) is None and getattr(layer, "_remat_mode", None) is None
     return plain and getattr(layer, "quantization_mode", None) is None
 
 
 def _fresh(layer: Any) -> bool:
-    """Whether what a layer gives is a tensor of its own that no gradient needs."""
+    """Returns whether the output of a layer is a tensor of its own that no gradient needs."""
     return layer.__class__ in FRESH and getattr(layer, "activation", None) in (None, keras.activations.linear)

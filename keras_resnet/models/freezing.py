@@ -1,4 +1,4 @@
-"""Transfer: a part of a network keeps its weights while the rest learns."""
+"""Freezing for transfer learning: a part of a network keeps its weights while the rest is trained."""
 
 from __future__ import annotations
 
@@ -7,41 +7,45 @@ import keras
 from .network import part
 from .taps import taps
 
-EVERYTHING = "features"  # but the dense layer: the tap that the head pools
+EVERYTHING = "features"  # all but the dense layer: the tap that the head pools
 
 
 def freeze(model: keras.Model, until: str = EVERYTHING) -> None:
-    """Freezes a network up to a stage; what follows is free to learn.
+    """Freezes a network up to and including a stage, and makes the layers after it trainable.
 
-    The layers of the stem, what stands in front of it, and those of the stages up to `until` are set to
-    `trainable=False`. Keras runs a frozen batch norm
-    in inference mode: it normalises by its moving statistics in training too, and these stay as they are. So a frozen
-    part computes in training what it computes afterwards (but for dropout and stochastic depth, which are at work).
+    The layers of the stem, those before it, and those of the stages up to `until` are set to `trainable=False`. Keras
+    runs a frozen batch norm in inference mode: it normalises by its moving statistics in training too, and does not
+    update them. So a frozen part computes the same in training as in inference, except for dropout and stochastic
+    depth, which remain active.
 
     Args:
-        model: a model of this package. Compile it anew afterwards: Keras takes note of what is trainable only then.
-        until: "stem", "stage1", "stage2", ..., all inclusive; or "features" for everything but the dense layer, for a
-            linear probe. The last stage has the activation behind it with it.
+        model: a model of this package. Compile it again afterwards, since Keras reads `trainable` when it compiles.
+        until: the last part to freeze: "stem", "stage1", "stage2", ...; or "features" for everything but the dense
+            layer, for a linear probe. The last stage includes the activation that follows it.
 
     Raises:
-        ValueError: no such stage, or a model that is none of this package.
+        ValueError: if the network has no such part, or the model is not one of this package.
+
+    Example:
+        >>> model = keras_resnet.ResNet50(weights="imagenet", classes=10)
+        >>> keras_resnet.freeze(model, until="stage3")  # stage4 and the dense layer are trained
     """
     order = parts(model)
     if until not in order:
-        raise ValueError(f"`until` must be one of {', '.join(order)} of {model.name!r}. Received: {until!r}")
-    frozen, begun = set(order[: order.index(until) + 1]), False
+        raise ValueError(f"`until` must be one of {', '.join(order)} for {model.name!r}. Received: {until!r}")
+    frozen, past_stem = set(order[: order.index(until) + 1]), False
     for layer in model.layers:
-        place = _place(layer, order)
-        begun = begun or place is not None
+        layer_part = _part_of(layer, order)
+        past_stem = past_stem or layer_part is not None
         if not isinstance(layer, keras.layers.Normalization):
-            layer.trainable = begun and place not in frozen
+            layer.trainable = past_stem and layer_part not in frozen
 
 
 def unfreeze(model: keras.Model) -> None:
-    """Frees every layer of a network to learn; compile it anew afterwards.
+    """Makes every layer of a network trainable, except for its normalisation of the images.
 
     Args:
-        model: any model.
+        model: any model. Compile it again afterwards, since Keras reads `trainable` when it compiles.
     """
     for layer in model.layers:
         if not isinstance(layer, keras.layers.Normalization):
@@ -49,11 +53,11 @@ def unfreeze(model: keras.Model) -> None:
 
 
 def parts(model: keras.Model) -> list[str]:
-    """What a network can be frozen up to, in order: "stem", "stage1", ..., "features"."""
+    """Returns the valid values of `until` for a network, in order: "stem", "stage1", ..., "features"."""
     return [name for name in taps(model) if name.startswith(("stem", "stage"))] + [EVERYTHING]
 
 
-def _place(layer: keras.Layer, order: list[str]) -> str | None:
-    """Which of them a layer belongs to; the activation behind the last stage to that, the dense layer to none."""
-    found = part(layer.name)
-    return order[-2] if found == "head" else found
+def _part_of(layer: keras.Layer, order: list[str]) -> str | None:
+    """Returns the part of a layer: the last stage for the activation that follows it, None for the dense layer."""
+    name = part(layer.name)
+    return order[-2] if name == "head" else name

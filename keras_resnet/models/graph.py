@@ -1,4 +1,7 @@
-"""A functional model's own graph: its layers may be called in others too, as `any_size` and `chain` call them."""
+"""The graph of a functional model, apart from those of other models that call the same layers.
+
+`any_size` and `chain`, for instance, make models that share layers.
+"""
 
 from __future__ import annotations
 
@@ -10,69 +13,75 @@ import keras
 
 
 def nodes(model: keras.Model) -> list[Any]:
-    """The calls of a model's operations, Keras's nodes, in the order in which they are made."""
+    """Returns Keras's nodes, the calls of a model's operations, in the order of computation."""
     return [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
 
 
 def calls(model: keras.Model) -> dict[str, list[Any]]:
-    """Those of each layer, by its name; `layer.output` is of the first there ever was, be it in another model."""
-    found: dict[str, list[Any]] = {}
+    """Returns the nodes of each layer in this model, by the layer's name.
+
+    `layer.output` belongs to the layer's first call ever, which may have been in another model.
+    """
+    nodes_by_layer: dict[str, list[Any]] = {}
     for node in nodes(model):
-        found.setdefault(node.operation.name, []).append(node)
-    return found
+        nodes_by_layer.setdefault(node.operation.name, []).append(node)
+    return nodes_by_layer
 
 
 def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[str, Any]:
-    """The output of the last layer of each part of a network.
+    """Returns the output of the last layer of each part of a network.
 
     Args:
         model: a model of this package.
-        part: from the name of a layer to the part that it belongs to; None for one that belongs to none.
+        part: returns the part to which the layer of a given name belongs, or None.
 
     Returns:
-        Keras tensors by part, in the order in which the parts begin.
+        Symbolic Keras tensors by part, in the order in which the parts begin.
 
     Raises:
-        ValueError: none of this package.
+        ValueError: if the model is not one of this package.
     """
     require_package_model(model)
     last = {name: layer.name for layer in model.layers if (name := part(layer.name))}
-    called = calls(model)
-    return {name: called[layer][0].outputs[0] for name, layer in last.items()}
+    calls_by_layer = calls(model)
+    return {name: calls_by_layer[layer][0].outputs[0] for name, layer in last.items()}
 
 
-def require_package_model(model: keras.Model, hence: str = "") -> None:
-    """Refuses a model whose layers do not bear the names of this package's.
+def require_package_model(model: keras.Model, consequence: str = "") -> None:
+    """Checks that a model is one of this package, by the names of its layers.
 
     Args:
         model: any Keras model.
-        hence: what follows for it, for the message.
+        consequence: what this means for the model, as the message continues.
 
     Raises:
-        ValueError: it is none of this package.
+        ValueError: if it is not one of this package.
     """
     names = [layer.name for layer in model.layers]
     if "stem_conv" not in names or not any(re.match(r"stage\d+_unit\d+_", name) for name in names):
         raise ValueError(
-            f"{model.name!r} is no network of keras_resnet{hence}: it has no layers named stem_conv and "
+            f"{model.name!r} is not a network of keras_resnet{consequence}: it has no layers named stem_conv and "
             "stage1_unit1_..."
         )
 
 
 def consumers(among: Iterable[Any]) -> dict[int, list[Any]]:
-    """Which of these calls take a tensor, by its identity; one that takes it twice is there twice."""
-    found: dict[int, list[Any]] = {}
+    """Returns the nodes that take each tensor as an input, by the tensor's id.
+
+    A node that takes a tensor twice is listed twice.
+    """
+    nodes_by_tensor: dict[int, list[Any]] = {}
     for node in among:
         for tensor in node.input_tensors:
-            found.setdefault(id(tensor), []).append(node)
-    return found
+            nodes_by_tensor.setdefault(id(tensor), []).append(node)
+    return nodes_by_tensor
 
 
 def plain(node: Any) -> bool:
-    """Whether a layer is called with nothing but what it takes: with no `training` or mask of the graph's own."""
+    """Returns whether a layer is called with its inputs only: the graph fixes no `training` argument or mask."""
     return all(value is None for value in node.arguments.kwargs.values())
 
 
 def uncompiled(model: keras.Model) -> keras.Model:
-    """The same graph in a model that knows no loss: Keras compiles the clone of one that is compiled."""
+    """Returns a model of the same graph that is not compiled, since Keras compiles the clone of a compiled model."""
     return keras.Model(model.input, model.output, name=model.name)

@@ -1,4 +1,4 @@
-"""The networks for ImageNet: He et al. 2015, table 1, and their version 2 of He et al. 2016, one line each."""
+"""The networks for ImageNet, one line each: those of He et al. 2015, table 1, and their V2 of He et al. 2016."""
 
 from __future__ import annotations
 

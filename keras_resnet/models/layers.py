@@ -1,21 +1,21 @@
-"""The vocabulary in which a network is written.
+"""`LayerSet`: the interface through which units, shortcuts and stages make their layers.
 
-Units, shortcuts and stages ask a `LayerSet` for their layers and never say what makes them. `KerasLayers` makes Keras
-layers; `CountingLayers` counts parameters and multiply-adds by running the same code on shapes alone.
+There are two implementations: `KerasLayers` makes Keras layers, and `CountingLayers` counts parameters and
+multiply-adds by running the same code on shapes alone.
 """
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-Tensor = Any  # whatever the layer set works on
+Tensor = Any  # what the layer set operates on: a Keras tensor or a shape
 
 
 class LayerSet(Protocol):
-    """Each method takes a tensor and the name of the layer to make, and returns the layer's output."""
+    """Makes the layers of a network: each method makes one from its input and its name, and returns its output."""
 
     def channels(self, x: Tensor) -> int:
-        """Number of channels of a tensor."""
+        """Returns the number of channels of a tensor."""
 
     def conv(
         self,
@@ -28,37 +28,37 @@ class LayerSet(Protocol):
         zero: bool = False,
         bias: bool = False,
     ) -> Tensor:
-        """Convolution, padded by `kernel // 2` on every side; `zero`: its kernel starts at zero."""
+        """Convolution, padded by `kernel // 2` on every side; `zero` initialises its kernel to zero."""
 
     def gate(self, x: Tensor, name: str, filters: int, stride: int, bias: float) -> Tensor:
-        """sigmoid(W x + b): a 1x1 convolution, whose bias starts at `bias`."""
+        """sigmoid(W x + b), by a 1x1 convolution whose bias is initialised to `bias`."""
 
     def batch_norm(self, x: Tensor, name: str, *, zero: bool = False) -> Tensor:
-        """Batch normalisation over the channels; `zero`: its scale starts at zero."""
+        """Batch normalisation over the channels; `zero` initialises its scale to zero."""
 
     def relu(self, x: Tensor, name: str) -> Tensor:
         """Rectified linear unit."""
 
     def add(self, x: Tensor, y: Tensor, name: str) -> Tensor:
-        """Sum of two tensors of one shape."""
+        """Sum of two tensors of the same shape."""
 
     def multiply(self, x: Tensor, y: Tensor, name: str) -> Tensor:
-        """Product, element by element, of two tensors of one shape."""
+        """Elementwise product of two tensors of the same shape."""
 
     def scale(self, x: Tensor, name: str, factor: float, offset: float = 0.0) -> Tensor:
         """`factor * x + offset`."""
 
     def dropout(self, x: Tensor, name: str, rate: float) -> Tensor:
-        """Drops single values."""
+        """Dropout of single values."""
 
     def drop_path(self, x: Tensor, name: str, rate: float) -> Tensor:
-        """Drops whole samples and scales the others by 1 / (1 - rate)."""
+        """Dropout of entire samples; the others are scaled by 1 / (1 - rate)."""
 
     def max_pool(self, x: Tensor, name: str, size: int, stride: int, *, padding: int = 0) -> Tensor:
-        """Max-pooling, padded by so many zeros on every side."""
+        """Max-pooling, after padding with `padding` zeros on every side."""
 
     def subsample(self, x: Tensor, name: str, stride: int) -> Tensor:
         """Every `stride`-th position."""
 
     def zero_padding(self, x: Tensor, name: str, channels: int, stride: int) -> Tensor:
-        """Every `stride`-th position, with zeros as further channels: option A's shortcut."""
+        """Every `stride`-th position, padded with zeros to `channels` channels: the shortcut of option A."""

@@ -1,4 +1,4 @@
-"""A residual network from its first convolution to its last activation: stem, stages, and the names of both."""
+"""A residual network from its first convolution to its last activation, and the names of its parts."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from .units import parts, unit
 
 
 def trunk(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
-    """The network without its head.
+    """Builds a network without its head (He et al. 2015, table 1).
 
     Layers are named `stem_*`, `stage1_unit1_conv1`, ..., `head_*`; stage 1 is the papers' conv2_x.
 
     Args:
-        layers: what makes the layers.
+        layers: makes the layers.
         x: images.
         spec: the network's choices.
 
     Returns:
-        The map that the head averages over, `spec.total_stride` times smaller than the images.
+        The last feature map, over which the head averages; its sides are `spec.total_stride` times smaller than the
+        images'.
     """
     x = stem(layers, x, spec)
-    units, made = sum(spec.stage_units), 0
+    total_units, position = sum(spec.stage_units), 0  # position: of the unit in the network, from 1
     for stage, (count, filters) in enumerate(zip(spec.stage_units, spec.stage_filters, strict=True), start=1):
-        strided = 1 if stage > 1 else None  # the unit that halves the map
+        strided = 1 if stage > 1 else None  # number of the unit that halves the map
         if strided and spec.downsample == "max_pool":
             x, strided = layers.max_pool(x, f"stage{stage}_pool", 2, 2), None
         if spec.downsample == "last_unit":
             strided = count if stage < len(spec.stage_units) else None
         for number in range(1, count + 1):
-            made += 1
+            position += 1
             x = unit(
                 layers,
                 x,
@@ -40,14 +41,17 @@ def trunk(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
                 f"stage{stage}_unit{number}",
                 filters=round(filters * spec.width),
                 stride=2 if number == strided else 1,
-                activated=made == 1 and STEMS[spec.stem].activated,
-                drop_rate=spec.stochastic_depth * made / units,  # the linear rule of Huang et al. 2016
+                activated=position == 1 and STEMS[spec.stem].activated,
+                drop_rate=spec.stochastic_depth * position / total_units,  # the linear rule of Huang et al. 2016
             )
     return last_activation(layers, x, spec)
 
 
 def stem(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
-    """The layers before the first unit. Its activation is also the first unit's pre-activation (2016, appendix)."""
+    """Builds the layers before the first unit.
+
+    Their activation also serves as the first unit's pre-activation (He et al. 2016, appendix).
+    """
     row = STEMS[spec.stem]
     x = layers.conv(x, "stem_conv", spec.stage_filters[0], row.kernel, row.stride, bias=not row.activated)
     if row.activated:
@@ -56,7 +60,7 @@ def stem(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
 
 
 def last_activation(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
-    """Behind the last unit, the activation that a further unit would begin with (2016, appendix)."""
+    """Builds the activation after the last unit: the pre-activation of a further unit (He et al. 2016, appendix)."""
     before, _, _ = parts(spec.order, len(spec.convolutions))
     for kind, _ in before:
         x = layers.batch_norm(x, "head_bn") if kind == "bn" else layers.relu(x, "head_relu")
@@ -64,12 +68,12 @@ def last_activation(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
 
 
 def unit_of(name: str) -> str | None:
-    """Which unit a layer of this name belongs to: "stem", "stage1_unit1", ...; None if to none of them."""
+    """Returns the unit to which the layer of this name belongs, "stem", "stage1_unit1", ..., or None if to none."""
     match = re.match(r"(stem|stage\d+_unit\d+)_", name)
     return match and match[1]
 
 
 def part(name: str) -> str | None:
-    """Which part a layer of this name belongs to: "stem", "stage1", ..., "head"; None if to none of them."""
+    """Returns the part to which the layer of this name belongs, "stem", "stage1", ..., "head", or None if to none."""
     match = re.match(r"(stem|stage\d+|head)_", name)
     return match and match[1]

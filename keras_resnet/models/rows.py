@@ -1,7 +1,7 @@
-"""Every choice that the two papers make in a residual network, one row each.
+"""The variants of residual networks as data: one row for each choice that the two papers compare.
 
-Nothing here computes: `units.py` and `shortcuts.py` read the rows, `spec.py` checks names against them, and the
-command line lists them. A new idea from a new paper should cost one row here and one test.
+This module computes nothing: `units.py` and `shortcuts.py` interpret the rows, `spec.py` checks names against them, and
+the command line lists them. A new idea from a new paper should cost one row here and one test.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-# He et al. 2016, figure 4: what stands around the convolutions, written for a unit of two; "+" adds the shortcut.
+# He et al. 2016, figure 4: the layers of a unit of two convolutions, in order; "+" adds the shortcut.
 ORDERS = {
     "original": "conv bn relu conv bn + relu",
     "bn_after_addition": "conv bn relu conv + bn relu",
@@ -21,11 +21,13 @@ ORDERS = {
 
 
 class Convolution(NamedTuple):
-    kernel: int
+    """A convolution of a residual unit."""
+
+    kernel: int  # side of the kernel
     widening: int  # output channels as a multiple of the stage's filters
 
 
-# He et al. 2015, figure 5; the one-layer unit is 2016's table 3.
+# The convolutions of a unit: He et al. 2015, figure 5; the one-layer unit is in He et al. 2016, table 3.
 UNITS = {
     "one_layer": (Convolution(3, 1),),
     "basic": (Convolution(3, 1), Convolution(3, 1)),
@@ -34,26 +36,30 @@ UNITS = {
 
 
 class Shortcut(NamedTuple):
-    changed: str | None  # where the shape changes
-    same: str | None  # where it does not
+    """What the shortcut of a unit is: "zero_padding", "projection", "skip" (a row of `SKIPS`), or None."""
+
+    changed: str | None  # in units that change the shape
+    same: str | None  # in units that keep it
 
 
-# He et al. 2015, section 3.3 and table 3.
+# Options A, B and C: He et al. 2015, section 3.3 and table 3.
 SHORTCUTS = {
     "A": Shortcut(changed="zero_padding", same="skip"),
     "B": Shortcut(changed="projection", same="skip"),
     "C": Shortcut(changed="projection", same="projection"),
-    None: Shortcut(changed=None, same=None),  # a plain net
+    None: Shortcut(changed=None, same=None),  # a plain network
 }
 
 
 class Skip(NamedTuple):
+    """The factors of a skip, interpreted by `shortcuts.skip`."""
+
     shortcut: str  # what multiplies the shortcut
     residual: str  # what multiplies the residual
-    numbers: Mapping[str, float] = MappingProxyType({})  # the numbers it takes, and what they are unless given
+    numbers: Mapping[str, float] = MappingProxyType({})  # the fields of `Spec` that it uses, with their defaults
 
 
-# He et al. 2016, table 1. g is the gate sigmoid(W x + b), a 1x1 convolution; "conv" in all units is option C.
+# He et al. 2016, table 1. "g" is the gate sigmoid(W x + b), a 1x1 convolution; "conv" in all units equals option C.
 SKIPS = {
     "identity": Skip("1", "1"),
     "constant_scaling": Skip("shortcut_scale", "residual_scale", {"shortcut_scale": 0.5, "residual_scale": 0.5}),
@@ -65,11 +71,13 @@ SKIPS = {
 
 
 class Stem(NamedTuple):
-    kernel: int
-    stride: int
-    pool: bool  # a 3x3 max-pooling of stride 2 behind it
-    image_size: int  # pixels, where the user names no input shape
-    activated: bool = True  # batch norm and ReLU behind the convolution; else a bias, and the first unit activates
+    """The layers before the first unit: a convolution and what follows it."""
+
+    kernel: int  # side of the convolution's kernel
+    stride: int  # stride of the convolution
+    pool: bool  # whether a 3x3 max-pooling of stride 2 follows
+    image_size: int  # default side of the images, in pixels
+    activated: bool = True  # whether batch norm and ReLU follow the convolution; else it has a bias instead
 
 
 STEMS = {
@@ -78,10 +86,10 @@ STEMS = {
     "unactivated": Stem(kernel=7, stride=2, pool=True, image_size=224, activated=False),  # keras.applications' V2
 }
 
-# How a stage halves the map: in a convolution of its first unit, in a 2x2 max-pooling before it, or (as in
-# keras.applications' V2) in a convolution of the last unit of the stage before, whose shortcut then is every second
+# How a stage halves the map: by a convolution of its first unit, by a 2x2 max-pooling before it, or (as in
+# keras.applications' V2) by a convolution in the last unit of the stage before, whose shortcut then takes every second
 # position.
 DOWNSAMPLES = ("stride", "max_pool", "last_unit")
 
-# Which convolution of a bottleneck unit carries the stride: the paper's first 1x1, or "v1.5"'s 3x3.
+# The convolution of a bottleneck unit that has the stride: the first 1x1, as in the paper, or the 3x3, as in "v1.5".
 STRIDES_ON = ("1x1", "3x3")

@@ -1,6 +1,6 @@
-"""Looking into a network: the outputs of its stages, its logits, and its logits at every position.
+"""Access to the inside of a network: the outputs of its stages, its logits, and its logits at every position.
 
-Works on any model of this package by the names of its layers, also after it was saved and loaded.
+The layers are found by their names, so these functions also work on models that were saved and loaded.
 """
 
 from __future__ import annotations
@@ -16,41 +16,48 @@ from .network import part
 
 
 def taps(model: keras.Model) -> dict[str, Any]:
-    """The named intermediate outputs of a network, in the order in which they are computed.
+    """Returns the named intermediate outputs of a network, in the order in which they are computed.
 
     Args:
         model: a model of this package.
 
     Returns:
-        Keras tensors by name: "stem", "stage1", "stage2", ... (each the output of its last layer; its stride doubles
-        from stage to stage, but with `downsample="last_unit"`, as in keras.applications' V2, the last two have one),
-        "features" (what the head pools), and with a top "pooled" and "logits".
+        A dict of symbolic Keras tensors by name: "stem", "stage1", "stage2", ... (the output of the last layer of each;
+        the stride doubles from stage to stage, except that with `downsample="last_unit"`, as in keras.applications' V2,
+        the last two stages have the same), "features" (the feature map that the head pools), and for a network with a
+        top "pooled" and "logits".
 
     Raises:
-        ValueError: a model that is none of this package.
+        ValueError: if the model is not one of this package.
     """
-    found, called = last_outputs(model, part), calls(model)
-    end = found.pop("head", None)
-    found["features"] = list(found.values())[-1] if end is None else end
-    if "logits" in called:
-        node = called["logits"][0]
-        found |= {"pooled": node.input_tensors[0], "logits": node.outputs[0]}
-    return found
+    outputs, calls_by_layer = last_outputs(model, part), calls(model)
+    head = outputs.pop("head", None)
+    outputs["features"] = list(outputs.values())[-1] if head is None else head
+    if "logits" in calls_by_layer:
+        node = calls_by_layer["logits"][0]
+        outputs |= {"pooled": node.input_tensors[0], "logits": node.outputs[0]}
+    return outputs
 
 
 def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Model:
-    """A model that shares the network's weights and returns some of its taps by name.
+    """Returns a model that computes intermediate outputs of a network and shares its weights.
 
     Args:
         model: a model of this package.
-        names: which taps; None for every stage, as a feature pyramid asks for.
+        names: names of the outputs, as `keras_resnet.taps` lists them; None for those of all stages, as a feature
+            pyramid needs.
 
     Returns:
-        A `keras.Model` whose output is a dict of tensors by name, (batch, height, width, channels) those of stages
-        with "channels_last".
+        A `keras.Model` whose output is a dict of tensors by name. Those of stages have the shape (batch, height, width,
+        channels), with "channels_first" (batch, channels, height, width).
 
     Raises:
-        ValueError: a tap that the network does not have, or a model that is none of this package.
+        ValueError: if the network has no output of a given name, or the model is not one of this package.
+
+    Example:
+        >>> model = keras_resnet.ResNet50(include_top=False)
+        >>> pyramid = keras_resnet.features(model)  # stage1 to stage4
+        >>> maps = keras_resnet.features(model, ["stage2", "stage4"])(images)
     """
     available = taps(model)
     names = [name for name in available if name.startswith("stage")] if names is None else list(names)
@@ -64,7 +71,7 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
 
 
 def to_logits(model: keras.Model) -> keras.Model:
-    """The network up to its logits, whose cross-entropy is exact.
+    """Returns the network up to its logits, from which the cross-entropy is computed most accurately.
 
     Args:
         model: a model of this package with a top.
@@ -73,61 +80,64 @@ def to_logits(model: keras.Model) -> keras.Model:
         A `keras.Model` that shares the network's weights and name.
 
     Raises:
-        ValueError: a model without a top, or none of this package.
+        ValueError: if the model has no top, or is not one of this package.
     """
     logits = _with_logits(model)["logits"]
     return use_fast_layers(keras.Model(model.input, logits, name=model.name))
 
 
 def any_size(model: keras.Model) -> keras.Model:
-    """The same network for images of any size.
+    """Returns the same network for images of any size.
 
     Args:
         model: a model of this package that takes images of one size.
 
     Returns:
-        A `keras.Model` of the very same layers, whose input leaves height and width open.
+        A `keras.Model` that shares the network's layers and whose input has None for height and width.
 
     Raises:
-        ValueError: a network whose normalisation has a value a pixel, which fits one size; or none of this package.
+        ValueError: if the network subtracts a per-pixel mean, which fits only one size, or is not one of this package.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and len(layer.axis) > 1:
             raise ValueError(
-                f"{model.name!r} subtracts a mean by pixel, which fits images of {model.input_shape[1:]} alone. "
-                "A network that was trained with --mean channel takes any size."
+                f"{model.name!r} subtracts a per-pixel mean, so it takes only images of {model.input_shape[1:]}. "
+                "A network that was trained with --mean channel takes images of any size."
             )
-    require_package_model(model, f", and takes images of {model.input_shape[1:]} alone")
+    require_package_model(model, f", so it takes only images of {model.input_shape[1:]}")
     channels = 0 if model.get_layer("stem_conv").data_format == "channels_first" else 2
     shape = [size if axis == channels else None for axis, size in enumerate(model.input_shape[1:])]
     image = keras.Input(shape, name="image")
-    free = keras.models.clone_model(uncompiled(model), input_tensors=image, clone_function=lambda layer: layer)
-    return use_fast_layers(free)
+    resized = keras.models.clone_model(uncompiled(model), input_tensors=image, clone_function=lambda layer: layer)
+    return use_fast_layers(resized)
 
 
 def dense_logits(model: keras.Model) -> keras.Model:
-    """The fully convolutional form (He et al. 2015, section 3.4): the dense layer applied at every position.
+    """Returns the fully convolutional form of a network, which applies the dense layer at every position.
+
+    He et al. 2015, section 3.4, test with it at multiple scales.
 
     Args:
-        model: a model of this package with a top, best built for any size: `input_shape=(None, None, 3)`.
+        model: a model of this package with a top; build it with `input_shape=(None, None, 3)` to use images of any
+            size.
 
     Returns:
-        A `keras.Model` that shares the network's weights. Its output is (batch, height, width, classes) logits with
-        "channels_last", (batch, classes, height, width) with "channels_first".
+        A `keras.Model` that shares the network's weights. Its output, the logits, has the shape (batch, height, width,
+        classes) with "channels_last" and (batch, classes, height, width) with "channels_first".
 
     Raises:
-        ValueError: a model without a top.
+        ValueError: if the model has no top, or is not one of this package.
     """
     x, dense = _with_logits(model)["features"], model.get_layer("logits")
     if model.get_layer("avg_pool").data_format == "channels_last":
         x = dense(x)
-    else:  # the dense layer works on the last axis
+    else:  # the dense layer applies to the last axis
         x = keras.layers.Permute((3, 1, 2))(dense(keras.layers.Permute((2, 3, 1))(x)))
     return use_fast_layers(keras.Model(model.input, x, name=f"{model.name}_dense"))
 
 
 def _with_logits(model: keras.Model) -> dict[str, Any]:
-    """The taps of a network with a top."""
+    """Returns the taps of a network, which must have a top."""
     available = taps(model)
     if "logits" not in available:
         raise ValueError(f"{model.name!r} has no logits. Build it with `include_top=True`.")

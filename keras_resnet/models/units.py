@@ -1,4 +1,4 @@
-"""The residual unit: reads a row of `ORDERS` from left to right."""
+"""The residual unit, built by reading a row of `ORDERS` from left to right."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from .rows import ORDERS
 from .shortcuts import add_shortcut
 from .spec import Spec
 
-Part = tuple[str, int]  # "conv", "bn" or "relu", and its number among its kind in the unit
+Part = tuple[str, int]  # a layer's kind, "conv", "bn" or "relu", and its number among the unit's layers of that kind
 
 
 def parts(order: str, convolutions: int) -> tuple[list[Part], list[Part], list[Part]]:
-    """Spells an order out for a unit of so many convolutions.
+    """Expands an order, which is written for two convolutions, for a unit of any number of convolutions.
 
-    What stands between two convolutions stands once less often than there are convolutions; so
-    `parts("original", 1)` is conv1 bn1 + relu1.
+    The layers between the two convolutions are repeated, or left out, as often as needed: `parts("original", 1)`
+    represents conv1 bn1 + relu1.
 
     Returns:
-        What stands before the first convolution (the pre-activation, if any), what follows up to the addition, and
-        what stands behind the addition.
+        The layers before the first convolution (the pre-activation, if any), those from there to the addition (the
+        residual), and those after the addition.
     """
     first, between, last = ORDERS[order].split("conv")
     row = "conv".join([first, *[between] * (convolutions - 1), last]).split()
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     numbered = []
     for kind in row:
-        seen[kind] += 1
-        numbered.append((kind, seen[kind]))
+        counts[kind] += 1
+        numbered.append((kind, counts[kind]))
     addition, lead = row.index("+"), len(first.split())
     return numbered[:lead], numbered[lead:addition], numbered[addition + 1 :]
 
@@ -36,18 +36,22 @@ def parts(order: str, convolutions: int) -> tuple[list[Part], list[Part], list[P
 def unit(
     layers: LayerSet, x: Tensor, spec: Spec, name: str, *, filters: int, stride: int, activated: bool, drop_rate: float
 ) -> Tensor:
-    """One residual unit; a plain one, without the addition, where `spec.shortcut` is None.
+    """Builds a residual unit (He et al. 2016, figure 4); without the addition, a plain one, if `spec.shortcut` is None.
 
     Args:
-        layers: what makes the layers.
+        layers: makes the layers.
         x: the unit's input.
         spec: the network's choices.
-        name: what the names of the unit's layers begin with.
+        name: prefix of the names of the unit's layers, such as "stage1_unit1".
         filters: the stage's filters.
         stride: 1, or 2 to halve the map.
-        activated: `x` went through the pre-activation already. So it is in the first unit of a network, whose
-            activation stands right behind the first convolution and before the split (He et al. 2016, appendix).
+        activated: whether `x` has passed the pre-activation already. So it has in the first unit of a network, unless
+            the stem is "unactivated": its pre-activation directly follows the network's first convolution, before the
+            split into shortcut and residual (He et al. 2016, appendix).
         drop_rate: share of samples for which stochastic depth drops the residual.
+
+    Returns:
+        The unit's output.
     """
     before, residual, after = parts(spec.order, len(spec.convolutions))
     kernels = [f"{convolution.kernel}x{convolution.kernel}" for convolution in spec.convolutions]
@@ -67,9 +71,11 @@ def unit(
                 x = layers.relu(x, layer)
         return x
 
-    entry = x if activated else run(before, x)
-    out = run(residual, entry)
+    preactivated = x if activated else run(before, x)
+    out = run(residual, preactivated)
     if spec.shortcut is not None:
         normalised = weighted[-1][0] == "bn"
-        out = add_shortcut(layers, x, entry, out, spec, name, stride=stride, normalised=normalised, drop_rate=drop_rate)
+        out = add_shortcut(
+            layers, x, preactivated, out, spec, name, stride=stride, normalised=normalised, drop_rate=drop_rate
+        )
     return run(after, out)

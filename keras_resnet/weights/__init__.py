@@ -1,4 +1,4 @@
-"""Weights from elsewhere: read in whatever layout they come, fitted to a network of this package, and written back."""
+"""Pretrained weights: read from other libraries' files, fitted to a network of this package, and written back."""
 
 from .pretrained import Pretrained as Pretrained
 from .reading import check as check

@@ -1,4 +1,4 @@
-"""From weights in any layout to a file in another."""
+"""Conversion of weights from any supported source to a file of this package or of torchvision."""
 
 from __future__ import annotations
 
@@ -37,30 +37,31 @@ def convert(
     """Converts weights.
 
     Args:
-        source: what `keras_resnet.weights.read` takes.
-        out: the file to write: a `.keras` file of the whole model, which takes raw RGB images of 0 to 255 where it is
-            known how the images were normalised; or a state dict (`.pth`, `.safetensors`) for torchvision's network.
-        model: the network's name; None for the one that a `.keras` file of this package names.
+        source: the weights, as `keras_resnet.weights.read` accepts them.
+        out: the file to write: a `.keras` file of the model, which takes raw RGB images of 0 to 255 if the
+            normalisation is known; or a state dict (`.pth`, `.safetensors`) for torchvision's network.
+        model: the network's name; None for the one that a `.keras` file of this package records.
         to: "keras" or "torchvision".
-        class_labels: "imagenet", "cifar10", "cifar100", or a name a class, where the source does not know them.
-        mean, deviation: of the images that the weights were trained on, a value a channel, from 0 to 1 as in PyTorch's
-            world (for images of 0 to 255 divided by 255), deviations above 0; where the source does not know them.
+        class_labels: "imagenet", "cifar10", "cifar100", or the name of each class; replaces what the source says.
+        mean, deviation: mean and standard deviation of the training images, one number per channel, for pixels from 0
+            to 1 as is usual in PyTorch (divide values for pixels from 0 to 255 by 255), deviations above 0; they
+            replace what the source says.
         **choices: fields of `Spec` that differ from the named network's.
 
     Returns:
-        What was done: "source", "out", "model", "tensors" (how many were read, all of which were used),
-        "parameters", "classes", "labels", "normalization" and "view".
+        A report: "source", "out", "model", "tensors" (the number of tensors read, all of which were used),
+        "parameters", "classes", "labels" (the number of class names), "normalization" and "view".
 
     Raises:
-        ValueError: weights that do not fit the network, a network that torchvision does not have, a name of a file
-            that does not fit what is written, classes that nobody knows, or a mean or deviation out of its bounds.
+        ValueError: if the weights do not fit the network, torchvision does not have the network, the output file has
+            the wrong ending, the class names are unknown or of another number, or a mean or deviation is out of bounds.
     """
     out = Path(out)
     _check_ending(out, to)
     check(source)
     architecture, chosen = _network(source, model, choices)
     pretrained = read(source, architecture.respec(**chosen), chosen, name=architecture.__name__.lower())
-    pretrained = _told(pretrained, class_labels, mean, deviation)
+    pretrained = _with_metadata(pretrained, class_labels, mean, deviation)
     spec = pretrained.spec_for(architecture.respec, chosen)
     pretrained = pretrained.for_rgb()
     built = _build(architecture, pretrained, chosen)
@@ -68,7 +69,7 @@ def convert(
     info = {
         "model": architecture.__name__.lower(),
         "source": str(source),
-        **_known(pretrained),
+        **_file_info(pretrained),
         "network": spec.to_config({**pretrained.layout, **chosen}),
     }
     if to == "keras":
@@ -93,27 +94,27 @@ def _check_ending(out: Path, to: str) -> None:
         raise ValueError(f"`to` must be one of {', '.join(FORMATS)}. Received: {to!r}")
     endings = (".keras",) if to == "keras" else torch_files.ENDINGS
     if out.suffix not in endings:
-        raise ValueError(f"A file for {to} ends in {', '.join(endings)}. Received: {str(out)!r}")
+        raise ValueError(f"A file for {to} must end in {', '.join(endings)}. Received: {str(out)!r}")
 
 
 def _network(source: str | Path, model: str | None, choices: Mapping[str, Any]) -> tuple[Architecture, dict[str, Any]]:
-    """The network that a user named, or the source does, and what was chosen of it."""
-    ours = source != IMAGENET and saving.model_file(source).suffix == ".keras"
-    info = saving.read_info(source) if ours else {}
+    """Returns the network that the user or the source names, and its choices."""
+    is_model_file = source != IMAGENET and saving.model_file(source).suffix == ".keras"
+    info = saving.read_info(source) if is_model_file else {}
     name = model or info.get("model")
     if name is None:
-        raise ValueError(f"{str(source)!r} does not name its network. Name it: --model resnet50")
+        raise ValueError(f"{str(source)!r} does not name its network. Pass the name: --model resnet50")
     chosen = {**(as_choices(info.get("network", {})) if model is None else {}), **choices}
     return find(name, chosen.get("unit")), chosen
 
 
-def _told(
+def _with_metadata(
     pretrained: Pretrained,
     class_labels: str | Sequence[str] | None,
     mean: Sequence[float] | None,
     deviation: Sequence[float] | None,
 ) -> Pretrained:
-    """The weights with what their user knows of them."""
+    """Returns the weights with the class names, mean and deviation that the user gave."""
     if isinstance(class_labels, str):
         try:
             pretrained = replace(pretrained, **labels(class_labels))
@@ -127,7 +128,7 @@ def _told(
         if value is not None:
             pretrained = replace(pretrained, **{field: raw_statistic(field, value)})
     if pretrained.deviation is not None and not pretrained.normalised:
-        raise ValueError("A deviation needs a mean. Give --mean too.")
+        raise ValueError("A deviation needs a mean. Pass --mean too.")
     return pretrained
 
 
@@ -139,23 +140,23 @@ def _check_labels(pretrained: Pretrained, classes: int) -> None:
 def _build(architecture: Architecture, pretrained: Pretrained, chosen: Mapping[str, Any]) -> Any:
     return architecture(
         weights=pretrained,
-        input_shape=pretrained.image_shape(None) if pretrained.view else None,  # photographs have any size
+        input_shape=pretrained.image_shape(None) if pretrained.view else None,  # any size for photographs
         classes=pretrained.classes or architecture.classes,
         data_format="channels_last",
         **chosen,
     )
 
 
-def _known(pretrained: Pretrained) -> dict[str, Any]:
-    """What a model file says of its images and classes."""
-    known = {
+def _file_info(pretrained: Pretrained) -> dict[str, Any]:
+    """Returns what a model file records about its images and classes."""
+    info = {
         "input": "raw images, 0 to 255" if pretrained.normalised else "images normalised as the weights' author did",
         "normalization": _normalization(pretrained),
         "view": dict(pretrained.view),
         "class_names": pretrained.class_names and list(pretrained.class_names),
         "class_ids": pretrained.class_ids and list(pretrained.class_ids),
     }
-    return {name: value for name, value in known.items() if value}
+    return {name: value for name, value in info.items() if value}
 
 
 def _normalization(pretrained: Pretrained) -> dict[str, Any] | None:
@@ -163,24 +164,24 @@ def _normalization(pretrained: Pretrained) -> dict[str, Any] | None:
         return None
     if np.ndim(pretrained.mean) == 3:
         return {"mean": "by pixel"}
-    known = {"mean": pretrained.mean, "deviation": pretrained.deviation}
-    return {name: np.round(value, 4).tolist() for name, value in known.items() if value is not None}
+    statistics = {"mean": pretrained.mean, "deviation": pretrained.deviation}
+    return {name: np.round(value, 4).tolist() for name, value in statistics.items() if value is not None}
 
 
 def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -> dict[str, np.ndarray]:
-    """The state dict of torchvision's network, if it has this one.
+    """Returns a state dict for torchvision's network of this spec.
 
     Raises:
-        ValueError: it has not.
+        ValueError: if torchvision does not have such a network.
     """
-    free = {field: getattr(spec, field) for field in (*TRAINING_ONLY, "bn_epsilon")}
-    there = [replace(getattr(imagenet, network).spec, **free) for network in _IN_TORCHVISION]
-    if replace(spec, stride_on="3x3") not in [replace(network, stride_on="3x3") for network in there]:
+    ignored = {field: getattr(spec, field) for field in (*TRAINING_ONLY, "bn_epsilon")}
+    available = [replace(getattr(imagenet, network).spec, **ignored) for network in _IN_TORCHVISION]
+    if replace(spec, stride_on="3x3") not in [replace(network, stride_on="3x3") for network in available]:
         raise ValueError(f"torchvision has no network like this {name}. It has {', '.join(_IN_TORCHVISION)}.")
     if spec.unit == "bottleneck" and spec.stride_on != "3x3":
         raise ValueError(
-            f"This {name} has the stride of a unit in its 1x1 convolution and torchvision's in the 3x3, so that its "
-            "network would compute something else from these weights."
+            f"This {name} has the stride of a unit in its 1x1 convolution, torchvision's in the 3x3, so that "
+            "torchvision's would compute different outputs with these weights."
         )
     tensors = {
         key: value + np.float32(spec.bn_epsilon - torch_names.EPSILON) if key.endswith("moving_variance") else value

@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face hub, as timm publishes them: "hf://timm/resnet18.a1_in1k", perhaps with "@revision"."""
+"""Weights on the Hugging Face hub, as timm publishes them: "hf://timm/resnet18.a1_in1k", optionally "@revision"."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ CONFIG = "config.json"
 
 
 def download(address: str) -> tuple[Path, Any]:
-    """Fetches a repository's weights, or takes them from the hub's cache on this machine.
+    """Downloads a repository's weights, or takes them from the local cache of the hub.
+
+    Args:
+        address: "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION".
 
     Returns:
-        The file of the weights, and what the repository's config says; empty where it has none.
+        The path of the weights, and the content of the repository's config; empty if it has none.
 
     Raises:
-        ValueError: an address that is none, or a repository that cannot be had.
+        ValueError: if the address is malformed, or the repository cannot be downloaded or holds no weights.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     name, _, revision = address.removeprefix(SCHEME).partition("@")
     if name.count("/") != 1:
-        raise ValueError(f"An address on the hub is {SCHEME}OWNER/NAME or {SCHEME}OWNER/NAME@REVISION. Got: {address}")
+        raise ValueError(
+            f"An address on the hub has the form {SCHEME}OWNER/NAME or {SCHEME}OWNER/NAME@REVISION. Received: {address}"
+        )
 
     def fetch(*files: str) -> Path | None:
         for file in files:
             try:
                 return Path(hf_hub_download(name, file, revision=revision or None))
-            except LocalEntryNotFoundError:  # the hub is out of reach: no word on whether the file is there
+            except LocalEntryNotFoundError:  # the hub is out of reach, so whether the file exists is unknown
                 raise
             except EntryNotFoundError:
                 continue
@@ -44,61 +49,61 @@ def download(address: str) -> tuple[Path, Any]:
 
     try:
         config, weights = fetch(CONFIG), fetch(*WEIGHTS)
-    except Exception as error:  # whatever the hub's library and the network come up with
-        raise ValueError(f"{address} cannot be had: {first_line(error)}") from error
+    except Exception as error:  # the hub's library and the network raise many kinds
+        raise ValueError(f"{address} cannot be downloaded: {first_line(error)}") from error
     if weights is None:
         raise ValueError(f"{address} has no {' and no '.join(WEIGHTS)}.")
     return weights, {} if config is None else read_config(config)
 
 
 def read_config(path: Path) -> Any:
-    """What a config says, as JSON holds it; timm writes one beside its weights, and so do others.
+    """Returns the content of a config.json, which timm and others write beside their weights.
 
     Raises:
-        ValueError: a file that is no JSON.
+        ValueError: if the file is not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is no JSON: {error}") from error
+        raise ValueError(f"{str(path)!r} is not valid JSON: {error}") from error
 
 
-def described(config: Any, source: str) -> dict[str, Any]:
-    """What a config of timm says of its weights, as fields of `Pretrained`.
+def metadata(config: Any, source: str) -> dict[str, Any]:
+    """Returns what a config of timm says about its weights, as fields of `Pretrained`.
 
-    Other programs call their files so too: what is not as timm has it says nothing here.
+    Other programs write files of this name too: entries that do not have timm's form are ignored.
 
     Args:
-        config: what the file holds, as JSON has it.
-        source: what messages call the weights that it lies beside.
+        config: the content of the file, as parsed from JSON.
+        source: the name, for messages, of the weights beside it.
 
     Raises:
-        ValueError: a mean or a deviation that is not of images from 0 to 1, as timm's are.
+        ValueError: if the mean or the deviation is not one for images from 0 to 1, as timm's are.
     """
     config = config if isinstance(config, Mapping) else {}
-    given = config.get("pretrained_cfg", config)
-    given = given if isinstance(given, Mapping) else {}
-    found: dict[str, Any] = {}
-    if given.get("mean") is not None and given.get("std") is not None:
+    settings = config.get("pretrained_cfg", config)
+    settings = settings if isinstance(settings, Mapping) else {}
+    result: dict[str, Any] = {}
+    if settings.get("mean") is not None and settings.get("std") is not None:
         for name, key in (("mean", "mean"), ("deviation", "std")):
-            found[name] = raw_statistic(name, given[key], f"the {CONFIG} beside {source} (`{key}`)")
-    if size := _side(given.get("input_size")):
-        found["view"] = {"size": size, "resize": math.floor(size / _share(given.get("crop_pct")))}
-    names = given.get("label_names") or config.get("label_names")
+            result[name] = raw_statistic(name, settings[key], f"the {CONFIG} beside {source} (`{key}`)")
+    if size := _side(settings.get("input_size")):
+        result["view"] = {"size": size, "resize": math.floor(size / _share(settings.get("crop_pct")))}
+    names = settings.get("label_names") or config.get("label_names")
     if names and isinstance(names, list) and all(isinstance(name, str) for name in names):
-        descriptions = given.get("label_descriptions") or config.get("label_descriptions")
+        descriptions = settings.get("label_descriptions") or config.get("label_descriptions")
         descriptions = descriptions if isinstance(descriptions, Mapping) else {}
-        found["class_ids"] = tuple(names)
-        found["class_names"] = tuple(str(descriptions.get(name, name)) for name in names)
-    return found
+        result["class_ids"] = tuple(names)
+        result["class_names"] = tuple(str(descriptions.get(name, name)) for name in names)
+    return result
 
 
 def _side(size: Any) -> int | None:
-    """The side of images in pixels, of timm's [channels, height, width]; None for anything else."""
-    whole = isinstance(size, list) and len(size) == 3 and all(type(number) is int and number > 0 for number in size)
-    return size[-1] if whole else None
+    """Returns the side of the images in pixels from timm's [channels, height, width]; None for anything else."""
+    valid = isinstance(size, list) and len(size) == 3 and all(type(number) is int and number > 0 for number in size)
+    return size[-1] if valid else None
 
 
 def _share(crop: Any) -> float:
-    """The side of the cut divided by the shorter side of the image; timm's default for what is no such number."""
+    """Returns the side of the crop divided by the image's shorter side, with timm's default for an invalid value."""
     return crop if isinstance(crop, int | float) and 0 < crop <= 1 else 0.875

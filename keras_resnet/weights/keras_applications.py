@@ -1,7 +1,7 @@
-"""The weights of keras.applications' ResNet50, 101 and 152 and their V2, in this package's layout.
+"""The weights of keras.applications' ResNet50, 101 and 152 and their V2, under this package's layer names.
 
-Those nets are the papers' with option B, but for biases on their convolutions and another epsilon in batch norm. Both
-are taken into batch norm's moving statistics, so that the logits stay the same.
+Those networks are the papers' with option B, except for biases in their convolutions and another epsilon in batch norm.
+Both are folded into batch norm's moving statistics, so that the logits stay the same.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from ..models.spec import Spec
 from .pretrained import HEAD, Pretrained
 
-EPSILON = 1.001e-5  # of their batch norms
-# How their images are normalised: `keras.applications.imagenet_utils.preprocess_input` in the modes "caffe" and "tf".
+EPSILON = 1.001e-5  # in their batch norms
+# How they normalise images: `keras.applications.imagenet_utils.preprocess_input` in the modes "caffe" and "tf".
 V1 = {
     "layout": {"stride_on": "1x1"},
     "mean": np.array([123.68, 116.779, 103.939]),
@@ -31,88 +31,99 @@ V2 = {
 }
 
 
-def is_one(layers: Iterable[str]) -> bool:
-    """Whether layers of these names are those of a keras.applications ResNet."""
+def is_resnet(layers: Iterable[str]) -> bool:
+    """Returns whether layers of these names are those of a ResNet of keras.applications."""
     return "conv1_conv" in layers
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """A model's layers, and in place of a model among them its layers."""
+    """Returns the layers of a model, with nested models replaced by their layers."""
     return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
 
 
-def carried_over(source: keras.Model, spec: Spec, called: str = "", **known: Any) -> Pretrained:
-    """The weights of a keras.applications ResNet.
+def from_model(model: keras.Model, spec: Spec, source: str = "", **metadata: Any) -> Pretrained:
+    """Converts the weights of a ResNet of keras.applications.
 
     Args:
-        source: `keras.applications.ResNet50(...)`, 101 or 152, or their V2; or a model that one of them is a part of,
-            with a dense layer of any name behind it.
-        spec: the network that will take them; its `bn_epsilon` is reckoned with.
-        called: what messages call it.
-        **known: further fields of `Pretrained`.
+        model: `keras.applications.ResNet50(...)`, 101 or 152, or their V2; or a model that contains one of them,
+            followed by a dense layer of any name.
+        spec: the network that will take the weights; they are adapted to its `bn_epsilon`.
+        source: the model's name for messages.
+        **metadata: further fields of `Pretrained`.
 
     Raises:
-        ValueError: its images are scaled by layers of its own, so that they are not `preprocess_input`'s.
+        ValueError: if the model scales its images with its own layers, so that it does not take the output of
+            `preprocess_input`.
     """
-    called, layers = called or f"keras.applications' {source.name!r}", layers_of(source)
+    source, layers = source or f"keras.applications' {model.name!r}", layers_of(model)
     if scaling := [layer.name for layer in layers if isinstance(layer, _SCALING)]:
-        raise _scaled(called, scaling[0])
+        raise _scaling_error(source, scaling[0])
     tensors = {
         f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
         for layer in layers
         for variable in layer.weights
     }
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    return taken_over(called, tensors, spec, {layer.name: layer.epsilon for layer in norms}, **known)
+    return from_tensors(tensors, spec, source, {layer.name: layer.epsilon for layer in norms}, **metadata)
 
 
-def taken_over(
-    called: str,
-    theirs: Mapping[str, np.ndarray],
+def from_tensors(
+    originals: Mapping[str, np.ndarray],
     spec: Spec,
+    source: str,
     epsilons: Mapping[str, float] | None = None,
-    **known: Any,
+    **metadata: Any,
 ) -> Pretrained:
-    """The same from its tensors, "conv1_conv/kernel"; of batch norms whose epsilon is not told, it is `EPSILON`.
+    """Converts the weights of a ResNet of keras.applications, given as arrays.
+
+    Args:
+        originals: the weights by layer and variable, such as "conv1_conv/kernel".
+        spec: the network that will take the weights; they are adapted to its `bn_epsilon`.
+        source: the name of the weights for messages.
+        epsilons: the epsilon of batch norms by layer; those that are not listed have `EPSILON`.
+        **metadata: further fields of `Pretrained`.
 
     Raises:
-        ValueError: tensors are missing, or the images are scaled by a layer of the network.
+        ValueError: if tensors are missing, or a layer of the network scales the images.
     """
-    if scaling := [name for name in theirs if name.endswith("/variance")]:
-        raise _scaled(called, scaling[0].split("/")[0])
-    preactivated = "post_bn/gamma" in theirs
-    dense = {name.split("/")[0] for name, value in theirs.items() if name.endswith("/kernel") and value.ndim == 2}
+    if scaling := [name for name in originals if name.endswith("/variance")]:
+        raise _scaling_error(source, scaling[0].split("/")[0])
+    preactivated = "post_bn/gamma" in originals
+    dense = {name.split("/")[0] for name, value in originals.items() if name.endswith("/kernel") and value.ndim == 2}
     tensors = {}
-    for name, value in theirs.items():
-        layer, variable = name.split("/")
-        here = HEAD + variable if dense == {layer} else name_here(name, preactivated)
-        tensors[here] = value.astype("float32")
+    for original_name, value in originals.items():
+        layer, variable = original_name.split("/")
+        name = HEAD + variable if dense == {layer} else package_name(original_name, preactivated)
+        tensors[name] = value.astype("float32")
         if variable == "moving_variance":
-            tensors[here] += (epsilons or {}).get(layer, EPSILON) - spec.bn_epsilon
+            tensors[name] += (epsilons or {}).get(layer, EPSILON) - spec.bn_epsilon
     try:
         (_fold_biases_v2 if preactivated else _fold_biases_v1)(tensors)
     except KeyError as missing:
-        raise ValueError(f"{called} is no whole ResNet of keras.applications: it lacks {missing.args[0]}.") from None
-    told = V2 if preactivated else V1
-    if tensors["stem_conv/kernel"].shape[2] != 3:  # it was never given what `preprocess_input` makes
-        told = {"layout": told["layout"]}
-    return Pretrained(called, tensors, **{**told, **known})
+        raise ValueError(
+            f"{source} is not a complete ResNet of keras.applications: it lacks {missing.args[0]}."
+        ) from None
+    defaults = V2 if preactivated else V1
+    if tensors["stem_conv/kernel"].shape[2] != 3:  # it cannot have taken images from `preprocess_input`
+        defaults = {"layout": defaults["layout"]}
+    return Pretrained(source, tensors, **{**defaults, **metadata})
 
 
 _SCALING = (keras.layers.Normalization, keras.layers.Rescaling)
 
 
-def _scaled(called: str, layer: str) -> ValueError:
+def _scaling_error(source: str, layer: str) -> ValueError:
     return ValueError(
-        f"{called} scales its images by a layer of its own, {layer!r}, and not as keras.applications' "
-        "`preprocess_input` does. Save the ResNet within it without that layer, and say `include_preprocessing=False`."
+        f"{source} scales its images with its own layer {layer!r} and not as keras.applications' `preprocess_input` "
+        "does. Save the ResNet inside it without that layer, and pass `include_preprocessing=False`."
     )
 
 
-def name_here(name: str, preactivated: bool = False) -> str:
-    """conv1_bn/gamma -> stem_bn/gamma, conv3_block2_0_conv/kernel -> stage2_unit2_shortcut_conv/kernel.
+def package_name(name: str, preactivated: bool = False) -> str:
+    """Returns the name in this package of a tensor of keras.applications.
 
-    A preactivated unit begins with "preact_bn", so that its other batch norms are numbered one higher here.
+    "conv1_bn/gamma" becomes "stem_bn/gamma", "conv3_block2_0_conv/kernel" becomes "stage2_unit2_shortcut_conv/kernel".
+    A preactivated unit begins with "preact_bn", so the numbers of its other batch norms increase by one.
     """
     layer, variable = name.split("/")
     layer = {"conv1_conv": "stem_conv", "conv1_bn": "stem_bn", "post_bn": "head_bn", "predictions": "logits"}.get(
@@ -131,17 +142,18 @@ def name_here(name: str, preactivated: bool = False) -> str:
 
 
 def _fold_biases_v1(tensors: dict[str, np.ndarray]) -> None:
-    """The batch norm behind a convolution takes its bias off again, so its mean can do without."""
+    """Subtracts the bias of each convolution from the mean of the batch norm that follows it."""
     for name in [name for name in tensors if re.search(r"_conv\d?/bias$", name)]:
         tensors[re.sub(r"conv(\d?)/bias", r"bn\1/moving_mean", name)] -= tensors.pop(name)
 
 
 def _fold_biases_v2(tensors: dict[str, np.ndarray]) -> None:
-    """What a unit's biases add reaches, up to the next projection, nothing but the batch norms that units begin with.
+    """Subtracts the biases from the means of the batch norms at the beginning of the units that follow.
 
-    The stem keeps its bias, since the max-pooling behind it pads zeros.
+    Up to the next projection, only those batch norms read what a unit's biases add. The stem keeps its bias, since the
+    max-pooling after it pads with zeros.
     """
-    units = sorted({tuple(map(int, found)) for found in re.findall(r"stage(\d+)_unit(\d+)_", " ".join(tensors))})
+    units = sorted({tuple(map(int, numbers)) for numbers in re.findall(r"stage(\d+)_unit(\d+)_", " ".join(tensors))})
     added: Any = np.float32(0)
     for stage, unit in units:
         name = f"stage{stage}_unit{unit}"

@@ -1,4 +1,4 @@
-"""What the layers of a network show of its choices, where its file does not tell them: one that Keras saved."""
+"""Recovers a network's choices from its layers, for files saved by Keras, which do not record them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import keras
 from ..models.rows import ORDERS, STEMS
 from ..models.units import parts
 
-# How the names of layers end that a skip alone has.
+# Suffixes of the names of layers that only one skip has.
 _SKIPS = {
     "_shortcut_scale": "constant_scaling",
     "_residual_gated": "exclusive_gating",
     "_shortcut_gated": "shortcut_only_gating",
     "_shortcut_dropout": "dropout",
 }
-_BEHIND_RESIDUAL = ("_residual_scale", "_residual_gated", "_drop", "_add")
+_AFTER_RESIDUAL = ("_residual_scale", "_residual_gated", "_drop", "_add")
 
 
 def layout(model: keras.Model) -> dict[str, Any]:
-    """Choices of `Spec` that the tensors do not show: of stem, strides, shortcut, skip, order and batch norm.
+    """Returns the fields of `Spec` that the tensors do not show: stem, strides, shortcut, skip, order and batch norm.
 
     Args:
-        model: a network of this package; any other shows nothing.
+        model: a network of this package; for any other model, the result is empty.
     """
     layers = {layer.name: layer for layer in model.layers}
     if "stem_conv" not in layers:
@@ -36,12 +36,15 @@ def layout(model: keras.Model) -> dict[str, Any]:
 
 
 def _stem(layers: Mapping[str, Any]) -> dict[str, Any]:
-    shown = layers["stem_conv"].kernel_size[0], not layers["stem_conv"].use_bias
-    return next(({"stem": name} for name, row in STEMS.items() if (row.kernel, row.activated) == shown), {})
+    """Returns the stem that has this kernel and bias."""
+    kernel, activated = layers["stem_conv"].kernel_size[0], not layers["stem_conv"].use_bias
+    return next(
+        ({"stem": name} for name, row in STEMS.items() if (row.kernel, row.activated) == (kernel, activated)), {}
+    )
 
 
 def _strides(layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Which unit of a stage halves the map, and which convolution of a bottleneck unit."""
+    """Returns which unit of a stage halves the map, and by which convolution if it is a bottleneck unit."""
     if "stage2_pool" in layers:
         return {"downsample": "max_pool"}
     convolutions = [name for name in layers if re.fullmatch(r"stage\d+_unit\d+_conv[12]", name)]
@@ -55,50 +58,51 @@ def _strides(layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shortcut(layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Zero padding or none; projections show in the tensors."""
+    """Returns whether shortcuts pad or do not exist; projections show in the tensors."""
     if not any(name.endswith("_add") for name in layers):
         return {"shortcut": None}
     return {"shortcut": "A"} if any(name.endswith("_shortcut_pad") for name in layers) else {}
 
 
 def _skip(layers: Mapping[str, Any]) -> dict[str, Any]:
-    """A skip with a layer of its own; what it multiplies by too, where that is a number."""
-    skip = next((skip for end, skip in _SKIPS.items() if any(name.endswith(end) for name in layers)), None)
+    """Returns the skip, if it has layers of its own, with its factors or rate."""
+    skip = next((skip for suffix, skip in _SKIPS.items() if any(name.endswith(suffix) for name in layers)), None)
     if skip is None:
         return {}
     numbers = {
         number: getattr(layer, attribute)
-        for end, number, attribute in (
+        for suffix, number, attribute in (
             ("_shortcut_scale", "shortcut_scale", "scale"),
             ("_residual_scale", "residual_scale", "scale"),
             ("_shortcut_dropout", "skip_dropout", "rate"),
         )
         for name, layer in layers.items()
-        if name.endswith(end)
+        if name.endswith(suffix)
     }
     return {"skip": skip, **numbers, **_everywhere(layers)}
 
 
 def _everywhere(layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether a skip is in units that change the shape too, if there are some."""
+    """Returns whether the skip is also in units that change the shape, if there are such units."""
     changed = {name.split("_shortcut_")[0] for name in layers if name.endswith(("_shortcut_pad", "_shortcut_conv"))}
-    skipped = {name.removesuffix(end) for name in layers for end in _SKIPS if name.endswith(end)}
+    skipped = {name.removesuffix(suffix) for name in layers for suffix in _SKIPS if name.endswith(suffix)}
     return {"skip_everywhere": changed <= skipped} if changed else {}
 
 
 def _order(layers: Mapping[str, Any]) -> dict[str, Any]:
-    """By what the first residual ends in, and what the units leave to the activation behind the last."""
+    """Returns the order, given by the last layer of the first residual and by the activation after the last unit."""
     unit = "stage1_unit1"
-    behind = [layers[f"{unit}{end}"] for end in _BEHIND_RESIDUAL if f"{unit}{end}" in layers]
-    taken = keras.tree.flatten([layer.input for layer in behind])
-    kinds = {
+    following = [layers[f"{unit}{suffix}"] for suffix in _AFTER_RESIDUAL if f"{unit}{suffix}" in layers]
+    following_inputs = keras.tree.flatten([layer.input for layer in following])
+    last_kinds = {
         match[1]
         for name, layer in layers.items()
-        if (match := re.fullmatch(rf"{unit}_(conv|bn|relu)\d", name)) and any(layer.output is one for one in taken)
+        if (match := re.fullmatch(rf"{unit}_(conv|bn|relu)\d", name))
+        and any(layer.output is tensor for tensor in following_inputs)
     }
-    left = [kind for kind in ("bn", "relu") if f"head_{kind}" in layers]
+    head = [kind for kind in ("bn", "relu") if f"head_{kind}" in layers]
     for order in ORDERS:
         before, residual, _ = parts(order, 2)
-        if kinds == {residual[-1][0]} and left == [kind for kind, _ in before]:
+        if last_kinds == {residual[-1][0]} and head == [kind for kind, _ in before]:
             return {"order": order}
     return {}

@@ -1,4 +1,4 @@
-"""`Pretrained`: weights in this package's layout, with all that must be known to use them."""
+"""`Pretrained`: weights under this package's layer names, with the metadata that is needed to use them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import numpy as np
 from ..models.architectures import PLAIN, V2
 from ..models.spec import Spec
 
-HEAD = "logits/"  # what the names of the dense layer's tensors begin with
+HEAD = "logits/"  # prefix of the names of the dense layer's tensors
 TRAINING_ONLY = ("bn_momentum", "zero_init_residual", "stochastic_depth", "skip_dropout")
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network's weights, from wherever they came.
+    """The weights of a network, from any source.
 
     Attributes:
-        source: where from, as messages name it.
-        tensors: each by its layer and variable, "stage1_unit1_conv1/kernel", in Keras's layout.
-        layout: the choices of `Spec` that the network must have and that do not show in the tensors, such as
+        source: the source, as messages name it.
+        tensors: the weights by layer and variable, such as "stage1_unit1_conv1/kernel", in Keras's layout.
+        layout: fields of `Spec` that the network must have and that the tensors do not show, such as
             `{"stride_on": "3x3"}`.
-        mean, deviation: of the training images, of raw values 0 to 255: one a channel, or of an image's shape; None
-            where they are not known. The channels are in the order RGB.
-        reversed_channels: the first convolution takes BGR.
-        view: "size" and "resize": the centre square that the network was tested on, and the shorter side before the
-            cut; empty where that is not known.
-        class_names: a name a class.
-        class_ids: an identifier a class, such as ImageNet's "n01440764".
-        named_there: what the source calls a tensor.
+        mean, deviation: mean and standard deviation of the training images, for raw values of 0 to 255: one per
+            channel, in the order RGB, or in the shape of an image; None if they are not known.
+        reversed_channels: whether the first convolution takes BGR.
+        view: how the network was tested: "size", the side of the centre crop, and "resize", the shorter side of the
+            image before the crop, both in pixels; empty if that is not known.
+        class_names: the name of each class.
+        class_ids: an identifier of each class, such as ImageNet's "n01440764".
+        name_in_source: returns the name of a tensor in the source.
     """
 
     source: str
@@ -44,28 +44,28 @@ class Pretrained:
     view: Mapping[str, int] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     class_ids: tuple[str, ...] | None = None
-    named_there: Callable[[str], str] = str
+    name_in_source: Callable[[str], str] = str
 
     @property
     def classes(self) -> int | None:
-        """The number of classes; None without a dense layer."""
+        """Number of classes; None if there is no dense layer."""
         kernel = self.tensors.get(f"{HEAD}kernel")
         return None if kernel is None else kernel.shape[-1]
 
     @property
     def normalised(self) -> bool:
-        """Whether it is known how images were normalised."""
+        """Whether the normalisation of the images is known."""
         return self.mean is not None
 
     def image_shape(self, size: int | None) -> tuple[int | None, ...]:
-        """(height, width, channels) of the images that they take: those of a mean by pixel, else of this size."""
+        """Returns the images' (height, width, channels): those of a per-pixel mean, else with the given size."""
         if np.ndim(self.mean) == 3:
             return np.shape(self.mean)
         kernel = self.tensors.get("stem_conv/kernel")
         return size, size, 3 if kernel is None else kernel.shape[2]
 
     def for_rgb(self) -> Pretrained:
-        """The same weights for a first convolution that takes RGB."""
+        """Returns the same weights for images in RGB."""
         if not self.reversed_channels:
             return self
         first = "stem_conv/kernel"
@@ -73,109 +73,110 @@ class Pretrained:
         return replace(self, tensors=tensors, reversed_channels=False)
 
     def spec_for(self, respec: Callable[..., Spec], chosen: Mapping[str, Any]) -> Spec:
-        """The network that takes these weights: what its user did not choose of it is as they need it.
+        """Returns the spec of a network that fits these weights: they determine what the user did not choose.
 
-        What the name of a network says they do not change: whether its units are those of 2016 ("V2"), and whether it
-        has shortcuts.
+        They do not override what the name of the network implies: whether its units are those of He et al. 2016 ("V2"),
+        and whether it has shortcuts.
 
         Args:
-            respec: from choices to the spec of the network that was asked for.
-            chosen: what its user chose of it.
+            respec: returns the spec of the requested network with other choices, given as keyword arguments.
+            chosen: the fields that the user chose.
 
         Raises:
-            ValueError: a choice that is another one than that of the weights; the message names it.
+            ValueError: if a choice differs from that of the weights; the message names it.
         """
-        asked = respec(**chosen)
-        for name, said in {**V2, **PLAIN}.items():
-            if name in self.layout and (getattr(asked, name) == said) != (self.layout[name] == said):
-                raise self._refused(name, asked)
+        requested = respec(**chosen)
+        for name, implied in {**V2, **PLAIN}.items():
+            if name in self.layout and (getattr(requested, name) == implied) != (self.layout[name] == implied):
+                raise self._mismatch(name, requested)
         spec = respec(**{**self.layout, **chosen})
         self.check(spec)
         return spec
 
     def check(self, spec: Spec) -> None:
-        """Makes sure that a network computes what the weights were trained for.
+        """Checks that a network computes what the weights were trained for.
 
         Raises:
-            ValueError: a choice that the tensors do not show is another one; the message names it.
+            ValueError: if a choice that the tensors do not show differs; the message names it.
         """
         for name, value in self.layout.items():
             if name not in TRAINING_ONLY and getattr(spec, name) != value:
-                raise self._refused(name, spec)
+                raise self._mismatch(name, spec)
 
-    def _refused(self, name: str, spec: Spec) -> ValueError:
+    def _mismatch(self, name: str, spec: Spec) -> ValueError:
         return ValueError(
             f"The weights of {self.source} are for `{name}={self.layout[name]!r}`. "
             f"Received: {name}={getattr(spec, name)!r}"
         )
 
     def give_to(self, model: keras.Model, *, head: bool = True) -> int:
-        """Sets the weights of every layer that has any, but for normalisation.
+        """Assigns the weights to all layers of a network, except its normalisation of the images.
 
         Args:
             model: a network of this package.
-            head: whether the dense layer's are among them; otherwise that stays as it is, if the network has one.
+            head: whether to assign the weights of the dense layer. If False, the dense layer keeps its values.
 
         Returns:
-            The number of tensors that were set: all.
+            The number of tensors assigned, which is that of the network's variables.
 
         Raises:
-            ValueError: a tensor that only one of the two has, or that has another shape; the message names it. The
-                network is left as it was.
+            ValueError: if the weights or the network lack a tensor, or shapes differ; the message names the tensors.
+                The network is then unchanged.
         """
-        own, tensors = (
-            {name: value for name, value in found.items() if head or not name.startswith(HEAD)}
-            for found in (variables_of(model), self.tensors)
+        variables, tensors = (
+            {name: value for name, value in named.items() if head or not name.startswith(HEAD)}
+            for named in (variables_of(model), self.tensors)
         )
-        if missing := [self._both(name) for name in own if name not in tensors]:
+        if missing := [self._both_names(name) for name in variables if name not in tensors]:
             raise ValueError(f"{self.source} does not fit {model.name!r}: it lacks {_some(missing)}.")
-        if surplus := [self._both(name) for name in tensors if name not in own]:
+        if surplus := [self._both_names(name) for name in tensors if name not in variables]:
             raise ValueError(f"{self.source} does not fit {model.name!r}, which has no {_some(surplus)}.")
-        for name, variable in own.items():
-            if (given := tensors[name].shape) != (wanted := tuple(variable.shape)):
+        for name, variable in variables.items():
+            if (given := tensors[name].shape) != (expected := tuple(variable.shape)):
                 raise ValueError(
-                    f"{self.source} does not fit {model.name!r}: {self._both(name)} is {given} there and {wanted} here."
+                    f"{self.source} does not fit {model.name!r}: {self._both_names(name)} has the shape {given} in the "
+                    f"source and {expected} in the network."
                 )
-        for name, variable in own.items():
+        for name, variable in variables.items():
             variable.assign(tensors[name])
-        return len(own)
+        return len(variables)
 
-    def _both(self, name: str) -> str:
-        """What a tensor is called here and, where that is something else, there."""
-        there = self.named_there(name)
-        return name if there == name else f"{name} ({there})"
+    def _both_names(self, name: str) -> str:
+        """Returns the name of a tensor and, if it differs, that in the source."""
+        source_name = self.name_in_source(name)
+        return name if source_name == name else f"{name} ({source_name})"
 
 
-def raw_statistic(name: str, values: Any, told_by: str = "") -> np.ndarray:
-    """A mean or a deviation of images from 0 to 1, as one of images from 0 to 255.
+def raw_statistic(name: str, values: Any, origin: str = "") -> np.ndarray:
+    """Converts a mean or a deviation of images from 0 to 1 to that of images from 0 to 255.
 
     Args:
         name: "mean" or "deviation".
-        values: a number a channel, of images from 0 to 1 as in PyTorch's world.
-        told_by: where they stand, as the message names it; empty for an argument.
+        values: one number per channel, for images from 0 to 1, as is usual in PyTorch.
+        origin: where the values come from, for the message; empty for an argument.
 
     Returns:
-        float64, 255 times these.
+        255 times the values, in float64.
 
     Raises:
-        ValueError: anything else, such as values of the scale from 0 to 255.
+        ValueError: if the values are anything else, such as those for images from 0 to 255.
     """
     try:
-        found = np.asarray(values, "float64")
+        statistic = np.asarray(values, "float64")
     except (TypeError, ValueError):
-        found = np.array(np.nan)
-    lowest = found > 0 if name == "deviation" else found >= 0
-    if not (found.ndim == 1 and found.size and np.all(lowest & (found <= 1))):
+        statistic = np.array(np.nan)
+    above_minimum = statistic > 0 if name == "deviation" else statistic >= 0
+    if not (statistic.ndim == 1 and statistic.size and np.all(above_minimum & (statistic <= 1))):
         bounds = "above 0 and up to 1" if name == "deviation" else "from 0 to 1"
         raise ValueError(
-            f"`{name}`{told_by and f' in {told_by}'} must be a number a channel, {bounds}: of images whose pixels go "
-            f"from 0 to 1, so that values for 0 to 255 are divided by 255. Received: {values!r}"
+            f"`{name}`{origin and f' in {origin}'} must be one number per channel, {bounds}, for pixels from 0 to 1: "
+            f"divide values for pixels from 0 to 255 by 255. Received: {values!r}"
         )
-    return 255 * found
+    return 255 * statistic
 
 
 def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
-    """A network's variables by layer and name, without those of normalisation."""
+    """Returns a network's variables by layer and name, except those of the normalisation of the images."""
     return {
         f"{layer.name}/{variable.name}": variable
         for layer in model.layers
@@ -185,9 +186,10 @@ def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
-    """Their values."""
+    """Returns the values of `variables_of` as arrays."""
     return {name: keras.ops.convert_to_numpy(variable) for name, variable in variables_of(model).items()}
 
 
 def _some(names: Sequence[str]) -> str:
+    """Lists the first three names and the number of the others."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

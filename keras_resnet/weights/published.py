@@ -1,4 +1,4 @@
-"""Which networks `weights="imagenet"` is there for, and where those weights lie. A row a file."""
+"""The weights that `weights="imagenet"` means: one row for each published file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Published(NamedTuple):
     """Weights trained on ImageNet's 1,000 classes.
 
     Attributes:
-        network: the name of the builder, here and, for its own, in keras.applications.
-        address: an address on the hub; None for keras.applications' own.
-        layout: the choices of `Spec` that they are for.
+        network: name of the builder in this package, and in keras.applications for its own weights.
+        address: address on the Hugging Face hub; None for keras.applications' own weights.
+        layout: fields of `Spec` that the weights need.
     """
 
     network: str
@@ -27,7 +27,7 @@ class Published(NamedTuple):
     layout: Mapping[str, Any]
 
 
-# The first row that fits what was asked for is taken. "tv_in1k" are torchvision's first weights, of the papers' recipe.
+# The first row that fits the request is used. "tv_in1k" are torchvision's first weights, trained by the papers' recipe.
 PUBLISHED = (
     Published("ResNet18", "hf://timm/resnet18.tv_in1k", {}),
     Published("ResNet34", "hf://timm/resnet34.tv_in1k", {}),
@@ -41,21 +41,21 @@ PUBLISHED = (
     Published("ResNet101V2", None, V2["layout"]),
     Published("ResNet152V2", None, V2["layout"]),
 )
-# These say nothing of which weights are meant. (Those of keras.applications are fitted to any epsilon, and those of
-# the hub refuse all but their own.)
-NOT_TELLING = ("bn_epsilon", "bn_momentum", "zero_init_residual", "stochastic_depth")
+# Fields that do not affect which weights are meant. (Those of keras.applications are adapted to any epsilon; those of
+# the hub are refused for any but their own.)
+IRRELEVANT = ("bn_epsilon", "bn_momentum", "zero_init_residual", "stochastic_depth")
 
 
 def find(spec: Spec, chosen: Mapping[str, Any]) -> Published | None:
-    """The weights for a network.
+    """Returns the published weights for a network, or None if there are none.
 
     Args:
-        spec: the network.
-        chosen: what its user chose of it; what they did not, the weights' layout may change.
+        spec: the network's choices.
+        chosen: the fields that the user chose; the layout of the weights may determine the others.
     """
     for row in PUBLISHED:
-        free = {name: getattr(spec, name) for name in (*NOT_TELLING, *row.layout)}
+        ignored = {name: getattr(spec, name) for name in (*IRRELEVANT, *row.layout)}
         agrees = all(chosen.get(name, value) == value for name, value in row.layout.items())
-        if agrees and spec == replace(getattr(imagenet, row.network).spec, **free):
+        if agrees and spec == replace(getattr(imagenet, row.network).spec, **ignored):
             return row
     return None

@@ -1,4 +1,4 @@
-"""What the `weights` argument of every builder takes, read."""
+"""Reads weights from every source that the `weights` argument of the builders accepts."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .pretrained import Pretrained, tensors_of
 from .weights_files import NORMALISATION, read_layers
 
 IMAGENET = "imagenet"
-# What the networks that PyTorch's world trains on photographs are given: ImageNet's mean and deviation.
+# ImageNet's mean and deviation, with which PyTorch's networks for photographs are usually trained.
 _TORCH_INPUT = {"mean": 255 * np.array([0.485, 0.456, 0.406]), "deviation": 255 * np.array([0.229, 0.224, 0.225])}
 _PHOTOGRAPHS = {"view": {"size": 224, "resize": 256}}
 _LABELS = {("imagenet", 1000): "imagenet", ("cifar", 10): "cifar10", ("cifar", 100): "cifar100"}
 
 
 def check(weights: str | Path | Pretrained) -> None:
-    """Refuses what cannot be weights, before any work.
+    """Checks that an argument can be weights, before anything is read.
 
     Raises:
-        ValueError: neither "imagenet" nor an address on the hub nor a file or a finished run that is there.
+        ValueError: if it is neither "imagenet", an address on the hub, nor an existing file or finished run.
     """
     if isinstance(weights, Pretrained) or weights == IMAGENET:
         return
@@ -53,16 +53,24 @@ def read(
     """Reads weights for a network.
 
     Args:
-        weights: "imagenet"; an address on the Hugging Face hub, "hf://timm/resnet18.a1_in1k"; or a file: `.keras`,
-            `.h5` of weights or of a model, `.safetensors`, or one of torch's (`.pth`, `.pt`, `.th`, `.bin`), of which
-            nothing but tensors is read; or the folder of a run; or what this function has returned.
-        spec: the network.
-        chosen: what its user chose of it; what they did not, the layout of the weights may change. None: all of it.
-        name: what messages call it.
-        top: whether the weights of the dense layer are wanted.
+        weights: the source, one of:
+            - "imagenet", for published weights;
+            - an address on the Hugging Face hub, such as "hf://timm/resnet18.a1_in1k" or "hf://OWNER/NAME@REVISION";
+            - the path of a Keras file: a `.keras` model, `.weights.h5`, or a `.h5` file of weights or of a model;
+            - the path of a PyTorch file: `.safetensors`, `.pth`, `.pt`, `.th` or `.bin`. Only tensors are read from it;
+            - the folder of a finished run;
+            - a `Pretrained`, which is returned unchanged.
+        spec: the network's choices.
+        chosen: the fields of the spec that the user chose; the layout of the weights may determine the others. None if
+            all were chosen.
+        name: the network's name for messages.
+        top: whether the weights of the dense layer are needed.
+
+    Returns:
+        The weights, with what the source says about them.
 
     Raises:
-        ValueError: no weights are published for this network, or the file or the repository is no such thing.
+        ValueError: if no weights are published for this network, or the source cannot be read.
     """
     check(weights)
     if isinstance(weights, Pretrained):
@@ -80,12 +88,12 @@ def read(
     if path.suffix == ".keras":
         return _from_keras(path, spec)
     layers = read_layers(path)
-    if keras_applications.is_one(layers):
-        return _of_photographs(keras_applications.taken_over(repr(str(path)), _by_name(layers), spec))
+    if keras_applications.is_resnet(layers):
+        return _of_photographs(keras_applications.from_tensors(_by_name(layers), spec, repr(str(path))))
     if spec.unit == "bottleneck" and "stride_on" not in chosen:
         warnings.warn(
-            f"{str(path)!r} does not say where its network strides; {spec.stride_on!r} is taken for it. "
-            "Say `stride_on='1x1'`, or '3x3' as in torchvision's networks.",
+            f"{str(path)!r} does not record which convolution of a unit has the stride; {spec.stride_on!r} is assumed. "
+            "Pass `stride_on='1x1'`, or '3x3' as in torchvision's networks.",
             stacklevel=4,
         )
     return _from_weights_file(path, layers)
@@ -96,44 +104,48 @@ def _published(spec: Spec, chosen: Mapping[str, Any], name: str, top: bool) -> P
     if row is None:
         networks = dict.fromkeys(row.network for row in published.PUBLISHED)
         raise ValueError(
-            f"No ImageNet weights are published for {name!r} as asked. They are for {', '.join(networks)} with every "
-            "choice as it comes. Pass `weights=None` or a file."
+            f"No ImageNet weights are published for {name!r} with these choices. They exist for {', '.join(networks)} "
+            "with the default choices. Pass `weights=None` or a file."
         )
     if row.address:
         return read(row.address, spec)
-    source = _of_keras_applications(row.network, include_top=top)
-    return keras_applications.carried_over(source, spec, **_PHOTOGRAPHS, **labels(IMAGENET))
+    model = _keras_applications_model(row.network, include_top=top)
+    return keras_applications.from_model(model, spec, **_PHOTOGRAPHS, **labels(IMAGENET))
 
 
-def _of_keras_applications(network: str, *, include_top: bool) -> keras.Model:
+def _keras_applications_model(network: str, *, include_top: bool) -> keras.Model:
     try:
         return getattr(keras.applications, network)(include_top=include_top, weights=IMAGENET)
-    except Exception as error:  # Keras raises no better one where its download fails
-        raise ValueError(f"keras.applications' weights of {network} cannot be had: {first_line(error)}") from error
+    except Exception as error:  # Keras raises a bare Exception if its download fails
+        raise ValueError(
+            f"keras.applications' weights of {network} cannot be downloaded: {first_line(error)}"
+        ) from error
 
 
 def _from_torch(path: Path, spec: Spec, source: str, config: Any) -> Pretrained:
     tensors = torch_names.from_state(torch_files.read_state(path), source)
     if spec.shortcut == "A":
-        with contextlib.suppress(KeyError, IndexError):  # another network's: `give_to` says what does not fit
+        with contextlib.suppress(
+            KeyError, IndexError
+        ):  # the weights are another network's: `give_to` reports what does not fit
             tensors = torch_names.append_zeros(tensors, spec)
     layout = torch_names.layout(spec)
     first = tensors.get("stem_conv/kernel")
     usual_input = _TORCH_INPUT if first is None or first.shape[2] == 3 else {}
-    known = {**usual_input, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.described(config, source)}
-    found = Pretrained(source, tensors, layout, named_there=torch_names.name_there, **known)
-    usual = _LABELS.get((spec.stem, found.classes))
-    return replace(found, **labels(usual)) if usual and not found.class_names else found
+    metadata = {**usual_input, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.metadata(config, source)}
+    pretrained = Pretrained(source, tensors, layout, name_in_source=torch_names.torch_name, **metadata)
+    usual_labels = _LABELS.get((spec.stem, pretrained.classes))
+    return replace(pretrained, **labels(usual_labels)) if usual_labels and not pretrained.class_names else pretrained
 
 
 def _from_keras(path: Path, spec: Spec) -> Pretrained:
     model, info = saving.load(path)
-    if keras_applications.is_one(layer.name for layer in keras_applications.layers_of(model)):
-        found = keras_applications.carried_over(model, spec, repr(str(path)))
-        return _of_photographs(found, model.input_shape[1:3])
-    # A trained model begins with its normalisation, which is no part of the network.
-    own = next((layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)), None)
-    mean, deviation = (None, None) if own is None else _normalisation(own)
+    if keras_applications.is_resnet(layer.name for layer in keras_applications.layers_of(model)):
+        pretrained = keras_applications.from_model(model, spec, repr(str(path)))
+        return _of_photographs(pretrained, model.input_shape[1:3])
+    # A trained model begins with its normalisation, which does not belong to the network itself.
+    normalisation = next((layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)), None)
+    mean, deviation = (None, None) if normalisation is None else _normalisation(normalisation)
     names, ids = info.get("class_names"), info.get("class_ids")
     return Pretrained(
         repr(str(path)),
@@ -147,24 +159,28 @@ def _from_keras(path: Path, spec: Spec) -> Pretrained:
     )
 
 
-def _of_photographs(found: Pretrained, shape: tuple[int | None, ...] = ()) -> Pretrained:
-    """A network of keras.applications with ImageNet's classes and view; with other classes, the view is whole images.
+def _of_photographs(pretrained: Pretrained, shape: tuple[int | None, ...] = ()) -> Pretrained:
+    """Adds ImageNet's class names and view to the weights of a keras.applications network.
+
+    If the weights have other classes, the view is the entire image, and no class names are added.
 
     Args:
-        found: the network.
-        shape: (height, width) of the images it was built for; where that is not known, 224 is taken, Keras's default.
+        pretrained: the weights.
+        shape: (height, width) of the images that the network was built for. What is not known is 224, Keras's default.
     """
-    if found.classes == len(class_names(IMAGENET)):
-        return replace(found, **_PHOTOGRAPHS, **labels(IMAGENET))
+    if pretrained.classes == len(class_names(IMAGENET)):
+        return replace(pretrained, **_PHOTOGRAPHS, **labels(IMAGENET))
     sides = {side or 224 for side in shape or (None,)}
-    return replace(found, view={"size": side, "resize": side}) if len(sides) == 1 and (side := sides.pop()) else found
+    if len(sides) == 1 and (side := sides.pop()):
+        return replace(pretrained, view={"size": side, "resize": side})
+    return pretrained
 
 
 def _from_weights_file(path: Path, layers: Mapping[str, Mapping[str, np.ndarray]]) -> Pretrained:
-    first = next((layer for layer, values in layers.items() if NORMALISATION in values), None)
-    tensors = _by_name({layer: values for layer, values in layers.items() if layer != first})
-    known = {} if first is None else dict(zip(("mean", "deviation"), _statistics(layers[first]), strict=True))
-    return Pretrained(repr(str(path)), tensors, **known)
+    normalisation = next((layer for layer, values in layers.items() if NORMALISATION in values), None)
+    tensors = _by_name({layer: values for layer, values in layers.items() if layer != normalisation})
+    mean, deviation = (None, None) if normalisation is None else _statistics(layers[normalisation])
+    return Pretrained(repr(str(path)), tensors, mean=mean, deviation=deviation)
 
 
 def _by_name(layers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -176,13 +192,13 @@ def _normalisation(layer: keras.layers.Normalization) -> tuple[np.ndarray, np.nd
 
 
 def _statistics(values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation, of a value a channel or a pixel."""
+    """Returns the mean and the standard deviation, per channel or per pixel, of a normalisation's variables."""
     mean, variance = values["mean"], values["variance"]
-    if mean.size in mean.shape:  # one value a channel, whichever axis that is
+    if mean.size in mean.shape:  # one value per channel, on any axis
         mean, variance = mean.ravel(), variance.ravel()
     return mean, np.sqrt(variance)
 
 
 def labels(name: str) -> dict[str, tuple[str, ...] | None]:
-    """A data set's classes, as fields of `Pretrained`."""
+    """Returns the class names and ids of a data set, as fields of `Pretrained`."""
     return {"class_names": class_names(name), "class_ids": class_ids(name)}

@@ -1,4 +1,4 @@
-"""Files of PyTorch's tensors: `.pth` and its kin, and `.safetensors`. No code that a file brings is run."""
+"""Files of PyTorch tensors: `.pth` and the like, and `.safetensors`. Code in a file is never executed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..saving import first_line, write_atomically
 PICKLES = (".pth", ".pt", ".th", ".bin")
 SAFE = ".safetensors"
 ENDINGS = (*PICKLES, SAFE)
-_WRAPPED_IN = ("state_dict", "model", "model_state_dict", "net")
-_PREFIX = "module."  # of torch's DataParallel
+_WRAPPER_KEYS = ("state_dict", "model", "model_state_dict", "net")
+_PREFIX = "module."  # of the names in torch's DataParallel
 
 
 def read_state(path: Path) -> dict[str, np.ndarray]:
-    """The state dict of a file, as float32 arrays in its order.
+    """Reads the state dict of a file, with floating-point tensors as float32 arrays, in the order of the file.
 
     Raises:
-        ValueError: a file that is damaged, holds something else, or is a pickle that wants to run code.
+        ValueError: if the file is damaged, holds anything but a state dict, or is a pickle that would run code.
     """
     state = _read_safe(path) if path.suffix == SAFE else _read_pickle(path)
     return {name.removeprefix(_PREFIX): value for name, value in state.items()}
@@ -35,27 +35,27 @@ def _read_safe(path: Path) -> dict[str, np.ndarray]:
     try:
         return {name: _single(value) for name, value in numpy.load_file(path).items()}
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{str(path)!r} is no whole `.safetensors` file: {first_line(error)}") from error
+        raise ValueError(f"{str(path)!r} is not an intact `.safetensors` file: {first_line(error)}") from error
 
 
 def _read_pickle(path: Path) -> dict[str, np.ndarray]:
     torch = _torch(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{str(path)!r} is refused: it is a pickle of more than tensors, which could run code, or it is damaged. "
-            "Save its state dict alone, or take the `.safetensors` file."
+            "Save only its state dict, or use a `.safetensors` file."
         ) from error
-    except Exception as error:  # whatever torch stumbles over in a damaged or foreign file
-        raise ValueError(f"{str(path)!r} is no whole file of torch: {first_line(error)}") from error
-    for name in _WRAPPED_IN:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
+    except Exception as error:  # torch raises many kinds for damaged or foreign files
+        raise ValueError(f"{str(path)!r} is not an intact PyTorch file: {first_line(error)}") from error
+    for name in _WRAPPER_KEYS:
+        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
+            state = state[name]
             break
-    if not isinstance(found, Mapping) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ValueError(f"{str(path)!r} holds no state dict, by name a tensor. Received: {_described(found)}")
-    tensors = {name: value.detach() for name, value in found.items()}  # parameters, too
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{str(path)!r} does not hold a state dict of tensors. Received: {_described(state)}")
+    tensors = {name: value.detach() for name, value in state.items()}  # some may be parameters
     return {name: _single(value.float() if value.is_floating_point() else value) for name, value in tensors.items()}
 
 
@@ -64,8 +64,7 @@ def _torch(path: Path) -> Any:
         import torch
     except ImportError:
         raise ValueError(
-            f"{str(path)!r} is read and written by torch, which is not installed: "
-            f"{install('torch')}, or take a `.safetensors` file."
+            f"{str(path)!r} needs torch, which is not installed: {install('torch')}, or use a `.safetensors` file."
         ) from None
     return torch
 
@@ -75,17 +74,17 @@ def _single(value: Any) -> np.ndarray:
     return array.astype("float32") if array.dtype.kind == "f" else array
 
 
-def _described(found: Any) -> str:
-    if isinstance(found, Mapping):
-        return f"a dict of {', '.join(map(str, list(found)[:5]))}"
-    return type(found).__name__
+def _described(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a dict of {', '.join(map(str, list(value)[:5]))}"
+    return type(value).__name__
 
 
 def write_state(state: Mapping[str, np.ndarray], path: Path) -> None:
-    """Writes a state dict, whole or not at all, as `.safetensors` or, with torch, as `.pth`.
+    """Writes a state dict atomically, as `.safetensors` or, if torch is installed, as `.pth`.
 
     Raises:
-        ValueError: another ending, or torch is not installed.
+        ValueError: if the file has another ending, or torch is needed and not installed.
     """
     if path.suffix == SAFE:
         from safetensors.numpy import save_file
@@ -96,4 +95,4 @@ def write_state(state: Mapping[str, np.ndarray], path: Path) -> None:
         tensors = {name: torch.from_numpy(value.copy()) for name, value in state.items()}
         write_atomically(path, lambda temporary: torch.save(tensors, temporary))
     else:
-        raise ValueError(f"A state dict goes to a file that ends in {', '.join(ENDINGS)}. Received: {str(path)!r}")
+        raise ValueError(f"The file of a state dict must end in {', '.join(ENDINGS)}. Received: {str(path)!r}")

@@ -1,4 +1,4 @@
-"""State dicts in the names of torchvision's networks, which timm's share, and of PyTorch's CIFAR networks.
+"""Conversion of state dicts: the names of torchvision's networks, shared by timm, and of PyTorch's CIFAR networks.
 
 Those networks have the stride of a bottleneck unit in its 3x3 convolution.
 """
@@ -13,51 +13,59 @@ import numpy as np
 
 from ..models.spec import Spec
 
-_PLACES = {"conv1": "stem_conv", "bn1": "stem_bn", "fc": "logits"}
-_ALSO = {"linear": "logits"}  # in the CIFAR networks
+_LAYERS = {"conv1": "stem_conv", "bn1": "stem_bn", "fc": "logits"}
+_CIFAR_LAYERS = {"linear": "logits"}
 _SHORTCUT = {"0": "shortcut_conv", "1": "shortcut_bn"}
 _VARIABLES = {
     "conv": {"weight": "kernel"},
     "bn": {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
     "logits": {"weight": "kernel", "bias": "bias"},
 }
-COUNTER = "num_batches_tracked"  # of a batch norm, which has no use here
+COUNTER = "num_batches_tracked"  # variable of torch's batch norm that Keras's does not have
 EPSILON = 1e-5  # of torch's batch norm
 
 
 def layout(spec: Spec) -> dict[str, Any]:
-    """The choices of these networks that their tensors do not show."""
-    same = {"bn_epsilon": EPSILON, "downsample": "stride", "order": "original", "skip": "identity"}
-    return {**same, "stride_on": "3x3"} if spec.unit == "bottleneck" else same
+    """Returns the choices of these networks that their tensors do not show."""
+    common = {"bn_epsilon": EPSILON, "downsample": "stride", "order": "original", "skip": "identity"}
+    return {**common, "stride_on": "3x3"} if spec.unit == "bottleneck" else common
 
 
-def name_here(name: str) -> str | None:
-    """layer2.0.downsample.1.weight -> stage2_unit1_shortcut_bn/gamma; None for what no network here has."""
-    place, _, kind = name.rpartition(".")
-    layer = {**_PLACES, **_ALSO}.get(place)
-    if match := re.fullmatch(r"layer(\d+)\.(\d+)\.(?:(conv\d|bn\d)|(?:downsample|shortcut)\.([01]))", place):
+def package_name(name: str) -> str | None:
+    """Returns the name in this package of a tensor of PyTorch, or None if no network of this package has it.
+
+    "layer2.0.downsample.1.weight" becomes "stage2_unit1_shortcut_bn/gamma".
+    """
+    module, _, torch_variable = name.rpartition(".")
+    layer = {**_LAYERS, **_CIFAR_LAYERS}.get(module)
+    if match := re.fullmatch(r"layer(\d+)\.(\d+)\.(?:(conv\d|bn\d)|(?:downsample|shortcut)\.([01]))", module):
         stage, unit, part, shortcut = match.groups()
         layer = f"stage{stage}_unit{int(unit) + 1}_{part or _SHORTCUT[shortcut]}"
-    variable = _VARIABLES[_kind(layer)].get(kind) if layer else None
+    variable = _VARIABLES[_kind(layer)].get(torch_variable) if layer else None
     return variable and f"{layer}/{variable}"
 
 
-def name_there(name: str) -> str:
-    """stage2_unit1_shortcut_bn/gamma -> layer2.0.downsample.1.weight.
+def torch_name(name: str) -> str:
+    """Returns the name in torchvision of a tensor of this package.
+
+    "stage2_unit1_shortcut_bn/gamma" becomes "layer2.0.downsample.1.weight".
 
     Raises:
-        ValueError: a layer that torchvision's networks do not have.
+        ValueError: if torchvision's networks do not have the layer.
     """
     layer, variable = name.split("/")
-    place = {here: there for there, here in _PLACES.items()}.get(layer)
+    module = _inverted(_LAYERS).get(layer)
     if match := re.fullmatch(r"stage(\d+)_unit(\d+)_(?:(conv\d|bn\d)|(shortcut_conv|shortcut_bn))", layer):
         stage, unit, part, shortcut = match.groups()
-        within = part or {here: f"downsample.{there}" for there, here in _SHORTCUT.items()}[shortcut]
-        place = f"layer{stage}.{int(unit) - 1}.{within}"
-    variables = {here: there for there, here in _VARIABLES[_kind(layer)].items()}
-    if place is None or variable not in variables:
+        module = f"layer{stage}.{int(unit) - 1}.{part or f'downsample.{_inverted(_SHORTCUT)[shortcut]}'}"
+    torch_variables = _inverted(_VARIABLES[_kind(layer)])
+    if module is None or variable not in torch_variables:
         raise ValueError(f"torchvision's networks have no {name}.")
-    return f"{place}.{variables[variable]}"
+    return f"{module}.{torch_variables[variable]}"
+
+
+def _inverted(names: Mapping[str, str]) -> dict[str, str]:
+    return {value: key for key, value in names.items()}
 
 
 def _kind(layer: str) -> str:
@@ -65,48 +73,48 @@ def _kind(layer: str) -> str:
 
 
 def from_state(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-    """A state dict as tensors in Keras's layout.
+    """Converts a state dict to tensors in Keras's layout under this package's names.
 
     Raises:
-        ValueError: a tensor that no network here has; the message names it.
+        ValueError: if no network of this package has one of the tensors; the message names it.
     """
     tensors = {}
-    for name, value in state.items():
-        if name.endswith(COUNTER):
+    for torch_key, value in state.items():
+        if torch_key.endswith(COUNTER):
             continue
-        here = name_here(name)
-        if here is None:
-            raise ValueError(f"{source} holds {name}, which no network here has.")
+        name = package_name(torch_key)
+        if name is None:
+            raise ValueError(f"{source} holds {torch_key}, which no network of keras_resnet has.")
         # Kernels: (out, in, height, width) to (height, width, in, out), or (out, in) to (in, out).
         axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(np.ndim(value), range(np.ndim(value)))
-        tensors[here] = np.ascontiguousarray(np.transpose(value, axes))
+        tensors[name] = np.ascontiguousarray(np.transpose(value, axes))
     return tensors
 
 
 def to_state(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The other way round, with the counters of batch norm at zero.
+    """Converts tensors of this package to a state dict, with the batch counters of batch norm at zero.
 
     Raises:
-        ValueError: a layer that torchvision's networks do not have.
+        ValueError: if torchvision's networks do not have one of the layers.
     """
     state = {}
     for name, value in tensors.items():
         axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(value.ndim, range(value.ndim))
-        there = name_there(name)
-        state[there] = np.ascontiguousarray(value.transpose(axes))
-        if there.endswith("running_var"):
-            state[there.replace("running_var", COUNTER)] = np.zeros((), "int64")
+        torch_key = torch_name(name)
+        state[torch_key] = np.ascontiguousarray(value.transpose(axes))
+        if torch_key.endswith("running_var"):
+            state[torch_key.replace("running_var", COUNTER)] = np.zeros((), "int64")
     return state
 
 
 def append_zeros(tensors: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
-    """Option A's weights from a network that puts one half of the zero channels before the others and one behind.
+    """Converts the weights of an option A network that pads half of the zero channels before the others, half after.
 
-    Here all stand behind them, so the channels between the units of a stage change their places; what the network
-    computes stays the same but for the order in which it adds.
+    This package pads all of them after the others, so the channels between the units of a stage are reordered. The
+    network computes the same but for the order of its sums.
     """
-    moved = dict(tensors)
-    order = np.arange(spec.stage_filters[0])  # which channel there is each one here
+    reordered = dict(tensors)
+    order = np.arange(spec.stage_filters[0])  # for each channel of this package, its index in the source
     last = len(spec.convolutions)
     for stage, (units, filters) in enumerate(zip(spec.stage_units, spec.stage_filters, strict=True), start=1):
         entering, channels = order, filters * spec.convolutions[-1].widening
@@ -115,10 +123,10 @@ def append_zeros(tensors: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.
         for unit in range(1, units + 1):
             name = f"stage{stage}_unit{unit}"
             first, out = f"{name}_conv1/kernel", f"{name}_conv{last}/kernel"
-            moved[first] = moved[first][:, :, entering if unit == 1 else order]
-            moved[out] = moved[out][..., order]
+            reordered[first] = reordered[first][:, :, entering if unit == 1 else order]
+            reordered[out] = reordered[out][..., order]
             for variable in _VARIABLES["bn"].values():
-                moved[f"{name}_bn{last}/{variable}"] = moved[f"{name}_bn{last}/{variable}"][order]
-    if "logits/kernel" in moved:  # a file may have no head
-        moved["logits/kernel"] = moved["logits/kernel"][order]
-    return moved
+                reordered[f"{name}_bn{last}/{variable}"] = reordered[f"{name}_bn{last}/{variable}"][order]
+    if "logits/kernel" in reordered:  # a file may have no head
+        reordered["logits/kernel"] = reordered["logits/kernel"][order]
+    return reordered

@@ -1,4 +1,4 @@
-"""Keras's HDF5 files of weights: `.weights.h5` as Keras 3 writes it, and `.h5` of weights or models as Keras 2 did."""
+"""Keras's HDF5 files of weights: `.weights.h5` of Keras 3, and `.h5` of weights or models of Keras 2."""
 
 from __future__ import annotations
 
@@ -11,65 +11,66 @@ import numpy as np
 
 from ..saving import first_line
 
-# A layer's variables in Keras's order, by how many it has.
+# The variables of a layer in Keras's order, by their number.
 _VARIABLES = {
     1: ("kernel",),
     2: ("kernel", "bias"),
     3: ("mean", "variance", "count"),
     4: ("gamma", "beta", "moving_mean", "moving_variance"),
 }
-NORMALISATION = "mean"  # a variable that no other layer has
+NORMALISATION = "mean"  # a variable that only normalisation layers have
 Layers = dict[str, dict[str, np.ndarray]]
 
 
 def read_layers(path: Path) -> Layers:
-    """The variables of a file by layer and name, those of a network within a model too.
+    """Reads the variables of a file by layer and name, including those of a network nested in a model.
 
     Raises:
-        ValueError: a file that is damaged, or holds layers that no network of this package has.
+        ValueError: if the file is damaged, or holds layers that no network of this package has.
     """
     try:
         with h5py.File(path) as file:
-            group = file.get("model_weights", file)  # of a whole model's file
-            return _older(group) if _names(group, "layer_names") else _newer(file)
+            group = file.get("model_weights", file)  # exists if the file holds a model
+            return _read_keras2(group) if _names(group, "layer_names") else _read_keras3(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{str(path)!r} is no file of weights, or none that fits: {first_line(error)}") from error
+        raise ValueError(f"{str(path)!r} is not a supported file of weights: {first_line(error)}") from error
 
 
-def _newer(file: h5py.File) -> Layers:
-    """Of Keras 3's `.weights.h5`: a layer's variables by number, its name among the attributes."""
-    found: Layers = {}
+def _read_keras3(file: h5py.File) -> Layers:
+    """Reads a `.weights.h5` file: each layer has a group of numbered variables, with its name among the attributes."""
+    layers: Layers = {}
 
-    def see(place: str, group: Any) -> None:
-        if not re.fullmatch(r"(.*/)?layers/[^/]+/vars", place) or not len(group):
+    def visit(path: str, group: Any) -> None:
+        if not re.fullmatch(r"(.*/)?layers/[^/]+/vars", path) or not len(group):
             return
         layer, names = group.attrs.get("name"), _VARIABLES.get(len(group))
         if layer is None or names is None:
-            raise ValueError(f"{place} is no layer of a network of keras_resnet, as Keras 3.15 writes it")
-        found[layer] = {name: _array(group[str(number)]) for number, name in enumerate(names)}
+            raise ValueError(f"{path} is not a layer of a keras_resnet network as Keras 3.15 writes it")
+        layers[layer] = {name: _array(group[str(number)]) for number, name in enumerate(names)}
 
-    file.visititems(see)
-    return found
+    file.visititems(visit)
+    return layers
 
 
-def _older(group: h5py.Group) -> Layers:
-    """Of Keras 2's `.h5`: a group a layer, whose attributes name its variables, "conv1_conv/kernel:0".
+def _read_keras2(group: h5py.Group) -> Layers:
+    """Reads a `.h5` file: each layer has a group, whose attributes name its variables, such as "conv1_conv/kernel:0".
 
-    A model within a model is one group; the names of its variables then say whose they are.
+    A nested model is a single group, in which the names of the variables include those of their layers.
     """
-    found: Layers = {}
-    known = {name for names in _VARIABLES.values() for name in names}
+    layers: Layers = {}
+    known_variables = {name for names in _VARIABLES.values() for name in names}
     for layer in _names(group, "layer_names"):
-        there = {name: name.removesuffix(":0").split("/")[-2:] for name in _names(group[layer], "weight_names")}
-        weights = {name: place for name, place in there.items() if place[-1] in known}  # else the state of what draws
-        alone = len({owner for owner, *_ in weights.values()}) == 1
+        paths = {name: name.removesuffix(":0").split("/")[-2:] for name in _names(group[layer], "weight_names")}
+        # Other variables are the states of random generators.
+        weights = {name: path for name, path in paths.items() if path[-1] in known_variables}
+        is_single_layer = len({owner for owner, *_ in weights.values()}) == 1
         for name, (owner, *_, variable) in weights.items():
-            found.setdefault(layer if alone else owner, {})[variable] = _array(group[layer][name])
-    return found
+            layers.setdefault(layer if is_single_layer else owner, {})[variable] = _array(group[layer][name])
+    return layers
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list among the attributes, which Keras cuts into "layer_names0", "layer_names1", ... if it is long."""
+    """Reads a list of names from an attribute, which Keras splits into "layer_names0", "layer_names1", ... if long."""
     parts = sorted(
         (key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key)), key=lambda key: (len(key), key)
     )
@@ -79,4 +80,4 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
 
 def _array(data: h5py.Dataset) -> np.ndarray:
     array = data[()]
-    return array.view("bfloat16") if data.attrs.get("dtype") == "bfloat16" else array  # which HDF5 does not know
+    return array.view("bfloat16") if data.attrs.get("dtype") == "bfloat16" else array  # HDF5 has no bfloat16

@@ -120,7 +120,7 @@ def test_a_normalisation_is_never_trained():
 
 @pytest.mark.parametrize("until", ["stage4", "logits", "conv1", None])
 def test_a_part_that_is_not_there_is_refused_beside_those_that_are(until):
-    with pytest.raises(ValueError, match=rf"one of stem, stage1, stage2, stage3, features of .* Received: {until!r}"):
+    with pytest.raises(ValueError, match=rf"one of stem, stage1, stage2, stage3, features for .* Received: {until!r}"):
         keras_resnet.freeze(network(), until=until)
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+    with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         keras_resnet.freeze(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))

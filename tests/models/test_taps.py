@@ -96,7 +96,7 @@ def test_a_part_of_a_network_is_none():
     """It has some of the layers' names; what is taken apart is whole."""
     unit = chain(keras_resnet.CifarResNet(8)).units["stage2_unit1"]
     for take in (chain, keras_resnet.taps, any_size):
-        with pytest.raises(ValueError, match="'stage2_unit1' is no network of keras_resnet"):
+        with pytest.raises(ValueError, match="'stage2_unit1' is not a network of keras_resnet"):
             take(unit)
 
 
@@ -107,7 +107,7 @@ def test_a_tap_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="include_top=True"):
         keras_resnet.dense_logits(model)
     image = keras.Input((4,))
-    with pytest.raises(ValueError, match="no network of keras_resnet"):
+    with pytest.raises(ValueError, match="not a network of keras_resnet"):
         keras_resnet.taps(keras.Model(image, keras.layers.Dense(2)(image), name="other"))
 
 
@@ -149,7 +149,7 @@ def test_a_network_that_was_compiled_with_a_loss_of_ones_own_becomes_one_of_any_
 def test_a_mean_by_pixel_fits_one_size():
     image = keras.Input((32, 32, 3))
     model = keras_resnet.CifarResNet(8, input_tensor=normalize(image, np.zeros((32, 32, 3))))
-    with pytest.raises(ValueError, match=r"mean by pixel, which fits images of \(32, 32, 3\) alone"):
+    with pytest.raises(ValueError, match=r"per-pixel mean, so it takes only images of \(32, 32, 3\)\."):
         any_size(model)
     image = keras.Input((32, 32, 3))
     assert any_size(keras_resnet.CifarResNet(8, input_tensor=normalize(image, np.zeros(3)))).input_shape[1] is None
@@ -157,5 +157,5 @@ def test_a_mean_by_pixel_fits_one_size():
 
 def test_another_s_network_stays_of_its_size():
     image = keras.Input((4, 4, 3))
-    with pytest.raises(ValueError, match=r"'other' is no network of keras_resnet, and takes .*\(4, 4, 3\) alone"):
+    with pytest.raises(ValueError, match=r"'other' is not a network of keras_resnet, so it takes only .*\(4, 4, 3\)"):
         any_size(keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="other"))

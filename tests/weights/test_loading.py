@@ -33,7 +33,7 @@ def test_a_weights_file_has_names_and_the_normalisation(tmp_path):
     np.testing.assert_array_equal(kept(fresh)["stem_conv/kernel"], np.float32(kept(model)["stem_conv/kernel"]))
     with h5py.File(tmp_path / "x.weights.h5", "a") as file:
         del file["layers/conv2d/vars"].attrs["name"]
-    with pytest.raises(ValueError, match=r"x.weights.h5' is no .* layers/conv2d/vars is no layer"):
+    with pytest.raises(ValueError, match=r"x.weights.h5' is not .* layers/conv2d/vars is not a layer"):
         keras_resnet.CifarResNet(8, weights=tmp_path / "x.weights.h5")
 
 

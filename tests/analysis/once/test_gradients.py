@@ -37,5 +37,5 @@ def test_what_has_no_line_is_refused():
         gradients(keras_resnet.CifarResNet(8), batches(1))
     with pytest.raises(ValueError, match="no images"):
         gradients(keras_resnet.CifarResNet(8), [])
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+    with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         gradients(stranger(), batches())

@@ -39,7 +39,7 @@ def test_a_plain_network_has_no_ratio(seeded):
 
 
 def test_what_cannot_be_looked_at_is_refused():
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+    with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         identity(stranger(), batches())
     with pytest.raises(ValueError, match="no images"):
         identity(keras_resnet.CifarResNet(8), [])

@@ -122,7 +122,7 @@ def test_lesions_make_errors_and_the_order_after_a_swap_is_as_kendalls_tau_has_i
 
 
 def test_what_cannot_be_looked_at_is_refused():
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+    with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         lesions(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), batches(40, 16))
     with pytest.raises(ValueError, match="no images"):
         lesions(keras_resnet.CifarResNet(8), [])

@@ -36,7 +36,7 @@ def test_gradients_that_grow_by_a_factor_a_unit_are_shared_binomially(units, rat
 def test_what_has_no_paths_is_refused():
     with pytest.raises(ValueError, match="'resnet8' has no shortcuts"):
         paths(keras_resnet.CifarResNet(8, shortcut=None), batches())
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+    with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         paths(stranger(), batches())
     with pytest.raises(ValueError, match="no logits"):
         paths(keras_resnet.CifarResNet(8, include_top=False), batches())

@@ -23,7 +23,7 @@ def test_a_unit_that_halves_the_map_has_no_factor_though_images_may_have_any_siz
 
 
 def test_what_cannot_be_looked_at_is_refused():
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+    with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         units(stranger())
     with pytest.raises(ValueError, match="no images"):
         propagation(keras_resnet.CifarResNet(8), [])

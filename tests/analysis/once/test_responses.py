@@ -20,7 +20,7 @@ def test_they_are_deviations_behind_batch_norm_of_all_images_at_once(seeded, cho
 
 
 def test_a_network_of_someone_else_and_no_images_are_refused():
-    with pytest.raises(ValueError, match="is no network of keras_resnet"):
+    with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         responses(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), [])
     with pytest.raises(ValueError, match="no images"):
         responses(keras_resnet.CifarResNet(8), [])

@@ -1,4 +1,4 @@
-"""A wrong argument is named, beside what is accepted."""
+"""The message for a wrong argument names it and the accepted values."""
 
 import pickle
 
@@ -26,7 +26,7 @@ from keras_resnet.models.catalog import find, of_depth
         ({"width": float("nan")}, r"`width` must be a number above 0. Received: nan"),
         (
             {"width": 0.03, "shortcut": "B"},
-            r"`width` must leave every stage a filter, of \(16, 32, 64\). Received: 0.03",
+            r"`width` must leave every stage at least one filter of \(16, 32, 64\). Received: 0.03",
         ),
         ({"width": "2"}, r"`width` must be a number. Received: '2'"),
         ({"bn_momentum": None}, r"`bn_momentum` must be a number. Received: None"),
@@ -35,17 +35,17 @@ from keras_resnet.models.catalog import find, of_depth
         ({"input_tensor": np.zeros((1, 32, 32, 3))}, r"`input_tensor` must be a Keras tensor"),
         ({"width": 0.5}, r"stage1_unit1 would go from 16 to 8. Use `shortcut='B'`.*Received: width=0.5"),
         ({"stochastic_depth": 1.0}, r"`stochastic_depth` must be at least 0 and below 1. Received: 1.0"),
-        ({"shortcut": None, "stochastic_depth": 0.2}, r"plain net .* Received: 0.2"),
-        ({"shortcut": None, "zero_init_residual": True}, r"plain net .* `zero_init_residual` must be False"),
-        ({"shortcut": None, "skip": "dropout"}, r"plain net has no shortcut. Received: shortcut=None"),
-        ({"shortcut": "C", "skip": "conv"}, r"option C puts a projection everywhere"),
+        ({"shortcut": None, "stochastic_depth": 0.2}, r"plain network .* Received: 0.2"),
+        ({"shortcut": None, "zero_init_residual": True}, r"plain network .* `zero_init_residual` must be False"),
+        ({"shortcut": None, "skip": "dropout"}, r"plain network has no shortcuts. Received: shortcut=None"),
+        ({"shortcut": "C", "skip": "conv"}, r"option C has projections in all units"),
         ({"gate_bias": -6.0}, r"`gate_bias` belongs to skip 'exclusive_gating' and 'shortcut_only_gating'"),
         ({"skip": "dropout", "shortcut_scale": 0.5}, r"`shortcut_scale` belongs to skip 'constant_scaling'"),
-        ({"order": "relu_before_addition", "zero_init_residual": True}, r"switch every unit off"),
+        ({"order": "relu_before_addition", "zero_init_residual": True}, r"disable every unit permanently"),
         ({"pooling": "sum"}, r"`pooling` must be None, 'avg' or 'max'. Received: 'sum'"),
         ({"classes": 0}, r"`classes` must be a positive integer. Received: 0"),
         ({"input_shape": (32, 32)}, r"`input_shape` must have three dimensions.*Received: \(32, 32\)"),
-        ({"input_shape": (32, 32, None)}, r"`input_shape` must name its channels"),
+        ({"input_shape": (32, 32, None)}, r"`input_shape` must specify the number of channels"),
     ],
 )
 def test_a_choice_that_does_not_exist_or_contradicts_another(choices, message):
@@ -100,7 +100,7 @@ def test_networks_are_found_by_name_in_any_case_and_at_any_valid_depth():
     assert find("CIFAR-resnet164v2") is keras_resnet.ResNet164V2
     with pytest.raises(ValueError, match=r"depth=23; nearest: 20 and 26"):
         find("resnet23")
-    with pytest.raises(ValueError, match=r"Unknown network 'reznet50'. Near it: resnet50"):
+    with pytest.raises(ValueError, match=r"Unknown network 'reznet50'. Similar: resnet50"):
         find("reznet50")
 
 

@@ -151,10 +151,10 @@ def test_a_weights_file_gives_its_network(small, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"out": "out.h5"}, r"A file for keras ends in .keras. Received: 'out.h5'"),
-        ({"out": "out.keras", "to": "torchvision"}, r"A file for torchvision ends in .pth, .*safetensors"),
+        ({"out": "out.h5"}, r"A file for keras must end in .keras. Received: 'out.h5'"),
+        ({"out": "out.keras", "to": "torchvision"}, r"A file for torchvision must end in .pth, .*safetensors"),
         ({"out": "out.keras", "to": "onnx"}, r"`to` must be one of keras, torchvision. Received: 'onnx'"),
-        ({"model": None}, r"does not name its network. Name it: --model"),
+        ({"model": None}, r"does not name its network. Pass the name: --model"),
         ({"model": "resnet23"}, r"nearest: 20 and 26"),
         ({"class_labels": "imagenet"}, r"has 3 classes. Received: 1000 labels"),
         ({"class_labels": "imagenet22k"}, r"No such labels: .*'imagenet22k'"),
@@ -162,11 +162,14 @@ def test_a_weights_file_gives_its_network(small, tmp_path):
         ({"deviation": 3 * [0.5]}, r"A deviation needs a mean"),
         (
             {"mean": [123.68, 116.78, 103.94]},
-            r"`mean` must be .* pixels go from 0 to 1, .*divided by 255. Received: \[123",
+            r"`mean` must be .* for pixels from 0 to 1: divide .* by 255. Received: \[123",
         ),
-        ({"mean": [0.5, -0.1, 0.5]}, r"`mean` must be a number a channel, from 0 to 1: "),
+        ({"mean": [0.5, -0.1, 0.5]}, r"`mean` must be one number per channel, from 0 to 1, "),
         ({"mean": [0.5, float("nan"), 0.5]}, r"`mean` must be .*nan"),
-        ({"mean": 3 * [0.5], "deviation": [0.5, 0.0, 0.5]}, r"`deviation` must be a number a channel, above 0 and up"),
+        (
+            {"mean": 3 * [0.5], "deviation": [0.5, 0.0, 0.5]},
+            r"`deviation` must be one number per channel, above 0 and up",
+        ),
         ({"mean": 3 * [0.5], "deviation": [0.5, 0.5, float("inf")]}, r"`deviation` must be .*inf"),
         ({"mean": [0.5, 0.5]}, r"`mean` must have shape .* or \(3,\). Received: \(2,\)"),
         ({"mean": 3 * [0.5], "deviation": [0.5]}, r"`deviation` must have shape .* or \(3,\). Received: \(1,\)"),

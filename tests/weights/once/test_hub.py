@@ -123,8 +123,8 @@ def test_a_revision_and_an_older_file_of_torch(hub, shared, tmp_path):
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("hf://resnet18", "is hf://OWNER/NAME"),
-        ("hf://timm/nothing", "hf://timm/nothing cannot be had"),
+        ("hf://resnet18", "has the form hf://OWNER/NAME"),
+        ("hf://timm/nothing", "hf://timm/nothing cannot be downloaded"),
         ("hf://timm/empty", "has no model.safetensors and no pytorch_model.bin"),
     ],
 )
@@ -141,6 +141,6 @@ def test_a_hub_out_of_reach_is_said_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
-    with pytest.raises(ValueError, match=r"hf://timm/resnet18.tv_in1k cannot be had") as error:
+    with pytest.raises(ValueError, match=r"hf://timm/resnet18.tv_in1k cannot be downloaded") as error:
         keras_resnet.ResNet18(weights="imagenet")
     assert "\n" not in str(error.value)

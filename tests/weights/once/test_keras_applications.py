@@ -7,7 +7,7 @@ import pytest
 import keras_resnet
 import references
 from comparing import call
-from keras_resnet.weights.keras_applications import carried_over
+from keras_resnet.weights.keras_applications import from_model
 
 
 @pytest.mark.parametrize("include_top", [True, False])
@@ -43,13 +43,13 @@ def test_the_layout_comes_with_the_weights(published):
 
 def test_the_tensors_of_another_network_are_named():
     theirs = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=10)
-    found = carried_over(theirs, keras_resnet.ResNet50.spec)
+    weights = from_model(theirs, keras_resnet.ResNet50.spec)
     with pytest.raises(
         ValueError, match=r"keras.applications' 'resnet50' does not fit 'resnet18', which has no stage1"
     ):
-        keras_resnet.ResNet18(weights=found, input_shape=(32, 32, 3), classes=10)
+        keras_resnet.ResNet18(weights=weights, input_shape=(32, 32, 3), classes=10)
     with pytest.raises(ValueError, match=r"it lacks stage2_unit5_conv1/kernel, .* and \d+ more"):
-        keras_resnet.ResNet152(weights=found, input_shape=(32, 32, 3), classes=10)
+        keras_resnet.ResNet152(weights=weights, input_shape=(32, 32, 3), classes=10)
 
 
 def test_it_builds_on_a_given_tensor():
@@ -88,13 +88,15 @@ def test_pretrained_weights_want_a_softmax_or_none(tmp_path):
     [("ResNet50", {"shortcut": "A"}), ("ResNet50", {"width": 2.0}), ("ResNet18V2", {})],
 )
 def test_imagenet_weights_are_refused_for_another_network(network, choices):
-    with pytest.raises(ValueError, match=f"No ImageNet weights are published for '{network.lower()}' as asked. They"):
+    with pytest.raises(
+        ValueError, match=f"No ImageNet weights are published for '{network.lower()}' with these choices. They"
+    ):
         getattr(keras_resnet, network)(weights="imagenet", **choices)
 
 
 def test_a_layout_that_contradicts_the_weights_is_refused(published):
     published("ResNet50V2")
-    with pytest.raises(ValueError, match="No ImageNet weights are published for 'resnet50v2' as asked"):
+    with pytest.raises(ValueError, match="No ImageNet weights are published for 'resnet50v2' with these choices"):
         keras_resnet.ResNet50V2(weights="imagenet", downsample="stride")
 
 
@@ -121,5 +123,5 @@ def test_a_download_that_fails_is_said_in_one_line(monkeypatch):
         raise Exception("URL fetch failure on https://...: None -- [Errno -2] Name or service not known")
 
     monkeypatch.setattr(keras.applications, "ResNet50", fail)
-    with pytest.raises(ValueError, match="weights of ResNet50 cannot be had: URL fetch failure"):
+    with pytest.raises(ValueError, match="weights of ResNet50 cannot be downloaded: URL fetch failure"):
         keras_resnet.ResNet50(weights="imagenet")

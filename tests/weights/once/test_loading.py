@@ -26,7 +26,7 @@ def test_a_file_of_another_network_is_refused_by_the_names_of_its_layers(tmp_pat
     with pytest.raises(ValueError, match=r"stage1_unit4_conv1"):
         keras_resnet.ResNet32(weights=path)
     with pytest.raises(
-        ValueError, match=r"stage1_unit1_conv1/kernel is \(3, 3, 16, 16\) there and \(3, 3, 16, 64\) here"
+        ValueError, match=r"kernel has the shape \(3, 3, 16, 16\) in the source and \(3, 3, 16, 64\) in the network"
     ):
         keras_resnet.CifarResNet(20, width=4.0, weights=path)
 
@@ -99,12 +99,13 @@ def test_a_layout_that_contradicts_a_file_that_keras_saved_is_refused(tmp_path):
 def test_where_a_weights_file_strides_is_its_users_word(tmp_path):
     path = tmp_path / "x.weights.h5"
     keras_resnet.ResNet50(input_shape=(32, 32, 3), **STAGES).save_weights(path)
-    with pytest.warns(UserWarning, match="x.weights.h5' does not say where its network strides; '1x1' is") as warned:
+    words = "x.weights.h5' does not record which convolution of a unit has the stride; '1x1' is"
+    with pytest.warns(UserWarning, match=words) as warned:
         keras_resnet.ResNet50(weights=path, **STAGES)
-    assert [warning.filename for warning in warned if "strides" in str(warning.message)] == [__file__]
+    assert [warning.filename for warning in warned if "stride" in str(warning.message)] == [__file__]
     keras_resnet.ResNet18(input_shape=(32, 32, 3), **STAGES).save_weights(tmp_path / "basic.weights.h5")
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*strides")
+        warnings.filterwarnings("error", message=".*has the stride")
         keras_resnet.ResNet50(weights=path, stride_on="3x3", **STAGES)
         keras_resnet.ResNet18(weights=tmp_path / "basic.weights.h5", **STAGES)
 
@@ -120,11 +121,11 @@ def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, ending):
 
 def test_a_head_that_nobody_asked_to_replace_is_said(tmp_path):
     keras_resnet.ResNet20(classes=3).save(tmp_path / "three.keras")
-    with pytest.warns(UserWarning, match="three.keras' knows 3 classes; the dense layer of 10 starts anew") as warned:
+    with pytest.warns(UserWarning, match="three.keras' has 3 classes; the dense layer for 10 is initialised") as warned:
         keras_resnet.ResNet20(weights=tmp_path / "three.keras")
-    assert [warning.filename for warning in warned if "knows 3" in str(warning.message)] == [__file__]
+    assert [warning.filename for warning in warned if "has 3" in str(warning.message)] == [__file__]
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*starts anew")
+        warnings.filterwarnings("error", message=".*is initialised at random")
         keras_resnet.ResNet20(weights=tmp_path / "three.keras", classes=5)
 
 
@@ -137,7 +138,7 @@ def test_a_run_folder_is_as_good_as_its_model(tmp_path):
 def test_the_size_of_images_is_that_of_the_stem_of_the_weights(tmp_path, seeded):
     choices = {"stem": "cifar", "width": 0.125}
     model = seeded(keras_resnet.ResNet18(classes=3, **choices))
-    info = {"model": "resnet18", "network": keras_resnet.ResNet18.respec(**choices).told(())}
+    info = {"model": "resnet18", "network": keras_resnet.ResNet18.respec(**choices).to_config(())}
     saving.save(model, tmp_path / "small.keras", info)
     again = keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3)
     assert again.input_shape == (None, 32, 32, 3)

@@ -76,7 +76,7 @@ def test_a_view_without_a_share_is_cut_as_timm_cuts_it(shared, tmp_path, crop):
     [
         ({"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}, r"`mean` in the config.json beside '"),
         ({"pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5, 0.0, 0.5]}}, r"safetensors' \(`std`\) must be .* above 0"),
-        ({"mean": "imagenet", "std": [0.5] * 3}, r"\(`mean`\) must be a number a channel"),
+        ({"mean": "imagenet", "std": [0.5] * 3}, r"\(`mean`\) must be one number per channel"),
     ],
 )
 def test_a_config_of_another_scale_is_refused_in_one_line(shared, tmp_path, config, words):
@@ -113,7 +113,8 @@ def without(state, name):
         (lambda state: {**state, "layer4.2.conv1.weight": state["layer4.1.conv1.weight"]}, "has no stage4_unit3_conv1"),
         (
             lambda state: {**state, "layer1.0.conv1.weight": state["layer1.0.conv1.weight"][:, :1].copy()},
-            r"unit1_conv1/kernel \(layer1.0.conv1.weight\) is \(3, 3, 1, 64\) there and \(3, 3, 64, 64\) here",
+            r"unit1_conv1/kernel \(layer1.0.conv1.weight\) has the shape \(3, 3, 1, 64\) in the source "
+            r"and \(3, 3, 64, 64\) in the network",
         ),
     ],
 )
