@@ -89,7 +89,7 @@ def test_with_weights_the_recipe_is_that_of_fine_tuning(tmp_path, monkeypatch):
     [
         ({"freeze_until": "stage4"}, "`freeze_until` must be one of stem, stage1, stage2, stage3, features"),
         ({"weights": None, "freeze_until": "stage1"}, "`freeze_until` needs `weights`"),
-        ({"weights": None, "mean": "weights"}, "`mean` can be that of the weights only with `weights`"),
+        ({"weights": None, "mean": "weights"}, "`mean` can be 'weights' only if `weights` are given"),
         ({"weights": "nothing.keras"}, "Received: weights='nothing.keras'"),
         ({"probe_epochs": 0}, "`probe_epochs` must be at least 1"),
         ({"network": {"width": 1.0}}, "are for `width=0.25`. Received: width=1.0"),
