@@ -19,7 +19,7 @@ def test_a_finished_run_says_what_came_out_and_what_to_try(command):
     shutil.copytree(small_runs.finished(), "run")
     before = small_runs.files(Path())
     status, out, err = command("train --recipe run/recipe.json --out run")
-    assert (status, err) == (0, "This run has ended already; what it left is in run\n")
+    assert (status, err) == (0, "This run is already finished; its results are in run\n")
     assert small_runs.files(Path()) == before
     summary = json.loads(Path("run/summary.json").read_text())
     assert f"{summary['test_error']:.2f} % test error after the last of 4 epochs" in out

@@ -168,7 +168,7 @@ def test_one_process_alone_writes_and_speaks(ran):
     summary = json.loads(stdout)
     assert summary == json.loads((ran.out / "summary.json").read_text())
     assert (summary["devices"], summary["processes"]) == (2, ran.layout.get("processes", 1))
-    assert all(line.startswith(("Trains on ", "Epoch ", "3/3 ")) for line in stderr.splitlines()), stderr
+    assert all(line.startswith(("Training on ", "Epoch ", "3/3 ")) for line in stderr.splitlines()), stderr
     assert [text for _, *text in others] == [["", ""]] * len(others)
     names = ["epoch_0002.keras", "epoch_0003.keras", "history.csv", "curves.png", "model.keras", "recipe.json"]
     assert sorted(path.name for path in ran.out.rglob("*") if path.is_file()) == sorted(
@@ -186,13 +186,13 @@ if TWO_PROCESSES in LAYOUTS:  # TensorFlow trains in one
         lost = in_parts(tmp_path, ran.layout, machine={"save_every": 1e-9}, behind=[RECIPE], signals=signals)
         (_, _, told), *_ = lost.written
         stopped, _, killed = told.partition("It ended with status 75\n")
-        assert "SIGTERM came, and the run is saved behind epoch 0 and 2 steps" in stopped
-        assert killed.startswith("Going on behind epoch 0 and 2 steps of 3.\n")
+        assert "stopped by SIGTERM; the run is saved after step 2 of epoch 1" in stopped
+        assert killed.startswith("Resuming after step 2 of epoch 1 of 3.\n")
         assert ["It ended with status 75" in told for _, _, told in lost.written] == [True, True]
         assert lost.written[-1][0] == -signal.SIGKILL
         resumed = in_parts(tmp_path, ran.layout)
         assert [status for status, *_ in resumed.written] == [0] * len(ran.written), resumed.written
-        assert resumed.written[0][2].startswith("Going on behind epoch 1 and 2 steps of 3.\n")
+        assert resumed.written[0][2].startswith("Resuming after step 2 of epoch 2 of 3.\n")
         assert small_runs.results(resumed.out) == small_runs.results(ran.out)
 
 

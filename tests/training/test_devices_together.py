@@ -119,12 +119,12 @@ def test_what_devices_cannot_wait_for_one_another_in_is_refused(tmp_path, monkey
     """Loops and conditions, in which TensorFlow's cannot."""
 
     class Straight(Devices):
-        loops = accumulates = False
+        supports_loops = supports_accumulation = False
 
     monkeypatch.setattr(backend, "devices", lambda count, spread: Straight(replicas=2))
-    with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
+    with pytest.raises(ValueError, match=r"`loop_units` needs a single device on this backend. Received: 2 devices"):
         run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
-    with pytest.raises(ValueError, match=r"`accumulate` works on one device on this backend. Received: 2 devices"):
+    with pytest.raises(ValueError, match=r"`accumulate` needs a single device on this backend. Received: 2 devices"):
         run.train(small_runs.small_recipe(accumulate=2), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -197,9 +197,7 @@ def test_the_chief_works_first():
 def test_processes_that_see_different_checkpoints_are_told_of_the_folder(tmp_path):
     folder, networks = run.RunFolder(tmp_path), run.Networks(*3 * [keras.Model(x := keras.Input((1,)), x)])
     folder.restore = lambda model, seeds, say: run.Progress([{}, {}])
-    with pytest.raises(
-        ValueError, match=r"behind epoch 2, epoch 0\. Choose a folder with --out that all of them share"
-    ):
+    with pytest.raises(ValueError, match=r"after epoch 2, epoch 0\. Choose a folder with --out that all of them share"):
         run.resume(networks, folder, OneOfTwo(0, "", "epoch 0"), print)
 
 

@@ -116,7 +116,7 @@ def test_a_run_may_stop_between_executions_and_go_on_by_others(step_by_step, tmp
     recipe = small_runs.small_recipe(**RECIPE)
     both = Machine(images_on_device=True, steps_per_execution=3)
     signal_in(2, 3, signal.SIGTERM)
-    with pytest.raises(StoppedError, match="behind epoch 1 and 3 steps"):
+    with pytest.raises(StoppedError, match="after step 3 of epoch 2"):
         train(recipe, tmp_path, say=lambda line: None, machine=both)
     signal_in(0, 0)
     train(recipe, tmp_path, say=lambda line: None, machine=Machine(steps_per_execution=2))  # does not divide 3 steps
@@ -136,14 +136,18 @@ MISTAKES = {
     "a rise that is not has_fixed_schedule": (
         {"steps_per_execution": 3},
         {"schedule": "plateau", "rise": 0.5},
-        "`steps_per_execution` must be 1 where a rate",
+        "`steps_per_execution` must be 1 if the learning rate rises",
     ),
     "a warm-up of a length, and plateaus": (
         {"steps_per_execution": 3},
         {"schedule": "plateau", "warmup_iterations": 2},
-        "`steps_per_execution` must be 1 where a rate",
+        "`steps_per_execution` must be 1 if the learning rate rises",
     ),
-    "a warm-up": ({"steps_per_execution": 3}, {"warmup_rate": 0.01}, "`steps_per_execution` must be 1 where the rate"),
+    "a warm-up": (
+        {"steps_per_execution": 3},
+        {"warmup_rate": 0.01},
+        "`steps_per_execution` must be 1 if the learning rate depends",
+    ),
 }
 
 
@@ -159,5 +163,5 @@ def test_both_need_one_device(machine):
     data = load("digits")
     recipe = small_runs.small_recipe(**RECIPE).resolve(6, data.defaults())
     _check(recipe, data, Devices(), machine)
-    with pytest.raises(ValueError, match="works on one device"):
+    with pytest.raises(ValueError, match="needs a single device"):
         _check(recipe, data, Devices(replicas=2), machine)

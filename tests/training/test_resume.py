@@ -35,7 +35,7 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     # The device, Keras's progress, and nothing of what the libraries have to say
     told = done.stderr.decode()
-    assert all(line.startswith(("Trains on ", "Epoch ", "3/3 ")) for line in told.splitlines()), told
+    assert all(line.startswith(("Training on ", "Epoch ", "3/3 ")) for line in told.splitlines()), told
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [
         ".lock",
         "epoch_0001.keras",
@@ -51,7 +51,7 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
     stdout, stderr = capsys.readouterr()
     assert small_runs.results(out) == small_runs.results(small_runs.finished())
     assert list(out.rglob(".*")) == [out / ".lock"]
-    assert stderr.startswith("Going on behind epoch 2 of 4.\n")
+    assert stderr.startswith("Resuming after epoch 2 of 4.\n")
     assert "Epoch 4/4" in stderr  # Keras's progress is not lost, while stdout is the result's alone
     assert json.loads(stdout) == json.loads((out / "summary.json").read_text())
 
@@ -77,7 +77,7 @@ def test_a_truncated_checkpoint_is_told_of_and_the_one_before_it_taken(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1000])
     said = []
     train(small_runs.small_recipe(**small_runs.STATEFUL), out, say=said.append)
-    told, going_on, _ = said
-    assert "damaged" in told and "epoch_0004.keras" in told
-    assert going_on == "Going on behind epoch 3 of 4."
+    skipped, resuming, _ = said
+    assert "damaged" in skipped and "epoch_0004.keras" in skipped
+    assert resuming == "Resuming after epoch 3 of 4."
     assert small_runs.results(out) == small_runs.results(small_runs.finished())

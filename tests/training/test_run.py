@@ -247,7 +247,7 @@ def test_the_seconds_of_an_epoch_end_with_its_last_step(monkeypatch):
     """JAX, and accelerators, may be at it still when all steps have been begun; the test behind it does not count."""
     clock = [0.0]
     monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: clock[0], monotonic=lambda: clock[0]))
-    choices = {"kept": None, "epochs": 2, "save_every": 60, "stop": SimpleNamespace(asked=None)}
+    choices = {"logits_model": None, "epochs": 2, "save_every": 60, "stop": SimpleNamespace(signal=None)}
     progress, rate = Progress(), SimpleNamespace(state={})
     books = RunRecorder(Mock(), progress, rate, StopOnDivergence("test"), Devices(), **choices)
     books.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=UnderWay(clock)), non_trainable_variables=[]))

@@ -44,7 +44,9 @@ def test_a_probe_comes_first_and_then_all_of_the_network_learns(fine_tune):
     assert rates == [0.05, 0.01]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["probe_test_error"] == json.loads((probe / "summary.json").read_text())["test_error"]
-    assert next(line for line in told if "probe" in line).startswith("First a probe: up to features, the network keeps")
+    assert next(line for line in told if "probe" in line.lower()).startswith(
+        "Probe: training for 2 epochs with the network frozen"
+    )
 
 
 def line(source, out):
@@ -87,7 +89,7 @@ def test_a_run_stopped_in_its_probe_and_behind_it_ends_bit_equal(whole, tmp_path
         for ended in (tmp_path / "stopped", uninterrupted):
             capsys.readouterr()
             assert main(line(source, ended)) == 0
-            assert "This run has ended already" in capsys.readouterr().err
+            assert "This run is already finished" in capsys.readouterr().err
         assert main(line(source, tmp_path / "new")) == 2
         assert f"Received: weights={str(source)!r}" in capsys.readouterr().err
     finally:

@@ -29,8 +29,8 @@ def test_sigusr1_too_asks_a_run_to_stop(tmp_path, capsys, signal_in, start):
     before = signal.getsignal(signal.SIGUSR1)
     signal_in(1, 2, signal.SIGUSR1)
     assert start(tmp_path / "run") == 75
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("keras-resnet: SIGUSR1 came, and the run is saved behind epoch 0 and 2 steps.")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("keras-resnet: stopped by SIGUSR1; the run is saved after step 2 of epoch 1.")
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["epoch_0000_step_000002.keras"]
     assert signal.getsignal(signal.SIGUSR1) == before
 
@@ -57,9 +57,9 @@ sys.exit(main(["train", "--recipe", sys.argv[3], "--out", str(out)]))
 
 
 def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_costs_no_checkpoint(tmp_path, start):
-    """The kernel refuses to write on in the last member of the file, and, of the run that goes on, in its first."""
+    """The kernel refuses writes within the last member of the file, and for the resumed run within the first."""
     out = tmp_path / "run"
-    for missing, going_on in ((100, []), (20_000, ["Going on behind epoch 1 of 4."])):
+    for missing, resuming in ((100, []), (20_000, ["Resuming after epoch 1 of 4."])):
         done = subprocess.run(
             [sys.executable, "-c", FULL_DISK, out, str(missing), small_runs.finished() / "recipe.json"],
             env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_cos
         )
         assert done.returncode == 2, done.stderr
         *before, line = done.stderr.splitlines()
-        assert before == [*going_on, f"Trains on {backend.device()}."]
+        assert before == [*resuming, f"Training on {backend.device()}."]
         assert "File too large" in line and line.startswith("keras-resnet: error:")
         assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0001.keras"]
     assert start(out) == 0
@@ -124,11 +124,13 @@ def test_a_run_asked_to_stop_in_its_last_test_or_while_it_reestimates_goes_on_fr
             patch.setattr("keras_resnet.training.ending.Bar", LastTest)
             asked_between_batches(patch, bar)
             assert main([*words, "--out", str(out)]) == 75
-        told = capsys.readouterr().err.splitlines()[-1]
-        assert "SIGTERM came before the last test, and the run is saved behind epoch 1. The same command goes" in told
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert (
+            "stopped by SIGTERM; the run is saved after epoch 1, without its final test. The same command goes" in last
+        )
         assert not (out / "summary.json").exists()
     assert main([*words, "--out", str(out)]) == 0
-    assert "Going on behind epoch 1 of 1." in capsys.readouterr().err
+    assert "Resuming after epoch 1 of 1." in capsys.readouterr().err
     assert small_runs.results(out) == small_runs.results(tmp_path / "whole")
 
 
@@ -146,7 +148,7 @@ def test_a_run_asked_to_stop_before_its_first_step_says_so_and_may_be_started_ag
     monkeypatch.setattr(run, moment, asked)
     handler = signal.getsignal(signal.SIGTERM)
     assert main(["train", "digits", "--model", "resnet8", "--out", str(tmp_path / "run")]) == 75
-    assert capsys.readouterr().err.splitlines()[-1].startswith("keras-resnet: SIGTERM came ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("keras-resnet: stopped by SIGTERM; ")
     assert not list(tmp_path.rglob("*.keras"))
     assert signal.getsignal(signal.SIGTERM) is handler
 
@@ -154,14 +156,14 @@ def test_a_run_asked_to_stop_before_its_first_step_says_so_and_may_be_started_ag
 def test_what_is_asked_of_the_run_before_a_run_is_asked_of_that_one_too():
     """A probe may have come to its end all the same."""
     handler = signal.getsignal(signal.SIGUSR1)
-    with stop_request() as whole:
+    with stop_request() as outer:
         with stop_request() as probe:
             os.kill(os.getpid(), signal.SIGUSR1)
-            assert probe.asked == "SIGUSR1"
-        assert whole.asked == "SIGUSR1"
+            assert probe.signal == "SIGUSR1"
+        assert outer.signal == "SIGUSR1"
     assert signal.getsignal(signal.SIGUSR1) is handler
     with stop_request() as another:
-        assert another.asked is None
+        assert another.signal is None
 
 
 @pytest.mark.parametrize(("batch", "ends"), [(1, False), (AGREE_EVERY, True)])
@@ -169,8 +171,12 @@ def test_several_processes_end_a_test_at_a_batch_at_which_all_look(batch, ends):
     """Where one alone left, the others would wait for it."""
     devices = Devices(processes=2)
     devices.gather = lambda text: [text, "SIGTERM"]  # the other was asked
-    callback = StopTestOnRequest(StopRequest(), devices, "before the last test")
-    with pytest.raises(StoppedError, match="SIGTERM came before the last test") if ends else contextlib.nullcontext():
+    callback = StopTestOnRequest(StopRequest(), devices, "without its final test")
+    with (
+        pytest.raises(StoppedError, match="stopped by SIGTERM; without its final test")
+        if ends
+        else contextlib.nullcontext()
+    ):
         callback.on_test_batch_begin(batch)
 
 
@@ -196,7 +202,7 @@ def test_a_checkpoint_from_the_midst_of_an_epoch_that_is_torn_gives_way_to_the_o
     newest.write_bytes(newest.read_bytes()[:-1000])
     signal_in(0, 0)
     assert start(out) == 0
-    told = capsys.readouterr().err
-    assert f"Passing over a damaged checkpoint. {newest.name}" in told
-    assert "Going on behind epoch 2 of 4." in told
+    stderr = capsys.readouterr().err
+    assert f"Skipping a damaged checkpoint. {newest.name}" in stderr
+    assert "Resuming after epoch 2 of 4." in stderr
     assert small_runs.results(out) == small_runs.results(small_runs.finished())

@@ -42,7 +42,7 @@ def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
         ("--test-resize=16", "`resize` at least `size`. Received: 32 and 16"),
         ("--pad=4", "`pad` does not apply to"),
         ("--data-dir=nowhere --scales=x", "--scales"),
-        ("--images-on-device", "`images_on_device` takes images that lie in memory. Those of folder:"),
+        ("--images-on-device", "`images_on_device` needs a data set in memory. Received: folder:"),
     ):
         with contextlib.suppress(SystemExit):  # argparse's way out
             assert main([*line, *mistake.split()]) == 2
@@ -66,7 +66,7 @@ def test_size_view_and_normalisation_come_with_weights_of_photographs(album, tmp
     view = {"size": 32, "resize": 36}
     info = {
         "model": "resnet8",
-        "network": network.respec(**choices).told(()),
+        "network": network.respec(**choices).to_config(()),
         "view": view,
         "class_names": ["ant", "bee", "cat"],
     }
@@ -87,4 +87,4 @@ def test_size_view_and_normalisation_come_with_weights_of_photographs(album, tmp
     np.testing.assert_allclose(kept.predict(raw, verbose=0), expected, rtol=1e-4, atol=1e-6)
     source.unlink()
     train(recipe, out, say=told.append)
-    assert told[1:] == [f"This run has ended already; what it left is in {out}"]
+    assert told[1:] == [f"This run is already finished; its results are in {out}"]

@@ -22,7 +22,7 @@ def resume(out, **choices):
     """Starts the run again; returns what the user was told."""
     said = []
     train(small_runs.small_recipe(**{**small_runs.STATEFUL, **choices}), out, say=said.append)
-    assert said.pop() == f"Trains on {backend.device()}."
+    assert said.pop() == f"Training on {backend.device()}."
     return said
 
 
@@ -57,7 +57,7 @@ def test_a_run_killed_behind_its_last_epoch_only_writes_its_result(copied, lost)
     as_if_killed(copied, in_epoch=5)
     for name in lost:
         (copied / name).unlink(missing_ok=True)
-    assert resume(copied) == ["Going on behind epoch 4 of 4."]
+    assert resume(copied) == ["Resuming after epoch 4 of 4."]
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
     assert (copied / "curves.png").is_file()
 
@@ -69,7 +69,7 @@ def test_a_finished_run_says_so_and_changes_no_file(copied):
         **small_runs.STATEFUL, data_dir="elsewhere"
     )  # where the data lies is not what the run is
     summary = train(recipe, copied, say=said.append)
-    assert said == [f"This run has ended already; what it left is in {copied}"]
+    assert said == [f"This run is already finished; its results are in {copied}"]
     assert summary == json.loads((copied / "summary.json").read_text())
     assert small_runs.files(copied) == before
 
@@ -86,7 +86,7 @@ def test_a_run_from_before_muon_goes_on(copied, monkeypatch):
         return {**info, "recipe": {name: value for name, value in info["recipe"].items() if name not in since}}
 
     monkeypatch.setattr(saving, "read_info", of_before)
-    assert resume(copied) == ["Going on behind epoch 3 of 4."]
+    assert resume(copied) == ["Resuming after epoch 3 of 4."]
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
 
 
@@ -103,7 +103,7 @@ def test_a_folder_from_before_skips_were_in_all_units_and_rates_remembered_their
     (tmp_path / "summary.json").write_text("{}")
     RunFolder(tmp_path).check(former.resolve(3, answers))
     RunFolder(tmp_path).check(recipe_for(str(tmp_path / "recipe.json")).resolve(3, answers))
-    with pytest.raises(ValueError, match="skip_everywhere False there, True now"):
+    with pytest.raises(ValueError, match="skip_everywhere was False, is now True"):
         RunFolder(tmp_path).check(recipe.resolve(3, answers))
 
 
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_network_is_refused_even_if_every_shape_fits(tmp
     RunFolder(tmp_path).begin(recipe)
     shutil.copytree(small_runs.finished() / "checkpoints", tmp_path / "checkpoints")
     message = refused(tmp_path, network=network)
-    assert "'original' there, 'relu_before_addition' now" in message
+    assert "order was 'original', is now 'relu_before_addition'" in message
 
 
 def test_a_folder_of_another_run_is_refused_by_what_differs(copied):
@@ -162,8 +162,8 @@ def test_a_folder_of_another_run_is_refused_by_what_differs(copied):
         learning_rate=0.2,
         network={**small_runs.STATEFUL["network"], "shortcut": "C", "skip": "identity", "skip_dropout": None},
     )
-    assert "learning_rate 0.1 there, 0.2 now" in message
-    assert "shortcut 'B' there, 'C' now" in message
+    assert "learning_rate was 0.1, is now 0.2" in message
+    assert "shortcut was 'B', is now 'C'" in message
     assert "width" not in message  # is the same
 
 
@@ -199,7 +199,7 @@ def test_a_recipe_that_somebody_has_written_is_not_written_over(tmp_path):
     """A run writes down every field, and would leave nothing of what was meant."""
     text = '{"dataset": "digits", "learning_rate": 0.05}'
     (tmp_path / "recipe.json").write_text(text)
-    assert "recipe.json' is no run's, and this one would write over it. Choose another" in refused(tmp_path)
+    assert "recipe.json' was not written by a run and would be overwritten. Choose another" in refused(tmp_path)
     assert (tmp_path / "recipe.json").read_text() == text
 
 
