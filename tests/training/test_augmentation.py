@@ -186,7 +186,7 @@ def test_each_image_is_equalised_as_pillow_does_it_whatever_others_are_in_its_ba
 
 
 def test_grey_images_have_no_colours_to_augment(tmp_path):
-    with pytest.raises(ValueError, match=r"`randaugment` takes images in RGB\. Those of digits have 1 channel"):
+    with pytest.raises(ValueError, match=r"`randaugment` needs images of 3 channels\. Received: 1, in digits"):
         train(small_runs.small_recipe(randaugment=5.0), tmp_path, say=lambda line: None)
 
 

@@ -127,7 +127,7 @@ def test_a_profile_counts_steps_and_not_executions(tmp_path):
     said = []
     machine = Machine(profile=True, images_on_device=True, steps_per_execution=3)
     train(small_runs.small_recipe(**{**RECIPE, "epochs": 3}), tmp_path, said.append, machine)
-    assert [line for line in said if line.startswith("Of ") and "ms a step, in 6 steps: input" in line]
+    assert [line for line in said if "ms per step, over 6 steps: input" in line]
     assert json.loads((tmp_path / "profile/profile.json").read_text())["steps"] == 6
 
 

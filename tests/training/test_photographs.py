@@ -101,7 +101,9 @@ def test_evaluate_and_predict_see_what_the_run_saw(ran, album, capsys, caplog):
 
 def test_a_mean_by_pixel_fits_one_size(album, tmp_path):
     recipe = recipe_for("paper", dataset=f"folder:{album}", **{**RECIPE, "mean": "pixel"})
-    with pytest.raises(ValueError, match=r"one size of images, here 32, and `test_size` is 48. Choose --mean channel"):
+    with pytest.raises(
+        ValueError, match=r"`test_size` must be 32, the size of the mean by pixel. Received: 48. Choose --mean"
+    ):
         train(recipe, tmp_path / "run", say=lambda line: None)
     assert not (tmp_path / "run").exists()
 

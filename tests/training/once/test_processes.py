@@ -37,7 +37,7 @@ def test_each_worker_has_a_gpu(monkeypatch, visible, workers, expected):
             return "", ""
 
     monkeypatch.setattr("subprocess.Popen", Process)
-    monkeypatch.setattr(processes, "_shares", lambda _: [])
+    monkeypatch.setattr(processes, "_core_sets", lambda _: [])
     running = Processes(workers)
     for _ in range(workers):
         running.run(["train"])
