@@ -24,12 +24,12 @@ def test_time_is_covered_once_however_spans_overlap():
     assert covered_time([(3, 5), (0, 1), (4, 6), (4, 4.5), (0, 1)]) == 4
 
 
-def test_what_waits_while_the_device_computes_is_the_devices():
+def test_waiting_while_the_device_computes_counts_as_device_time():
     assert divide(10, [(0, 2), (5, 7)], [(1, 4)]) == {"input": 3, "device": 3, "host": 4}
     assert divide(1, [], [(0, 2)]) == {"input": 0, "device": 2, "host": 0}  # clocks differ
 
 
-class Dawdle(keras.callbacks.Callback):
+class Sleep(keras.callbacks.Callback):
     """Sleeps after every step."""
 
     def __init__(self, seconds):
@@ -40,7 +40,7 @@ class Dawdle(keras.callbacks.Callback):
         time.sleep(self.seconds)
 
 
-def profiled(folder, width=4, wait=0.0, dawdle=0.0, steps=STEPS):
+def profiled(folder, width=4, wait=0.0, sleep=0.0, steps=STEPS):
     """Profiles a fit with slow input or a slow host; returns the lines reported and the path of profile.json."""
     keras.utils.set_random_seed(0)
     image = keras.Input((width,))
@@ -56,15 +56,15 @@ def profiled(folder, width=4, wait=0.0, dawdle=0.0, steps=STEPS):
     said = []
     profile = Profile(folder, said.append)
     fed = backend.mark_waiting(batches())
-    model.fit(fed, steps_per_epoch=steps, epochs=20 // steps + 1, verbose=0, callbacks=[Dawdle(dawdle), profile])
+    model.fit(fed, steps_per_epoch=steps, epochs=20 // steps + 1, verbose=0, callbacks=[Sleep(sleep), profile])
     profile.end()
     return said, folder / "profile.json"
 
 
 @pytest.mark.parametrize(
-    ("part", "slow"), [("input", {"wait": 0.03}), ("host", {"dawdle": 0.03}), ("device", {"width": 1000})]
+    ("part", "slow"), [("input", {"wait": 0.03}), ("host", {"sleep": 0.03}), ("device", {"width": 1000})]
 )
-def test_what_is_slow_is_told(part, slow, tmp_path):
+def test_the_slow_part_is_reported(part, slow, tmp_path):
     said, written = profiled(tmp_path, **slow)
     profile = json.loads(written.read_text())
     parts = {name: profile[name] for name in ("input", "device", "host")}
@@ -76,7 +76,7 @@ def test_what_is_slow_is_told(part, slow, tmp_path):
     assert f"{part} {1000 * parts[part] / (STEPS - 1):.1f} ms ({parts[part] / profile['seconds']:.0%})" in said[0]
 
 
-def test_the_trace_opens_where_it_is_said_to(tmp_path):
+def test_the_trace_can_be_opened_as_reported(tmp_path):
     said, _ = profiled(tmp_path)
     path = said[1].removeprefix("To open the trace: ").split(" in ")[0]
     if keras.backend.backend() == "tensorflow":
@@ -98,7 +98,7 @@ def test_a_run_leaves_its_profile_in_its_folder(few_digits, tmp_path):
     assert json.loads((tmp_path / "run/profile/profile.json").read_text())["steps"] == 2
 
 
-def test_it_is_said_if_there_was_nothing_to_trace(tmp_path):
+def test_a_run_that_is_too_short_to_trace_says_so(tmp_path):
     said, written = profiled(tmp_path, steps=1)
     assert said == ["No profile: the run is too short. It needs 10 steps, then an epoch of at least 2."]
     assert not written.exists()
