@@ -29,7 +29,7 @@ class Networks:
 
     Attributes:
         model: maps raw images to probabilities; the result of a run.
-        logits_model: maps raw images to logits, whose cross-entropy is more accurate; tested, and saved in checkpoints.
+        logits_model: maps raw images to logits, whose cross-entropy is exact; tested, and saved in checkpoints.
         training_model: `logits_model` preceded by the recipe's augmentation, perhaps split into units; trained by
             `fit`.
     """

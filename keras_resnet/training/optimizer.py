@@ -103,9 +103,9 @@ class SGD(_BackendSGD):
             super()._update_model_variables_moving_average(trainable_variables)
 
     def finalize_variable_values(self, var_list: list[Any]) -> None:
-        """Does nothing: a run may continue from the weights at the end of a `fit` in another one.
+        """Does nothing: a run may consist of several calls of `fit`, each continuing from the weights of the last.
 
-        Keras replaces the weights by their averages at this point; `take_averages` does so instead.
+        Keras replaces the weights by their averages at the end of `fit`; here, `take_averages` does so.
         """
 
     def take_averages(self, variables: list[Any]) -> None:

@@ -37,7 +37,7 @@ class Profile(keras.callbacks.Callback):
         if self._stop is not None and batch >= self._stop:
             self._end(batch)
         elif self._first is None and self._previous_steps + batch >= WARMUP_STEPS:
-            last = self.params["steps"] - 1  # whose end is not seen, for want of a next step, if steps run one by one
+            last = self.params["steps"] - 1  # if steps run one by one, no later one shows its end
             if last - batch >= min(TRACED_STEPS, last) > 0:
                 self._first, self._stop = batch, batch + min(TRACED_STEPS, last)
                 self._wait()

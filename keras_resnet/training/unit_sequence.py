@@ -71,7 +71,7 @@ class UnitSequence(keras.layers.Layer):
     def call(self, x: Any, training: bool | None = None) -> Any:
         weights = [[variable.value for variable in unit.trainable_variables] for unit in self.units]
         # Copies, since Torch's autograd forbids in-place changes to saved tensors.
-        others = [[keras.ops.copy(variable) for variable in unit.non_trainable_variables] for unit in self.units]
+        states = [[keras.ops.copy(variable) for variable in unit.non_trainable_variables] for unit in self.units]
         count = len(weights[0])
 
         def run(x: Any, *values: Any) -> tuple[Any, ...]:
@@ -82,10 +82,10 @@ class UnitSequence(keras.layers.Layer):
         if self.rematerialize:
             run = keras.remat(run)
         if len(self.units) == 1:
-            x, *changed = run(x, *weights[0], *others[0])
+            x, *changed = run(x, *weights[0], *states[0])
             self._assign([changed])
             return x
-        columns = zip(*(own + more for own, more in zip(weights, others, strict=True)), strict=True)
+        columns = zip(*(weight + state for weight, state in zip(weights, states, strict=True)), strict=True)
         stacked = [keras.ops.stack(column) for column in columns]
 
         def step(carried: tuple[Any, ...], values: list[Any]) -> tuple[Any, Any]:
@@ -93,7 +93,7 @@ class UnitSequence(keras.layers.Layer):
             result = run(carried[0], *values)
             return result, result
 
-        (x, *_), (_, *changed) = keras.ops.scan(step, (x, *others[0]), stacked)
+        (x, *_), (_, *changed) = keras.ops.scan(step, (x, *states[0]), stacked)
         self._assign([[column[number] for column in changed] for number in range(len(self.units))])
         return x
 

@@ -53,19 +53,19 @@ def profiled(folder, width=4, wait=0.0, sleep=0.0, steps=STEPS):
             time.sleep(wait)
             yield images, images
 
-    said = []
-    profile = Profile(folder, said.append)
+    lines = []
+    profile = Profile(folder, lines.append)
     fed = backend.mark_waiting(batches())
     model.fit(fed, steps_per_epoch=steps, epochs=20 // steps + 1, verbose=0, callbacks=[Sleep(sleep), profile])
     profile.end()
-    return said, folder / "profile.json"
+    return lines, folder / "profile.json"
 
 
 @pytest.mark.parametrize(
     ("part", "slow"), [("input", {"wait": 0.03}), ("host", {"sleep": 0.03}), ("device", {"width": 1000})]
 )
 def test_the_slow_part_is_reported(part, slow, tmp_path):
-    said, written = profiled(tmp_path, **slow)
+    lines, written = profiled(tmp_path, **slow)
     profile = json.loads(written.read_text())
     parts = {name: profile[name] for name in ("input", "device", "host")}
     assert max(parts, key=parts.get) == part, parts
@@ -73,18 +73,18 @@ def test_the_slow_part_is_reported(part, slow, tmp_path):
     assert profile["steps"] == STEPS - 1
     if part != "device":
         assert parts[part] >= 0.03 * (STEPS - 2)
-    assert f"{part} {1000 * parts[part] / (STEPS - 1):.1f} ms ({parts[part] / profile['seconds']:.0%})" in said[0]
+    assert f"{part} {1000 * parts[part] / (STEPS - 1):.1f} ms ({parts[part] / profile['seconds']:.0%})" in lines[0]
 
 
 def test_the_trace_can_be_opened_as_reported(tmp_path):
-    said, _ = profiled(tmp_path)
-    path = said[1].removeprefix("To open the trace: ").split(" in ")[0]
+    lines, _ = profiled(tmp_path)
+    path = lines[1].removeprefix("To open the trace: ").split(" in ")[0]
     if keras.backend.backend() == "tensorflow":
         from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
         (file,) = tmp_path.glob("plugins/profile/*/*.xplane.pb")
         assert "/host:CPU" in [plane.name for plane in xplane_pb2.XSpace.FromString(file.read_bytes()).planes]
-        assert said[1] == f"To open the trace: tensorboard --logdir {tmp_path}, with its profile plugin."
+        assert lines[1] == f"To open the trace: tensorboard --logdir {tmp_path}, with its profile plugin."
     else:
         with (gzip.open if path.endswith(".gz") else open)(path) as file:
             events = json.load(file)["traceEvents"]
@@ -92,13 +92,13 @@ def test_the_trace_can_be_opened_as_reported(tmp_path):
 
 
 def test_a_run_leaves_its_profile_in_its_folder(few_digits, tmp_path):
-    said = []
-    train(small_runs.small_recipe(epochs=6), tmp_path / "run", said.append, Machine(profile=True))
-    assert [line for line in said if "ms per step, over 2 steps: input" in line]
+    lines = []
+    train(small_runs.small_recipe(epochs=6), tmp_path / "run", lines.append, Machine(profile=True))
+    assert [line for line in lines if "ms per step, over 2 steps: input" in line]
     assert json.loads((tmp_path / "run/profile/profile.json").read_text())["steps"] == 2
 
 
 def test_a_run_that_is_too_short_to_trace_says_so(tmp_path):
-    said, written = profiled(tmp_path, steps=1)
-    assert said == ["No profile: the run is too short. It needs 10 steps, then an epoch of at least 2."]
+    lines, written = profiled(tmp_path, steps=1)
+    assert lines == ["No profile: the run is too short. It needs 10 steps, then an epoch of at least 2."]
     assert not written.exists()
