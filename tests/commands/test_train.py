@@ -37,7 +37,7 @@ def test_a_run_that_diverges_ends_in_a_line_with_status_3_and_its_last_good_chec
     recipe = as_json(small_runs.small_recipe(**small_runs.EXPLOSIVE))
     Path("mine.json").write_text(json.dumps(recipe))
     status, out, err = command("train --recipe mine.json --out run")
-    assert (status, [line.partition(" ")[0] for line in err.splitlines()]) == (3, ["Trains", "keras-resnet:"])
+    assert (status, [line.partition(" ")[0] for line in err.splitlines()]) == (3, ["Training", "keras-resnet:"])
     assert "diverged" in err and "epoch 2" in err and "--learning-rate" in err
     assert "The last good checkpoint is run/checkpoints/epoch_0001.keras" in err
     assert [path.name for path in Path("run/checkpoints").iterdir()] == ["epoch_0001.keras"]

@@ -115,8 +115,8 @@ def test_a_mistake_in_the_command_line_is_told_in_a_line(mistake, line, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"dataset":', ("no recipe", "line 1")),
-        ("[]", ("no recipe", "not a JSON object")),
+        ('{"dataset":', ("not a recipe", "line 1")),
+        ("[]", ("not a recipe", "not a JSON object")),
         ('{"epoch": 3}', ("'epoch'", "near: epochs")),
         ('{"epochs": "three"}', ("`epochs`", "'three'")),
         ('{"network": {"width": "wide"}}', ("`width`", "'wide'")),
