@@ -225,7 +225,7 @@ def test_everything_works_without_the_other_backends_and_importing_does_not_need
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    trains = f"Trains on {backend.device()}.\n"
-    assert done.stderr == f"{trains}Going on behind epoch 1 of 2.\n{trains}"  # nothing of what libraries say
+    trains = f"Training on {backend.device()}.\n"
+    assert done.stderr == f"{trains}Resuming after epoch 1 of 2.\n{trains}"  # nothing of what libraries say
     assert f"{small_runs.TESTED} images" in done.stdout
     assert "image.npy[0]: " in done.stdout

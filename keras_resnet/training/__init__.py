@@ -1,1 +1,1 @@
-"""Training: the recipe, what carries it out, and the folder that a run leaves."""
+"""Training: the recipe, its execution, and the folder that a run writes."""

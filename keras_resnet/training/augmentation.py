@@ -1,4 +1,4 @@
-"""Augmentation that the papers did not have: layers in front of the network, on the device that trains."""
+"""Augmentation beyond that of the papers: layers in front of the network, which run on the training device."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from .device_images import DeviceImages
 from .recipe import Recipe
 
-MAGNITUDES = 30  # RandAugment's scale: at this, an operation is as strong as it may be
-OPERATIONS = 2  # of RandAugment, one after the other
-LEVELS = 256  # values of a pixel
+MAGNITUDES = 30  # highest magnitude of RandAugment, at which its operations use their full range
+OPERATIONS = 2  # number of operations that RandAugment applies to an image
+LEVELS = 256  # number of values of a pixel
 
 _PLAIN = {"dtype": "float32", "data_format": "channels_last"}
 
@@ -23,44 +23,44 @@ _PLAIN = {"dtype": "float32", "data_format": "channels_last"}
 def augmented(
     network: keras.Model, recipe: Recipe, color: np.ndarray, images: DeviceImages | None = None
 ) -> keras.Model:
-    """The network as it is trained: behind what the recipe does to images and labels beyond cutting and mirroring.
+    """Returns the network preceded by the augmentation of a recipe, beyond random crops and mirroring.
 
     Args:
-        network: from raw images (batch, height, width, channels) of 0 to 255 to logits. It stays as it is.
+        network: maps raw images (batch, height, width, channels) of 0 to 255 to logits. It does not change.
         recipe: a recipe.
-        color: the images' mean, a value a channel; erased parts become as bright.
-        images: those that it is trained on, if they lie on the device; then it takes what was drawn of them.
+        color: mean of the images, a value per channel; erased parts are filled with its mean.
+        images: the training images, if they are stored on the device; the model then takes views of them.
 
     Returns:
-        A model of the network's variables, and of the states of random generators; the network itself where the recipe
-        does nothing.
+        A model with the network's variables and the states of random generators; the network itself if the recipe has
+        no such augmentation.
 
     Raises:
-        ValueError: an operation that images of these channels do not have.
+        ValueError: If an operation does not support the number of channels.
     """
     layers: list[keras.layers.Layer] = []
     if recipe.randaugment:
         if len(color) != 3:
-            raise ValueError(f"`randaugment` takes images in RGB. Those of {recipe.dataset} have {len(color)} channel.")
+            raise ValueError(f"`randaugment` needs images of 3 channels. Received: {len(color)}, in {recipe.dataset}.")
         layers.append(RandAugment(recipe.randaugment))
     if recipe.erasing:
-        grey = float(np.mean(color))  # on JAX, Keras takes one number alone
+        grey = float(np.mean(color))  # on JAX, Keras supports only a single value
         layers.append(keras.layers.RandomErasing((recipe.erasing, recipe.erasing), fill_value=grey, **_PLAIN))
     mix = Mix(recipe.mixup, recipe.cutmix) if recipe.mixup or recipe.cutmix else None
     return Augmented(network, layers, mix, images) if layers or mix or images else network
 
 
 class Augmented(keras.Model):
-    """A network that sees other images in training than in tests. Only for running: it is never saved.
+    """A network whose images are augmented in training. Used in training, never saved.
 
-    Labels are mixed as the images were when the loss is taken, so the training error counts the larger part of a mixed
-    image as its class.
+    Labels are mixed like their images before the loss and the metrics are computed, so the training error counts a
+    mixed image as the class of its larger part.
 
     Args:
-        network: from images to logits.
-        layers: what the images go through in training, one by one.
-        mix: what mixes images and labels behind that; None for nothing.
-        images: what looks up the images in training, before all that; None if it is given them.
+        network: maps images to logits.
+        layers: layers that are applied to the images in training, in this order.
+        mix: layer that mixes images and labels after that; None for none.
+        images: layer that looks up the images in training, before all others; None if the model is given images.
     """
 
     def __init__(
@@ -94,24 +94,24 @@ class Augmented(keras.Model):
         return super().compute_metrics(x, y, logits, sample_weight)
 
     def _mixed(self, labels: Any, y_pred: Any) -> tuple[Any, Any]:
-        """The labels of the images that the network saw, and its logits."""
+        """Returns the labels, mixed like the images, and the logits."""
         if not isinstance(y_pred, dict):
             return labels, y_pred
         return self.mix.labels(labels, y_pred["mixing"]), y_pred["logits"]
 
 
 class Mix(keras.layers.Layer):
-    """MixUp (Zhang et al. 2018), CutMix (Yun et al. 2019), or by a coin for each batch one of the two.
+    """MixUp (Zhang et al. 2018), CutMix (Yun et al. 2019), or one of the two, drawn for each batch.
 
     Args:
-        mixup, cutmix: the parameters of their Beta distributions, up to 1; 0 for none.
+        mixup, cutmix: the alphas of their Beta distributions, up to 1; 0 for none.
     """
 
     def __init__(self, mixup: float, cutmix: float) -> None:
         super().__init__(dtype="float32")
-        self.supports_jit = False  # on GPUs, TensorFlow's XLA knows no Beta distribution
+        self.supports_jit = False  # on GPUs, XLA in TensorFlow does not support the Beta distribution
         self.mixers = [keras.layers.MixUp(mixup, **_PLAIN)] if mixup else []
-        if cutmix:  # Keras draws the parameter from a range, too
+        if cutmix:  # Keras draws alpha from a range
             self.mixers.append(keras.layers.CutMix((cutmix, cutmix), **_PLAIN))
         self.coin = keras.random.SeedGenerator()
 
@@ -120,39 +120,39 @@ class Mix(keras.layers.Layer):
             mixer.build(shape)
 
     def call(self, images: Any) -> tuple[Any, dict[str, Any]]:
-        """The mixed images; and which image each was mixed with, and how much of it was left."""
+        """Returns the mixed images, the index of the image that each was mixed with, and the weight of its own part."""
         with _silenced():
-            drawn = [mixer.get_random_transformation(images) for mixer in self.mixers]
-        mixed = [mixer.transform_images(images, how) for mixer, how in zip(self.mixers, drawn, strict=True)]
-        heads = keras.random.uniform((), seed=self.coin) < 0.5
+            transformations = [mixer.get_random_transformation(images) for mixer in self.mixers]
+        mixed = [mixer.transform_images(images, how) for mixer, how in zip(self.mixers, transformations, strict=True)]
+        use_first = keras.random.uniform((), seed=self.coin) < 0.5
         image, partner, weight = (
-            keras.ops.where(heads, *each) if len(each) == 2 else each[0]
+            keras.ops.where(use_first, *each) if len(each) == 2 else each[0]
             for each in (
                 mixed,
-                [keras.ops.cast(how["permutation_order"], "int32") for how in drawn],
-                [keras.ops.reshape(how["mix_weight"], (-1,)) for how in drawn],
+                [keras.ops.cast(how["permutation_order"], "int32") for how in transformations],
+                [keras.ops.reshape(how["mix_weight"], (-1,)) for how in transformations],
             )
         )
         return image, {"permutation_order": partner, "mix_weight": weight}
 
     def labels(self, labels: Any, mixing: dict[str, Any]) -> Any:
-        """Labels (batch, classes), mixed as the images were."""
-        return self.mixers[0].transform_labels(labels, mixing)  # both do the same with them
+        """Returns labels (batch, classes) mixed like the images."""
+        return self.mixers[0].transform_labels(labels, mixing)  # equal in MixUp and CutMix
 
 
 class RandAugment(keras.layers.Layer):
     """Two random operations on every image (Cubuk et al. 2020, "RandAugment").
 
-    Operations and ranges are torchvision's, which goes as far as a range allows, where this draws how far it goes. What
-    an image moves away from turns black. Keras takes contrast about the mean of each channel, where torchvision takes
-    the grey image's, sees black beyond a border where it sharpens, and interpolates where torchvision by default does
-    not.
+    Operations and ranges are those of torchvision, except that the strength is drawn from the range that torchvision
+    uses to its limit. Areas without image content are filled with black. Further differences are those of Keras: it
+    changes contrast relative to the mean of each channel, not to that of the grey image; sharpening sees black beyond
+    the border; and it interpolates, which torchvision by default does not.
 
-    `keras.layers.RandAugment` draws the same operations for all images of a batch, and from ranges of which the paper's
-    are a small part. As it does, this makes all operations of the whole batch and chooses among the results.
+    `keras.layers.RandAugment` draws the same operations for all images of a batch, and from much larger ranges than the
+    paper. Like that layer, this one applies all operations to the entire batch and selects among the results.
 
     Args:
-        magnitude: above 0, up to 30.
+        magnitude: the strength of the operations, above 0 and up to 30.
     """
 
     def __init__(self, magnitude: float) -> None:
@@ -167,22 +167,22 @@ class RandAugment(keras.layers.Layer):
     def call(self, images: Any, training: bool = True) -> Any:
         for _ in range(OPERATIONS):
             count = keras.ops.shape(images)[0]
-            # One more than there are operations: that is the identity.
-            chosen = keras.random.randint((count, 1, 1, 1), 0, len(self.operations) + 1, seed=self.generator)
-            changed = images
+            # The number after the last operation stands for the identity.
+            selected = keras.random.randint((count, 1, 1, 1), 0, len(self.operations) + 1, seed=self.generator)
+            augmented_images = images
             for number, operation in enumerate(self.operations):
                 with _silenced():
-                    operated = operation(images, training=True)
-                changed = keras.ops.where(chosen == number, operated, changed)
-            images = keras.ops.reshape(changed, keras.ops.shape(images))  # TensorFlow forgets the shape on the way
+                    result = operation(images, training=True)
+                augmented_images = keras.ops.where(selected == number, result, augmented_images)
+            images = keras.ops.reshape(augmented_images, keras.ops.shape(images))  # TensorFlow loses the shape
         return images
 
 
-class Drawn(keras.layers.Layer):
-    """Does what a number says, which is drawn for each image.
+class RandomOperation(keras.layers.Layer):
+    """Base class of operations with a parameter that is drawn uniformly for each image.
 
     Args:
-        low, high: between which it lies.
+        low, high: the range of the parameter.
     """
 
     def __init__(self, low: float, high: float, **arguments: Any) -> None:
@@ -191,60 +191,61 @@ class Drawn(keras.layers.Layer):
         self.generator = keras.random.SeedGenerator()
 
     def call(self, images: Any, training: bool = True) -> Any:
-        number = keras.random.uniform((keras.ops.shape(images)[0], 1, 1, 1), self.low, self.high, seed=self.generator)
-        return self.change(images, number)
+        shape = (keras.ops.shape(images)[0], 1, 1, 1)
+        parameter = keras.random.uniform(shape, self.low, self.high, seed=self.generator)
+        return self.transform(images, parameter)
 
 
-class Brightness(Drawn):
-    """Multiplies by a factor. `keras.layers.RandomBrightness` adds, and on Torch changes the images it is given."""
+class Brightness(RandomOperation):
+    """Multiplies images by a factor. `keras.layers.RandomBrightness` adds, and on Torch modifies its input."""
 
-    def change(self, images: Any, factor: Any) -> Any:
+    def transform(self, images: Any, factor: Any) -> Any:
         return keras.ops.clip(images * factor, 0, LEVELS - 1)
 
 
-class Solarize(Drawn):
-    """Inverts what is as bright as a threshold. `keras.layers.Solarization` draws that from 0 or 1 up, always."""
+class Solarize(RandomOperation):
+    """Inverts values from a threshold up. The threshold of `keras.layers.Solarization` always ranges from 0 or 1 up."""
 
-    def change(self, images: Any, threshold: Any) -> Any:
+    def transform(self, images: Any, threshold: Any) -> Any:
         return keras.ops.where(images < threshold, images, LEVELS - 1 - images)
 
 
 class Equalize(keras.layers.Layer):
-    """Spreads the values of each image's each channel evenly from 0 to 255, as Pillow's `ImageOps.equalize` does.
+    """Equalises the histogram of every channel of every image, as Pillow's `ImageOps.equalize` does.
 
-    `keras.layers.Equalization` counts the values of a batch together.
+    `keras.layers.Equalization` takes a single histogram over the batch.
     """
 
     def call(self, images: Any, training: bool = True) -> Any:
         ops, shape = keras.ops, keras.ops.shape(images)
-        maps = shape[0] * shape[-1]
-        first = ops.reshape(LEVELS * ops.arange(maps, dtype="int32"), (shape[0], 1, 1, shape[-1]))
-        places = first + ops.cast(ops.round(ops.clip(images, 0, LEVELS - 1)), "int32")  # a place a channel and value
-        flat = ops.reshape(places, (-1,))
-        counts = ops.reshape(ops.segment_sum(ops.ones_like(flat), flat, maps * LEVELS), (maps, LEVELS))
+        channels = shape[0] * shape[-1]  # of all images
+        offsets = ops.reshape(LEVELS * ops.arange(channels, dtype="int32"), (shape[0], 1, 1, shape[-1]))
+        bins = offsets + ops.cast(ops.round(ops.clip(images, 0, LEVELS - 1)), "int32")  # one per channel and value
+        flat = ops.reshape(bins, (-1,))
+        counts = ops.reshape(ops.segment_sum(ops.ones_like(flat), flat, channels * LEVELS), (channels, LEVELS))
         darker = ops.cumsum(counts, axis=1) - counts
-        # Pixels that take a step of one: of all but the brightest, an equal share for each step.
+        # Number of pixels per output level: those below the brightest value, divided equally.
         step = ops.max(ops.where(counts > 0, darker, 0), axis=1, keepdims=True) // (LEVELS - 1)
-        spread = ops.minimum((darker + step // 2) // ops.maximum(step, 1), LEVELS - 1)
-        table = ops.where(step > 0, spread, ops.arange(LEVELS, dtype="int32"))
-        return ops.cast(ops.take(ops.reshape(table, (-1,)), places), images.dtype)
+        equalized = ops.minimum((darker + step // 2) // ops.maximum(step, 1), LEVELS - 1)
+        table = ops.where(step > 0, equalized, ops.arange(LEVELS, dtype="int32"))
+        return ops.cast(ops.take(ops.reshape(table, (-1,)), bins), images.dtype)
 
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Keeps from the terminal what JAX and Torch say of how Keras's layers call them."""
+    """Silences warnings of JAX and Torch about calls in Keras's layers."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Explicitly requested dtype int64|Tensor.T is deprecated", UserWarning)
         yield
 
 
 def _operations(strength: float) -> list[keras.layers.Layer]:
-    """RandAugment's operations; each draws how far it goes, up to a share `strength` of its range, either way."""
+    """Returns RandAugment's operations, whose parameters are drawn from a fraction `strength` of their ranges."""
     layers = keras.layers
     turn, shift, change = 30 / 360 * strength, 150 / 331 * strength, 0.9 * strength
-    about_half = (0.5 - change / 2, 0.5 + change / 2)  # where one half changes nothing
+    around_half = (0.5 - change / 2, 0.5 + change / 2)  # a factor of one half changes nothing
     bits = 8 - round(4 * strength)
-    black = {"fill_mode": "constant", **_PLAIN}  # where there was no image
+    black = {"fill_mode": "constant", **_PLAIN}  # fills areas without image content
     return [
         layers.RandomRotation(turn, **black),
         layers.RandomShear(x_factor=0.3 * strength, **black),
@@ -254,7 +255,7 @@ def _operations(strength: float) -> list[keras.layers.Layer]:
         Brightness(1 - change, 1 + change, dtype="float32"),
         layers.RandomContrast((change, change), **_PLAIN),
         layers.RandomColorDegeneration(change, **_PLAIN),
-        layers.RandomSharpness(about_half, **_PLAIN),
+        layers.RandomSharpness(around_half, **_PLAIN),
         Solarize((LEVELS - 1) * (1 - strength), LEVELS - 1, dtype="float32"),
         layers.RandomPosterization((bits, bits), **_PLAIN),
         layers.AutoContrast(**_PLAIN),

@@ -1,7 +1,7 @@
-"""What happens around the steps of `model.fit`: the books, and a stop where the loss is lost.
+"""Callbacks of `model.fit`: checkpoints and history, and an end to runs that diverge or are asked to stop.
 
-What has to be done behind a step is done before the next one: where a callback asks for what each step gives, Keras
-waits for the device behind each.
+What has to be done after a step is done in `on_train_batch_begin` of the next: for a callback that overrides
+`on_train_batch_end`, Keras waits for the device after every step.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .interruption import StoppedError, StopRequest
 from .learning_rate import LearningRate
 from .metrics import percent_error
 
-AGREE_EVERY = 20  # steps behind which several processes ask one another whether to save or to stop
+AGREE_EVERY = 20  # steps after which several processes agree on whether to save or to stop
 
 
 class StopOnDivergence(keras.callbacks.Callback):
-    """Ends a run whose loss is no longer finite, before anything of it is kept.
+    """Ends a run whose loss or variables are no longer finite, before they are saved.
 
-    The loss that Keras reports is a mean over the epoch so far, so it stays lost once it is; looking at it a hundred
-    steps or more later again spares the wait for the device at the others. At the end of an epoch every variable is
-    looked at, since some, such as a moving variance, may be lost while the loss is not.
+    The loss that Keras reports is a mean over the epoch so far, so once it is not finite it stays so, and checking it
+    about every hundred steps is enough: each check waits for the device. At the end of an epoch every variable is
+    checked, since some, such as a moving variance, may be infinite while the loss is finite.
 
     Args:
-        split: what the run is tested on, "test" or "validation".
+        split: the images that the run is tested on, "test" or "validation".
     """
 
     def __init__(self, split: str) -> None:
@@ -51,15 +51,19 @@ class StopOnDivergence(keras.callbacks.Callback):
         self.check(logs, f"the end of epoch {epoch + 1}")
 
     def check(self, logs: dict[str, Any] | None, where: str) -> None:
-        """Makes sure that what is there now may be saved.
+        """Checks that the loss and all variables are finite and may be saved.
+
+        Args:
+            logs: losses by name, as Keras reports them.
+            where: the moment of the run, for the message.
 
         Raises:
-            DivergedError: the loss or a variable is not finite.
+            DivergedError: If the loss or a variable is not finite.
         """
         self._check_loss(logs, where)
         for variable in (*self.model.variables, *self.model.optimizer.variables):
-            whole = not keras.backend.is_float_dtype(variable.dtype)
-            if not (whole or np.isfinite(keras.ops.convert_to_numpy(variable)).all()):
+            is_float = keras.backend.is_float_dtype(variable.dtype)
+            if is_float and not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
                 raise DivergedError(f"{variable.path} is not finite at {where}")
 
     def _check_loss(self, logs: dict[str, Any] | None, where: str) -> None:
@@ -69,18 +73,18 @@ class StopOnDivergence(keras.callbacks.Callback):
 
 
 class RunRecorder(keras.callbacks.Callback):
-    """Writes checkpoints; and after every epoch the history and, now and then, the picture of the curves.
+    """Writes checkpoints, and after every epoch the history and, from time to time, the plot of the curves.
 
     Args:
         folder: the run's folder.
-        progress: how far the run is; it is updated.
-        rate: the run's controller of the learning rate, whose state is saved.
-        sound: says whether what there is may be saved.
-        devices: what the run trains on.
-        logits_model: the model that is saved; of the same variables as the one that is trained.
-        epochs: of the whole run.
+        progress: the progress of the run, which is updated.
+        rate: the run's learning-rate callback, whose state is saved.
+        divergence: the callback that checks that the variables may be saved.
+        devices: the devices that the run trains on.
+        logits_model: the model that is saved; it shares its variables with the one that is trained.
+        epochs: number of epochs of the entire run.
         save_every: minutes between checkpoints within an epoch.
-        stop: whether the run has been asked to stop.
+        stop: the request to stop, if one comes.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class RunRecorder(keras.callbacks.Callback):
         folder: RunFolder,
         progress: Progress,
         rate: LearningRate,
-        sound: StopOnDivergence,
+        divergence: StopOnDivergence,
         devices: Devices,
         *,
         logits_model: keras.Model,
@@ -97,33 +101,34 @@ class RunRecorder(keras.callbacks.Callback):
         stop: StopRequest,
     ) -> None:
         super().__init__()
-        self.folder, self.progress, self.rate, self.sound, self.devices = folder, progress, rate, sound, devices
+        self.folder, self.progress, self.rate, self.devices = folder, progress, rate, devices
+        self.divergence, self.split = divergence, divergence.split
         self.logits_model, self.epochs, self.save_every, self.stop = logits_model, epochs, save_every, stop
-        self.split = sound.split
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.progress.step:  # in its midst; Keras has just set the metrics to zero
+        if self.progress.step:  # resumed within an epoch; Keras has just reset the metrics
             sums = self.devices.local_metrics(self.progress.metrics)
             for variable, value in zip(self.model.metrics_variables, sums, strict=True):
                 variable.assign(value)
         self._first_step = self.progress.step
         self._saved = time.monotonic()
-        self._begun, self._trained = time.perf_counter() - self.progress.seconds, None
+        self._started, self._trained = time.perf_counter() - self.progress.seconds, None
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         step = self._first_step + batch
         if not batch or (self.devices.processes > 1 and step % AGREE_EVERY):
             return
-        if wish := self._wish(due=time.monotonic() - self._saved > 60 * self.save_every):
-            self.sound.check(self.model.get_metrics_result(), f"step {step} of epoch {len(self.progress.history) + 1}")
-            self.progress.step, self.progress.seconds = step, time.perf_counter() - self._begun
-            own = [keras.ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
-            self.progress.metrics = self.devices.gather_metrics(own)
+        if request := self._request(due=time.monotonic() - self._saved > 60 * self.save_every):
+            where = f"step {step} of epoch {len(self.progress.history) + 1}"
+            self.divergence.check(self.model.get_metrics_result(), where)
+            self.progress.step, self.progress.seconds = step, time.perf_counter() - self._started
+            sums = [keras.ops.convert_to_numpy(variable).tolist() for variable in self.model.metrics_variables]
+            self.progress.metrics = self.devices.gather_metrics(sums)
             self._write()
-            self._leave(wish)
+            self._stop_on(request)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        keras.ops.convert_to_numpy(self.model.optimizer.iterations)  # waits for the last step, which may be under way
+        keras.ops.convert_to_numpy(self.model.optimizer.iterations)  # waits for the last step to end
         self._trained = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -135,64 +140,68 @@ class RunRecorder(keras.callbacks.Callback):
                 f"{self.split}_loss": float(logs["val_loss"]),
                 f"{self.split}_error": percent_error(logs["val_accuracy"]),
                 "learning_rate": logs["learning_rate"],
-                "seconds": round((self._trained or time.perf_counter()) - self._begun, 3),
+                "seconds": round((self._trained or time.perf_counter()) - self._started, 3),
             }
         )
         self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
         self._write()
         self.folder.write_history(self.progress.history)
         if epoch + 1 < self.epochs:
-            self._leave(self._wish(due=False))
+            self._stop_on(self._request(due=False))
 
-    def _wish(self, due: bool) -> str | None:
-        """What any of the processes wants: "a checkpoint", or a stop, by the name of its signal."""
-        wishes = self.devices.gather(self.stop.signal or ("a checkpoint" if due else ""))
-        return max(wishes, key=lambda wish: (bool(wish), wish != "a checkpoint")) or None
+    def _request(self, due: bool) -> str | None:
+        """Returns what any of the processes needs: "a checkpoint", or a stop, by the name of its signal."""
+        requests = self.devices.gather(self.stop.signal or ("a checkpoint" if due else ""))
+        return max(requests, key=lambda request: (bool(request), request != "a checkpoint")) or None
 
-    def _leave(self, wish: str | None) -> None:
-        if wish not in (None, "a checkpoint"):
-            raise StoppedError(f"{wish} came, and the run is saved behind {self.progress}")
+    def _stop_on(self, request: str | None) -> None:
+        if request not in (None, "a checkpoint"):
+            raise StoppedError(f"stopped by {request}; the run is saved after {self.progress}")
 
     def _write(self) -> None:
         self.progress.state = self.rate.state
-        training_model = self.model  # on JAX, this takes the variables back from `fit`
+        training_model = self.model  # on JAX, this access syncs the variables from `fit`
         with self.devices.saving_scope(self.logits_model):
             self.folder.write_checkpoint(self.logits_model, seed_variables(training_model), self.progress)
         self._saved = time.monotonic()
 
 
 class StepsPerExecution(keras.callbacks.Callback):
-    """Has Keras's `fit` take several steps at once, where that divides an epoch.
-
-    Tests go on batch by batch.
+    """Makes Keras's `fit` run several training steps per execution; tests still run batch by batch.
 
     Args:
-        most: steps at once.
+        limit: the highest number of steps per execution; the number used is the highest that divides an epoch.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__()
-        self.most, self._traced = most, None
+        self.limit, self._traced = limit, None
 
     def prepare(self, model: keras.Model, steps: int, size: int | None) -> None:
-        """Before a `fit` of so many steps an epoch, on images of this size; for another, it is traced anew."""
-        at_once = next(count for count in range(min(self.most, steps), 0, -1) if steps % count == 0)
-        if (at_once, size) != self._traced:  # or TensorFlow would trace it for any size
+        """Makes the train function for a call of `fit`, unless that of the previous call fits.
+
+        Args:
+            model: the model to be trained.
+            steps: steps per epoch.
+            size: side of the images; for a second size, TensorFlow would retrace a function for arbitrary sizes.
+        """
+        count = next(count for count in range(min(self.limit, steps), 0, -1) if steps % count == 0)
+        if (count, size) != self._traced:
             model.make_train_function(force=True)
-            if at_once > 1:
-                model.train_function = backend.multi_step_function(model, at_once)
-            self._traced = at_once, size
-        model.steps_per_execution = at_once
+            if count > 1:
+                model.train_function = backend.multi_step_function(model, count)
+            self._traced = count, size
+        model.steps_per_execution = count
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.model.steps_per_execution = 1  # for tests: `fit` has made up its mind on training
+        self.model.steps_per_execution = 1  # for tests only: `fit` has already read the value for training
 
 
 class StopAfterEpoch(keras.callbacks.Callback):
-    """Ends a `fit` that is a part of a run, whose progress bar counts the epochs of the whole.
+    """Ends a call of `fit` that trains a part of a run, while its progress bar counts the epochs of the entire run.
 
     Args:
-        epochs: how many are done when it ends, counted from the beginning of the run.
+        epochs: the epoch after which it ends, counted from 1 at the beginning of the run.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -204,31 +213,36 @@ class StopAfterEpoch(keras.callbacks.Callback):
 
 
 class StopTestOnRequest(keras.callbacks.Callback):
-    """Ends a test, or another work on batches behind the last epoch, where the run is asked to stop.
+    """Ends a test, or other work on batches after the last epoch, if the run is asked to stop.
 
-    That is answered between two batches, of several processes between some on which all look; so a test of one batch
-    comes to its end. There is nothing to save: all of the run was, behind its last epoch.
+    The request is checked between batches, with several processes every `AGREE_EVERY` batches; so a test of a single
+    batch always completes. Nothing has to be saved, since the run was saved after its last epoch.
 
     Args:
-        stop: whether the run has been asked.
-        devices: what it runs on.
-        said: what the error says behind the signal's name.
+        stop: the request to stop, if one comes.
+        devices: the devices that the run trains on.
+        state: the state of the run, for the message.
     """
 
-    def __init__(self, stop: StopRequest, devices: Devices, said: str) -> None:
+    def __init__(self, stop: StopRequest, devices: Devices, state: str) -> None:
         super().__init__()
-        self.stop, self.devices, self.said = stop, devices, said
+        self.stop, self.devices, self.state = stop, devices, state
 
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch and not (self.devices.processes > 1 and batch % AGREE_EVERY):
-            raise_if_stopped(self.stop, self.devices, self.said)
+            raise_if_stopped(self.stop, self.devices, self.state)
 
 
-def raise_if_stopped(stop: StopRequest, devices: Devices, said: str) -> None:
-    """Ends a run that any of its processes was asked to stop; all of them call this at the same moment.
+def raise_if_stopped(stop: StopRequest, devices: Devices, state: str) -> None:
+    """Ends the run if any of its processes was asked to stop; all processes must call this at the same moment.
+
+    Args:
+        stop: the request to stop of this process.
+        devices: the devices that the run trains on.
+        state: the state of the run, for the message.
 
     Raises:
-        StoppedError: one was; in all of them.
+        StoppedError: In all processes, if one was asked.
     """
-    if asked := next(filter(None, devices.gather(stop.signal or "")), None):
-        raise StoppedError(f"{asked} came {said}")
+    if name := next(filter(None, devices.gather(stop.signal or "")), None):
+        raise StoppedError(f"stopped by {name}; {state}")

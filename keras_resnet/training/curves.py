@@ -1,4 +1,4 @@
-"""The picture of a run."""
+"""The plot of a run's history."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..drawing import ACCENT, FAINT, INK, plain, save
 
 
 def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draws error, loss and learning rate over the epochs, as the papers' figures do: thin in training, bold in test.
+    """Plots error, loss and learning rate over the epochs; as in the papers, thin for training and bold for testing.
 
     Args:
-        history: a run's rows, one an epoch.
+        history: the rows of a run's history, one per epoch.
         path: the PNG file to write.
-        title: what stands above the picture.
+        title: the title of the figure.
     """
     split = "validation" if "validation_error" in history[0] else "test"
     epochs = [row["epoch"] for row in history]
@@ -51,6 +51,6 @@ def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
 
 
 def _upper(values: list[float]) -> float:
-    """The top of the axis: a few wild epochs at the start do not flatten all the others."""
+    """Returns the upper limit of an axis, near the 95th percentile, so that outliers do not flatten the curves."""
     ordered = sorted(values)
     return max(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 1e-6)

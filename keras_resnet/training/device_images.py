@@ -1,4 +1,4 @@
-"""The training images in the device's memory, cut and mirrored there."""
+"""Training images in the memory of the device, where they are cropped and mirrored."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..data import TrainingBatches
 
 
 class DeviceImages(keras.layers.Layer):
-    """Looks up what `TrainingBatches.stream_views` tells of a batch. Only for running: it is never saved.
+    """Crops the images of a batch as `TrainingBatches.stream_views` describes them. Used in training, never saved.
 
-    Nothing but a few numbers an image goes to the device with a step, and what comes of them is, byte for byte, what
-    `TrainingBatches.stream` makes.
+    Only a few numbers per image are sent to the device at each step. The resulting images equal those of
+    `TrainingBatches.stream`, byte for byte.
 
     Args:
-        batches: whose images these are.
+        batches: the training batches, whose images are stored on the device.
     """
 
     def __init__(self, batches: TrainingBatches) -> None:
         super().__init__(dtype="float32", trainable=False)
         padded = batches.padded()
-        _, *self._side, channels = padded.shape
+        _, *self._padded_size, channels = padded.shape
         pixels = padded.reshape(-1, channels)
-        self._window, self._erased = batches.images.shape[1:3], batches.cutout
+        self._crop_size, self._cutout = batches.images.shape[1:3], batches.cutout
         self._fill = np.broadcast_to(np.asarray(batches.fill, pixels.dtype), channels)
         self.pixels = self.add_weight(
             shape=pixels.shape, dtype="uint8", initializer=lambda *_, **__: pixels, trainable=False, name="pixels"
@@ -34,21 +34,23 @@ class DeviceImages(keras.layers.Layer):
         self.built = True
 
     def call(self, views: Any, training: bool = True) -> Any:
-        """From int32 (batch, 4), or (batch, 6) with cutout, to uint8 (batch, height, width, channels)."""
+        """Maps views, int32 (batch, 4) or (batch, 6) with cutout, to images, uint8 (batch, height, width, channels)."""
         image, mirrored, top, left, *center = (views[:, number : number + 1] for number in range(views.shape[1]))
-        height, width = self._side
-        rows, columns = (ops.arange(length, dtype="int32")[None] for length in self._window)
-        across = left + columns
-        across = ops.where(mirrored > 0, width - 1 - across, across)
-        down = image * height + top + rows
-        images = ops.take(self.pixels, down[:, :, None] * width + across[:, None, :], axis=0)
+        height, width = self._padded_size
+        rows, columns = (ops.arange(length, dtype="int32")[None] for length in self._crop_size)
+        x = left + columns
+        x = ops.where(mirrored > 0, width - 1 - x, x)
+        y = image * height + top + rows  # the images lie one below the other
+        images = ops.take(self.pixels, y[:, :, None] * width + x[:, None, :], axis=0)
         if not center:
             return images
-        near = [_near(*each, self._erased) for each in zip((rows, columns), center, strict=True)]
-        return ops.where((near[0][:, :, None] & near[1][:, None, :])[..., None], self._fill, images)
+        erased_rows, erased_columns = (
+            _in_square(*each, self._cutout) for each in zip((rows, columns), center, strict=True)
+        )
+        return ops.where((erased_rows[:, :, None] & erased_columns[:, None, :])[..., None], self._fill, images)
 
 
-def _near(positions: Any, center: Any, size: int) -> Any:
-    """Which of the positions (1, length) are among the `size` about each centre (batch, 1)."""
+def _in_square(positions: Any, center: Any, size: int) -> Any:
+    """Whether each of the positions (1, length) is among the `size` positions around each centre (batch, 1)."""
     offsets = positions - (center - size // 2)
     return (offsets >= 0) & (offsets < size)

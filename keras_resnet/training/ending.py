@@ -1,4 +1,4 @@
-"""What is left to do behind the last epoch of a run: the test of the network, its file, and the summary."""
+"""The steps of a run after its last epoch: the final test, the model file and the summary."""
 
 from __future__ import annotations
 
@@ -27,24 +27,38 @@ def finish(
     folder: RunFolder,
     history: list[dict[str, Any]],
     split: str,
-    probed: dict[str, float],
+    probe_results: dict[str, float],
     stop: StopRequest,
 ) -> dict[str, Any]:
-    """Tests the network of the last epoch and writes what is left to write; `probed` is told beside its error.
+    """Tests the network of the last epoch and writes the history, the model file and the summary.
+
+    Args:
+        feed: the batches of the run.
+        networks: the network, after its last epoch.
+        folder: the run's folder, which is locked.
+        history: a row for each epoch.
+        split: the images that the run is tested on, "test" or "validation".
+        probe_results: results of the probe, which are added to the summary.
+        stop: the request to stop, if one comes.
+
+    Returns:
+        The summary.
 
     Raises:
-        StoppedError: the run was asked to stop before it was tested; what is left is done when it goes on.
+        StoppedError: If the run is asked to stop before its test has ended; the test is repeated when it is resumed.
     """
     recipe, data, devices, logits_model = feed.recipe, feed.data, feed.devices, networks.logits_model
     optimizer = getattr(logits_model.optimizer, "inner_optimizer", logits_model.optimizer)
     optimizer.take_averages(logits_model.trainable_variables)
-    end = StopTestOnRequest(stop, devices, f"before the last test, and the run is saved behind epoch {recipe.epochs}")
-    results = _test(feed, logits_model, split, end)
+    state = f"the run is saved after epoch {recipe.epochs}, without its final test"
+    stop_callback = StopTestOnRequest(stop, devices, state)
+    results = _test(feed, logits_model, split, stop_callback)
     if recipe.reestimate:
         results = {f"{name}_by_moving_averages": value for name, value in results.items()}
-        reestimate(logits_model, devices.feed(partial(feed.training_batches, recipe.epochs, 0)), feed.steps, [end])
-        results = {**_test(feed, logits_model, split, end), **results}
-    summary = _summary(feed, history, split, {**results, **probed})
+        batches = devices.feed(partial(feed.training_batches, recipe.epochs, 0))
+        reestimate(logits_model, batches, feed.steps, [stop_callback])
+        results = {**_test(feed, logits_model, split, stop_callback), **results}
+    summary = _summary(feed, history, split, {**results, **probe_results})
     info = {
         "model": recipe.model,
         "network": recipe.network,
@@ -54,17 +68,17 @@ def finish(
         **({"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}),
         **{key: summary[key] for key in (f"{split}_error", "epochs", "versions", "seed")},
     }
-    unfreeze(networks.model)  # a frozen network would come as a surprise to whoever trains the file
+    unfreeze(networks.model)  # nobody who trains the saved model expects frozen layers
     with devices.fail_together(), devices.saving_scope(logits_model):
-        folder.write_history(history, last=True)  # whether this process trained the last epoch or not
+        folder.write_history(history, last=True)  # also if the run is resumed after its last epoch
         folder.write_result(networks.model, info, summary)
     return summary
 
 
-def _test(feed: Feed, logits_model: keras.Model, split: str, end: StopTestOnRequest) -> dict[str, float]:
-    batches = len(feed.test_batches)
-    tested, bar = feed.devices.feed_test(feed.test_batches), Bar("Testing", batches)
-    result = logits_model.evaluate(tested, steps=batches, callbacks=[bar, end], verbose=0, return_dict=True)
+def _test(feed: Feed, logits_model: keras.Model, split: str, stop_callback: StopTestOnRequest) -> dict[str, float]:
+    steps = len(feed.test_batches)
+    batches, bar = feed.devices.feed_test(feed.test_batches), Bar("Testing", steps)
+    result = logits_model.evaluate(batches, steps=steps, callbacks=[bar, stop_callback], verbose=0, return_dict=True)
     return {f"{split}_error": percent_error(result["accuracy"]), f"{split}_loss": float(result["loss"])}
 
 

@@ -1,13 +1,13 @@
-"""How a run ends that does not come to a result; one that is asked to stop, see `interruption`. Needs no Keras."""
+"""The error of a run that diverges; for that of a run that is asked to stop, see `interruption`. Needs no Keras."""
 
 from __future__ import annotations
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number.
+    """The loss or a variable of a run is no longer finite.
 
     Attributes:
-        probe: whether that was in the run before a run.
+        probe: whether the run was the probe of another run.
     """
 
     probe = False

@@ -1,4 +1,4 @@
-"""What a run is trained and tested on, batch by batch."""
+"""The training and test batches of a run."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from .machine import Machine
 from .recipe import AUGMENTATION, Recipe
 from .testing import EvaluationFeed, one_hot, recording_errors
 
-TEST_BATCH = 500  # images in memory that are tested at once
+TEST_BATCH = 500  # batch size of tests on images in memory
 
 
 class Feed:
-    """The batches of a run.
+    """The training and test batches of a run.
 
     Args:
         recipe: a resolved recipe.
-        data: what it is trained and tested on.
-        devices: which each get an equal part of every batch.
-        machine: what this machine decides.
+        data: the data set of the run.
+        devices: the devices, each of which gets an equal part of every batch.
+        machine: the settings of this machine.
 
     Attributes:
-        batches: of training.
-        steps: of an epoch; where a batch goes through the network in parts, each of them is one.
-        images_per_epoch: images that are trained on in an epoch.
-        test_batches: what the run is tested on.
+        batches: the training batches, or their parts with `recipe.accumulate`.
+        steps: steps per epoch; with `recipe.accumulate`, each part of a batch is a step.
+        images_per_epoch: number of training images in an epoch.
+        test_batches: the test batches.
 
     Raises:
-        ValueError: views that cannot be.
+        ValueError: If sizes or crops are not possible.
     """
 
     def __init__(self, recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:
@@ -54,48 +54,48 @@ class Feed:
             workers=machine.workers,
             **views,
         )
-        largest, threads = (TEST_BATCH, 1) if data.in_memory else (part, reader_threads())
-        tested = {"size": recipe.test_size, "resize": recipe.test_resize}
-        self.test_batches = EvaluationFeed(data, devices, largest, threads=threads, **tested)
+        largest_batch, threads = (TEST_BATCH, 1) if data.in_memory else (part, reader_threads())
+        test_views = {"size": recipe.test_size, "resize": recipe.test_resize}
+        self.test_batches = EvaluationFeed(data, devices, largest_batch, threads=threads, **test_views)
         self._problems: list[DataError] = []
 
     def training_batches(
         self, epoch: int, step: int, end: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """This process's part of every batch: images and one-hot labels.
+        """Yields this process's part of every batch: images and one-hot labels.
 
         Args:
             epoch, step: the first batch, both from 0.
-            end: the epoch before which it ends; None for no end.
+            end: the epoch before which the stream ends; None for no end.
         """
-        return self._some_of(self.batches.stream, epoch, step, end)
+        return self._batches(self.batches.stream, epoch, step, end)
 
     def fit_batches(self, epoch: int, step: int, end: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What goes through `fit`: that, or with images on the device what was drawn of them, and one-hot labels."""
+        """Yields the batches for `fit`: as `training_batches`, or with `images_on_device` views in place of images."""
         stream = self.batches.stream_views if self.machine.images_on_device else self.batches.stream
-        return self._some_of(stream, epoch, step, end)
+        return self._batches(stream, epoch, step, end)
 
-    def _some_of(
+    def _batches(
         self, stream: Callable[..., Iterator[Any]], epoch: int, step: int, end: int | None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        left = None if end is None else (end - epoch) * self.steps - step
-        whole = (
+        remaining = None if end is None else (end - epoch) * self.steps - step
+        batches = (
             (images, one_hot(labels, self.data.classes))
             for index, (images, labels) in enumerate(stream(epoch, step), step)
-            if index % len(self.batches) < self.steps  # the parts of whole batches
+            if index % len(self.batches) < self.steps  # parts of an incomplete batch are left out
         )
         with recording_errors(self._problems):
-            yield from itertools.islice(whole, left)
+            yield from itertools.islice(batches, remaining)
 
     @contextlib.contextmanager
     def raising_original_errors(self) -> Iterator[None]:
-        """Raises what is wrong with the data as it was raised: TensorFlow makes an error of its own of it.
+        """Context manager that raises data errors as they were raised, since TensorFlow replaces them by its own.
 
-        Any other error goes on as it is.
+        All other errors pass unchanged.
         """
         try:
             yield
-        except Exception as error:  # TensorFlow's, whose kind is not known here
+        except Exception as error:  # TensorFlow's errors; naming their class would import TensorFlow
             problems = self._problems + self.test_batches.problems
             if problems and error not in problems:
                 raise problems[0] from error

@@ -1,17 +1,17 @@
-"""The folder that a run leaves, and how a run goes on from it.
+"""The folder of a run: its files, its lock, and how a run is resumed from it.
 
-    recipe.json    everything that decides the run
-    history.csv    a row an epoch
-    curves.png     the same as a picture
+    recipe.json    everything that determines the run
+    history.csv    a row for each epoch
+    curves.png     the history as a plot
     model.keras    the trained network, which takes raw images
-    summary.json   the result; written last, so a folder without it is a run that did not end
-    profile/       where the time of a step goes, of a run that was asked to tell
-    probe/         the run before this one, of a run that fine-tunes: a folder like this
+    summary.json   the result; written last, so a folder without it belongs to a run that has not finished
+    profile/       the time and the trace of some steps, if the run is profiled
+    probe/         the folder of the linear probe, if the run begins with one: a run folder like this one
     checkpoints/   the last two, each one file: weights, optimizer, history, state; `epoch_0003_step_000120.keras` was
-                   written in the midst of the fourth epoch
+                   written within the fourth epoch
 
-Every file is written whole or not at all, and one process at a time writes here: of a run of several processes the
-chief. The others read, so that all must see the same folder.
+Every file is written atomically, and only one process at a time writes: in a run of several processes, the chief. The
+others read, so all processes must see the same folder.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from .. import saving
 from .recipe import Recipe, as_json, with_later_fields
 
 KEPT_CHECKPOINTS = 2
-SECONDS_BETWEEN_PICTURES = 60
-OTHER = "Choose another folder with --out."
-# What may differ in recipes of one run: where the data lie, and `scaled_from`, which the learning rate of a resolved
-# recipe holds already and older recipes do not keep.
-UNDECIDED = ("data_dir", "scaled_from")
+SECONDS_BETWEEN_PLOTS = 60
+REMEDY = "Choose another folder with --out."
+# Fields that may differ between recipes of the same run: the folder of the data, and `scaled_from`, which is accounted
+# for in the learning rate of a resolved recipe and is missing in older recipes.
+IGNORED_FIELDS = ("data_dir", "scaled_from")
 
 
 @dataclass
 class Progress:
-    """How far a run is, and what it must remember beyond the variables of its network and optimizer.
+    """The progress of a run: its state beyond the variables of its network and optimizer.
 
     Attributes:
-        history: a row for each whole epoch.
-        step: steps done in the epoch behind these.
-        seconds: spent in these steps.
-        metrics: what the metrics of that epoch have added up in these steps, in Keras's order; one list, or of several
-            processes a list each, whose sum it is.
-        state: of the controller of the learning rate.
+        history: a row for each completed epoch.
+        step: steps completed in the current epoch.
+        seconds: time spent on these steps.
+        metrics: values of the metrics' variables after these steps, in Keras's order: a single list, or a list for
+            each process, which add up to the values.
+        state: state of the learning-rate callback.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -62,15 +62,16 @@ class Progress:
     state: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"epoch {len(self.history)}" + (f" and {self.step} steps" if self.step else "")
+        completed = len(self.history)
+        return f"step {self.step} of epoch {completed + 1}" if self.step else f"epoch {completed}"
 
 
 class RunFolder:
     """A run's folder.
 
     Args:
-        path: the folder; it is made when something is written.
-        writes: whether this process writes; what another one is told to write, it passes over.
+        path: the folder, which is created when something is written.
+        writes: whether this process writes; if not, the methods that write do nothing.
     """
 
     def __init__(self, path: str | Path, writes: bool = True) -> None:
@@ -82,43 +83,42 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self._recipe: dict[str, Any] = {}
         self._title = ""
-        self._damaged: set[Path] = set()  # checkpoints that are none
-        self._drawn = time.monotonic()
+        self._damaged: set[Path] = set()  # checkpoints that cannot be read
+        self._plotted = time.monotonic()
 
     def check(self, recipe: Recipe) -> None:
-        """Makes sure that this recipe may write here.
+        """Checks that a run of this recipe may write to the folder.
 
-        A run that has ended no epoch leaves nothing worth keeping, so any other may take its folder. What somebody has
-        written by hand is worth keeping, and says less than a run's.
+        A run without any checkpoint has produced nothing of value, so another run may overwrite its recipe. A recipe
+        written by hand must not be overwritten; it is recognized by its missing fields.
 
         Raises:
-            ValueError: the path is no folder, holds something else than a run, a recipe that no run has written, or
-                another run.
+            ValueError: If the path is not a folder, or holds other files, a recipe written by hand, or another run.
         """
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise ValueError(f"{str(self.path)!r} is a file, not a run folder. Choose another with --out.")
+            raise ValueError(f"{str(self.path)!r} is a file, not a run folder. {REMEDY}")
         visible = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
         if self.recipe.name not in visible:
             if visible:
-                raise ValueError(
-                    f"{str(self.path)!r} holds files but no recipe.json. Choose another folder with --out."
-                )
+                raise ValueError(f"{str(self.path)!r} holds files but no recipe.json. {REMEDY}")
             return
-        there = saving.read_json(self.recipe, OTHER)
+        saved = with_later_fields(saving.read_json(self.recipe, REMEDY))
         begun = self.summary.exists() or self.newest_first()
-        if not begun and as_json(recipe).keys() - with_later_fields(there).keys():
-            raise ValueError(f"{str(self.recipe)!r} is no run's, and this one would write over it. {OTHER}")
-        if begun and (changes := _changes(with_later_fields(there), as_json(recipe), but=UNDECIDED)):
-            raise ValueError(f"{str(self.path)!r} holds another run: {changes}. Choose another folder with --out.")
+        if not begun and as_json(recipe).keys() - saved.keys():
+            raise ValueError(f"{str(self.recipe)!r} was not written by a run and would be overwritten. {REMEDY}")
+        if begun and (changes := _changes(saved, as_json(recipe), ignored=IGNORED_FIELDS)):
+            raise ValueError(f"{str(self.path)!r} holds another run: {changes}. {REMEDY}")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Makes the folder and holds it for this process, if it writes; a process that is killed holds nothing.
+        """Context manager that creates the folder and locks it for this process, if it writes.
+
+        The lock is released even if the process is killed.
 
         Raises:
-            FolderInUseError: another process holds it.
+            FolderInUseError: If another process holds the lock.
         """
         if not self.writes:
             yield
@@ -127,12 +127,12 @@ class RunFolder:
             yield
 
     def begin(self, recipe: Recipe) -> None:
-        """Writes the recipe down, in a folder that is held.
+        """Writes the recipe to the locked folder.
 
-        A process that does not write does not look at it either: the chief may be in the midst of writing.
+        A process that does not write does not read it either, since the chief may be writing it.
 
         Raises:
-            ValueError: another run has begun here since the folder was checked.
+            ValueError: If another run has begun in the folder since it was checked.
         """
         self._recipe, self._title = as_json(recipe), f"{recipe.title} on {recipe.dataset}"
         if not self.writes:
@@ -143,23 +143,28 @@ class RunFolder:
             saving.remove_partial(folder)
 
     def begun(self) -> dict[str, Any]:
-        """The resolved recipe of the run that has begun here; empty if none has.
+        """Returns the resolved recipe of the run in the folder; empty if there is none.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: If it is damaged.
         """
-        return saving.read_json(self.recipe, OTHER) if self.recipe.exists() else {}
+        return saving.read_json(self.recipe, REMEDY) if self.recipe.exists() else {}
 
     def finished(self) -> dict[str, Any] | None:
-        """The summary of a run that ended, or None.
+        """Returns the summary of the run, or None if it has not finished.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: If it is damaged.
         """
-        return saving.read_json(self.summary, OTHER) if self.summary.exists() else None
+        return saving.read_json(self.summary, REMEDY) if self.summary.exists() else None
 
     def write_checkpoint(self, model: keras.Model, seeds: Sequence[keras.Variable], progress: Progress) -> None:
-        """Keeps everything that the run needs to go on from here; the arguments are those of `restore`."""
+        """Saves everything that the run needs to be resumed, and deletes checkpoints that are no longer needed.
+
+        Args:
+            model, seeds: as in `restore`.
+            progress: the progress of the run.
+        """
         if not self.writes:
             return
         seeds = [keras.ops.convert_to_numpy(variable).tolist() for variable in seeds]
@@ -174,34 +179,34 @@ class RunFolder:
     def restore(
         self, model: keras.Model, seeds: Sequence[keras.Variable], say: Callable[[str], None] = print
     ) -> Progress:
-        """Takes a compiled model back to the newest whole checkpoint.
+        """Restores a compiled model from the newest checkpoint that is intact.
 
         Args:
             model: the model.
-            seeds: the states of all that draws at random in training, see `seed_variables`.
-            say: is told of a checkpoint that is passed over because it is damaged.
+            seeds: the states of the random generators of training, see `seed_variables`.
+            say: called with a line for each damaged checkpoint that is skipped.
 
         Returns:
-            How far the run was there; at its very beginning where there is no checkpoint yet.
+            The progress of the run at that checkpoint; that of a new run if there is no checkpoint.
 
         Raises:
-            ValueError: the checkpoints are of another network, or none of them is whole.
+            ValueError: If there are checkpoints, but all are damaged or of another run.
         """
         problems = []
         for path in self.newest_first():
             try:
                 progress = self._load(model, seeds, path)
-            except Exception as error:  # whatever Keras stumbles over in a damaged or foreign file
+            except Exception as error:  # a damaged or foreign file may raise any error in Keras
                 problems.append(f"{path.name}: {saving.first_line(error)}")
                 self._damaged.add(path)
                 continue
             for problem in problems:
-                say(f"Passing over a damaged checkpoint. {problem}")
+                say(f"Skipping a damaged checkpoint. {problem}")
             return progress
         if problems:
             raise ValueError(
                 f"No checkpoint in {str(self.checkpoints)!r} fits this run. {problems[0]} "
-                "Choose another folder with --out, or delete this one to begin anew."
+                "Choose another folder with --out, or delete this one to start over."
             )
         return Progress()
 
@@ -209,20 +214,20 @@ class RunFolder:
         saving.verify(path)
         info = saving.read_info(path)
         if "history" not in info:
-            raise ValueError("it is no checkpoint of a run")
-        if changes := _changes(with_later_fields(info["recipe"]), self._recipe, but=UNDECIDED):
+            raise ValueError("it is not a checkpoint of a run")
+        if changes := _changes(with_later_fields(info["recipe"]), self._recipe, ignored=IGNORED_FIELDS):
             raise ValueError(f"it is of another run: {changes}")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", "Skipping variable loading")  # of the optimizer
+            warnings.filterwarnings("error", "Skipping variable loading")  # for the optimizer
             model.load_weights(path)
         for variable, value in zip(seeds, info["seeds"], strict=True):
             variable.assign(np.asarray(value, dtype="uint32"))
         return Progress(**{entry.name: info[entry.name] for entry in dataclasses.fields(Progress)})
 
     def write_history(self, history: list[dict[str, Any]], *, last: bool = False) -> None:
-        """Writes `history.csv`, and the picture of it at the last epoch or when the old one is a minute old."""
+        """Writes `history.csv`, and its plot after the last epoch or if the previous plot is a minute old."""
         if not self.writes:
             return
         text = io.StringIO()
@@ -230,44 +235,44 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(history)
         saving.write_text(self.history, text.getvalue())
-        if last or time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
-            from .curves import draw_curves  # and matplotlib with it, which takes a second
+        if last or time.monotonic() - self._plotted > SECONDS_BETWEEN_PLOTS:
+            from .curves import draw_curves  # imports matplotlib, which takes a second
 
             saving.write_atomically(self.curves, lambda path: draw_curves(history, path, self._title))
-            self._drawn = time.monotonic()
+            self._plotted = time.monotonic()
 
     def write_result(self, model: keras.Model, info: dict[str, Any], summary: dict[str, Any]) -> None:
-        """Writes the trained network, what is known of it, and the run's result."""
+        """Writes the trained network, the information saved with it, and the run's summary."""
         if self.writes:
             saving.save(model, self.model, info)
             saving.write_json(self.summary, summary)
 
     def networks(self) -> list[Path]:
-        """The files that hold its network: the trained one, if it is there, and the checkpoints, the newest first."""
+        """Returns the files that hold the run's network: the trained model, if any, then checkpoints, newest first."""
         return [*([self.model] if self.model.exists() else []), *self.newest_first()]
 
     def newest_first(self) -> list[Path]:
-        """The checkpoints."""
-        return sorted(self.checkpoints.glob("epoch_*.keras"), key=_moment, reverse=True)
+        """Returns the checkpoints, newest first."""
+        return sorted(self.checkpoints.glob("epoch_*.keras"), key=_position, reverse=True)
 
 
-def _moment(checkpoint: Path) -> list[int]:
-    """When a checkpoint was written: behind so many epochs, and perhaps steps of the next."""
+def _position(checkpoint: Path) -> list[int]:
+    """Returns the position of a checkpoint in the run: completed epochs, and completed steps of the next if any."""
     return [int(number) for number in re.findall(r"\d+", checkpoint.stem)]
 
 
-def _changes(there: dict[str, Any], here: dict[str, Any], but: tuple[str, ...] = ()) -> str:
-    """In what two recipes differ, in words."""
-    words = []
-    for name in sorted((here.keys() | there.keys()) - set(but)):
-        old, new = there.get(name), here.get(name)
+def _changes(saved: dict[str, Any], current: dict[str, Any], ignored: tuple[str, ...] = ()) -> str:
+    """Returns the differences between two recipes in words; empty if they are equal."""
+    changes = []
+    for name in sorted((current.keys() | saved.keys()) - set(ignored)):
+        old, new = saved.get(name), current.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            words += [_changes(old, new)]
+            changes += [_changes(old, new)]
         elif old != new:
-            words.append(f"{name} {old!r} there, {new!r} now")
-    return ", ".join(filter(None, words))
+            changes.append(f"{name} was {old!r}, is now {new!r}")
+    return ", ".join(filter(None, changes))
 
 
 def seed_variables(model: keras.Model) -> list[keras.Variable]:
-    """The states of a model's random generators, which Keras does not save with the weights."""
+    """Returns the states of a model's random generators, which Keras does not save with the weights."""
     return [variable for variable in model.non_trainable_variables if "seed_generator" in variable.path]

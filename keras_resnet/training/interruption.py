@@ -1,4 +1,4 @@
-"""A run that is asked to stop saves where it is, to go on from there."""
+"""Requests to stop by a signal, on which a run is saved so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -9,42 +9,43 @@ from collections.abc import Iterator
 
 
 class StoppedError(RuntimeError):
-    """The run was asked to stop, and all that it had done is saved."""
+    """The run was asked to stop, and its progress is saved."""
 
 
 class StopRequest:
-    """Whether somebody has asked.
+    """A request to stop that a signal may make at any time.
 
     Attributes:
-        signal: the name of the signal that came; None before.
+        signal: the name of the signal that was received; None if none was.
     """
 
     signal: str | None = None
 
 
-_open: StopRequest | None = None
+_active: StopRequest | None = None
 
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Takes SIGTERM, which schedulers send before they kill, and SIGUSR1, as Slurm's `--signal` asks for, as a request.
+    """Context manager in which SIGTERM and SIGUSR1 make a request to stop instead of ending the process.
 
-    Outside Python's main thread, where no handler can be set, nothing is ever asked. Within another of these, what is
-    asked of the one is asked of the other.
+    Schedulers send SIGTERM before they kill a process, and Slurm sends the signal named by its `--signal`. Outside
+    Python's main thread, where no handler can be set, no request is ever made. A nested context shares the request of
+    the outer one.
     """
-    global _open
-    request = _open or StopRequest()
+    global _active
+    request = _active or StopRequest()
 
-    def ask(number: int, frame: object) -> None:
+    def on_signal(number: int, frame: object) -> None:
         request.signal = signal.Signals(number).name
 
-    here = _open is None and threading.current_thread() is threading.main_thread()
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if here and hasattr(signal, name)]
-    before = [(number, signal.signal(number, ask)) for number in numbers]
-    _open = request if here else _open
+    outermost = _active is None and threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if outermost and hasattr(signal, name)]
+    handlers = [(number, signal.signal(number, on_signal)) for number in numbers]
+    _active = request if outermost else _active
     try:
         yield request
     finally:
-        _open = None if here else _open
-        for number, handler in before:
+        _active = None if outermost else _active
+        for number, handler in handlers:
             signal.signal(number, handler)

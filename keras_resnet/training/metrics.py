@@ -1,4 +1,4 @@
-"""The error of a run, counted exactly."""
+"""The accuracy of a run, counted exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 
 @keras.saving.register_keras_serializable("keras_resnet")
 class Accuracy(keras.metrics.CategoricalAccuracy):
-    """The share of right answers, exactly: an image counts once or, with a weight of zero, not at all."""
+    """Categorical accuracy in which an image counts once or, if its weight is zero, not at all."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         counted = None if sample_weight is None else keras.ops.cast(sample_weight > 0, "float32")
@@ -17,5 +17,5 @@ class Accuracy(keras.metrics.CategoricalAccuracy):
 
 
 def percent_error(accuracy: Any) -> float:
-    """Top-1 error in percent, of a share of right answers."""
+    """Returns the top-1 error in percent for an accuracy between 0 and 1."""
     return round(100 * (1 - float(accuracy)), 4)

@@ -1,4 +1,4 @@
-"""From a recipe to a compiled model."""
+"""Builds the compiled network of a recipe."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from .unit_sequence import split_into_units
 
 @dataclass(frozen=True)
 class Networks:
-    """One network, of the same variables, as it is saved, tested and trained.
+    """Three models of one network that share their variables.
 
     Attributes:
-        model: from raw images to probabilities; what a run leaves.
-        logits_model: from raw images to logits, whose cross-entropy is exact; what is tested and saved in checkpoints.
-        training_model: `logits_model` after the recipe's augmentation, perhaps split into its units; what `fit` trains.
+        model: maps raw images to probabilities; the result of a run.
+        logits_model: maps raw images to logits, whose cross-entropy is exact; tested, and saved in checkpoints.
+        training_model: `logits_model` preceded by the recipe's augmentation, perhaps split into units; trained by
+            `fit`.
     """
 
     model: keras.Model
@@ -45,20 +46,20 @@ def build(
     weights: Pretrained | None = None,
     batches: TrainingBatches | None = None,
 ) -> Networks:
-    """The network of a recipe behind the normalisation of its data, compiled for training.
+    """Builds the network of a recipe, with the normalisation of its images, compiled for training.
 
     With a mean by channel, photographs may have any size.
 
     Args:
         recipe: a resolved recipe.
-        data: what it is trained on.
-        machine: what this machine decides.
-        weights: what the network begins with, but for a dense layer of other classes; None for chance.
-        batches: what it is trained on, where `machine` has its images lie on the device.
+        data: the data set that it is trained on.
+        machine: the settings of this machine.
+        weights: the initial weights, except for the dense layer if the classes differ; None for random weights.
+        batches: the training batches, needed if `machine.images_on_device`.
 
     Raises:
-        ValueError: an augmentation that the data do not have, weights that do not fit, or images of several sizes
-            with a mean by pixel.
+        ValueError: If the data do not support an augmentation, the weights do not fit, or images of several sizes are
+            used with a mean by pixel.
     """
     shape = data.image_shape(recipe.size)
     mean, deviation = normalisation(recipe, data, weights)
@@ -66,8 +67,8 @@ def build(
         for name in ("size", "test_size", "first_size"):
             if getattr(recipe, name) not in (None, len(mean)):
                 raise ValueError(
-                    f"A mean by pixel fits one size of images, here {len(mean)}, and `{name}` is "
-                    f"{getattr(recipe, name)}. Choose --mean channel."
+                    f"`{name}` must be {len(mean)}, the size of the mean by pixel. Received: {getattr(recipe, name)}. "
+                    "Choose --mean channel for other sizes."
                 )
     any_size = mean.ndim == 1 and recipe.size is not None
     image = keras.Input((None, None, shape[-1]) if any_size else shape, name="image")
@@ -86,23 +87,23 @@ def build(
     optimizer = optimizer_of(recipe)
     if recipe.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    # Otherwise TensorFlow would create the optimizer's variables within the step, and trace the step twice.
+    # Otherwise TensorFlow would create the optimizer's variables within the training step, and trace the step twice.
     optimizer.build(logits_model.trainable_variables)
     machine = machine or Machine()
-    inner = logits_model
+    training_network = logits_model
     if machine.rematerialize or machine.loop_units:
-        inner = split_into_units(logits_model, rematerialize=machine.rematerialize, loop=machine.loop_units)
+        training_network = split_into_units(logits_model, rematerialize=machine.rematerialize, loop=machine.loop_units)
     images = DeviceImages(batches) if machine.images_on_device else None
-    training_model = augmented(inner, recipe, mean.reshape(-1, shape[-1]).mean(axis=0), images)
-    for compiled in dict.fromkeys((logits_model, training_model)):
-        compile_for(compiled, optimizer, recipe, data.classes)
+    training_model = augmented(training_network, recipe, mean.reshape(-1, shape[-1]).mean(axis=0), images)
+    for each in dict.fromkeys((logits_model, training_model)):
+        compile_for(each, optimizer, recipe, data.classes)
     return Networks(model, logits_model, training_model)
 
 
 def compile_for(model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, classes: int) -> None:
-    """Compiles a model that ends in logits for training."""
+    """Compiles a model whose outputs are logits for training."""
     if backend.jit_compile() is True:
-        for layer in model._flatten_layers():  # or Keras compiles nothing where TensorFlow could not
+        for layer in model._flatten_layers():  # else a layer that TensorFlow cannot compile stops all compilation
             layer.supports_jit = True
     model.compile(
         optimizer,
@@ -110,23 +111,23 @@ def compile_for(model: keras.Model, optimizer: keras.optimizers.Optimizer, recip
         weighted_metrics=[Accuracy(name="accuracy")],
         jit_compile=backend.jit_compile(),
     )
-    # Builds loss and metrics, whose variables a checkpoint may be read into. Otherwise Keras would look at a batch for
-    # that, which a test whose images come from several threads would then lack.
-    nothing = keras.ops.zeros((1, classes))
-    model.compute_loss(None, nothing, nothing, training=False)
-    model.compute_metrics(None, nothing, nothing)
+    # Builds loss and metrics, so that a checkpoint can be read into their variables. Otherwise Keras would take a batch
+    # to build them, which would be missing in a test whose images come from several threads.
+    zeros = keras.ops.zeros((1, classes))
+    model.compute_loss(None, zeros, zeros, training=False)
+    model.compute_metrics(None, zeros, zeros)
     model.reset_metrics()
 
 
 def optimizer_of(recipe: Recipe) -> SGD:
-    """The optimizer of a recipe."""
+    """Returns the optimizer of a recipe."""
     arguments = {
         "momentum": recipe.momentum,
         "nesterov": recipe.nesterov,
         "coupled_decay": recipe.weight_decay,
         "decayed": recipe.decayed,
         "use_ema": recipe.ema > 0,
-        "ema_momentum": recipe.ema ** (1 / recipe.accumulate),  # Keras averages behind every part of a batch
+        "ema_momentum": recipe.ema ** (1 / recipe.accumulate),  # Keras averages after every part of a batch
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
     }
     if recipe.optimizer == "sgd":

@@ -1,4 +1,4 @@
-"""Runs of the `keras-resnet` command in processes of their own, side by side on the devices and cores of a machine."""
+"""Runs of the `keras-resnet` command in subprocesses, in parallel on the devices and cores of a machine."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ..backend.devices import environment_without_launcher
 from ..host import gpus
 from ..status import Status
 
-NAMED = "keras-resnet: "  # what the line begins with by which the command says what ended it
-# The environment in which JAX and TensorFlow take of a GPU's memory what they need, and not all of it.
+NAMED = "keras-resnet: "  # prefix of the line in which the command says why it ended
+# Environment variables with which JAX and TensorFlow allocate the GPU memory they need, not all of it.
 SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 class Processes:
-    """Runs the command in processes, and has all of them stop when this one is interrupted.
+    """Runs the command in subprocesses; as a context manager, stops all of them if an exception is raised.
 
     Args:
-        workers: how many run side by side.
+        workers: number of runs in parallel.
     """
 
     def __init__(self, workers: int) -> None:
-        # One run after the other takes all that there are.
+        # A single worker uses all GPUs and cores.
         self.gpus = gpus() if workers > 1 else ()
-        self.cores = _shares(workers) if workers > 1 else ()
-        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # workers that have nothing to do
+        self.cores = _core_sets(workers) if workers > 1 else ()
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # idle workers
         for worker in range(workers):
             self._free.put(worker)
         self._running: set[subprocess.Popen] = set()
@@ -47,21 +47,21 @@ class Processes:
             self.stop()
 
     def stop(self) -> None:
-        """Asks every run to save what it has and to end; no further one begins."""
+        """Asks every run to save its progress and end; no further run is started."""
         with self._lock:
             self._stopped = True
             for process in self._running:
                 process.send_signal(signal.SIGTERM)
 
     def run(self, words: list[str], hopeless: Callable[[], bool] | None = None) -> tuple[int, str, str]:
-        """Runs the command with these words, when a worker has nothing else to do.
+        """Runs the command in a subprocess, once a worker is idle.
 
         Args:
-            words: such as `["train", "digits"]`.
-            hopeless: asked every second; when it says so, the run is asked to save what it has and to end.
+            words: the arguments of the command, such as `["train", "digits"]`.
+            hopeless: called every second; once it returns True, the run is asked to save its progress and end.
 
         Returns:
-            Its status, what it printed, and what it said on stderr.
+            Its exit status, its standard output and its standard error.
         """
         worker = self._free.get()
         try:
@@ -72,17 +72,17 @@ class Processes:
     def _run(self, words: list[str], worker: int, hopeless: Callable[[], bool] | None) -> tuple[int, str, str]:
         with self._lock:
             if self._stopped:
-                return Status.TRY_AGAIN, "", "not begun"
-            # In a session of its own: an interrupt from the keyboard is for this process, which asks them to stop.
+                return Status.TRY_AGAIN, "", "not started"
+            # In a session of its own: an interrupt from the keyboard reaches only this process, which stops the others.
             process = start(words, _device(worker, self.gpus), start_new_session=True)
             self._running.add(process)
         if self.cores:
-            with contextlib.suppress(ProcessLookupError):  # it has ended already
-                os.sched_setaffinity(process.pid, self.cores[worker])  # before it has asked how many there are
-        printed, told = self._wait(process, hopeless)
+            with contextlib.suppress(ProcessLookupError):  # the process may have ended already
+                os.sched_setaffinity(process.pid, self.cores[worker])  # before it reads the number of its cores
+        stdout, stderr = self._wait(process, hopeless)
         with self._lock:
             self._running.discard(process)
-        return process.returncode, printed, told
+        return process.returncode, stdout, stderr
 
     @staticmethod
     def _wait(process: subprocess.Popen, hopeless: Callable[[], bool] | None) -> tuple[str, str]:
@@ -97,12 +97,12 @@ class Processes:
 
 
 def start(words: Sequence[str], environment: Mapping[str, str], **more: Any) -> subprocess.Popen[str]:
-    """Starts the `keras-resnet` command in a process of its own, which trains alone.
+    """Starts the `keras-resnet` command in a subprocess that belongs to no distributed launch.
 
     Args:
-        words: such as `["train", "digits"]`.
-        environment: variables that are others than this process's.
-        **more: as `subprocess.Popen` takes it; otherwise both outputs are pipes.
+        words: the arguments of the command, such as `["train", "digits"]`.
+        environment: environment variables to add to this process's, or to change.
+        **more: further arguments of `subprocess.Popen`; by default, both outputs are pipes.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "keras_resnet.cli", *words],
@@ -112,30 +112,30 @@ def start(words: Sequence[str], environment: Mapping[str, str], **more: Any) -> 
 
 
 def epochs_done(folder: Path) -> int:
-    """How many epochs of the run in a folder are done, whoever is at it."""
+    """Returns the number of completed epochs of the run in a folder."""
     history = folder / "history.csv"
     return max(0, len(history.read_text(encoding="utf-8").splitlines()) - 1) if history.is_file() else 0
 
 
-def last_line(told: str) -> str:
-    """The last that a run said: what ended it, without the name of the command."""
-    line = next(iter(told.strip().splitlines()[-1:]), "")
+def last_line(stderr: str) -> str:
+    """Returns the last line of a run's standard error, which says why it ended, without the name of the command."""
+    line = next(iter(stderr.strip().splitlines()[-1:]), "")
     return line.removeprefix(NAMED).removeprefix("error: ")
 
 
 def _device(worker: int, gpus: Sequence[str]) -> dict[str, str]:
-    """The environment in which a worker has a GPU of its own, or shares one: none then takes all of its memory."""
+    """Returns the environment that assigns a GPU to a worker; workers may share one, so none allocates all memory."""
     if not gpus:
         return {}
     return {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)], **SHARED_GPU}
 
 
-def _shares(workers: int) -> list[set[int]]:
-    """The cores of each worker; none where they cannot be shared out.
+def _core_sets(workers: int) -> list[set[int]]:
+    """Divides the cores among the workers; returns an empty list if that is not possible.
 
-    Small networks on two cores: two runs side by side train a quarter faster than one after the other, each on both.
+    With small networks on two cores, two runs in parallel train a quarter faster than one after the other on both.
     """
-    if not hasattr(os, "sched_setaffinity"):  # Linux alone has it
+    if not hasattr(os, "sched_setaffinity"):  # only Linux has it
         return []
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < workers:

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes."""
+"""Profile of a training step: the time of input, device and host."""
 
 from __future__ import annotations
 
@@ -13,88 +13,88 @@ from .. import backend
 from ..backend.traces import Span
 from ..saving import write_json
 
-BEFORE, TRACED = 10, 20  # steps
+WARMUP_STEPS, TRACED_STEPS = 10, 20
 
 
 class Profile(keras.callbacks.Callback):
-    """Traces some steps of one epoch, leaves what viewers open, and tells where their time went.
+    """Callback that traces some steps of one epoch, saves the trace for viewers, and reports where the time went.
 
-    The device's time is when it computed; input, when a step waited for its images and the device did not compute;
-    the host's is the rest, such as what Python does between operations. A trace costs time itself, which is the host's.
+    "device" is the time in which the device computed; "input" the time in which a step waited for its images and the
+    device did not compute; "host" the rest, such as Python code between operations and the overhead of the trace.
 
     Args:
-        folder: where the trace and `profile.json` are left.
-        say: what is told to the user, a line at a time.
+        folder: the folder to which the trace and `profile.json` are written.
+        say: called with each line reported to the user.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         super().__init__()
         self.folder, self.say = folder, say
-        self._before = 0  # steps of earlier epochs
-        self._first, self._behind = None, None  # the step at which the trace begins, and the one at which it may end
+        self._previous_steps = 0  # of earlier epochs
+        self._first, self._stop = None, None  # the step at which the trace begins, and the one at which it may end
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._behind is not None and batch >= self._behind:
+        if self._stop is not None and batch >= self._stop:
             self._end(batch)
-        elif self._first is None and self._before + batch >= BEFORE:
-            most = self.params["steps"] - 1  # where each is taken by itself, the last is seen to end by no other
-            if most - batch >= min(TRACED, most) > 0:
-                self._first, self._behind = batch, batch + min(TRACED, most)
+        elif self._first is None and self._previous_steps + batch >= WARMUP_STEPS:
+            last = self.params["steps"] - 1  # if steps run one by one, no later one shows its end
+            if last - batch >= min(TRACED_STEPS, last) > 0:
+                self._first, self._stop = batch, batch + min(TRACED_STEPS, last)
                 self._wait()
                 backend.start_trace(self.folder)
-                self._begun = time.perf_counter()
+                self._started = time.perf_counter()
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self._behind is not None:
+        if self._stop is not None:
             self._end(self.params["steps"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.on_test_begin()  # if there was no test
-        self._before += self.params["steps"]
+        self._previous_steps += self.params["steps"]
 
     def _end(self, step: int) -> None:
-        """Before this step of the epoch."""
+        """Ends the trace before this step of the epoch."""
         self._wait()
-        seconds, traced = time.perf_counter() - self._begun, step - self._first
-        self._behind = None
-        self._tell(seconds, traced)
+        seconds, steps = time.perf_counter() - self._started, step - self._first
+        self._stop = None
+        self._report(seconds, steps)
 
     def _wait(self) -> None:
-        """For the device to end what it has been told."""
+        """Waits until the device has completed all steps so far."""
         keras.ops.convert_to_numpy(self.model.metrics_variables[0])
 
     def end(self) -> None:
-        """Says so if nothing was traced."""
+        """Reports it if nothing was traced."""
         if self._first is None:
-            self.say(f"No profile: it takes {BEFORE} steps and then an epoch of at least 2.")
+            self.say(f"No profile: the run is too short. It needs {WARMUP_STEPS} steps, then an epoch of at least 2.")
 
-    def _tell(self, seconds: float, traced: int) -> None:
-        parts = where(seconds, *backend.stop_trace(self.folder))
-        write_json(self.folder / "profile.json", {"steps": traced, "seconds": seconds, **parts})
-        each = 1000 / traced
-        words = ", ".join(f"{name} {each * part:.1f} ms ({part / seconds:.0%})" for name, part in parts.items())
-        self.say(f"Of {each * seconds:.1f} ms a step, in {traced} steps: {words}")
-        self.say(f"The trace opens by {backend.viewer(self.folder)}.")
+    def _report(self, seconds: float, steps: int) -> None:
+        parts = divide(seconds, *backend.stop_trace(self.folder))
+        write_json(self.folder / "profile.json", {"steps": steps, "seconds": seconds, **parts})
+        scale = 1000 / steps
+        words = ", ".join(f"{name} {scale * part:.1f} ms ({part / seconds:.0%})" for name, part in parts.items())
+        self.say(f"{scale * seconds:.1f} ms per step, over {steps} steps: {words}")
+        self.say(f"To open the trace: {backend.viewer(self.folder)}.")
 
 
-def where(seconds: float, waited: Iterable[Span], computed: Iterable[Span]) -> dict[str, float]:
+def divide(seconds: float, waits: Iterable[Span], computations: Iterable[Span]) -> dict[str, float]:
     """Divides time between "input", "device" and "host"; see `Profile`.
 
     Args:
-        seconds: all of it.
-        waited: when images were waited for.
-        computed: when the device computed.
+        seconds: the total time.
+        waits: the spans of time in which images were waited for.
+        computations: the spans of time in which the device computed.
     """
-    computed = list(computed)
-    device = covered(computed)
-    waited = covered([*waited, *computed]) - device
-    return {"input": waited, "device": device, "host": max(0.0, seconds - device - waited)}
+    computations = list(computations)
+    device = covered_time(computations)
+    waiting = covered_time([*waits, *computations]) - device
+    return {"input": waiting, "device": device, "host": max(0.0, seconds - device - waiting)}
 
 
-def covered(spans: Iterable[Span]) -> float:
-    """The length of time that spans cover, however they overlap."""
+def covered_time(spans: Iterable[Span]) -> float:
+    """Returns the total time covered by spans, which may overlap."""
     total, end = 0.0, float("-inf")
-    for begun, ended in sorted(spans):
-        total += max(0.0, ended - max(begun, end))
-        end = max(end, ended)
+    for span_start, span_end in sorted(spans):
+        total += max(0.0, span_end - max(span_start, end))
+        end = max(end, span_end)
     return total

@@ -1,4 +1,4 @@
-"""How far work is that takes long, told to whoever sits at a terminal."""
+"""A progress bar for tests, which Keras does not show."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from .. import backend
 
 
 class Bar(keras.callbacks.Callback):
-    """Shows how far a test is that takes more than a second, where stderr is a terminal.
+    """Progress bar of a test that takes more than a second, if stderr is a terminal.
 
-    Within `fit`, Keras shows nothing of the tests behind the epochs. The bar moves when a batch begins: for a callback
-    that asks what a batch gave, Keras waits for the device.
+    Within `fit`, Keras shows no progress of the test after an epoch. The bar moves when a batch begins, since Keras
+    waits for the device after every batch if a callback overrides `on_test_batch_end`.
 
     Args:
-        what: is done.
-        batches: of a test, how many.
+        description: the text in front of the bar.
+        batches: number of batches of a test.
     """
 
-    def __init__(self, what: str, batches: int) -> None:
+    def __init__(self, description: str, batches: int) -> None:
         super().__init__()
-        self._what, self._batches = what, batches
+        self._description, self._batches = description, batches
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        hidden = None if backend.chief() else True  # None: where stderr is no terminal
-        self._bar = tqdm(desc=self._what, total=self._batches, delay=1, leave=False, disable=hidden)
+        hidden = None if backend.chief() else True  # None: hidden unless stderr is a terminal
+        self._bar = tqdm(desc=self._description, total=self._batches, delay=1, leave=False, disable=hidden)
 
     def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._bar.update()

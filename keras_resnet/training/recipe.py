@@ -1,4 +1,4 @@
-"""`Recipe`: everything that decides a training run, as data."""
+"""`Recipe`: everything that determines the result of a training run, as data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import COLORS, CROPS
-from ..data import MEANS as OF_IMAGES
+from ..data import MEANS as DATASET_MEANS
 from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec, as_choices
@@ -22,136 +22,133 @@ SCHEDULES = ("step", "plateau", "cosine", "linear")
 OPTIMIZERS = ("sgd", "muon")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DECAYED = ("all", "kernels")
-MEANS = (*OF_IMAGES, "weights")
-# Which of these apply, the data set knows.
+MEANS = (*DATASET_MEANS, "weights")
+# The data set decides which of these options apply to it.
 AUGMENTATION = ("flip", "pad", "cutout", "size", "crop", "scales", "color")
 VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")
 _SHARE = {"at_least": 0, "below": 1}
-GROWTH = 32  # pixels by which photographs grow during a run
-# What recipes mean that were written down before they could say it.
+GROWTH = 32  # pixels added to the size of photographs at each step of progressive resizing
+# Values of fields that did not exist yet when an older recipe was saved.
 LATER_FIELDS = {"optimizer": "sgd", "kernel_rate": 0.1, "kernel_momentum": 0.6, "warmup_iterations": None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides a training run. The defaults are the CIFAR recipe of both papers.
+    """Everything that determines the result of a training run. The defaults are the CIFAR recipe of both papers.
 
-    Where None stands for the data set's own way, `resolve` puts that in its place.
+    None in a field that depends on the data set means the data set's default, which `resolve` fills in.
 
     He et al. 2015, section 4.2: SGD with momentum 0.9, weight decay 1e-4, batches of 128, a learning rate of 0.1
     divided by 10 at 32k and 48k of 64k iterations; images padded by 4, cropped and mirrored.
 
     Raises:
-        ValueError: a value out of its range; the message names what was received and what is accepted.
+        ValueError: If a value is out of its range; the message gives the received and the accepted values.
     """
 
     dataset: str
-    data_dir: str | None = option(None, "where prepared tensorflow-datasets sets lie (else its own folder)")
+    data_dir: str | None = option(None, "folder of prepared tensorflow-datasets data sets (default: its own folder)")
     validation: int = option(
-        0, "training images held out and tested on instead of the test set; the papers' 5000", at_least=0
+        0, "training images held out for testing, in place of the test set; papers: 5000", at_least=0
     )
-    images: int | None = option(None, "training images used, drawn at random (else all)", at_least=1)
-    model: str = option("resnet20", "the network, as `keras-resnet summary` names it")
-    network: dict[str, Any] = dataclasses.field(default_factory=dict)  # the choices of `Spec` that differ
+    images: int | None = option(None, "number of training images to use, drawn at random (default: all)", at_least=1)
+    model: str = option("resnet20", "name of the network, as listed by `keras-resnet summary`")
+    network: dict[str, Any] = dataclasses.field(default_factory=dict)  # fields of `Spec` that differ from the model's
     weights: str | None = option(
-        None,
-        "what the network begins with: imagenet, hf://OWNER/NAME, a weights file, or a run folder (else chance)",
+        None, "initial weights: imagenet, hf://OWNER/NAME, a weights file or a run folder (default: random)"
     )
     freeze_until: str | None = option(
         None,
-        "stages that keep these weights, up to this one: stem, stage1, ..., features (all but the dense layer); their "
-        "batch norm runs in inference mode",
+        "freeze the layers up to and including this part: stem, stage1, ..., features (all but the dense layer); "
+        "their batch norm runs in inference mode",
     )
     probe_epochs: int | None = option(
         None,
-        "epochs in which they do, before all of the network learns for --epochs (else they keep them to the end)",
+        "freeze for this many epochs only, then train the entire network for --epochs (default: freeze to the end)",
         at_least=1,
     )
     probe_rate: float | None = option(
-        None, "the highest learning rate of these epochs (else --learning-rate)", at_least=0
+        None, "highest learning rate of the probe epochs (default: --learning-rate)", at_least=0
     )
     epochs: int | None = option(
-        None, "length of the run; the schedule scales with it (else as many as --iterations)", at_least=1
+        None, "number of epochs; the schedule scales with it (default: derived from --iterations)", at_least=1
     )
     iterations: int | None = option(
-        None, f"length of the schedule in steps (else as many as --epochs); paper: {PAPERS_ITERATIONS}", at_least=1
+        None, f"steps of the schedule (default: derived from --epochs); papers: {PAPERS_ITERATIONS}", at_least=1
     )
-    batch_size: int = option(128, "images a step", at_least=1)
+    batch_size: int = option(128, "images per step", at_least=1)
     accumulate: int = option(
-        1, "parts of a batch that go through the network one by one, their gradients averaged", at_least=1
+        1, "split each batch into this many parts, processed one by one, and average their gradients", at_least=1
     )
     optimizer: str = option(
-        "sgd", f"{', '.join(OPTIMIZERS)} (for the kernels of convolutions; all else by sgd)", choices=OPTIMIZERS
+        "sgd", f"{', '.join(OPTIMIZERS)} (Muon for convolution kernels, SGD for all else)", choices=OPTIMIZERS
     )
     kernel_rate: float = option(
-        0.1, "muon: their highest learning rate, which rises and falls with --learning-rate", at_least=0
+        0.1, "muon: highest learning rate of the kernels; follows the schedule of --learning-rate", at_least=0
     )
-    kernel_momentum: float = option(0.6, "muon: their momentum", **_SHARE)
-    learning_rate: float = option(0.1, "the highest learning rate", at_least=0)
+    kernel_momentum: float = option(0.6, "muon: momentum of the kernels", **_SHARE)
+    learning_rate: float = option(0.1, "highest learning rate", at_least=0)
     scaled_from: int | None = option(
-        None, "batch size that --learning-rate is for; it is scaled to --batch-size", at_least=1
+        None, "batch size that --learning-rate is meant for; the rate is scaled linearly to --batch-size", at_least=1
     )
-    schedule: str = option("step", f"how it falls: {', '.join(SCHEDULES)}", choices=SCHEDULES)
-    drops: tuple[float, ...] = option((0.5, 0.75), "step: where it falls, as shares of the schedule")
-    drop_factor: float = option(10.0, "step, plateau: by what it is divided there", at_least=1)
-    patience: int = option(5, "plateau: epochs without a lower test error behind which it falls", at_least=1)
-    rise: float = option(0.0, "share of the schedule in which it rises linearly from zero", **_SHARE)
+    schedule: str = option("step", f"learning-rate schedule: {', '.join(SCHEDULES)}", choices=SCHEDULES)
+    drops: tuple[float, ...] = option((0.5, 0.75), "step: where the rate drops, as fractions of the schedule")
+    drop_factor: float = option(10.0, "step, plateau: divisor of the rate at each drop", at_least=1)
+    patience: int = option(5, "plateau: epochs without a lower test error after which the rate drops", at_least=1)
+    rise: float = option(0.0, "initial fraction of the schedule in which the rate rises linearly from zero", **_SHARE)
     warmup_rate: float | None = option(
         None,
-        "learning rate at first, where the schedule's is higher (0: none; else 0.01 with --warmup-iterations, and for "
-        "a CIFAR network of 110 layers or more, but not for full_preactivation)",
+        "upper limit of the learning rate during warm-up (0: no warm-up; default: 0.01 with --warmup-iterations and "
+        "for CIFAR networks of 110 layers or more, except full_preactivation)",
         at_least=0,
     )
     warmup_iterations: int | None = option(
-        None, "steps of this warm-up (else until the training error is below --warmup-error)", at_least=1
+        None, "length of the warm-up in steps (default: until the training error is below --warmup-error)", at_least=1
     )
     warmup_error: float = option(
-        0.8, "the training error, as a share, below which a warm-up of no fixed length ends", at_least=0, at_most=1
+        0.8, "training error, as a fraction, below which a warm-up of no fixed length ends", at_least=0, at_most=1
     )
-    momentum: float = option(0.9, "SGD's momentum", **_SHARE)
-    nesterov: bool = option(False, "Nesterov's momentum")
-    weight_decay: float = option(1e-4, "added to the gradient, times the weight", at_least=0)
-    decayed: str = option("all", f"what decays: {', '.join(DECAYED)} (not batch norm, not biases)", choices=DECAYED)
-    label_smoothing: float = option(0.0, "share of the target spread over all classes", **_SHARE)
+    momentum: float = option(0.9, "momentum of SGD", **_SHARE)
+    nesterov: bool = option(False, "use Nesterov momentum")
+    weight_decay: float = option(1e-4, "coupled weight decay, which adds factor * weight to the gradient", at_least=0)
+    decayed: str = option("all", f"what decays: {', '.join(DECAYED)} (no batch norm, no biases)", choices=DECAYED)
+    label_smoothing: float = option(0.0, "fraction of the target probability spread evenly over all classes", **_SHARE)
     ema: float = option(
-        0.0, "momentum of an average of the weights, which is what is tested and kept (0: none)", **_SHARE
+        0.0, "momentum of an exponential moving average of the weights, which is tested and saved (0: none)", **_SHARE
     )
     mean: str | None = option(
-        None, f"what is subtracted: {', '.join(MEANS)} (else the weights', or the data set's)", choices=MEANS
+        None, f"mean to subtract: {', '.join(MEANS)} (default: that of the weights, else the data set's)", choices=MEANS
     )
-    flip: bool | None = option(None, "mirror half of the images (else the data set's)")
-    pad: int | None = option(None, "arrays: pixels of padding before the random crop (else the data set's)", at_least=0)
-    cutout: int | None = option(None, "arrays: side in pixels of a square erased from each image (else 0)", at_least=0)
-    size: int | None = option(None, "photographs: side of the images in pixels (else 224)", at_least=1)
+    flip: bool | None = option(None, "mirror half of the images at random (default: the data set's)")
+    pad: int | None = option(None, "arrays: padding in pixels for random crops (default: the data set's)", at_least=0)
+    cutout: int | None = option(None, "arrays: side in pixels of a square to erase (default: 0)", at_least=0)
+    size: int | None = option(None, "photographs: side of the training images in pixels (default: 224)", at_least=1)
     crop: str | None = option(
-        None, f"photographs: how the training images are cut: {', '.join(CROPS)} (else scale)", choices=CROPS
+        None, f"photographs: random crop of the training images: {', '.join(CROPS)} (default: scale)", choices=CROPS
     )
     scales: tuple[int, ...] | None = option(
-        None, "photographs, crop scale: range of the shorter side before the cut (else 8/7 to 15/7 of --size: 256,480)"
+        None, "photographs, crop scale: range of the shorter side (default: 8/7 to 15/7 of --size: 256,480)"
     )
     color: str | None = option(
-        None, f"photographs: shift of the colours: {', '.join(COLORS)} (else none)", choices=COLORS
+        None, f"photographs: colour augmentation: {', '.join(COLORS)} (default: none)", choices=COLORS
     )
     first_size: int | None = option(
-        None,
-        f"photographs: side at first, which grows by {GROWTH} pixels at equal intervals (else --size)",
-        at_least=1,
+        None, f"photographs: initial side, growing to --size in steps of {GROWTH} pixels (default: --size)", at_least=1
     )
-    test_size: int | None = option(None, "photographs: side of the test images in pixels (else --size)", at_least=1)
+    test_size: int | None = option(None, "photographs: side of the test images in pixels (default: --size)", at_least=1)
     test_resize: int | None = option(
-        None, "photographs: shorter side before the centre is cut (else 8/7: 256)", at_least=1
+        None, "photographs: shorter side before the centre crop (default: 8/7 of --test-size: 256)", at_least=1
     )
     randaugment: float = option(
-        0.0, "magnitude of RandAugment, up to 30: two random operations an image (0: none)", at_least=0, at_most=30
+        0.0, "magnitude of RandAugment, up to 30: two random operations per image (0: none)", at_least=0, at_most=30
     )
-    erasing: float = option(0.0, "share of the images of which a random rectangle is erased", at_least=0, at_most=1)
+    erasing: float = option(0.0, "fraction of the images in which a random rectangle is erased", at_least=0, at_most=1)
     mixup: float = option(
-        0.0, "alpha of MixUp, up to 1 (0: none); beside CutMix, a coin decides for each batch", at_least=0, at_most=1
+        0.0, "alpha of MixUp, up to 1 (0: none); with --cutmix, each batch draws one of the two", at_least=0, at_most=1
     )
     cutmix: float = option(0.0, "alpha of CutMix, up to 1 (0: none)", at_least=0, at_most=1)
-    reestimate: bool = option(False, "estimate batch norm's statistics anew over the training images at the end")
+    reestimate: bool = option(False, "re-estimate the statistics of batch norm over the training images at the end")
     precision: str = option("float32", f"dtype policy: {', '.join(PRECISIONS)}", choices=PRECISIONS)
-    seed: int = option(0, "of the initial weights, the order of the images and their augmentation", at_least=0)
+    seed: int = option(0, "seed of the initial weights, the order of the images and their augmentation", at_least=0)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -161,28 +158,28 @@ class Recipe:
         if self.scales is not None:
             object.__setattr__(self, "scales", tuple(self.scales))
         self._check_together()
-        stages = len(self.spec.stage_units)  # raises for a network that does not exist
+        stages = len(self.spec.stage_units)  # `spec` raises if there is no such network
         parts = (None, "stem", *(f"stage{number}" for number in range(1, stages + 1)), "features")
         if self.freeze_until not in parts:
             raise ValueError(f"`freeze_until` must be one of {', '.join(parts[1:])}. Received: {self.freeze_until!r}")
 
     def _check_together(self) -> None:
-        """What no field can say alone."""
+        """Checks the rules that concern several fields."""
         if self.seed >= 2**32:
             raise ValueError(f"`seed` must be below 2**32. Received: {self.seed!r}")
         if not all(low < high for low, high in itertools.pairwise((0, *self.drops, 1))):
             raise ValueError(
-                f"`drops` must be shares of the schedule, above 0 and below 1, and rise. Received: {self.drops!r}"
+                f"`drops` must be fractions of the schedule, above 0, below 1 and rising. Received: {self.drops!r}"
             )
         if self.optimizer == "muon" and not (self.learning_rate and self.momentum):
             raise ValueError(
                 "`learning_rate`, which muon's rate follows, and `momentum` must be above 0 for muon. "
-                f"Received: {self.learning_rate!r} and {self.momentum!r}"
+                f"Received: learning_rate={self.learning_rate!r}, momentum={self.momentum!r}"
             )
         if self.freeze_until and not self.weights:
-            raise ValueError(f"`freeze_until` needs `weights`, or chance is kept. Received: {self.freeze_until!r}")
+            raise ValueError(f"`freeze_until` needs `weights`, not random ones. Received: {self.freeze_until!r}")
         if self.mean == "weights" and not self.weights:
-            raise ValueError("`mean` can be that of the weights only with `weights`. Received: mean='weights'")
+            raise ValueError("`mean` can be 'weights' only if `weights` are given. Received: mean='weights'")
         if self.size and self.first_size and self.first_size > self.size:
             raise ValueError(f"`first_size` must be at most `size`, {self.size}. Received: {self.first_size!r}")
         if self.batch_size % self.accumulate:
@@ -192,40 +189,40 @@ class Recipe:
 
     @property
     def architecture(self) -> Architecture:
-        """The network of that name, of which `network` says what differs."""
+        """The architecture named by `model`, before the changes in `network`."""
         return find(self.model, self.network.get("unit"))
 
     @property
     def spec(self) -> Spec:
-        """The network that is trained."""
+        """The specification of the network that is trained."""
         return self.architecture.respec(**self.network)
 
     @property
     def title(self) -> str:
-        """The network's name, and in brackets the choices that make it another than the one of that name."""
-        own = dict(vars(self.architecture.spec))
+        """The network's name, followed in brackets by the choices that differ from the network of that name."""
+        usual = dict(vars(self.architecture.spec))
         if self.model.lower() not in ARCHITECTURES:
-            own["unit"] = "basic"  # which such a name has unless told otherwise
-        chosen = [
+            usual["unit"] = "basic"  # the default of names that give nothing but the depth
+        changes = [
             f"{name} {shown(value)}"
             for name, value in vars(self.spec).items()
-            if name in self.network and value != own[name]
+            if name in self.network and value != usual[name]
         ]
-        return f"{self.model} ({'; '.join(chosen)})" if chosen else self.model
+        return f"{self.model} ({'; '.join(changes)})" if changes else self.model
 
     def resolve(
         self, steps_per_epoch: int, defaults: Mapping[str, Any], layout: Mapping[str, Any] | None = None
     ) -> Recipe:
-        """The recipe with every open question answered, which repeats the run wherever it is read.
+        """Returns the recipe with all defaults filled in, so that it repeats the run wherever it is read.
 
         Args:
             steps_per_epoch: steps in one pass over the training images.
-            defaults: what the data set asks for where the recipe says nothing: its `mean`, and those of `VIEWS`
-                that apply to it.
-            layout: choices of `Spec` that the weights need, where the recipe says nothing.
+            defaults: the data set's values for fields that are None: its `mean`, and those of `VIEWS` that apply to
+                it.
+            layout: fields of `Spec` that the weights need; `network` takes precedence.
 
         Raises:
-            ValueError: a choice that does not apply to the data set.
+            ValueError: If a field is set that does not apply to the data set.
         """
         chosen = {**(layout or {}), **self.network}
         spec = self.architecture.respec(**chosen)
@@ -243,35 +240,36 @@ class Recipe:
             warmup_rate=warmup if self.warmup_rate is None else self.warmup_rate,
             learning_rate=self.learning_rate * scale,
             probe_rate=self.probe_rate and self.probe_rate * scale,
-            scaled_from=self.scaled_from and self.batch_size,  # the rates are for this one now
+            scaled_from=self.scaled_from and self.batch_size,  # the rates are scaled to this batch size now
             **{name: value for name, value in defaults.items() if getattr(self, name) is None},
         )
 
     @property
     def steps(self) -> int:
-        """The length of the schedule in steps where no `epochs` say it."""
+        """The length of the schedule in steps, if `epochs` is None."""
         return self.iterations or PAPERS_ITERATIONS
 
     def epochs_of(self, steps_per_epoch: int) -> int:
-        """The length of the run in whole epochs of so many steps."""
+        """Returns the length of the run in epochs, given the steps of one epoch."""
         return self.epochs or max(1, round(self.steps / steps_per_epoch))
 
     def size_in(self, epoch: int) -> int | None:
-        """The side of the training images in an epoch, counted from 0; None where they are taken as they are.
+        """Returns the side of the training images in an epoch (from 0), or None if they are not resized.
 
-        "Progressive resolution": small images, at first, cost less. Where there are fewer epochs than sizes, the
-        smallest are left out, for a run ends at its full size. Of a resolved recipe.
+        Progressive resizing: smaller images in the first epochs cost less time. With fewer epochs than sizes, the
+        smallest sizes are left out, so that a run always ends at its full size. The recipe must be resolved.
         """
         if self.size is None:
             return None
         sizes = [*range(self.first_size, self.size, GROWTH), self.size]
-        left = max(0, self.epochs - 1 - epoch)
-        return sizes[-1 - left * len(sizes) // self.epochs]
+        remaining = max(0, self.epochs - 1 - epoch)
+        return sizes[-1 - remaining * len(sizes) // self.epochs]
 
     def rate(self, step: float) -> float:
-        """The learning rate of a step, counted from 0, without what depends on the errors.
+        """Returns the learning rate of a step (from 0), as far as it does not depend on errors.
 
-        Those decide when a plateau is reached, and when a warm-up of no fixed length ends. Of a resolved recipe.
+        Drops at plateaus and a warm-up of no fixed length depend on the errors of the run and are left out. The recipe
+        must be resolved.
         """
         scheduled = scheduled_rate(self, step / self.iterations)
         warming = self.warmup_rate and step < (self.warmup_iterations or 0)
@@ -279,20 +277,20 @@ class Recipe:
 
     @property
     def waits_for_error(self) -> bool:
-        """Whether its warm-up ends when the training error is low enough. Of a resolved recipe."""
+        """Whether the warm-up lasts until the training error is low enough. The recipe must be resolved."""
         return bool(self.warmup_rate) and self.warmup_iterations is None
 
     @property
     def has_fixed_schedule(self) -> bool:
-        """Whether the rate hangs on nothing but the number of the step, of a run whose length is known."""
+        """Whether the learning rate depends on nothing but the step, and the length of the schedule is known."""
         return self.iterations is not None and not self.waits_for_error and self.schedule != "plateau"
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON takes it; `Recipe(**as_json(recipe))` is the recipe again."""
+    """Returns the recipe as JSON-compatible values; `Recipe(**as_json(recipe))` equals the recipe."""
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
-def with_later_fields(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What `as_json` once made of a recipe, with what could not be said then."""
-    return {**LATER_FIELDS, **told, "network": completed_choices(told.get("network", {}))}
+def with_later_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a recipe saved by `as_json`, perhaps of an earlier version, with the fields that were added since."""
+    return {**LATER_FIELDS, **saved, "network": completed_choices(saved.get("network", {}))}

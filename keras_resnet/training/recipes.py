@@ -1,4 +1,4 @@
-"""The recipes by name, as rows of what differs from the defaults of `Recipe`."""
+"""Named recipes, each a row of the fields that differ from the defaults of `Recipe`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..saving import model_file, read_info
 from .recipe import VIEWS, Recipe
 from .schedule import PAPERS_ITERATIONS, warmup_rate
 
-# A linear probe, then all of the network at a lower rate, so that a dense layer that knows nothing yet does not spoil
-# features that are good (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
+# A linear probe, then the entire network at a lower rate, so that the untrained dense layer does not distort the
+# pretrained features (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
 _FINETUNE = {
     "freeze_until": "features",
     "probe_epochs": 5,
@@ -29,7 +29,7 @@ _FINETUNE = {
     "decayed": "kernels",
 }
 
-# Named recipes for images that lie in memory: what differs from the defaults.
+# Recipes for images in memory.
 RECIPES: dict[str, dict[str, Any]] = {
     "paper": {"iterations": PAPERS_ITERATIONS},
     # "For all CIFAR experiments we warm up the training by using a smaller learning rate of 0.01 at the beginning 400
@@ -45,9 +45,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1,
         "ema": 0.999,
     },
-    # A high rate that rises and falls once (Smith & Topin 2017, "Super-Convergence"); rate, batch, decay, cutout and
-    # label smoothing are those of Page 2018, "How to Train Your ResNet". In a short run few wide layers learn more than
-    # many narrow ones, and kernels more by Muon than by SGD.
+    # A high rate that rises and falls once (Smith & Topin 2017, "Super-Convergence"); rate, batch size, decay, cutout
+    # and label smoothing are those of Page 2018, "How to Train Your ResNet". In a short run, few wide layers learn more
+    # than many narrow ones, and kernels learn more with Muon than with SGD.
     "speedrun": {
         "model": "resnet18",
         "network": {"stem": "cifar", "stage_units": (1, 1, 1, 1), "downsample": "max_pool"},
@@ -68,7 +68,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "finetune": {**_FINETUNE, "batch_size": 128},
 }
 
-# Those for photographs that are read as they are needed; "paper" is that of 2016, whose schedule is known beforehand.
+# Recipes for photographs, which are read as needed; "paper" is that of 2016, whose schedule is fixed in advance.
 _IMAGENET = {"model": "resnet50", "batch_size": 256, "color": "pca"}
 _PAPER2016 = {**_IMAGENET, "epochs": 90, "drops": (1 / 3, 2 / 3)}
 STREAM_RECIPES: dict[str, dict[str, Any]] = {
@@ -97,96 +97,103 @@ STREAM_RECIPES: dict[str, dict[str, Any]] = {
     "finetune": {**_FINETUNE, "model": "resnet50", "batch_size": 32, "crop": "aspect_ratio"},
 }
 
-# Choices of a network that belong to how it is trained, so that a named recipe has them for any, but a plain net, whose
-# signal they would stop.
-BEGINNING = ("zero_init_residual",)
+# Fields of a network that belong to its training, so that a named recipe sets them for any network, except for plain
+# nets, whose signal they would block.
+INITIALIZATION = ("zero_init_residual",)
 
-# What a data set changes in every named recipe.
+# Changes to every named recipe, by data set.
 FOR_DATASET: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 60, "iterations": None, "batch_size": 32, "cutout": None},
 }
 
 
 def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choices: Any) -> Recipe:
-    """A recipe by name, or from a `recipe.json`, with some values changed.
+    """Returns a named recipe, or one from a `recipe.json`, with some fields changed.
 
     Args:
-        name: a key of `RECIPES`, or of `STREAM_RECIPES` where the data set is a stream; or the path of a JSON file.
-            None for "finetune" where there are `weights`, and for "paper" otherwise.
-        run: the folder of a run that perhaps has begun, which knows the network of its weights where those are no
-            longer there.
-        **choices: fields of `Recipe`; a `dataset` of None is the one that the file names. `epochs` without
-            `iterations` scales the schedule, and the other way round. What a recipe says only because of its
-            network, weights, data set or batch size gives way where those are chosen anew.
+        name: a key of `RECIPES`, or of `STREAM_RECIPES` if the data set is a stream; or the path of a JSON file.
+            None means "finetune" if there are `weights`, and "paper" otherwise.
+        run: the folder of the run, if it may have begun before: its recipe names the network if the `weights` are no
+            longer available.
+        **choices: fields of `Recipe`; if `dataset` is None or absent, the one in the file is used. `epochs` without
+            `iterations` scales the schedule, and vice versa. Fields that follow from the network, weights, data set
+            or batch size of the recipe are dropped if those are changed, see `stale`.
 
     Raises:
-        ValueError: no such recipe, a file that is none, an unknown field or value.
+        ValueError: If there is no such recipe, the file holds none, or a field or value is unknown.
     """
     if choices.get("dataset") is None:
         choices.pop("dataset", None)
     check_types(Recipe, choices)
     name = name or ("finetune" if choices.get("weights") else "paper")
-    if "model" not in choices and (named := _model_of(choices.get("weights"), run)):
-        choices["model"] = named
-    file = _read(Path(name)) if name.endswith(".json") else None
-    if "dataset" not in {**(file or {}), **choices}:
+    if "model" not in choices and (model := _model_of(choices.get("weights"), run)):
+        choices["model"] = model
+    saved = _read(Path(name)) if name.endswith(".json") else None
+    if "dataset" not in {**(saved or {}), **choices}:
         raise ValueError("Name a data set, such as digits or cifar10.")
-    base = _named(name, choices["dataset"]) if file is None else file
+    base = _named(name, choices["dataset"]) if saved is None else saved
     if len({"epochs", "iterations"} & choices.keys()) == 1:
         base |= {"epochs": None, "iterations": None}
     changed = {name for name, value in choices.items() if value != base.get(name, value)}
-    kept = {choice: value for choice, value in base.get("network", {}).items() if choice in BEGINNING}
-    given_up = stale(base, choices, changed)
-    base = {name: value for name, value in base.items() if name not in given_up}
+    initialization = {field: value for field, value in base.get("network", {}).items() if field in INITIALIZATION}
+    dropped = stale(base, choices, changed)
+    base = {name: value for name, value in base.items() if name not in dropped}
     unit = choices.get("network", {}).get("unit")
     if "model" in changed and not name.endswith(".json") and find(choices["model"], unit).spec.shortcut:
-        base["network"] = kept
+        base["network"] = initialization
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
     return Recipe(**{**base, **choices})
 
 
 def stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]) -> set[str]:
-    """What a recipe says only because of what is chosen anew."""
-    found: set[str] = set()
+    """Returns the fields of a recipe that are no longer valid, because they follow from fields that are changed.
+
+    Args:
+        base: the recipe's fields.
+        choices: the fields that replace those of `base`.
+        changed: the names in `choices` whose values differ from those of `base`.
+    """
+    names: set[str] = set()
     if "model" in changed:
-        found |= {"network", "warmup_rate"}
+        names |= {"network", "warmup_rate"}
     elif "warmup_rate" in base and choices.get("network"):
-        own = base.get("network", {})
-        respec = find(base.get("model", Recipe.model), {**own, **choices["network"]}.get("unit")).respec
-        if warmup_rate(respec(**own)) != warmup_rate(respec(**{**own, **choices["network"]})):
-            found |= {"warmup_rate"}
+        network = base.get("network", {})
+        new_network = {**network, **choices["network"]}
+        respec = find(base.get("model", Recipe.model), new_network.get("unit")).respec
+        if warmup_rate(respec(**network)) != warmup_rate(respec(**new_network)):
+            names |= {"warmup_rate"}
     if "dataset" in changed:
-        found |= {"mean", *VIEWS}
+        names |= {"mean", *VIEWS}
     if "weights" in changed:
-        found |= {"mean"}
+        names |= {"mean"}
     if changed & {"size", "test_size"}:
-        found |= _of_size(base, choices.get("size"))
+        names |= _derived_from_size(base, choices.get("size"))
     if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs"):
-        found |= {"iterations"}
-    return found
+        names |= {"iterations"}
+    return names
 
 
-def _of_size(base: Mapping[str, Any], size: int | None) -> set[str]:
-    """What a recipe for photographs says only because of its size, or cannot say of a new one."""
-    own = base.get("size")
-    if own is None:
+def _derived_from_size(base: Mapping[str, Any], new_size: int | None) -> set[str]:
+    """Returns the fields of a recipe for photographs that follow from its size, or are not possible with a new one."""
+    size = base.get("size")
+    if size is None:
         return set()
-    derived = {**default_sizes(own, base.get("test_size")), "test_size": own}
-    said = {**base, "scales": tuple(base.get("scales") or ())}  # JSON has lists
-    found = {name for name, value in derived.items() if said.get(name) == value}
-    return found | ({"first_size"} if (base.get("first_size") or 0) > (size or own) else set())
+    derived = {**default_sizes(size, base.get("test_size")), "test_size": size}
+    values = {**base, "scales": tuple(base.get("scales") or ())}  # JSON has lists
+    names = {name for name, value in derived.items() if values.get(name) == value}
+    return names | ({"first_size"} if (base.get("first_size") or 0) > (new_size or size) else set())
 
 
 def _model_of(weights: str | None, run: str | Path | None) -> str | None:
-    """The network that weights name, if they are a file of this package or the folder of a run; or that `run` does."""
+    """Returns the model named by a `.keras` file or run folder of this package, else by the run that began with it."""
     if weights is None:
         return None
     path = model_file(weights)
     if path.is_file():
         return read_info(path).get("model") if path.suffix == ".keras" else None
-    begun = Path(run) / "recipe.json" if run else None
-    there = _read(begun) if begun and begun.is_file() else {}
-    return there.get("model") if there.get("weights") == weights else None
+    recipe_file = Path(run) / "recipe.json" if run else None
+    recipe = _read(recipe_file) if recipe_file and recipe_file.is_file() else {}
+    return recipe.get("model") if recipe.get("weights") == weights else None
 
 
 def _named(name: str, dataset: str) -> dict[str, Any]:
@@ -203,12 +210,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
+        raise ValueError(f"{str(path)!r} is not a recipe: {error}") from error
     try:
         if not isinstance(value, dict):
             raise ValueError("it is not a JSON object")
         check_types(Recipe, value)
         check_types(Spec, value.get("network", {}))
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is no recipe: {error}") from error
+        raise ValueError(f"{str(path)!r} is not a recipe: {error}") from error
     return {**value, "network": with_later_fields(value.get("network", {}))}

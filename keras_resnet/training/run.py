@@ -30,30 +30,30 @@ from .progress import Bar
 from .recipe import Recipe
 from .transfer import PROBE, defaults, probe_recipe, read_weights
 
-PROFILE = "profile"  # the folder that a profile is left in
+PROFILE = "profile"  # folder of the profile, within the run's folder
 
 
 def train(
     recipe: Recipe, out: str | Path, say: Callable[[str], None] = print, machine: Machine | None = None
 ) -> dict[str, Any]:
-    """Trains a network and leaves a run folder; goes on where an earlier call with the same folder stopped.
+    """Trains a network and writes a run folder; resumes if an earlier call with the same folder was interrupted.
 
-    Of a run of several processes each makes this call; the chief alone writes and says something.
+    In a run of several processes, every process makes this call; only the chief writes files and reports.
 
     Args:
-        recipe: what to train, on what and how.
-        out: the run's folder, see `keras_resnet.training.folder`; the same one for all processes.
-        say: what is told to the user, a line at a time; Keras's progress bar goes to the standard output.
-        machine: what this machine decides, such as the number of devices; None for the defaults.
+        recipe: what to train, on which data and how.
+        out: the run's folder, see `keras_resnet.training.folder`; the same for all processes.
+        say: called with each line reported to the user; Keras's progress bar goes to the standard output.
+        machine: settings of this machine, such as the number of devices; None for the defaults.
 
     Returns:
-        What `summary.json` holds: the error of the LAST epoch among it.
+        The contents of `summary.json`, among them the error of the LAST epoch.
 
     Raises:
-        ValueError: a folder that holds another run or that another process trains in, data that is not there, a
-            network that does not fit the data, devices that are not there or do not divide a batch.
-        DivergedError: the loss became NaN; the last good checkpoint is kept.
-        StoppedError: a signal asked the run to stop, behind the loading of its data; it is saved at the step it was at.
+        ValueError: If the folder holds another run or is in use by another process, the data are missing, the network
+            does not fit the data, or the devices are not available or do not divide a batch.
+        DivergedError: If the loss or a variable is not finite; the last good checkpoint is retained.
+        StoppedError: If a signal asked the run to stop after its data were loaded; it is saved at the step reached.
     """
     machine = machine or Machine()
     devices = backend.devices(machine.devices, spread=_spreads(recipe, machine))
@@ -75,7 +75,7 @@ def train(
         folder.check(recipe)
         summary = folder.finished()
     if summary is not None:
-        say(f"This run has ended already; what it left is in {folder.path}")
+        say(f"This run is already finished; its results are in {folder.path}")
         return summary
     with stop_request() as stop:
         return _run(feed, folder, weights, split, stop, say)
@@ -89,106 +89,114 @@ def _run(
     stop: StopRequest,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """The run itself, of a recipe that is resolved and data that is there; see `train`."""
+    """Runs a resolved recipe on loaded data; see `train`."""
     recipe, devices, machine = feed.recipe, feed.devices, feed.machine
     probe = probe_recipe(recipe)
     with backend.silenced():
         keras.utils.set_random_seed(recipe.seed)
     with devices.scope():
-        whole = replace(recipe, freeze_until=None) if probe else recipe
-        networks = build(whole, feed.data, machine, weights, feed.batches)
-    raise_if_stopped(stop, devices, "before the run had begun")
-    with contextlib.ExitStack() as until_the_end:
+        unfrozen = replace(recipe, freeze_until=None) if probe else recipe
+        networks = build(unfrozen, feed.data, machine, weights, feed.batches)
+    raise_if_stopped(stop, devices, "the run had not begun")
+    with contextlib.ExitStack() as stack:
         with devices.fail_together():
-            until_the_end.enter_context(folder.lock())
+            stack.enter_context(folder.lock())
             folder.begin(recipe)
-        probed = _probe(probe, folder.path / PROBE, say, machine, split) if probe else {}
-        until_the_end.enter_context(devices.scope())
+        probe_results = _probe(probe, folder.path / PROBE, say, machine, split) if probe else {}
+        stack.enter_context(devices.scope())
         if probe:
             read_weights(replace(recipe, weights=str(folder.path / PROBE))).give_to(networks.model)
         progress = resume(networks, folder, devices, say)
         if progress.history or progress.step:
-            say(f"Going on behind {progress} of {recipe.epochs}.")
-        say(" ".join(filter(None, (f"Trains on {backend.device(devices.replicas)}.", backend.unused_gpu_hint()))))
-        until_the_end.enter_context(feed.raising_original_errors())
-        raise_if_stopped(stop, devices, f"and the run is saved behind {progress}")
+            say(f"Resuming after {progress} of {recipe.epochs}.")
+        say(" ".join(filter(None, (f"Training on {backend.device(devices.replicas)}.", backend.unused_gpu_hint()))))
+        stack.enter_context(feed.raising_original_errors())
+        raise_if_stopped(stop, devices, f"the run is saved after {progress}")
         fit(feed, networks, folder, progress, split, stop, say)
-        return finish(feed, networks, folder, progress.history, split, probed, stop)
+        return finish(feed, networks, folder, progress.history, split, probe_results, stop)
 
 
 def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machine, split: str) -> dict[str, float]:
-    """The run before a run; returns the error that it ended with."""
-    say(f"First a probe: up to {probe.freeze_until}, the network keeps its weights, epochs: {probe.epochs}.")
+    """Trains the part of the network that is not frozen, as a run of its own; returns its final error by name."""
+    say(f"Probe: training for {probe.epochs} epochs with the network frozen up to {probe.freeze_until}.")
     try:
         error = train(probe, out, say, machine)[f"{split}_error"]
     except DivergedError as diverged:
         diverged.probe = True
         raise
     with backend.silenced():
-        keras.utils.set_random_seed(probe.seed)  # the same, whether the probe was trained now or lay there
-    say(f"{error:.2f} % {split} error behind the probe. Now all of the network learns.")
+        keras.utils.set_random_seed(probe.seed)  # the same state whether the probe was trained now or earlier
+    say(f"The probe ended with {error:.2f} % {split} error. Training the entire network.")
     return {f"probe_{split}_error": error}
 
 
 def _spreads(recipe: Recipe, machine: Machine) -> bool:
-    """Whether its steps are shorter where each core takes a part of a batch, see `benchmarks/NOTES.md`."""
-    row = DATASETS.get(recipe.dataset)
-    side = recipe.size or (row.side if row else SIZE)
-    alone = machine.images_on_device or machine.steps_per_execution > 1
-    return recipe.spec.unit == "basic" and side >= 32 and not alone
+    """Whether steps are faster if a batch is split over the CPU cores, see `benchmarks/NOTES.md`."""
+    dataset = DATASETS.get(recipe.dataset)
+    side = recipe.size or (dataset.side if dataset else SIZE)
+    needs_one_device = machine.images_on_device or machine.steps_per_execution > 1
+    return recipe.spec.unit == "basic" and side >= 32 and not needs_one_device
 
 
 def _check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:
-    """Finds what cannot work before the work begins.
+    """Checks that the recipe, the data, the devices and the machine's settings work together.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: If they do not.
     """
     devices.check_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
     if recipe.accumulate > 1 and recipe.batch_size > data.train_count:
         raise ValueError(
-            f"`accumulate` needs a whole batch of {recipe.batch_size} images. Received: {data.train_count} of them"
+            f"`accumulate` needs at least one full batch of {recipe.batch_size} images. Received: {data.train_count}"
         )
     if machine.loop_units and not devices.supports_loops:
         raise ValueError(
-            f"`loop_units` works on one device on this backend. Received: {devices.replicas} devices. "
+            f"`loop_units` needs a single device on this backend. Received: {devices.replicas} devices. "
             "Choose --devices 1, or --backend jax."
         )
     if recipe.accumulate > 1 and not devices.supports_accumulation:
         raise ValueError(
-            f"`accumulate` works on one device on this backend. Received: {devices.replicas} devices. "
+            f"`accumulate` needs a single device on this backend. Received: {devices.replicas} devices. "
             "Choose --devices 1, or --backend jax."
         )
-    alone = {"steps_per_execution": machine.steps_per_execution > 1, "images_on_device": machine.images_on_device}
-    for name in (name for name, asked in alone.items() if asked):
+    on_one_device = {
+        "steps_per_execution": machine.steps_per_execution > 1,
+        "images_on_device": machine.images_on_device,
+    }
+    for name in (name for name, enabled in on_one_device.items() if enabled):
         if devices.replicas > 1:
-            raise ValueError(f"`{name}` works on one device. Received: {devices.replicas} devices. Choose --devices 1.")
+            raise ValueError(f"`{name}` needs a single device. Received: {devices.replicas}. Choose --devices 1.")
     if machine.images_on_device and not data.in_memory:
-        raise ValueError(f"`images_on_device` takes images that lie in memory. Those of {recipe.dataset} do not.")
+        raise ValueError(
+            f"`images_on_device` needs a data set in memory. Received: {recipe.dataset}, which is read from files."
+        )
     if machine.steps_per_execution > 1 and recipe.waits_for_error:
         raise ValueError(
-            "`steps_per_execution` must be 1 where the rate of a step hangs on the errors before it, as in this "
-            "recipe's warm-up. Choose --warmup-iterations 400 to say how long it is, or --warmup-rate 0 for none."
+            "`steps_per_execution` must be 1 if the learning rate depends on the training error, as in this recipe's "
+            "warm-up. Choose --warmup-iterations 400 for a warm-up of fixed length, or --warmup-rate 0 for none."
         )
     if machine.steps_per_execution > 1 and recipe.schedule == "plateau" and (recipe.rise or recipe.warmup_iterations):
         raise ValueError(
-            "`steps_per_execution` must be 1 where a rate that is not known beforehand rises from step to step. "
+            "`steps_per_execution` must be 1 if the learning rate rises from step to step in a plateau schedule. "
             "Choose --rise 0 and no --warmup-iterations, or another --schedule."
         )
 
 
 def resume(networks: Networks, folder: RunFolder, devices: Devices, say: Callable[[str], None]) -> Progress:
-    """Takes the networks of every process back to where the run stopped, and has them train as one.
+    """Restores the networks in every process from the newest checkpoint and prepares them for training together.
+
+    Returns:
+        The progress of the run at that checkpoint.
 
     Raises:
-        ValueError: no checkpoint fits, or not all processes see the same one.
+        ValueError: If no checkpoint fits, or the processes do not see the same one.
     """
     with devices.fail_together():
         progress = folder.restore(networks.logits_model, seed_variables(networks.training_model), say)
-    seen = devices.gather(str(progress))
-    if len(set(seen)) > 1:
+    restored = devices.gather(str(progress))
+    if len(set(restored)) > 1:
         raise ValueError(
-            f"The processes see different checkpoints in {str(folder.path)!r}, behind {', '.join(seen)}. "
+            f"The processes see different checkpoints in {str(folder.path)!r}, after {', '.join(restored)}. "
             "Choose a folder with --out that all of them share."
         )
     devices.prepare(networks.logits_model, networks.training_model)
@@ -204,18 +212,18 @@ def fit(
     stop: StopRequest,
     say: Callable[[str], None] = print,
 ) -> None:
-    """The steps that are left, by `model.fit` and callbacks."""
+    """Trains for the remaining steps of a run, by `model.fit` and callbacks."""
     recipe, devices = feed.recipe, feed.devices
     profiled = feed.machine.profile and devices.chief
     profiles = [Profile(folder.path / PROFILE, say)] if profiled else []
     executions = StepsPerExecution(feed.machine.steps_per_execution)
     rate = LearningRate(recipe, feed.steps, progress)
-    sound = StopOnDivergence(split)
-    books = RunRecorder(
+    divergence = StopOnDivergence(split)
+    recorder = RunRecorder(
         folder,
         progress,
         rate,
-        sound,
+        divergence,
         devices,
         logits_model=networks.logits_model,
         epochs=recipe.epochs,
@@ -223,37 +231,38 @@ def fit(
         stop=stop,
     )
 
-    def batches(*stretch: int) -> Iterator[Any]:
-        return backend.mark_waiting(feed.fit_batches(*stretch)) if profiled else feed.fit_batches(*stretch)
+    def batches(epoch: int, step: int, end: int) -> Iterator[Any]:
+        stream = feed.fit_batches(epoch, step, end)
+        return backend.mark_waiting(stream) if profiled else stream
 
     bar = Bar("Testing", len(feed.test_batches))
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
-    for first, last in _legs(progress, recipe):
+    for first, end in _epoch_ranges(progress, recipe):
         executions.prepare(networks.training_model, feed.steps - progress.step, recipe.size_in(first))
         networks.training_model.fit(
-            devices.feed(partial(batches, first, progress.step, last)),  # Keras looks at two, of one shape
+            devices.feed(partial(batches, first, progress.step, end)),  # Keras peeks at two batches, of one shape
             steps_per_epoch=feed.steps - progress.step,
             initial_epoch=first,
             epochs=recipe.epochs,
             validation_data=devices.feed_test(feed.test_batches),
             validation_steps=len(feed.test_batches),
-            callbacks=[executions, rate, sound, books, bar, *averages, *profiles, StopAfterEpoch(last)],
-            shuffle=False,  # the batches come shuffled
+            callbacks=[executions, rate, divergence, recorder, bar, *averages, *profiles, StopAfterEpoch(end)],
+            shuffle=False,  # the batches are shuffled already
             verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
         )
     for profile in profiles:
         profile.end()
 
 
-def _legs(progress: Progress, recipe: Recipe) -> Iterator[tuple[int, int]]:
-    """The epochs of each `fit`, the first and the one behind the last.
+def _epoch_ranges(progress: Progress, recipe: Recipe) -> Iterator[tuple[int, int]]:
+    """Yields the epochs of each call of `fit`: the first, and the one after the last.
 
-    What is left of an epoch is a `fit` of its own, for all epochs of one have as many steps; and so are the epochs of
-    each size of the images, for all batches of one have one shape.
+    The rest of an epoch needs a call of its own, since all epochs of a call have equally many steps; and so do the
+    epochs of each image size, since all batches of a call have the same shape.
     """
     first = len(progress.history)
     ends = {epoch for epoch in range(1, recipe.epochs) if recipe.size_in(epoch) != recipe.size_in(epoch - 1)}
     ends |= {recipe.epochs, *((first + 1,) if progress.step else ())}
-    for last in sorted(end for end in ends if end > first):
-        yield first, last
-        first = last
+    for end in sorted(end for end in ends if end > first):
+        yield first, end
+        first = end

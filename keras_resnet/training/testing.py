@@ -1,4 +1,4 @@
-"""What a run is tested on, in batches that every device gets an equal part of."""
+"""The test batches of a run, which are divided equally among its devices."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 class EvaluationFeed(keras.utils.PyDataset):
     """Batches of images, one-hot labels and weights: every test image once, or this process's share of them.
 
-    All batches have one size, which the devices divide; so the last is filled up with images of weight zero. The
-    weights of the others are such that the mean over all is 1: Keras's loss is the sum divided by the number of all
-    images, and so is the mean over those that count. Photographs that are not whole have weight zero, too, and make the
-    loss so much smaller; the accuracy is that of the others.
+    All batches have the same size, a multiple of the number of devices, so the last is padded with images of weight
+    zero. The weights of the test images are scaled so that the mean of all weights is 1: Keras divides the weighted sum
+    of the losses by the number of all images, which then gives the mean over the test images. Corrupt photographs have
+    weight zero, too, and make the loss proportionally smaller; the accuracy is that of the intact ones.
 
     Args:
-        data: what is tested on.
-        devices: what the run trains on.
-        largest_batch: images of all processes to be tested at once.
-        threads: that make batches ahead.
-        **views: as the data's `test_batches` takes them.
+        data: the data set, whose test images are used.
+        devices: the devices that the run trains on.
+        largest_batch: upper limit of the batch size over all processes, before rounding up to a multiple of the
+            devices.
+        threads: number of threads that prepare batches ahead.
+        **views: arguments of the data's `test_batches`.
 
     Attributes:
-        problems: what became of batches that could not be made.
+        problems: the errors of batches that could not be prepared.
     """
 
     def __init__(
         self, data: LabelledImages, devices: Devices, largest_batch: int, *, threads: int = 1, **views: Any
     ) -> None:
         super().__init__(workers=threads)
-        size = _up(min(data.test_count, largest_batch), devices.replicas)
+        size = _round_up(min(data.test_count, largest_batch), devices.replicas)
         shard = devices.process, devices.processes
         self._batches = data.test_batches(batch_size=size, shard=shard, **views)
         self._weight = len(self._batches) * size / data.test_count
@@ -56,7 +57,7 @@ class EvaluationFeed(keras.utils.PyDataset):
         return images, one_hot(labels, self._classes), (weights * self._weight).astype("float32")
 
     def repeated(self) -> Iterator[Batch]:
-        """All batches, and again from the first; the threads make those of the first pass alone."""
+        """Yields all batches over and over; threads prepare those of the first pass only."""
         if self.workers > 1:
             yield from ahead(self.__getitem__, 0, len(self), threads=self.workers)
         yield from map(self.__getitem__, itertools.cycle(range(len(self))))
@@ -64,7 +65,7 @@ class EvaluationFeed(keras.utils.PyDataset):
 
 @contextlib.contextmanager
 def recording_errors(problems: list[DataError]) -> Iterator[None]:
-    """Puts down what is wrong with the data, on its way to whoever asked for them."""
+    """Context manager that appends data errors to a list and lets them pass."""
     try:
         yield
     except DataError as error:
@@ -73,12 +74,11 @@ def recording_errors(problems: list[DataError]) -> Iterator[None]:
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """(n,) integers as float32 (n, classes)."""
-    found = np.zeros((len(labels), classes), "float32")
-    found[np.arange(len(labels)), labels] = 1.0
-    return found
+    """Returns integer labels (n,) as one-hot float32 (n, classes)."""
+    encoded = np.zeros((len(labels), classes), "float32")
+    encoded[np.arange(len(labels)), labels] = 1.0
+    return encoded
 
 
-def _up(number: int, divisor: int) -> int:
-    """The next multiple."""
+def _round_up(number: int, divisor: int) -> int:
     return -(-number // divisor) * divisor

@@ -1,4 +1,4 @@
-"""Training that begins with the weights of another network: a linear probe, then all of it at a lower rate."""
+"""Fine-tuning of pretrained weights: a linear probe, then the entire network at a lower rate."""
 
 from __future__ import annotations
 
@@ -14,63 +14,65 @@ from ..weights import Pretrained, read
 from .folder import RunFolder
 from .recipe import Recipe
 
-PROBE = "probe"  # the folder of the first run of two, within that of the second
+PROBE = "probe"  # folder of the probe, within that of the run
 
 
 def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained | None:
-    """The weights that a run begins with, for images in RGB.
+    """Reads the initial weights of a run, for images in RGB; None if the recipe names none.
 
     Args:
-        recipe: the run's.
-        folder: the run's. If it has begun, and its weights are no longer to be had, what it has of them is enough.
+        recipe: the recipe of the run.
+        folder: the folder of the run. If the run has begun and the weights are no longer available, those of its own
+            networks are read instead.
 
     Raises:
-        ValueError: there are none such, or they are of another network.
+        ValueError: If the weights do not exist or belong to another network.
     """
     if recipe.weights is None:
         return None
-    architecture, chosen = recipe.architecture, recipe.network
-    spec = architecture.respec(**chosen)
+    architecture, choices = recipe.architecture, recipe.network
+    spec = architecture.respec(**choices)
     try:
-        found = read(recipe.weights, spec, chosen, name=recipe.model)
+        weights = read(recipe.weights, spec, choices, name=recipe.model)
     except ValueError:
-        found = _taken_over(recipe, folder) if folder else None
-        if found is None:
+        weights = _from_begun_run(recipe, folder) if folder else None
+        if weights is None:
             raise
-    found.spec_for(architecture.respec, chosen)
-    return found.for_rgb()
+    weights.spec_for(architecture.respec, choices)
+    return weights.for_rgb()
 
 
-def _taken_over(recipe: Recipe, folder: RunFolder) -> Pretrained | None:
-    """What a run or its probe has of the weights that it began with, in its newest network that is whole."""
-    begun = folder.begun()
-    if begun.get("weights") != recipe.weights:
+def _from_begun_run(recipe: Recipe, folder: RunFolder) -> Pretrained | None:
+    """Returns the newest intact network of a run or its probe, if the run began with the weights of the recipe."""
+    saved = folder.begun()
+    if saved.get("weights") != recipe.weights:
         return None
-    view = {"size": begun["size"], "resize": begun["test_resize"]} if begun.get("size") else {}
+    view = {"size": saved["size"], "resize": saved["test_resize"]} if saved.get("size") else {}
     for path in (*folder.networks(), *RunFolder(folder.path / PROBE).networks()):
         with contextlib.suppress(ValueError):
-            return replace(read(path, recipe.spec), layout=as_choices(begun.get("network", {})), view=view)
+            return replace(read(path, recipe.spec), layout=as_choices(saved.get("network", {})), view=view)
     return None
 
 
 def matches_classes(weights: Pretrained, data: LabelledImages) -> bool:
-    """Whether weights are for the very classes of a data set, so that their dense layer is of use.
+    """Whether weights are for the same classes as a data set, so that their dense layer can be used.
 
-    They may know these by identifier or by name; those that name none are taken at their number.
+    Classes are compared by identifier or by name; for weights without either, only their number is compared.
     """
-    known = [names for names in (weights.class_ids, weights.class_names) if names]
-    return weights.classes == data.classes and (not known or tuple(data.class_names) in known)
+    class_lists = [names for names in (weights.class_ids, weights.class_names) if names]
+    return weights.classes == data.classes and (not class_lists or tuple(data.class_names) in class_lists)
 
 
 def normalisation(
     recipe: Recipe, data: LabelledImages, weights: Pretrained | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The mean that a network subtracts, and the deviation that it divides by, if any; the papers' have none.
+    """Returns the mean that a network subtracts and the deviation that it divides by; None for none, as in the papers.
 
-    The deviation is that of the weights, whatever the mean: the network learned from images of that scale.
+    The deviation is always that of the weights, whatever the mean, since the network was trained on images of that
+    scale.
 
     Raises:
-        ValueError: weights that do not say how their images were normalised.
+        ValueError: If the mean should be that of the weights, and their normalisation is unknown.
     """
     deviation = None if weights is None else weights.deviation
     if recipe.mean != "weights" or weights is None:
@@ -86,22 +88,24 @@ def normalisation(
 
 
 def defaults(recipe: Recipe, data: LabelledImages, weights: Pretrained | None) -> dict[str, Any]:
-    """What the data set asks for where the recipe says nothing; the weights, of the mean and the size of photographs.
+    """Returns the values for fields of a recipe that are None, for `Recipe.resolve`.
+
+    They are those of the data set; with weights, the mean and the size of photographs are those of the weights.
 
     Raises:
-        ValueError: a size that the images do not have.
+        ValueError: If images in memory do not have the size in the recipe.
     """
     if weights is None:
         return data.defaults(recipe.size, recipe.test_size)
     view = {} if data.in_memory or recipe.size is not None else weights.view
-    found = {**data.defaults(recipe.size or view.get("size"), recipe.test_size), "mean": "weights"}
-    if view and found["test_size"] == view["size"]:
-        found["test_resize"] = view["resize"]
-    return found
+    values = {**data.defaults(recipe.size or view.get("size"), recipe.test_size), "mean": "weights"}
+    if view and values["test_size"] == view["size"]:
+        values["test_resize"] = view["resize"]
+    return values
 
 
 def probe_recipe(recipe: Recipe) -> Recipe | None:
-    """The run before a run, which trains what is not frozen, if the resolved recipe asks for one."""
+    """Returns the recipe of the probe, which trains only what is not frozen; None if the resolved recipe has none."""
     if recipe.freeze_until is None or not recipe.probe_epochs:
         return None
     return replace(

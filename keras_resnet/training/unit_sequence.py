@@ -1,4 +1,4 @@
-"""The network as it is trained, cut into its units: for less memory, and for less to trace and to compile."""
+"""A network split into its units for training: to save memory, and time for tracing and compilation."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from ..models.fast_layers import use_fast_layers
 
 
 def split_into_units(model: keras.Model, *, rematerialize: bool = False, loop: bool = False) -> keras.Model:
-    """The same network, of the same variables, whose units are called one by one.
+    """Returns the same network, with the same variables, as a model that calls its units one by one.
 
     Args:
-        model: a model of this package. It stays as it is, and is the one to save.
-        rematerialize: keep nothing but the outputs of the units, and compute what is inside again for the gradients
+        model: a model of this package. It does not change, and is the one to save.
+        rematerialize: keep only the outputs of the units, and recompute the activations within them for the gradients
             (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"); about a third more arithmetic.
-            `keras.RematScope` does it layer by layer, and fails on layers that change their variables, as batch norm
-            does.
-        loop: trace and compile units that are alike once, and run them in a loop, so that the time until the first
-            step grows less with the depth.
+            `keras.RematScope` works layer by layer, and fails for layers that update their variables, such as batch
+            norm.
+        loop: trace and compile identical units once and run them in a loop, so that the time until the first step
+            grows less with the depth.
 
     Returns:
         A model to be trained, not compiled.
     """
     parts = chain(model)
     units, x = list(parts.units.values()), parts.stem.output
-    for alike in _neighbours_alike(units) if loop else ([unit] for unit in units):
-        x = UnitSequence(alike, rematerialize, name=f"{alike[0].name}_to_{alike[-1].name}")(x)
-    trained = use_fast_layers(keras.Model(model.input, parts.head(x), name=model.name))
-    orders = ([variable.path for variable in each.trainable_variables] for each in (model, trained))
-    if next(orders) != next(orders):  # the optimizer knows its variables by their order
-        raise RuntimeError(f"The variables of {model.name!r} come in another order when it is cut into units.")
-    return trained
+    for group in _identical_neighbours(units) if loop else ([unit] for unit in units):
+        x = UnitSequence(group, rematerialize, name=f"{group[0].name}_to_{group[-1].name}")(x)
+    split = use_fast_layers(keras.Model(model.input, parts.head(x), name=model.name))
+    orders = ([variable.path for variable in each.trainable_variables] for each in (model, split))
+    if next(orders) != next(orders):  # the optimizer identifies variables by their order
+        raise RuntimeError(f"The variables of {model.name!r} change their order when it is split into units.")
+    return split
 
 
-def _neighbours_alike(units: list[keras.Model]) -> Iterator[list[keras.Model]]:
-    """Units in a row that differ in nothing but their variables' values."""
-    for _, alike in itertools.groupby(units, _nature):
-        yield list(alike)
+def _identical_neighbours(units: list[keras.Model]) -> Iterator[list[keras.Model]]:
+    """Yields groups of successive units that differ only in the values of their variables."""
+    for _, group in itertools.groupby(units, _signature):
+        yield list(group)
 
 
-def _nature(unit: keras.Model) -> str:
-    """What a unit is, whatever its parts are called and however they began."""
+def _signature(unit: keras.Model) -> str:
+    """Returns the configuration and shapes of a unit, without names and initializers."""
     configs = [
         {key: value for key, value in layer.get_config().items() if key != "name" and "initializer" not in key}
         for layer in unit.layers
@@ -56,44 +56,44 @@ def _nature(unit: keras.Model) -> str:
 
 
 class UnitSequence(keras.layers.Layer):
-    """Units that are alike, one behind the other. Only for running: it is never saved.
+    """Identical units in sequence. Used in training, never saved.
 
     Args:
-        units: one or more.
-        rematerialize: compute what is inside again for gradients.
+        units: the units, one or more.
+        rematerialize: whether to recompute the activations within units for the gradients.
     """
 
     def __init__(self, units: list[keras.Model], rematerialize: bool, **arguments: Any) -> None:
-        super().__init__(autocast=False, **arguments)  # what is half precision stays so
+        super().__init__(autocast=False, **arguments)  # keeps half-precision inputs as they are
         self.units, self.rematerialize = units, rematerialize
         self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         weights = [[variable.value for variable in unit.trainable_variables] for unit in self.units]
-        # Copies, since Torch would see the variables changed under its hands.
-        others = [[keras.ops.copy(variable) for variable in unit.non_trainable_variables] for unit in self.units]
+        # Copies, since Torch's autograd forbids in-place changes to saved tensors.
+        states = [[keras.ops.copy(variable) for variable in unit.non_trainable_variables] for unit in self.units]
         count = len(weights[0])
 
         def run(x: Any, *values: Any) -> tuple[Any, ...]:
-            """The first unit, with the values of any."""
+            """Calls the first unit with the variables' values of any unit."""
             y, changed = self.units[0].stateless_call(list(values[:count]), list(values[count:]), x, training=training)
             return y, *changed
 
         if self.rematerialize:
             run = keras.remat(run)
         if len(self.units) == 1:
-            x, *changed = run(x, *weights[0], *others[0])
+            x, *changed = run(x, *weights[0], *states[0])
             self._assign([changed])
             return x
-        columns = zip(*(own + more for own, more in zip(weights, others, strict=True)), strict=True)
+        columns = zip(*(weight + state for weight, state in zip(weights, states, strict=True)), strict=True)
         stacked = [keras.ops.stack(column) for column in columns]
 
         def step(carried: tuple[Any, ...], values: list[Any]) -> tuple[Any, Any]:
-            # What a unit has changed is carried along as well: on TensorFlow, Keras hands out what it carries alone.
-            found = run(carried[0], *values)
-            return found, found
+            # The carry has the structure of the outputs, changed variables included: `scan` on TensorFlow requires it.
+            result = run(carried[0], *values)
+            return result, result
 
-        (x, *_), (_, *changed) = keras.ops.scan(step, (x, *others[0]), stacked)
+        (x, *_), (_, *changed) = keras.ops.scan(step, (x, *states[0]), stacked)
         self._assign([[column[number] for column in changed] for number in range(len(self.units))])
         return x
 

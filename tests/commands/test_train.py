@@ -19,7 +19,7 @@ def test_a_finished_run_says_what_came_out_and_what_to_try(command):
     shutil.copytree(small_runs.finished(), "run")
     before = small_runs.files(Path())
     status, out, err = command("train --recipe run/recipe.json --out run")
-    assert (status, err) == (0, "This run has ended already; what it left is in run\n")
+    assert (status, err) == (0, "This run is already finished; its results are in run\n")
     assert small_runs.files(Path()) == before
     summary = json.loads(Path("run/summary.json").read_text())
     assert f"{summary['test_error']:.2f} % test error after the last of 4 epochs" in out
@@ -37,7 +37,7 @@ def test_a_run_that_diverges_ends_in_a_line_with_status_3_and_its_last_good_chec
     recipe = as_json(small_runs.small_recipe(**small_runs.EXPLOSIVE))
     Path("mine.json").write_text(json.dumps(recipe))
     status, out, err = command("train --recipe mine.json --out run")
-    assert (status, [line.partition(" ")[0] for line in err.splitlines()]) == (3, ["Trains", "keras-resnet:"])
+    assert (status, [line.partition(" ")[0] for line in err.splitlines()]) == (3, ["Training", "keras-resnet:"])
     assert "diverged" in err and "epoch 2" in err and "--learning-rate" in err
     assert "The last good checkpoint is run/checkpoints/epoch_0001.keras" in err
     assert [path.name for path in Path("run/checkpoints").iterdir()] == ["epoch_0001.keras"]

@@ -1,4 +1,4 @@
-"""What the tests of training share."""
+"""Fixtures of the training tests."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pictures import jpeg, photograph
 
 @pytest.fixture(autouse=True)
 def few_digits(monkeypatch):
-    """Every run in here takes a second or two of steps: the digits are few."""
+    """Cuts the digits down, so that the steps of every run take a second or two."""
     monkeypatch.setitem(DATASETS, "digits", small_runs.few_digits())
 
 
 @pytest.fixture
 def signal_in(monkeypatch):
-    """As `small_runs.signal_in`, once at a time, and for this test alone."""
+    """Returns `small_runs.signal_in`, each call of which replaces the one before and which the test's end undoes."""
     original = LearningRate.on_train_batch_end
 
     def set_up(*arguments):
@@ -41,7 +41,7 @@ def signal_in(monkeypatch):
 
 @pytest.fixture
 def stopped_alike(tmp_path, signal_in):
-    """Trains whole, and again with a stop behind a step; both come to the same. Returns the folder of the first."""
+    """Checks that a run stopped after a step and resumed equals an uninterrupted one; returns the latter's folder."""
 
     def check(recipe, epoch, step):
         whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -59,34 +59,34 @@ def stopped_alike(tmp_path, signal_in):
 
 @pytest.fixture
 def start(signal_in):
-    """Starts or restarts the run of `small_runs.finished` by the command; returns its status."""
-    recipe = small_runs.finished() / "recipe.json"  # for which no signal is meant
+    """Starts or resumes the run of `small_runs.finished` by the command; returns its exit status."""
+    recipe = small_runs.finished() / "recipe.json"  # made before a signal is set up
     return lambda out: main(["train", "--recipe", str(recipe), "--out", str(out), "--json"])
 
 
 @pytest.fixture
 def stopped_twice(tmp_path, capsys, signal_in, start):
-    """Stops a run by a signal in the midst of an epoch and behind the last step of one, whose test is waited for."""
+    """Checks that a signal stops a run within an epoch, and after the last step of one when its test has ended."""
 
     def check(number):
         out = tmp_path / "run"
         before = signal.getsignal(number)
         for moment, name, words in (
-            ((2, 2), "epoch_0001_step_000002.keras", "epoch 1 and 2 steps"),
+            ((2, 2), "epoch_0001_step_000002.keras", "step 2 of epoch 2"),
             ((3, 3), "epoch_0003.keras", "epoch 3"),
         ):
             signal_in(*moment, number)
             capsys.readouterr()
             assert start(out) == 75  # sysexits.h: EX_TEMPFAIL, "a temporary failure; try again"
-            told = capsys.readouterr().err.splitlines()[-1]
-            assert told.startswith(f"keras-resnet: {number.name} came, and the run is saved behind {words}.")
-            assert told.endswith("The same command goes on from there.")
+            last = capsys.readouterr().err.splitlines()[-1]
+            assert last.startswith(f"keras-resnet: stopped by {number.name}; the run is saved after {words}.")
+            assert last.endswith("The same command goes on from there.")
             assert max(path.name for path in (out / "checkpoints").iterdir()) == name
             assert [row["epoch"] for row in small_runs.history(out)] == ["1", "2", "3"][: int(name[6:10])]
             assert not (out / "summary.json").exists()
         signal_in(0, 0)
         assert start(out) == 0
-        assert "Going on behind epoch 3 of 4." in capsys.readouterr().err
+        assert "Resuming after epoch 3 of 4." in capsys.readouterr().err
         assert small_runs.results(out) == small_runs.results(small_runs.finished())
         assert signal.getsignal(number) == before
 
@@ -95,25 +95,25 @@ def stopped_twice(tmp_path, capsys, signal_in, start):
 
 @pytest.fixture
 def fine_tune(tmp_path):
-    """Trains on with the weights of the small run; returns what it left."""
+    """Fine-tunes the weights of the small run; returns the run's folder and the lines reported."""
 
     def run(name="run", machine=None, **choices):
         choices = {"epochs": 1, "batch_size": 32, "weights": str(small_runs.finished()), **choices}
-        told = []
-        train(recipe_for("paper", dataset="digits", **choices), tmp_path / name, told.append, machine)
-        return tmp_path / name, told
+        lines = []
+        train(recipe_for("paper", dataset="digits", **choices), tmp_path / name, lines.append, machine)
+        return tmp_path / name, lines
 
     return run
 
 
 @pytest.fixture
 def begun(fine_tune, monkeypatch):
-    """As `fine_tune`, but no step is taken; returns the network that a run begins with, and its folder."""
+    """As `fine_tune`, but without a step; returns the network that the run begins with, and its folder."""
 
     def run(**choices):
         networks = []
-        small_runs.finished()  # while there still is training
-        monkeypatch.setattr("keras_resnet.training.run.fit", lambda feed, found, *_: networks.append(found.whole))
+        small_runs.finished()  # before training is patched away
+        monkeypatch.setattr("keras_resnet.training.run.fit", lambda feed, built, *_: networks.append(built.model))
         monkeypatch.setattr("keras_resnet.training.run.finish", lambda *_: {})
         out, _ = fine_tune(**choices)
         return networks[0], out
@@ -123,15 +123,15 @@ def begun(fine_tune, monkeypatch):
 
 @pytest.fixture
 def a_step_in_units(seeded):
-    """Has a network take a step whole and, in each of some ways, in units: every variable changes alike.
+    """Checks that a step of a network split into units, in several ways, equals a step of the intact network.
 
-    Weights, and the moving averages of batch norm, which a step that ran twice would move twice.
+    Compares all variables, among them the moving averages of batch norm, which a unit that ran twice would move twice.
     """
     images = np.random.default_rng(0).standard_normal((8, 16, 16, 3)).astype("float32")
     labels = np.eye(4, dtype="float32")[np.arange(8) % 4]
 
     def after_a_step(choices, **ways):
-        keras.utils.set_random_seed(0)  # masks are drawn alike
+        keras.utils.set_random_seed(0)  # for the same masks
         choices = {"stem": "cifar", "classes": 4, "input_shape": (16, 16, 3), **choices}
         model = seeded(keras_resnet.ResNet((3, 1), (4, 8), **choices))
         trained = split_into_units(model, **ways) if ways else model
@@ -143,16 +143,16 @@ def a_step_in_units(seeded):
         whole = after_a_step(choices)
         tolerance = {"rtol": 0.05, "atol": 0.01} if "dtype" in choices else {"rtol": 1e-4, "atol": 1e-5}
         for ways in each_of:
-            found = after_a_step(choices, **ways)
+            split = after_a_step(choices, **ways)
             for variable, value in whole.items():
-                np.testing.assert_allclose(found[variable], value, **tolerance, err_msg=f"{ways}: {variable}")
+                np.testing.assert_allclose(split[variable], value, **tolerance, err_msg=f"{ways}: {variable}")
 
     return check
 
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory):
-    """A folder of 39 training and 17 test photographs of all sizes, of which one on either side does not decode."""
+    """Folder of 39 training and 17 test photographs of various sizes; one in each split cannot be decoded."""
     folder = tmp_path_factory.mktemp("album")
     for split, count in (("train", 39), ("val", 17)):
         for number in range(count):

@@ -1,4 +1,4 @@
-"""What Keras's augmentation does to images and labels in a run; that a stopped one draws on, `test_resume` shows."""
+"""Augmentation of images and labels in a run. That it resumes with the same random state is tested in `test_resume`."""
 
 from __future__ import annotations
 
@@ -14,84 +14,84 @@ from keras_resnet.training.networks import compile_for
 from keras_resnet.training.recipe import GROWTH
 from keras_resnet.training.run import train
 
-SIDE, COLORS = 16, np.eye(3) * 255  # a class a colour
-SHAPE = (64, 32, 32, 3)  # of what RandAugment sees, since JAX compiles each of its operations for each shape
+SIDE, COLORS = 16, np.eye(3) * 255  # a colour for each class
+SHAPE = (64, 32, 32, 3)  # the only one for RandAugment, since JAX compiles each operation for each shape
 
 
 def colored(count):
-    """Images all of the colour of their class, and their labels."""
+    """Returns images filled with the colour of their class, and their labels."""
     labels = np.arange(count) % 3
     images = np.broadcast_to(COLORS[labels][:, None, None], (count, SIDE, SIDE, 3))
     return images.astype("float32"), np.eye(3, dtype="float32")[labels]
 
 
-class Seen(keras.losses.Loss):
-    """Takes the labels and what the network made of the images, and keeps both."""
+class RecordingLoss(keras.losses.Loss):
+    """Records the labels and the outputs of the network."""
 
     def call(self, y_true, y_pred):
         self.labels, self.colors = (np.array(keras.ops.convert_to_numpy(value)) for value in (y_true, y_pred))
         return keras.ops.mean(y_pred)
 
 
-def behind(recipe):
-    """A "network" that says how much of each colour it sees, behind a recipe's augmentation; and what sees its loss."""
+def with_augmentation(recipe):
+    """Returns a "network" whose outputs are the mean colours, the model with a recipe's augmentation, and its loss."""
     image = keras.Input((SIDE, SIDE, 3))
-    shares = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(image))
-    network = keras.Model(image, shares)
-    model, seen = augmented(network, recipe, np.full(3, 127.0)), Seen()
-    model.compile(keras.optimizers.SGD(0.0), seen)
-    return network, model, seen
+    colors = keras.layers.Rescaling(1 / 255)(keras.layers.GlobalAveragePooling2D()(image))
+    network = keras.Model(image, colors)
+    model, loss = augmented(network, recipe, np.full(3, 127.0)), RecordingLoss()
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    return network, model, loss
 
 
-def shown(model, seen, images, labels):
-    """The labels and colours of a batch in training."""
+def in_training(model, loss, images, labels):
+    """Returns the labels and colours of a batch after augmentation."""
     model.compute_loss(images, keras.ops.convert_to_tensor(labels), model(images, training=True))
-    return seen.labels, seen.colors
+    return loss.labels, loss.colors
 
 
 @pytest.mark.parametrize("choices", [{"mixup": 0.5}, {"cutmix": 1.0}, {"mixup": 1.0, "cutmix": 1.0}], ids=str)
 def test_a_label_is_mixed_of_classes_as_its_image_is_of_colours(choices):
     keras.utils.set_random_seed(0)
-    _, model, seen = behind(small_runs.small_recipe(**choices))
+    _, model, loss = with_augmentation(small_runs.small_recipe(**choices))
     images, labels = colored(30)
     mixed = []
     for _ in range(6):
-        found, colors = shown(model, seen, images, labels)
-        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+        mixed_labels, colors = in_training(model, loss, images, labels)
+        np.testing.assert_allclose(mixed_labels.sum(axis=1), 1, rtol=1e-5)
         edge = 2 * 2 / SIDE if "cutmix" in choices else 1e-5  # a pasted part begins and ends between pixels
-        np.testing.assert_allclose(found, colors, atol=edge)
-        mixed.append((found.max(axis=1) < 0.99).mean())
-    assert 0.1 < np.mean(mixed) < 0.8  # a third meets its own class
+        np.testing.assert_allclose(mixed_labels, colors, atol=edge)
+        mixed.append((mixed_labels.max(axis=1) < 0.99).mean())
+    assert 0.1 < np.mean(mixed) < 0.8  # a third is mixed with its own class
 
 
 def test_the_training_error_counts_a_mixed_image_as_its_larger_part():
-    """The "network" answers the colours, so that it is always right; of labels that are not mixed it would not be."""
+    """The "network" returns the colours, so it is always right about mixed labels, but not about the original ones."""
     keras.utils.set_random_seed(0)
-    _, model, _ = behind(small_runs.small_recipe(mixup=1.0))
+    _, model, _ = with_augmentation(small_runs.small_recipe(mixup=1.0))
     model.compile(keras.optimizers.SGD(0.0), "mse", weighted_metrics=[Accuracy(name="accuracy")])
     images, labels = colored(30)
     for _ in range(6):
-        seen = model.train_on_batch(images, labels, sample_weight=np.ones(30), return_dict=True)
-    assert seen["accuracy"] > 0.99
+        logs = model.train_on_batch(images, labels, sample_weight=np.ones(30), return_dict=True)
+    assert logs["accuracy"] > 0.99
 
 
 if keras.backend.backend() == "jax":
 
     @pytest.mark.parametrize("choices", [{"randaugment": 9.0}, {"mixup": 0.5}, {"cutmix": 0.5}], ids=str)
-    def test_all_of_a_step_is_compiled(choices):
-        """Where one layer says that it cannot be, as Keras's do for TensorFlow's sake, Keras compiles nothing."""
+    def test_the_entire_step_is_compiled(choices):
+        """If a single layer does not support compilation, as some of Keras's for TensorFlow, Keras compiles nothing."""
         recipe = small_runs.small_recipe(**choices)
-        _, model, _ = behind(recipe)
+        _, model, _ = with_augmentation(recipe)
         compile_for(model, keras.optimizers.SGD(0.0), recipe, 3)
         assert model.jit_compile is True
 
 
-def test_erasing_takes_a_rectangle_of_so_many_images_and_leaves_the_labels():
+def test_erasing_takes_a_rectangle_of_the_given_share_of_images_and_leaves_the_labels():
     keras.utils.set_random_seed(0)
-    _, model, seen = behind(small_runs.small_recipe(erasing=0.5))
+    _, model, loss = with_augmentation(small_runs.small_recipe(erasing=0.5))
     images, labels = colored(300)
-    found, colors = shown(model, seen, images, labels)
-    np.testing.assert_array_equal(found, labels)
+    labels_in_training, colors = in_training(model, loss, images, labels)
+    np.testing.assert_array_equal(labels_in_training, labels)
     erased = colors[labels == 1] < 0.999
     assert 0.4 < erased.mean() < 0.6
     others = colors[labels == 0]
@@ -100,13 +100,13 @@ def test_erasing_takes_a_rectangle_of_so_many_images_and_leaves_the_labels():
 
 def test_tests_see_the_images_as_they_are():
     everything = {"randaugment": 9.0, "erasing": 1.0, "mixup": 1.0, "cutmix": 1.0}
-    network, model, _ = behind(small_runs.small_recipe(**everything))
+    network, model, _ = with_augmentation(small_runs.small_recipe(**everything))
     images, labels = colored(6)
     np.testing.assert_array_equal(model.predict(images, verbose=0), network.predict(images, verbose=0))
     model.compile(loss="mse", metrics=["categorical_accuracy"])
     assert model.evaluate(images, labels, verbose=0, return_dict=True) == {"categorical_accuracy": 1, "loss": 0}
-    network, model, _ = behind(small_runs.small_recipe())
-    assert model is network  # nothing is nothing
+    network, model, _ = with_augmentation(small_runs.small_recipe())
+    assert model is network  # no augmentation, no layers
 
 
 def test_randaugment_draws_for_each_image_and_more_with_its_magnitude():
@@ -119,18 +119,18 @@ def test_randaugment_draws_for_each_image_and_more_with_its_magnitude():
         assert changed.shape == images.shape
         assert changed.min() >= -1e-3 and changed.max() <= 255.001
         change = np.abs(changed - images).mean(axis=(1, 2, 3))
-        assert len(np.unique(change.round(2))) > 20  # of 64 that were alike
+        assert len(np.unique(change.round(2))) > 20  # of 64 equal images
         changes.append(np.median(change))
     assert changes[0] < changes[1]
 
 
 def operation(magnitude, kind, number=0):
-    """One of RandAugment's operations, by its class."""
+    """Returns the operation of RandAugment that is the given one of its class."""
     return [each for each in RandAugment(magnitude).operations if isinstance(each, kind)][number]
 
 
-def test_no_operation_changes_what_it_is_given():
-    """All see the same images: the layer chooses among their results."""
+def test_no_operation_modifies_its_input():
+    """All operations get the same images, since the layer selects among their results."""
     values = np.random.default_rng(0).integers(0, 256, SHAPE).astype("float32")
     for operation in RandAugment(30).operations:
         images = keras.ops.convert_to_tensor(values.copy())
@@ -138,26 +138,26 @@ def test_no_operation_changes_what_it_is_given():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(images), values, err_msg=type(operation).__name__)
 
 
-def test_brightness_is_multiplied_and_black_stays_black():
-    """By 0.1 to 1.9 at the highest magnitude."""
+def test_brightness_multiplies_so_that_black_stays_black():
+    """The factor is 0.1 to 1.9 at the highest magnitude."""
     keras.utils.set_random_seed(0)
     images = np.broadcast_to(np.array([0, 50, 200], "float32"), (1000, 2, 2, 3))
-    found = keras.ops.convert_to_numpy(operation(30, Brightness)(images, training=True))[:, 0, 0]
-    assert (found[:, 0] == 0).all()
-    factor = found[:, 1] / 50
+    values = keras.ops.convert_to_numpy(operation(30, Brightness)(images, training=True))[:, 0, 0]
+    assert (values[:, 0] == 0).all()
+    factor = values[:, 1] / 50
     assert factor.min() >= 0.1 and factor.max() <= 1.9 and np.ptp(factor) > 1.7
-    np.testing.assert_allclose(found[:, 2], np.minimum(200 * factor, 255), rtol=1e-5)
+    np.testing.assert_allclose(values[:, 2], np.minimum(200 * factor, 255), rtol=1e-5)
 
 
-def test_what_is_solarised_is_brighter_the_lower_the_magnitude():
-    """At 6 of 30, a threshold is at least four fifths of 255; at 30 it may be anything."""
+def test_solarisation_has_a_higher_threshold_at_lower_magnitudes():
+    """At magnitude 6 of 30, the threshold is at least four fifths of 255; at 30 it covers the full range."""
     keras.utils.set_random_seed(0)
     for value, magnitude, expected in ((128, 6, 0), (203, 6, 0), (229.5, 6, 0.5), (128, 30, 0.5), (64, 30, 0.25)):
         images = np.full((1000, 2, 2, 3), value, "float32")
-        found = keras.ops.convert_to_numpy(operation(magnitude, Solarize)(images, training=True))
-        inverted = found[:, 0, 0, 0] != value
+        solarized = keras.ops.convert_to_numpy(operation(magnitude, Solarize)(images, training=True))
+        inverted = solarized[:, 0, 0, 0] != value
         assert inverted.mean() == pytest.approx(expected, abs=0.05 if expected else 0)
-        np.testing.assert_array_equal(found, np.where(inverted[:, None, None, None], 255 - value, images))
+        np.testing.assert_array_equal(solarized, np.where(inverted[:, None, None, None], 255 - value, images))
 
 
 MOVES = [(keras.layers.RandomRotation, 0), *((keras.layers.RandomShear, n) for n in (0, 1))]
@@ -165,28 +165,28 @@ MOVES += [(keras.layers.RandomTranslation, n) for n in (0, 1)]
 
 
 @pytest.mark.parametrize("kind, number", MOVES, ids=lambda value: getattr(value, "__name__", value))
-def test_where_an_image_moved_away_it_is_black(kind, number):
+def test_areas_without_image_content_are_black(kind, number):
     keras.utils.set_random_seed(0)
     images = np.full(SHAPE, 200.0, "float32")
-    found = keras.ops.convert_to_numpy(operation(30, kind, number)(images, training=True))
-    assert (found == 0).any() and found.max() == pytest.approx(200)
+    moved = keras.ops.convert_to_numpy(operation(30, kind, number)(images, training=True))
+    assert (moved == 0).any() and moved.max() == pytest.approx(200)
 
 
-def test_each_image_is_equalised_as_pillow_does_it_whatever_others_are_in_its_batch():
+def test_each_image_is_equalised_as_by_pillow_whatever_the_others_in_its_batch():
     rng = np.random.default_rng(0)
     dark, bright, flat = rng.integers(0, 90, (24, 20, 3)), rng.integers(200, 256, (24, 20, 3)), np.full((24, 20, 3), 77)
-    few = np.where(rng.random((24, 20, 3)) < 0.5, dark, 90)  # a value of half of the pixels, and the brightest
+    few = np.where(rng.random((24, 20, 3)) < 0.5, dark, 90)  # half of the pixels have one value, which is the brightest
     images = np.stack([dark, bright, flat, few]).astype("uint8")
     expected = [np.array(ImageOps.equalize(Image.fromarray(image))) for image in images]
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(images.astype("float32"))), expected)
-    small = images[:, :10, :10]  # of too few pixels for a step
+    small = images[:, :10, :10]  # too few pixels for one per level
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(small.astype("float32"))), small)
-    found = operation(9, Equalize)(images.astype("float32"), training=True)
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), expected)
+    equalized = operation(9, Equalize)(images.astype("float32"), training=True)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(equalized), expected)
 
 
 def test_grey_images_have_no_colours_to_augment(tmp_path):
-    with pytest.raises(ValueError, match=r"`randaugment` takes images in RGB\. Those of digits have 1 channel"):
+    with pytest.raises(ValueError, match=r"`randaugment` needs images of 3 channels\. Received: 1, in digits"):
         train(small_runs.small_recipe(randaugment=5.0), tmp_path, say=lambda line: None)
 
 

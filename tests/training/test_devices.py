@@ -1,4 +1,4 @@
-"""A run on many devices, or of many processes, comes to what it comes to on one device."""
+"""A run on several devices, or of several processes, gives the results of one device."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from keras_resnet.training import feed, run
 from keras_resnet.training.recipes import recipe_for
 
 RUNNING = keras.backend.backend()
-# Of two units: half of the time is to trace and to compile them, in each process.
+# Only two units: half of the time goes into tracing and compiling them, in each process.
 NETWORK = {"stage_units": (1, 1), "stage_filters": (4, 8), "shortcut": "B"}
-# All that a run has but dropout, of which each device draws its own.
+# All features of a run except dropout, whose masks each device draws separately.
 RECIPE = {
     **small_runs.STATEFUL,
     "network": NETWORK,
     "epochs": 3,
-    "weight_decay": 1e-2,  # so large that it shows if it is added once a device
+    "weight_decay": 1e-2,  # large enough to show if it were added once per device
     "reestimate": True,
 }
 TWO_DEVICES, TWO_PROCESSES = {"forced": 2}, {"processes": 2}
 LAYOUTS = {"tensorflow": [TWO_DEVICES], "jax": [TWO_DEVICES, TWO_PROCESSES], "torch": [TWO_PROCESSES]}[RUNNING]
-TOLERANCE = 1e-4  # relative, of a loss; measured: 1e-6
+TOLERANCE = 1e-4  # relative, for losses; measured: 1e-6
 
 
 MUON = {**small_runs.SMALL, "network": NETWORK, "optimizer": "muon", "kernel_rate": 0.05, "epochs": 1}
@@ -40,45 +40,45 @@ MUON = {**small_runs.SMALL, "network": NETWORK, "optimizer": "muon", "kernel_rat
 
 @dataclass
 class Ran:
-    """A run in two parts, two devices or two processes, and those behind it in the same processes."""
+    """A run on two devices or in two processes, and a second run after it in the same processes."""
 
     layout: dict[str, int]
     out: Path
-    written: list[tuple[int, str, str]]  # status, stdout and stderr, of each process
+    outputs: list[tuple[int, str, str]]  # status, stdout and stderr of each process
     weights: list[dict[str, np.ndarray]]
-    behind: Path
+    second: Path
 
 
 def words(folder, name, layout, choices):
-    """The command that trains in a folder's folder, with half of every batch on either of two devices."""
+    """Returns the command that trains in a subfolder, with half of every batch on each of two devices."""
     recipe = folder / f"{name}.json"
     recipe.write_text(json.dumps(choices))
     command = ["train", "--recipe", str(recipe), "--out", str(folder / name), "--json"]
     return [*command, *(["--devices", "2"] if "forced" in layout else [])]
 
 
-def in_parts(folder, layout, machine=None, behind=(), **changes):
-    """Trains as `RECIPE` says, and behind that as others say. If one process is killed, so is the other."""
-    of_machine = [f"--{name.replace('_', '-')}={value}" for name, value in (machine or {}).items()]
-    command = [*words(folder, "run", layout, RECIPE), *of_machine]
-    more = [command if choices is RECIPE else words(folder, "behind", layout, choices) for choices in behind]
+def in_parts(folder, layout, machine=None, then=(), **changes):
+    """Trains by `RECIPE`, and then by others in the same processes. If one process is killed, so is the other."""
+    machine_options = [f"--{name.replace('_', '-')}={value}" for name, value in (machine or {}).items()]
+    command = [*words(folder, "run", layout, RECIPE), *machine_options]
+    more = [command if choices is RECIPE else words(folder, "second", layout, choices) for choices in then]
     with launch.started(*command, weights=folder / "weights", behind=more, **layout, **changes) as running:
         if running[-1].wait(timeout=600) == -signal.SIGKILL:
             running[0].kill()
-        written = launch.ended(running)
+        outputs = launch.ended(running)
     weights = [dict(np.load(path)) for path in sorted(folder.glob("weights*.npz"))]
-    return Ran(layout, folder / "run", written, weights, folder / "behind")
+    return Ran(layout, folder / "run", outputs, weights, folder / "second")
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Makes the run of a layout by its number, once; behind that of the last, one by Muon."""
+    """Returns the run of a layout by its number, made once; for the last layout, a run with Muon comes after it."""
 
     @functools.cache
     def run_of(number):
-        layout, behind = LAYOUTS[number], [MUON] if number == len(LAYOUTS) - 1 else []
-        ran = in_parts(tmp_path_factory.mktemp("parts"), layout, behind=behind)
-        assert [status for status, *_ in ran.written] == [0] * layout.get("processes", 1), ran.written
+        layout, then = LAYOUTS[number], [MUON] if number == len(LAYOUTS) - 1 else []
+        ran = in_parts(tmp_path_factory.mktemp("parts"), layout, then=then)
+        assert [status for status, *_ in ran.outputs] == [0] * layout.get("processes", 1), ran.outputs
         return ran
 
     return run_of
@@ -91,12 +91,12 @@ def ran(request, runs):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The folder of the same run on one device."""
-    return whole(tmp_path_factory.mktemp("alone"), RECIPE)
+    """Folder of the same run on one device."""
+    return on_one_device(tmp_path_factory.mktemp("alone"), RECIPE)
 
 
-def whole(out, choices):
-    """Trains on one device."""
+def on_one_device(out, choices):
+    """Trains on one device; returns the folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "digits", small_runs.few_digits())
         patch.setattr(feed, "TEST_BATCH", 20)
@@ -119,7 +119,7 @@ def test_the_curves_are_those_of_one_device(ran, alone):
 
 
 def test_every_image_counts_once_in_the_error(ran):
-    """53 images in batches of 20 for 2 devices: some are tested twice, and counted once."""
+    """53 images in batches of 20 for two devices: some are tested twice, and counted once."""
     for row in small_runs.history(ran.out):
         for split, count in {"train": 96, "test": small_runs.TESTED}.items():
             wrong = float(row[f"{split}_error"]) / 100 * count
@@ -132,27 +132,28 @@ def test_every_image_counts_once_in_the_error(ran):
 
 
 def test_the_network_is_that_of_one_device_in_stock_layers(ran, alone):
-    found, expected = small_runs.arrays(ran.out / "model.keras"), small_runs.arrays(alone / "model.keras")
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert_close(ran.out, alone)
     last = Path("checkpoints") / "epoch_0003.keras"
     for name in ("model.keras", last):
-        found, expected = (layers(small_runs.config(folder / name)) for folder in (ran.out, alone))
-        assert found == expected
+        actual, expected = (layers(small_runs.config(folder / name)) for folder in (ran.out, alone))
+        assert actual == expected
 
 
-def test_muon_comes_to_the_network_of_one_device_too(runs, tmp_path):
-    """On the last of the layouts: a kernel is made orthogonal of the whole batch's gradient."""
-    ran = runs(len(LAYOUTS) - 1)
-    found, expected = (small_runs.arrays(out / "model.keras") for out in (ran.behind, whole(tmp_path / "alone", MUON)))
-    assert found.keys() == expected.keys()
+def test_muon_gives_the_network_of_one_device_too(runs, tmp_path):
+    """On the last of the layouts: an update is orthogonalised from the gradient of the global batch."""
+    assert_close(runs(len(LAYOUTS) - 1).second, on_one_device(tmp_path / "alone", MUON))
+
+
+def assert_close(folder, expected_folder):
+    """Compares the networks of two runs."""
+    actual, expected = (small_runs.arrays(each / "model.keras") for each in (folder, expected_folder))
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(actual[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def layers(config):
-    """A model's layers, without the numbers by which Keras tells objects apart."""
+    """Returns the configurations of a model's layers, without Keras's ids of shared objects."""
     return json.loads(re.sub(r', "shared_object_id": \d+', "", config))["config"]["layers"]
 
 
@@ -164,11 +165,11 @@ def test_every_process_has_the_same_weights(ran):
 
 
 def test_one_process_alone_writes_and_speaks(ran):
-    (_, stdout, stderr), *others = ran.written
+    (_, stdout, stderr), *others = ran.outputs
     summary = json.loads(stdout)
     assert summary == json.loads((ran.out / "summary.json").read_text())
     assert (summary["devices"], summary["processes"]) == (2, ran.layout.get("processes", 1))
-    assert all(line.startswith(("Trains on ", "Epoch ", "3/3 ")) for line in stderr.splitlines()), stderr
+    assert all(line.startswith(("Training on ", "Epoch ", "3/3 ")) for line in stderr.splitlines()), stderr
     assert [text for _, *text in others] == [["", ""]] * len(others)
     names = ["epoch_0002.keras", "epoch_0003.keras", "history.csv", "curves.png", "model.keras", "recipe.json"]
     assert sorted(path.name for path in ran.out.rglob("*") if path.is_file()) == sorted(
@@ -179,29 +180,29 @@ def test_one_process_alone_writes_and_speaks(ran):
 
 if TWO_PROCESSES in LAYOUTS:  # TensorFlow trains in one
 
-    def test_a_run_that_one_process_stops_and_one_is_killed_in_goes_on_as_if_nothing_had_been(runs, tmp_path):
-        """All stop where one is asked to; and when one is lost, a scheduler starts all of them again."""
+    def test_a_run_resumes_exactly_after_one_process_is_stopped_and_one_is_killed(runs, tmp_path):
+        """All stop if one is asked to; and if one is lost, a scheduler starts all of them again."""
         ran = runs(LAYOUTS.index(TWO_PROCESSES))
         signals = [(1, 2, signal.SIGTERM), (2, 3, signal.SIGKILL)]
-        lost = in_parts(tmp_path, ran.layout, machine={"save_every": 1e-9}, behind=[RECIPE], signals=signals)
-        (_, _, told), *_ = lost.written
-        stopped, _, killed = told.partition("It ended with status 75\n")
-        assert "SIGTERM came, and the run is saved behind epoch 0 and 2 steps" in stopped
-        assert killed.startswith("Going on behind epoch 0 and 2 steps of 3.\n")
-        assert ["It ended with status 75" in told for _, _, told in lost.written] == [True, True]
-        assert lost.written[-1][0] == -signal.SIGKILL
+        lost = in_parts(tmp_path, ran.layout, machine={"save_every": 1e-9}, then=[RECIPE], signals=signals)
+        (_, _, stderr), *_ = lost.outputs
+        stopped, _, killed = stderr.partition("It ended with status 75\n")
+        assert "stopped by SIGTERM; the run is saved after step 2 of epoch 1" in stopped
+        assert killed.startswith("Resuming after step 2 of epoch 1 of 3.\n")
+        assert ["It ended with status 75" in stderr for _, _, stderr in lost.outputs] == [True, True]
+        assert lost.outputs[-1][0] == -signal.SIGKILL
         resumed = in_parts(tmp_path, ran.layout)
-        assert [status for status, *_ in resumed.written] == [0] * len(ran.written), resumed.written
-        assert resumed.written[0][2].startswith("Going on behind epoch 1 and 2 steps of 3.\n")
+        assert [status for status, *_ in resumed.outputs] == [0] * len(ran.outputs), resumed.outputs
+        assert resumed.outputs[0][2].startswith("Resuming after step 2 of epoch 2 of 3.\n")
         assert small_runs.results(resumed.out) == small_runs.results(ran.out)
 
 
-# Cores that nobody asked for
+# CPU cores as devices, without `--devices`
 
 if RUNNING == "jax":
 
-    def test_a_core_each_is_a_device_where_one_alone_would_compute_and_as_many_as_divide_a_batch(tmp_path):
-        """Of three cores two take 16 of 32 images each; at most as many as there are eight images for."""
+    def test_cores_are_devices_as_many_as_divide_a_batch(tmp_path):
+        """Of three cores, two take 16 of 32 images each; every core needs at least eight images."""
         command = ["train", "digits", "--model", "resnet8", "--stage-units", "1", "--stage-filters", "4"]
         command += ["--epochs", "1", "--batch-size", "32", "--json"]
         out = str(tmp_path / "run")

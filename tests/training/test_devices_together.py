@@ -1,4 +1,4 @@
-"""What devices are taken, refused and fed, and what the processes of a run do alike."""
+"""Which devices are used and refused, how they are fed, and what the processes of a run do together."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from keras_resnet.training.testing import EvaluationFeed
 RUNNING = keras.backend.backend()
 
 
-# Cores that nobody asked for, where they are no devices; where they are, see `test_devices.py`.
+# CPU cores, on backends where they are not devices; for JAX, see `test_devices.py`.
 
 if RUNNING != "jax":
 
-    def test_cores_that_nobody_asked_for_are_one_device(monkeypatch):
+    def test_all_cores_are_one_device_by_default(monkeypatch):
         if RUNNING == "tensorflow":
             import tensorflow as tf
 
-            there = tf.config.list_logical_devices
-            monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: 3 * there(kind))
+            available = tf.config.list_logical_devices
+            monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: 3 * available(kind))
         assert backend.devices(spread=True).for_batch(32).replicas == 1
 
 
 @pytest.mark.parametrize(
-    ("choices", "machine", "worth_it"),
+    ("choices", "machine", "expected"),
     [
         ({"dataset": "cifar10"}, {}, True),
-        ({"dataset": "cifar10", "model": "resnet164"}, {}, False),  # most of whose time is in 1x1 convolutions
+        ({"dataset": "cifar10", "model": "resnet164"}, {}, False),  # most of its time goes into 1x1 convolutions
         ({"dataset": "digits"}, {}, False),
         ({"dataset": "folder:photos", "model": "resnet18"}, {}, True),
         ({"dataset": "folder:photos", "model": "resnet18", "size": 16}, {}, False),
@@ -46,21 +46,21 @@ if RUNNING != "jax":
     ],
     ids=str,
 )
-def test_cores_are_taken_for_basic_units_and_images_that_are_not_tiny(choices, machine, worth_it):
-    assert run._spreads(recipe_for(**choices), Machine(**machine)) == worth_it
+def test_cores_are_devices_for_basic_units_and_images_that_are_not_tiny(choices, machine, expected):
+    assert run._spreads(recipe_for(**choices), Machine(**machine)) == expected
 
 
-# What cannot be done
+# What is refused
 
 
-def test_a_batch_that_the_devices_do_not_divide_is_refused_with_what_would_do():
+def test_a_batch_that_the_devices_do_not_divide_is_refused_with_a_remedy():
     Devices(replicas=4).check_batch(32)
     with pytest.raises(ValueError, match=r"batch of 30 images cannot be divided over 4 devices.* a multiple of 4"):
         Devices(replicas=4).check_batch(30)
 
 
 class Numbers(keras.utils.PyDataset):
-    """Six batches to test on, of which each image is its batch's number."""
+    """Six test batches, in which every pixel is the number of the batch."""
 
     def __init__(self, workers):
         super().__init__(workers=workers)
@@ -73,8 +73,8 @@ class Numbers(keras.utils.PyDataset):
         return self.batches[index]
 
 
-def test_every_batch_is_fed_once_in_its_order_and_by_no_data_set_that_tunes_itself():
-    """Whose iterator, where it is dropped, may wait for the thread that tunes it, for up to a minute."""
+def test_every_batch_is_fed_once_in_order_and_without_autotuning():
+    """The iterator of an autotuned tf.data set may wait for its tuning thread for up to a minute when it is dropped."""
     started = []
 
     def batches():
@@ -84,22 +84,22 @@ def test_every_batch_is_fed_once_in_its_order_and_by_no_data_set_that_tunes_itse
     devices, tested = backend.devices(1), Numbers(workers=1)
     fed, fed_test = devices.feed(batches), devices.feed_test(tested)
     assert [int(np.asarray(images)[0, 0]) for images, _ in fed] == list(range(6))
-    assert len(started) == 1, "a stream that was begun only to look at it"
+    assert len(started) == 1, "a stream was started only to inspect it"
     for _ in range(2):
         assert [int(np.asarray(images)[0, 0]) for images, _ in fed_test] == list(range(6))
     if RUNNING == "tensorflow":
         assert [data.options().autotune.enabled for data in (fed, fed_test)] == [False, False]
         assert int(fed_test.cardinality()) == 6
     by_threads = Numbers(workers=2)
-    assert devices.feed_test(by_threads) is by_threads, "Keras has threads make its batches, and does not tune either"
+    assert devices.feed_test(by_threads) is by_threads, "Keras prepares its batches in threads, without autotuning"
 
 
-def test_more_devices_than_there_are_are_refused():
+def test_more_devices_than_available_are_refused():
     with pytest.raises(ValueError, match="torchrun --nproc-per-node 99" if RUNNING == "torch" else "from 1 to the 1"):
         backend.devices(99)
 
 
-def test_a_launch_that_this_backend_cannot_answer_names_what_can(monkeypatch):
+def test_an_unsupported_launcher_is_refused_with_the_backend_that_supports_it(monkeypatch):
     if RUNNING == "tensorflow":
         cluster = {"cluster": {"worker": ["10.0.0.1:1", "10.0.0.2:1"]}, "task": {"type": "worker", "index": 0}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
@@ -115,16 +115,16 @@ def test_a_launch_that_this_backend_cannot_answer_names_what_can(monkeypatch):
     assert backend.devices().replicas == 1
 
 
-def test_what_devices_cannot_wait_for_one_another_in_is_refused(tmp_path, monkeypatch):
-    """Loops and conditions, in which TensorFlow's cannot."""
+def test_loops_and_accumulation_are_refused_on_devices_that_do_not_support_them(tmp_path, monkeypatch):
+    """TensorFlow's devices cannot synchronise within loops and conditions."""
 
-    class Straight(Devices):
+    class Limited(Devices):
         supports_loops = supports_accumulation = False
 
-    monkeypatch.setattr(backend, "devices", lambda count, spread: Straight(replicas=2))
-    with pytest.raises(ValueError, match=r"`loop_units` works on one device on this backend. Received: 2 devices"):
+    monkeypatch.setattr(backend, "devices", lambda count, spread: Limited(replicas=2))
+    with pytest.raises(ValueError, match=r"`loop_units` needs a single device on this backend. Received: 2 devices"):
         run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
-    with pytest.raises(ValueError, match=r"`accumulate` works on one device on this backend. Received: 2 devices"):
+    with pytest.raises(ValueError, match=r"`accumulate` needs a single device on this backend. Received: 2 devices"):
         run.train(small_runs.small_recipe(accumulate=2), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -137,14 +137,14 @@ LAUNCHES = [
 ]
 NO_LAUNCHES = [
     {},
-    {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},  # every pod has it
+    {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},  # set in every pod
     {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2"},  # in an allocation, but not started by srun
     {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "n1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"},
 ]
 
 
 @pytest.mark.parametrize("environment", NO_LAUNCHES, ids=str)
-def test_who_is_in_a_cluster_alone_trains_alone(monkeypatch, environment):
+def test_a_single_process_in_a_cluster_trains_alone(monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert backend.devices().processes == 1
@@ -156,55 +156,53 @@ if RUNNING == "jax":
     @pytest.mark.parametrize(
         ("environment", "several"), [(each, True) for each in LAUNCHES] + [(each, False) for each in NO_LAUNCHES]
     )
-    def test_the_environment_alone_tells_whether_there_are_other_processes(monkeypatch, environment, several):
+    def test_the_environment_decides_whether_there_are_other_processes(monkeypatch, environment, several):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         assert launched() == several
 
 
-# What every process must do alike
+# What the processes of a run do together
 
 
 class OneOfTwo(Devices):
-    """One process of two, the other of which says what it is told to."""
+    """One process of two; the texts that the other one gathers are given."""
 
     def __init__(self, process, *others):
         super().__init__(processes=2, process=process, replicas=2)
-        self.others, self.said = list(others), []
+        self.others, self.gathered = list(others), []
 
     def gather(self, text):
-        self.said.append(text)
+        self.gathered.append(text)
         return [text, self.others.pop(0)][:: -1 if self.process else 1]
 
 
-def test_what_goes_wrong_in_one_process_is_raised_in_the_other():
+def test_an_error_in_one_process_is_raised_in_the_other():
     failing, other = OneOfTwo(0, ""), OneOfTwo(1, "no such folder")
     with pytest.raises(OSError, match="no such folder"), failing.fail_together():
         raise OSError("no such folder")
-    assert failing.said == ["no such folder"]
+    assert failing.gathered == ["no such folder"]
     with pytest.raises(ValueError, match="no such folder"), other.fail_together():
         pass
 
 
 def test_the_chief_works_first():
-    done = []
-    assert OneOfTwo(0, "", "").chief_first(lambda: done.append("by the chief") or 1) == 1
+    calls = []
+    assert OneOfTwo(0, "", "").chief_first(lambda: calls.append("chief") or 1) == 1
     with pytest.raises(ValueError, match="no such folder"):
-        OneOfTwo(1, "no such folder").chief_first(lambda: done.append("by the other"))
-    assert done == ["by the chief"]
+        OneOfTwo(1, "no such folder").chief_first(lambda: calls.append("other"))
+    assert calls == ["chief"]
 
 
-def test_processes_that_see_different_checkpoints_are_told_of_the_folder(tmp_path):
+def test_processes_that_see_different_checkpoints_are_refused(tmp_path):
     folder, networks = run.RunFolder(tmp_path), run.Networks(*3 * [keras.Model(x := keras.Input((1,)), x)])
     folder.restore = lambda model, seeds, say: run.Progress([{}, {}])
-    with pytest.raises(
-        ValueError, match=r"behind epoch 2, epoch 0\. Choose a folder with --out that all of them share"
-    ):
+    with pytest.raises(ValueError, match=r"after epoch 2, epoch 0\. Choose a folder with --out that all of them share"):
         run.resume(networks, folder, OneOfTwo(0, "", "epoch 0"), print)
 
 
 @pytest.mark.parametrize(("count", "batch"), [(53, 20), (1, 20), (40, 20), (7, 500)])
-def test_shares_of_the_test_images_are_all_of_them_and_weigh_as_their_mean(count, batch):
+def test_the_shares_of_the_processes_cover_all_test_images_and_their_weights_give_the_mean(count, batch):
     data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(count)[:, None], np.arange(count), range(count))
     shares = [EvaluationFeed(data, Devices(2, process, 4), batch) for process in (0, 1)]
     shares = [[share[index] for index in range(len(share))] for share in shares]
@@ -218,11 +216,11 @@ def test_shares_of_the_test_images_are_all_of_them_and_weigh_as_their_mean(count
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_batches_without_end_are_all_of_them_over_and_over(threads):
+def test_repeated_batches_are_all_batches_over_and_over(threads):
     data = Dataset("digits", np.zeros((1, 1)), np.zeros(1), np.arange(50)[:, None], np.arange(50), range(50))
     tested = EvaluationFeed(data, Devices(replicas=2), 20, threads=threads)
-    batches = tested.repeated()
-    seen = [next(batches) for _ in range(7)]
-    of_one_pass = [np.arange(20), np.arange(20, 40), np.arange(40, 50)]
-    for (images, labels, weights), expected in zip(seen, [*of_one_pass, *of_one_pass, of_one_pass[0]], strict=True):
+    repeated = tested.repeated()
+    batches = [next(repeated) for _ in range(7)]
+    one_pass = [np.arange(20), np.arange(20, 40), np.arange(40, 50)]
+    for (images, labels, weights), expected in zip(batches, [*one_pass, *one_pass, one_pass[0]], strict=True):
         assert list(images[weights > 0].ravel()) == list(labels[weights > 0].argmax(axis=1)) == list(expected)

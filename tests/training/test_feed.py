@@ -1,4 +1,4 @@
-"""That what a recipe says of its images reaches the batches that are trained on."""
+"""A recipe's choices about images reach the training batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_resnet.training.recipe import AUGMENTATION
 from keras_resnet.training.transfer import defaults
 from pictures import jpeg, photograph
 
-# None of these is what a data set would do by itself.
+# None of these is a default of the data set.
 OF_ARRAYS = {"flip": True, "pad": 3, "cutout": 2}
 OF_PHOTOGRAPHS = {"flip": False, "crop": "aspect_ratio", "scales": (50, 60), "color": "pca"}
 GROWING = {"size": 48, "first_size": 16, "epochs": 4}
@@ -33,30 +33,30 @@ def album(tmp_path):
     return tmp_path
 
 
-def given(monkeypatch, kind, where, **choices):
-    """What the training batches of a recipe are made with."""
-    made = Mock(wraps=kind)
-    monkeypatch.setattr(f"keras_resnet.data.{where}.{kind.__name__}", made)
+def batch_arguments(monkeypatch, kind, module, **choices):
+    """Returns the arguments about augmentation with which the training batches of a recipe are made."""
+    constructor = Mock(wraps=kind)
+    monkeypatch.setattr(f"keras_resnet.data.{module}.{kind.__name__}", constructor)
     recipe = small_runs.small_recipe(batch_size=4, seed=7, **choices)
     data = load(recipe.dataset)
-    unsaid = data.defaults(None, None)
-    assert all(unsaid[name] != choices[name] for name in AUGMENTATION if name in choices)
+    dataset_defaults = data.defaults(None, None)
+    assert all(dataset_defaults[name] != choices[name] for name in AUGMENTATION if name in choices)
     recipe = recipe.resolve(data.train_count // 4, defaults(recipe, data, None))
     Feed(recipe, data, Devices(), Machine())
-    found = made.call_args.kwargs
-    assert (found["batch_size"], found["seed"], found["shard"]) == (4, 7, (0, 1))
-    return {name: found[name] for name in AUGMENTATION if name in found}
+    arguments = constructor.call_args.kwargs
+    assert (arguments["batch_size"], arguments["seed"], arguments["shard"]) == (4, 7, (0, 1))
+    return {name: arguments[name] for name in AUGMENTATION if name in arguments}
 
 
-def test_all_that_a_recipe_says_of_images_in_memory_reaches_their_batches(monkeypatch):
-    assert given(monkeypatch, TrainingBatches, "datasets", **OF_ARRAYS) == OF_ARRAYS
+def test_all_choices_about_images_in_memory_reach_their_batches(monkeypatch):
+    assert batch_arguments(monkeypatch, TrainingBatches, "datasets", **OF_ARRAYS) == OF_ARRAYS
 
 
-def test_all_that_a_recipe_says_of_photographs_reaches_their_batches(monkeypatch, album):
+def test_all_choices_about_photographs_reach_their_batches(monkeypatch, album):
     choices = {"dataset": f"folder:{album}", **OF_PHOTOGRAPHS, **GROWING}
     expected = {**OF_PHOTOGRAPHS, "size": (16, 16, 48, 48)}
-    assert given(monkeypatch, StreamTrainingBatches, "streams", **choices) == expected
+    assert batch_arguments(monkeypatch, StreamTrainingBatches, "streams", **choices) == expected
 
 
-def test_nothing_that_a_recipe_can_say_is_left_out_above():
+def test_the_tests_above_cover_all_choices():
     assert {*OF_ARRAYS, *OF_PHOTOGRAPHS, "size"} == {*AUGMENTATION}

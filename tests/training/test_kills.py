@@ -1,7 +1,7 @@
-"""A run killed at random moments, and started again each time, ends as one that was never killed, to the last bit.
+"""A run that is killed at random moments and restarted each time ends bit-identical to one that was never killed.
 
-Twenty times on Torch; twice on TensorFlow and JAX, where a start takes many times as long: while the run trains and
-writes, and while it starts, restores and compiles. `KILLS=20` asks for more.
+Twenty kills on Torch; two on TensorFlow and JAX, where a start takes many times as long: one while the run trains and
+writes, one while it starts, restores and compiles. Set `KILLS=20` for more.
 """
 
 from __future__ import annotations

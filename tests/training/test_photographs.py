@@ -1,4 +1,4 @@
-"""Runs on photographs that are read as they are needed."""
+"""Runs on photographs, which are read as needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 
 CLASSES = ("ant", "bee", "cat")
-# Everything that decides the view of an image, and parts of a batch.
+# All options that affect the views of images, and a batch in parts.
 RECIPE = {
     "model": "resnet8",
     "network": {"width": 0.25, "shortcut": "B"},
@@ -37,16 +37,16 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def ran(album, tmp_path_factory):
-    """The folder of a run that nothing interrupted."""
+    """Folder of an uninterrupted run."""
     out = tmp_path_factory.mktemp("photographs") / "run"
     train(recipe_for("paper2015", dataset=f"folder:{album}", **RECIPE), out, say=lambda line: None)
     return out
 
 
-def test_the_error_is_that_of_the_centres_of_all_whole_test_photographs(ran, album):
-    """A shorter side of 55, and the 48x48 in its middle, by OpenCV and plain Keras: nearly the same pixels."""
+def test_the_error_is_that_of_the_centre_crops_of_all_intact_test_photographs(ran, album):
+    """Resized to a shorter side of 55 and cropped to 48x48 by OpenCV, with plain Keras: nearly the same pixels."""
     model = keras.saving.load_model(ran / "model.keras", compile=False)
-    right = []
+    correct = []
     for path in sorted(album.glob("val/*/*.jpg")):
         if path.read_bytes() == b"no image":
             continue
@@ -55,15 +55,15 @@ def test_the_error_is_that_of_the_centres_of_all_whole_test_photographs(ran, alb
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         top, left = (image.shape[0] - 48) // 2, (image.shape[1] - 48) // 2
         scores = model.predict(image[None, top : top + 48, left : left + 48].astype("float32"), verbose=0)
-        right.append(CLASSES[int(np.argmax(scores))] == path.parent.name)
-    assert len(right) == 16
+        correct.append(CLASSES[int(np.argmax(scores))] == path.parent.name)
+    assert len(correct) == 16
     summary = json.loads((ran / "summary.json").read_text())
-    assert summary["test_error"] == pytest.approx(100 * (1 - np.mean(right)), abs=1.01 * 100 / 16)
+    assert summary["test_error"] == pytest.approx(100 * (1 - np.mean(correct)), abs=1.01 * 100 / 16)
     assert summary["test_error"] * 16 / 100 == pytest.approx(round(summary["test_error"] * 16 / 100), abs=1e-3)
     assert json.loads((ran / "recipe.json").read_text())["scales"] == [37, 69]  # [256, 480], for 32 of 224
 
 
-def test_both_errors_are_told_where_the_statistics_are_estimated_anew(ran):
+def test_both_errors_are_reported_if_the_statistics_are_re_estimated(ran):
     summary = json.loads((ran / "summary.json").read_text())
     assert summary["test_loss"] != summary["test_loss_by_moving_averages"]
     assert summary["test_loss_by_moving_averages"] == float(small_runs.history(ran)[-1]["test_loss"])
@@ -94,19 +94,21 @@ def test_evaluate_and_predict_see_what_the_run_saw(ran, album, capsys, caplog):
     assert "an image that is not whole" in caplog.text
 
     assert main(["predict", str(ran), str(album / "val"), "--top", "1", "--json"]) == 2  # one does not decode
-    told = json.loads(capsys.readouterr().out)
-    wrong = sum(entry["classes"][0]["name"] not in entry["image"] for entry in told if "classes" in entry)
+    predictions = json.loads(capsys.readouterr().out)
+    wrong = sum(entry["classes"][0]["name"] not in entry["image"] for entry in predictions if "classes" in entry)
     assert wrong == result["wrong"]
 
 
 def test_a_mean_by_pixel_fits_one_size(album, tmp_path):
     recipe = recipe_for("paper", dataset=f"folder:{album}", **{**RECIPE, "mean": "pixel"})
-    with pytest.raises(ValueError, match=r"one size of images, here 32, and `test_size` is 48. Choose --mean channel"):
+    with pytest.raises(
+        ValueError, match=r"`test_size` must be 32, the size of the mean by pixel. Received: 48. Choose --mean"
+    ):
         train(recipe, tmp_path / "run", say=lambda line: None)
     assert not (tmp_path / "run").exists()
 
 
-def test_parts_need_a_whole_batch(album, tmp_path):
+def test_accumulation_needs_a_full_batch(album, tmp_path):
     recipe = recipe_for("paper", dataset=f"folder:{album}", **{**RECIPE, "batch_size": 64})
-    with pytest.raises(ValueError, match=r"`accumulate` needs a whole batch of 64 images. Received: 39 of them"):
+    with pytest.raises(ValueError, match=r"`accumulate` needs at least one full batch of 64 images. Received: 39"):
         train(recipe, tmp_path / "run", say=lambda line: None)

@@ -1,4 +1,4 @@
-"""What a run does, and what its folder holds in the end."""
+"""The results of a run and the contents of its folder."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from keras_resnet.training.progress import Bar
 from keras_resnet.training.run import train
 
 
-def wrong(path, images, labels):
-    """The share of images that a saved model gets wrong, in percent, by plain Keras and NumPy on raw images."""
+def percent_wrong(path, images, labels):
+    """Returns the error of a saved model on raw images in percent, computed with plain Keras and NumPy."""
     scores = keras.saving.load_model(path, compile=False).predict(images.astype("float32"), verbose=0)
     return 100 * np.mean(scores.argmax(axis=1) != labels)
 
@@ -36,24 +36,24 @@ def test_the_error_is_that_of_the_last_epochs_weights_on_raw_images():
     out = small_runs.finished()
     summary, rows = json.loads((out / "summary.json").read_text()), small_runs.history(out)
     _, _, images, labels = small_runs.few_digits().read(None)
-    assert summary["test_error"] == pytest.approx(wrong(out / "model.keras", images, labels), abs=1e-3)
+    assert summary["test_error"] == pytest.approx(percent_wrong(out / "model.keras", images, labels), abs=1e-3)
     assert summary["test_error"] == float(rows[-1]["test_error"])
     assert summary["test_loss"] == pytest.approx(float(rows[-1]["test_loss"]), rel=1e-5)
     assert summary["test_images"] == small_runs.TESTED
-    assert len({row["test_error"] for row in rows} | {row["test_loss"] for row in rows}) > 2  # epochs differ
+    assert len({row["test_error"] for row in rows} | {row["test_loss"] for row in rows}) > 2  # the epochs differ
 
 
-def test_the_averaged_weights_are_those_that_are_kept():
+def test_the_saved_weights_are_the_averages():
     out = small_runs.finished()
     data = run.load("digits")
     recipe = run.Recipe(**json.loads((out / "recipe.json").read_text()))
     trained = run.build(recipe, data).logits_model
     trained.load_weights(out / "checkpoints" / "epoch_0004.keras")
-    kept = keras.saving.load_model(out / "model.keras", compile=False)
+    saved = keras.saving.load_model(out / "model.keras", compile=False)
     final, raw, averages = (
         [keras.ops.convert_to_numpy(variable) for variable in variables]
         for variables in (
-            kept.trainable_variables,
+            saved.trainable_variables,
             trained.trainable_variables,
             trained.optimizer._model_variables_moving_average,
         )
@@ -62,7 +62,7 @@ def test_the_averaged_weights_are_those_that_are_kept():
     assert not any(np.array_equal(one, other) for one, other in zip(final, raw, strict=True))
 
 
-def test_the_folder_holds_what_the_design_promises():
+def test_the_folder_has_the_documented_files():
     out = small_runs.finished()
     assert sorted(path.name for path in out.iterdir() if path.name != ".lock") == [
         "checkpoints",
@@ -92,20 +92,20 @@ def test_the_folder_holds_what_the_design_promises():
     model = keras.saving.load_model(out / "model.keras")
     assert summary["parameters"] == sum(np.prod(variable.shape) for variable in model.trainable_variables)
     recipe = json.loads((out / "recipe.json").read_text())
-    open_questions = {name for name, value in recipe.items() if value is None}
+    unset = {name for name, value in recipe.items() if value is None}
     of_photographs = {"size", "crop", "scales", "color", "first_size", "test_size", "test_resize"}
     of_transfer = {"weights", "freeze_until", "probe_epochs", "probe_rate"}
     of_other_schedules = {"scaled_from", "warmup_iterations"}
-    assert open_questions == {"data_dir", "images", *of_other_schedules, *of_photographs, *of_transfer}
+    assert unset == {"data_dir", "images", *of_other_schedules, *of_photographs, *of_transfer}
 
 
 class Untouchable:
-    """Images that nobody may look at."""
+    """Images that must not be accessed."""
 
 
 @dataclass
 class HeldOut:
-    """A run with `--validation`: of 97 images 84 are held out, so that fewer than a batch are left to train on."""
+    """A run with `--validation`: 84 of 97 images are held out, so that fewer than a batch remain for training."""
 
     folder: Path
     summary: dict[str, Any]
@@ -134,7 +134,7 @@ def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_ou
     trained_on = {image.tobytes() for image in held_out.trained_on}
     others = [index for index, image in enumerate(held_out.images) if image.tobytes() not in trained_on]
     assert (len(held_out.trained_on), len(others)) == (13, 84)
-    error = wrong(held_out.folder / "model.keras", held_out.images[others], held_out.labels[others])
+    error = percent_wrong(held_out.folder / "model.keras", held_out.images[others], held_out.labels[others])
     assert held_out.summary["validation_error"] == pytest.approx(error, abs=1e-3)
     assert held_out.summary["validation_images"] == 84
     assert "test_error" not in held_out.summary
@@ -142,25 +142,25 @@ def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_ou
     assert "test_error" not in small_runs.history(held_out.folder)[0]
 
 
-def test_a_bar_shows_how_far_the_tests_behind_an_epoch_and_of_the_end_are(held_out):
-    """Of 84 images in batches of 20; Keras shows nothing of the former."""
-    given = held_out.bar.call_args_list
-    assert [(call.kwargs["desc"], call.kwargs["total"], call.kwargs["disable"]) for call in given] == 2 * [
+def test_the_test_after_an_epoch_and_the_final_test_have_a_progress_bar(held_out):
+    """84 images in batches of 20."""
+    calls = held_out.bar.call_args_list
+    assert [(call.kwargs["desc"], call.kwargs["total"], call.kwargs["disable"]) for call in calls] == 2 * [
         ("Testing", 5, None)
     ]
     assert held_out.bar.return_value.update.call_count == 2 * 5
     assert held_out.bar.return_value.close.call_count == 2
 
 
-def test_the_mean_is_that_of_the_images_trained_on(held_out):
+def test_the_mean_is_that_of_the_training_images(held_out):
     mean = keras.saving.load_model(held_out.folder / "model.keras").get_layer("normalization").mean
     np.testing.assert_allclose(keras.ops.convert_to_numpy(mean)[0], held_out.trained_on.mean(axis=0), rtol=1e-5)
 
 
 def test_fewer_images_than_a_batch_and_a_single_epoch_are_enough(held_out):
     (row,) = small_runs.history(held_out.folder)
-    steps_of_13 = {round(100 * count / 13, 4) for count in range(14)}
-    assert float(row["train_error"]) in steps_of_13  # all of them were trained on, once
+    errors_of_13 = {round(100 * count / 13, 4) for count in range(14)}
+    assert float(row["train_error"]) in errors_of_13  # each image was used once
     assert held_out.summary["images_per_second"] == pytest.approx(13 / float(row["seconds"]), abs=0.1)
     assert (held_out.folder / "curves.png").exists()
 
@@ -173,7 +173,7 @@ def test_mixed_precision_trains_resumes_exactly_and_answers_in_float32(tmp_path,
     newest = tmp_path / "run" / "checkpoints" / "epoch_0002.keras"
     assert ("LossScaleOptimizer" in small_runs.config(newest)) == (precision == "mixed_float16")
 
-    if precision == "mixed_float16":  # whose loss scaling is more to remember; two checkpoints are tried
+    if precision == "mixed_float16":  # whose loss scaling adds to the state; the second of two checkpoints is restored
         small_runs.damage_weights(newest)
     for name in ("summary.json", "model.keras"):
         (tmp_path / "run" / name).unlink()
@@ -190,7 +190,7 @@ def test_mixed_precision_trains_resumes_exactly_and_answers_in_float32(tmp_path,
 
 
 @pytest.mark.parametrize("logs", [{"loss": float("nan")}, {"loss": 1.0, "val_loss": float("inf")}])
-def test_an_epoch_without_a_finite_loss_is_never_kept(logs):
+def test_an_epoch_without_a_finite_loss_is_never_saved(logs):
     callback = StopOnDivergence("validation")
     callback.set_model(compiled())
     with pytest.raises(DivergedError, match=r"loss is (nan|inf) at the end of epoch 3"):
@@ -204,20 +204,20 @@ def compiled():
     return model
 
 
-@pytest.mark.parametrize("lost", ["moving_variance", "velocity"])
-def test_nor_is_one_with_a_finite_loss_and_a_variable_that_is_not(lost):
+@pytest.mark.parametrize("infinite", ["moving_variance", "velocity"])
+def test_nor_is_an_epoch_with_a_finite_loss_and_an_infinite_variable(infinite):
     """A moving variance of infinity makes every output of its batch norm a finite constant."""
     model = compiled()
     variables = {"moving_variance": model.layers[0].moving_variance, "velocity": model.optimizer.variables[2]}
     callback = StopOnDivergence("test")
     callback.set_model(model)
     callback.on_epoch_end(0, {"loss": 1.0})
-    variables[lost].assign([1.0, float("inf")])
+    variables[infinite].assign([1.0, float("inf")])
     with pytest.raises(DivergedError, match="not finite at the end of epoch 1"):
         callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})
 
 
-def test_a_network_that_does_not_take_the_data_leaves_nothing(tmp_path):
+def test_a_network_that_does_not_fit_the_data_leaves_no_files(tmp_path):
     with pytest.raises(ValueError, match="at least 32x32"):
         train(
             small_runs.small_recipe(model="resnet18", network={"width": 0.1}), tmp_path / "run", say=lambda line: None
@@ -225,15 +225,15 @@ def test_a_network_that_does_not_take_the_data_leaves_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_no_callback_has_keras_wait_for_the_device_behind_each_step():
-    """It does on JAX for one that takes what a step gives."""
+def test_no_callback_makes_keras_wait_for_the_device_after_each_step():
+    """On JAX, it does for callbacks that override `on_train_batch_end`."""
     own = LearningRate, StopOnDivergence, RunRecorder, StopAfterEpoch, StepsPerExecution, Profile, Bar
     callbacks = *own, keras.callbacks.SwapEMAWeights
     assert {each.on_train_batch_end for each in callbacks} == {keras.callbacks.Callback.on_train_batch_end}
 
 
-class UnderWay:
-    """What the last step gives: who reads it waits until the device is done, at 5 s."""
+class Pending:
+    """The result of the last step: reading it waits until the device is done, at 5 s."""
 
     def __init__(self, clock):
         self.clock = clock
@@ -244,16 +244,18 @@ class UnderWay:
 
 
 def test_the_seconds_of_an_epoch_end_with_its_last_step(monkeypatch):
-    """JAX, and accelerators, may be at it still when all steps have been begun; the test behind it does not count."""
+    """Devices may still compute when all steps have been started; the test after them does not count."""
     clock = [0.0]
     monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: clock[0], monotonic=lambda: clock[0]))
     choices = {"logits_model": None, "epochs": 2, "save_every": 60, "stop": SimpleNamespace(signal=None)}
     progress, rate = Progress(), SimpleNamespace(state={})
-    books = RunRecorder(Mock(), progress, rate, StopOnDivergence("test"), Devices(), **choices)
-    books.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=UnderWay(clock)), non_trainable_variables=[]))
-    books.on_epoch_begin(0)
-    clock[0] = 3.0  # all steps have been begun
-    books.on_test_begin()
+    recorder = RunRecorder(Mock(), progress, rate, StopOnDivergence("test"), Devices(), **choices)
+    recorder.set_model(
+        SimpleNamespace(optimizer=SimpleNamespace(iterations=Pending(clock)), non_trainable_variables=[])
+    )
+    recorder.on_epoch_begin(0)
+    clock[0] = 3.0  # all steps have been started
+    recorder.on_test_begin()
     clock[0] = 9.0  # the test has ended
-    books.on_epoch_end(0, {"loss": 1.0, "accuracy": 1, "val_loss": 1.0, "val_accuracy": 1, "learning_rate": 0.1})
+    recorder.on_epoch_end(0, {"loss": 1.0, "accuracy": 1, "val_loss": 1.0, "val_accuracy": 1, "learning_rate": 0.1})
     assert progress.history[-1]["seconds"] == 5.0

@@ -1,7 +1,7 @@
-"""The learning rate of every step: what the recipe says, and what the optimizer really used in `model.fit`.
+"""The learning rate of every step: that of the recipe, and the one that the optimizer used in `model.fit`.
 
-A weight for each step, and a gradient of one for it in that step alone: without momentum, a weight ends at minus the
-learning rate of its step. So nothing needs to be read while `fit` runs, which on JAX has the variables elsewhere.
+The model has a weight for each step, whose gradient is one in that step and zero in all others: without momentum, it
+ends at minus the learning rate of its step. So nothing is read while `fit` runs, when JAX keeps variables elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CIFAR = {"pad": 4, "flip": True, "cutout": 0}
 
 
 def on_cifar(**choices):
-    """A recipe on CIFAR-10's 50,000 training images, which are 390 whole batches of 128."""
+    """Returns a resolved recipe on CIFAR-10's 50,000 training images, which are 390 full batches of 128."""
     choices = {"dataset": "cifar10", **choices}
     return recipe_for(**choices).resolve(50_000 // choices.get("batch_size", 128), CIFAR)
 
@@ -34,13 +34,13 @@ def test_the_papers_schedule_drops_at_32k_and_48k_of_64k_iterations():
 
 
 def test_the_rate_of_a_speedrun_rises_and_falls_once():
-    """In 16 epochs of 97 steps, to 0.4 for batches of 512; for others in proportion."""
+    """To 0.4 for batches of 512, in 16 epochs of 97 steps; in proportion for other batch sizes."""
     recipe = on_cifar(name="speedrun", batch_size=512)
     for step, rate in {0: 0.0, 155: 0.2, 310: 0.4, 16 * 97 // 2: 0.25, 16 * 97: 0.0}.items():
         assert recipe.rate(step) == pytest.approx(rate, abs=1e-3), step
     assert on_cifar(name="speedrun", batch_size=128).learning_rate == pytest.approx(0.1)
     assert (recipe.spec.stem, recipe.spec.depth, recipe.cutout) == ("cifar", 10, 8)
-    assert on_cifar(name="speedrun", model="resnet20").spec.depth == 20  # what belongs to a network goes with it
+    assert on_cifar(name="speedrun", model="resnet20").spec.depth == 20  # changes belong to the recipe's network
 
 
 def test_the_default_recipe_is_the_papers():
@@ -90,7 +90,7 @@ def test_deep_networks_warm_up(model):
     ("model", "network"),
     [("resnet56", {}), ("resnet110v2", {}), ("resnet1001v2", {}), ("resnet110", {"order": "full_preactivation"})],
 )
-def test_others_do_not_warm_up(model, network):
+def test_other_networks_do_not_warm_up(model, network):
     assert on_cifar(model=model, network=network).warmup_rate == 0
 
 
@@ -117,7 +117,7 @@ def recipe_of(steps, **choices):
 
 
 def model_of(steps, rate=123.0):
-    """The model that tells the rates; its metric "accuracy" is the mean of the labels."""
+    """Returns the model that records the rates; its metric "accuracy" is the mean of the labels."""
     model = keras.Sequential([keras.Input((steps,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     model.compile(SGD(rate), loss=_output, metrics=[keras.metrics.MeanMetricWrapper(_label, name="accuracy")])
     return model
@@ -134,7 +134,7 @@ def _label(y_true, y_pred):
 
 
 def used_rates(model, callback, steps, epochs=(0, 1, 1), accuracies=None):
-    """Fits, a step a sample, from an epoch to another of so many; returns the rate that each step was taken with."""
+    """Fits one sample per step; `epochs`: the first, the end, and how many there are. Returns the rate of each step."""
     first, last, all_epochs = epochs
     per_epoch = steps // all_epochs
     labels = np.zeros(steps) if accuracies is None else np.asarray(accuracies)
@@ -159,7 +159,7 @@ SCHEDULES = {
     "step": {},
     "cosine": {"schedule": "cosine", "rise": 0.3},
     "linear": {"schedule": "linear"},
-    "risen step": {"rise": 0.3},
+    "step after a rise": {"rise": 0.3},
     "warm-up": {"warmup_rate": 0.01, "warmup_iterations": 5},
 }
 
@@ -174,11 +174,11 @@ def test_the_optimizer_uses_the_rate_of_the_step(choices):
         np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 3 + [0.001] * 3, rtol=1e-6)
 
 
-def test_the_warm_up_ends_in_the_step_behind_the_one_that_reaches_the_error():
+def test_the_warm_up_ends_after_the_step_that_reaches_the_error():
     """The error of the progress bar: over the epoch so far. Hits: none, none, then 1 of 4 (75 % error)."""
     recipe = recipe_of(8, warmup_rate=0.01, drops=())
     used = used_rates(model_of(8), LearningRate(recipe, 8, Progress()), 8, accuracies=[0, 0, 0, 1, 0, 0, 0, 0])
-    np.testing.assert_allclose(used, [0.01] * 4 + [0.1] * 4, rtol=1e-6)  # and does not come back at 1 of 8
+    np.testing.assert_allclose(used, [0.01] * 4 + [0.1] * 4, rtol=1e-6)  # and does not resume at 1 of 8
 
 
 def test_the_warm_up_does_not_end_before_the_error_is_below_80_percent():
@@ -209,7 +209,7 @@ def test_a_resumed_run_knows_whether_the_warm_up_is_over(tmp_path, hits, first_r
     np.testing.assert_allclose(used[3], first_rate, rtol=1e-6)
 
 
-def test_a_plateau_is_so_many_epochs_without_a_better_error():
+def test_a_plateau_is_patience_epochs_without_a_better_error():
     errors = [9, 8, 8, 8, 7, 7, 7.5, 7.1, 6, 6.5]
     counts = [plateaus(errors[:epochs], patience=2) for epochs in range(len(errors) + 1)]
     assert counts == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
@@ -217,7 +217,7 @@ def test_a_plateau_is_so_many_epochs_without_a_better_error():
     assert plateaus([], patience=1) == 0
 
 
-def test_the_rate_is_divided_by_ten_behind_every_plateau_and_a_resumed_run_knows_how_often():
+def test_the_rate_is_divided_by_ten_after_every_plateau_also_in_a_resumed_run():
     recipe = recipe_of(8, schedule="plateau", patience=2)
     progress = Progress([{"test_error": error} for error in (50, 60, 50)])
     used = used_rates(model_of(8), LearningRate(recipe, 2, progress), 8, epochs=(3, 4, 4))
@@ -233,7 +233,7 @@ def test_the_rate_changes_with_the_batch_and_not_with_its_parts():
     np.testing.assert_allclose(used, [0.1, 0.1, 0.2 / 3, 0.2 / 3, 0.1 / 3, 0.1 / 3], rtol=1e-6)
 
 
-def test_a_schedule_survives_a_file_and_goes_on_where_it_was(tmp_path):
+def test_a_schedule_is_saved_with_the_model_and_resumes_where_it_stopped(tmp_path):
     recipe = recipe_of(8, schedule="cosine")
     model = model_of(8, RecipeSchedule(recipe))
     used_rates(model, LearningRate(recipe, 4, Progress()), 8, epochs=(0, 1, 2))
@@ -243,12 +243,12 @@ def test_a_schedule_survives_a_file_and_goes_on_where_it_was(tmp_path):
     np.testing.assert_allclose(used, [recipe.rate(step) for step in range(8)], rtol=1e-6)
 
 
-def test_where_the_rate_hangs_on_errors_no_schedule_decides_alone():
+def test_a_rate_that_depends_on_errors_is_no_fixed_schedule():
     for choices in ({"schedule": "plateau", "rise": 0.1}, {"schedule": "cosine", "warmup_rate": 0.01}):
         assert rate_or_schedule(recipe_of(8, **choices)) == 0.1
 
 
-def test_a_rate_for_another_batch_size_is_scaled_to_this_one_once():
+def test_a_rate_for_another_batch_size_is_scaled_once():
     recipe = on_cifar(batch_size=512, scaled_from=128)
     assert (recipe.learning_rate, recipe.scaled_from) == (0.4, 512)
     assert recipe.resolve(97, CIFAR).learning_rate == 0.4
@@ -271,7 +271,7 @@ def test_the_papers_recipes_for_imagenet():
     assert recipe_for("paper", dataset="folder:photos") == recipe_for("paper2016", dataset="folder:photos")
 
 
-def test_what_does_not_apply_to_the_data_is_refused():
+def test_options_that_do_not_apply_to_the_data_are_refused():
     with pytest.raises(ValueError, match=r"`color` does not apply to cifar10. Received: 'pca'"):
         on_cifar(color="pca")
     with pytest.raises(ValueError, match=r"`pad` does not apply to folder:photos. Received: 4"):

@@ -1,4 +1,4 @@
-"""A run that begins with the weights of another: what learns, what stays, and the probe before it; see also `once`."""
+"""Fine-tuning: which layers learn, which stay frozen, and the probe; see also `once`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from keras_resnet.data import DATASETS
 from keras_resnet.training.machine import Machine
 
 
-def test_a_run_begins_where_the_weights_are(fine_tune):
-    """With a rate of zero nothing is learned, and the error is that of the run before."""
+def test_a_run_begins_with_the_given_weights(fine_tune):
+    """With a rate of zero nothing is learned, and the error is that of the first run."""
     out, _ = fine_tune(learning_rate=0.0, weight_decay=0.0, freeze_until="features")
     before = json.loads((small_runs.finished() / "summary.json").read_text())
     after = json.loads((out / "summary.json").read_text())
@@ -26,16 +26,16 @@ def test_a_run_begins_where_the_weights_are(fine_tune):
     assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3", "logits"}
 
 
-def test_a_frozen_part_keeps_weights_and_statistics_to_the_end_and_is_free_in_the_file(fine_tune):
+def test_a_frozen_part_keeps_weights_and_statistics_and_is_trainable_in_the_file(fine_tune):
     out, _ = fine_tune(freeze_until="stage2", reestimate=True)
     assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
     model, _ = saving.load(out)
     assert all(layer.trainable for layer in model.layers if layer.weights and layer.name != "normalization")
 
 
-def test_a_probe_comes_first_and_then_all_of_the_network_learns(fine_tune):
+def test_a_probe_comes_first_and_then_the_entire_network_learns(fine_tune):
     rates = {"probe_rate": 0.05, "learning_rate": 0.01, "schedule": "plateau"}
-    out, told = fine_tune(freeze_until="features", probe_epochs=2, **rates)
+    out, lines = fine_tune(freeze_until="features", probe_epochs=2, **rates)
     probe = out / "probe"
     assert kept(probe, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
     assert kept(out, probe) == {"normalization"}
@@ -44,36 +44,38 @@ def test_a_probe_comes_first_and_then_all_of_the_network_learns(fine_tune):
     assert rates == [0.05, 0.01]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["probe_test_error"] == json.loads((probe / "summary.json").read_text())["test_error"]
-    assert next(line for line in told if "probe" in line).startswith("First a probe: up to features, the network keeps")
+    assert next(line for line in lines if "probe" in line.lower()).startswith(
+        "Probe: training for 2 epochs with the network frozen"
+    )
 
 
-def line(source, out):
-    """A run of two parts, each of which can be stopped: a probe of two epochs, and three epochs of all stages."""
+def command(source, out):
+    """Returns the command of a run of two parts: a probe of two epochs, and three epochs of the entire network."""
     words = ["train", "digits", "--weights", str(source), "--freeze-until", "stage3", "--json"]
     return [*words, "--probe-epochs", "2", "--epochs", "3", "--batch-size", "32", "--out", str(out)]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folders of the weights and of a run that nothing interrupted."""
+    """Folders of the weights and of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     shutil.copytree(small_runs.finished(), folder / "source")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATASETS, "digits", small_runs.few_digits())
-        assert main(line(folder / "source", folder / "run")) == 0
+        assert main(command(folder / "source", folder / "run")) == 0
     return folder / "source", folder / "run"
 
 
-def test_a_run_stopped_in_its_probe_and_behind_it_ends_bit_equal(whole, tmp_path, capsys, signal_in):
-    """Whether the weights that it began with are still there or not, in the probe and behind it."""
+def test_a_run_stopped_in_its_probe_and_after_it_ends_bit_equal(whole, tmp_path, capsys, signal_in):
+    """Whether or not the initial weights are still available, in the probe and after it."""
     source, uninterrupted = whole
-    elsewhere, words = source.with_name("elsewhere"), line(source, tmp_path / "stopped")
+    elsewhere, words = source.with_name("elsewhere"), command(source, tmp_path / "stopped")
     signal_in(2, 2, signal.SIGTERM)
     assert main(words) == 75
     assert not (tmp_path / "stopped" / "probe" / "summary.json").exists()
     source.rename(elsewhere)
     try:
-        signal_in(3, 1, signal.SIGTERM)  # an epoch that only the second of the two runs has
+        signal_in(3, 1, signal.SIGTERM)  # an epoch that the probe does not have
         assert main(words) == 75
         assert (tmp_path / "stopped" / "probe" / "summary.json").is_file()
         elsewhere.rename(source)
@@ -86,16 +88,16 @@ def test_a_run_stopped_in_its_probe_and_behind_it_ends_bit_equal(whole, tmp_path
             assert small_runs.results(tmp_path / "stopped" / part) == small_runs.results(uninterrupted / part)
         for ended in (tmp_path / "stopped", uninterrupted):
             capsys.readouterr()
-            assert main(line(source, ended)) == 0
-            assert "This run has ended already" in capsys.readouterr().err
-        assert main(line(source, tmp_path / "new")) == 2
+            assert main(command(source, ended)) == 0
+            assert "This run is already finished" in capsys.readouterr().err
+        assert main(command(source, tmp_path / "new")) == 2
         assert f"Received: weights={str(source)!r}" in capsys.readouterr().err
     finally:
         if elsewhere.exists():
             elsewhere.rename(source)
 
 
-def test_what_is_frozen_stays_so_where_the_network_is_cut_into_units(fine_tune):
+def test_frozen_layers_stay_frozen_in_a_network_split_into_units(fine_tune):
     choices = {"freeze_until": "stage2"}
     plain, _ = fine_tune("plain", **choices)
     expected = network(plain)

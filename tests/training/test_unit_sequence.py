@@ -1,4 +1,4 @@
-"""A network that is cut into its units learns what it learns whole; more networks are in `once`."""
+"""A network that is split into its units learns the same; more networks are tested in `once`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EACH_ALONE = ("original", "masks")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_step_changes_every_variable_as_it_would_without(a_step_in_units, name):
+def test_a_step_in_units_changes_every_variable_as_without_them(a_step_in_units, name):
     a_step_in_units(NETWORKS[name], WAYS if name in EACH_ALONE else WAYS[:1])
 
 
@@ -34,22 +34,22 @@ def test_a_step_changes_every_variable_as_it_would_without(a_step_in_units, name
     [
         ({}, ["1_unit1 to 1_unit3", "2_unit1", "2_unit2 to 2_unit3", "3_unit1", "3_unit2 to 3_unit3"]),
         ({"shortcut": "C", "order": "full_preactivation"}, ["1_unit1", "1_unit2 to 1_unit3", "2_unit1"]),
-        ({"stochastic_depth": 0.5}, ["1_unit1", "1_unit2", "1_unit3"]),  # each with a share of its own
+        ({"stochastic_depth": 0.5}, ["1_unit1", "1_unit2", "1_unit3"]),  # each unit has its own probability
     ],
     ids=str,
 )
-def test_units_that_are_alike_are_one_loop(choices, loops):
+def test_identical_units_are_one_loop(choices, loops):
     model = split_into_units(keras_resnet.ResNet20(**choices), loop=True)
-    found = [
+    groups = [
         " to ".join(dict.fromkeys(unit.name.removeprefix("stage") for unit in (layer.units[0], layer.units[-1])))
         for layer in model.layers
         if isinstance(layer, UnitSequence)
     ]
-    assert found[: len(loops)] == loops
+    assert groups[: len(loops)] == loops
 
 
-def test_a_run_may_begin_whole_and_go_on_in_units(tmp_path, signal_in):
-    """That is no part of the recipe; the same files come out, of stock layers."""
+def test_a_run_may_be_resumed_in_units(tmp_path, signal_in):
+    """Units are not part of the recipe; the files are the same, of stock layers."""
     choices = {**small_runs.STATEFUL, "epochs": 2}
     choices["network"] = {"skip": "identity", "skip_dropout": None, "stochastic_depth": 0.0}  # no masks to draw twice
     recipe = small_runs.small_recipe(**choices)
@@ -61,9 +61,9 @@ def test_a_run_may_begin_whole_and_go_on_in_units(tmp_path, signal_in):
     signal_in(0, 0)
     train(recipe, tmp_path / "with", say=lambda line: None, machine=Machine(rematerialize=True, loop_units=True))
 
-    found, expected = (small_runs.results(tmp_path / name) for name in ("with", "without"))
-    assert found["recipe"] == expected["recipe"]
-    for row, other in zip(found["history"], expected["history"], strict=True):
+    actual, expected = (small_runs.results(tmp_path / name) for name in ("with", "without"))
+    assert actual["recipe"] == expected["recipe"]
+    for row, other in zip(actual["history"], expected["history"], strict=True):
         assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-4)
         assert float(row["test_loss"]) == pytest.approx(float(other["test_loss"]), rel=1e-3)
     arrays = [small_runs.arrays(tmp_path / name / "model.keras") for name in ("with", "without")]

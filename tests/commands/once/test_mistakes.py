@@ -115,8 +115,8 @@ def test_a_mistake_in_the_command_line_is_told_in_a_line(mistake, line, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"dataset":', ("no recipe", "line 1")),
-        ("[]", ("no recipe", "not a JSON object")),
+        ('{"dataset":', ("not a recipe", "line 1")),
+        ("[]", ("not a recipe", "not a JSON object")),
         ('{"epoch": 3}', ("'epoch'", "near: epochs")),
         ('{"epochs": "three"}', ("`epochs`", "'three'")),
         ('{"network": {"width": "wide"}}', ("`width`", "'wide'")),
@@ -142,7 +142,7 @@ def test_a_folder_that_is_not_the_runs_own_is_left_alone(mistake):
     shutil.copytree(small_runs.finished(), "run")
     mistake("train digits --out notes", "'notes'", "no recipe.json", "--out")
     mistake("train digits --out file", "'file'", "--out")
-    mistake("train digits --out run", "'run'", "another run", "model 'resnet8' there, 'resnet20' now", "--out")
+    mistake("train digits --out run", "'run'", "another run", "model was 'resnet8', is now 'resnet20'", "--out")
 
 
 def test_a_file_that_is_no_model_is_told_in_a_line(mistake):

@@ -1,4 +1,4 @@
-"""A run that is asked to stop, at any moment and by any signal, or cannot write, loses nothing."""
+"""A run that is asked to stop, at any moment and by any signal, or that cannot write, loses no progress."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ TESTS = Path(__file__).resolve().parents[2]
 
 
 def test_sigusr1_too_asks_a_run_to_stop(tmp_path, capsys, signal_in, start):
-    """As Slurm has it before a limit of time; what such a run ends as, `test_interruption` shows of SIGTERM."""
+    """Slurm can send it before a time limit. That such a run ends the same, `test_interruption` shows for SIGTERM."""
     before = signal.getsignal(signal.SIGUSR1)
     signal_in(1, 2, signal.SIGUSR1)
     assert start(tmp_path / "run") == 75
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("keras-resnet: SIGUSR1 came, and the run is saved behind epoch 0 and 2 steps.")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("keras-resnet: stopped by SIGUSR1; the run is saved after step 2 of epoch 1.")
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["epoch_0000_step_000002.keras"]
     assert signal.getsignal(signal.SIGUSR1) == before
 
@@ -56,10 +56,10 @@ sys.exit(main(["train", "--recipe", sys.argv[3], "--out", str(out)]))
 """
 
 
-def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_costs_no_checkpoint(tmp_path, start):
-    """The kernel refuses to write on in the last member of the file, and, of the run that goes on, in its first."""
+def test_a_disk_that_fills_up_during_a_checkpoint_ends_the_run_in_a_line_and_costs_no_checkpoint(tmp_path, start):
+    """The kernel refuses writes within the last member of the file, and for the resumed run within the first."""
     out = tmp_path / "run"
-    for missing, going_on in ((100, []), (20_000, ["Going on behind epoch 1 of 4."])):
+    for missing, resuming in ((100, []), (20_000, ["Resuming after epoch 1 of 4."])):
         done = subprocess.run(
             [sys.executable, "-c", FULL_DISK, out, str(missing), small_runs.finished() / "recipe.json"],
             env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
@@ -68,49 +68,49 @@ def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_ends_in_a_line_and_cos
         )
         assert done.returncode == 2, done.stderr
         *before, line = done.stderr.splitlines()
-        assert before == [*going_on, f"Trains on {backend.device()}."]
+        assert before == [*resuming, f"Training on {backend.device()}."]
         assert "File too large" in line and line.startswith("keras-resnet: error:")
         assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0001.keras"]
     assert start(out) == 0
     assert small_runs.results(out) == small_runs.results(small_runs.finished())
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_a_line(start, capsys):
+def test_a_folder_that_cannot_be_written_is_reported_in_a_line(start, capsys):
     capsys.readouterr()
     assert start("/sys/run") == 2
     err = capsys.readouterr().err
     assert (err.count("\n"), "/sys/run" in err) == (1, True)
 
 
-def test_a_machine_that_cannot_be_is_refused():
+def test_an_invalid_machine_is_refused():
     with pytest.raises(ValueError, match=r"`save_every` must be a number above 0. Received: 0"):
         Machine(save_every=0)
 
 
-def test_a_request_behind_the_last_step_of_all_lets_the_run_end(tmp_path, signal_in, start):
+def test_a_request_after_the_very_last_step_lets_the_run_end(tmp_path, signal_in, start):
     signal_in(4, 3, signal.SIGTERM)
     assert start(tmp_path / "run") == 0
     assert small_runs.results(tmp_path / "run") == small_runs.results(small_runs.finished())
 
 
-def asked_between_batches(patch, bar):
-    """Has SIGTERM come when the second batch of what a bar shows begins."""
+def signal_between_batches(patch, bar):
+    """Sends SIGTERM when the second batch of a progress bar begins."""
 
     def on_test_batch_begin(self, batch, logs=None):
-        before(self, batch, logs)
+        original(self, batch, logs)
         if batch == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    before = bar.on_test_batch_begin
+    original = bar.on_test_batch_begin
     patch.setattr(bar, "on_test_batch_begin", on_test_batch_begin)
 
 
-def test_a_run_asked_to_stop_in_its_last_test_or_while_it_reestimates_goes_on_from_its_last_epoch(
+def test_a_run_asked_to_stop_in_its_final_test_or_re_estimation_resumes_after_its_last_epoch(
     tmp_path, monkeypatch, capsys
 ):
-    """Of 53 images in batches of 20; of 97 in batches of 32."""
+    """In a test of 53 images in batches of 20, and over 97 images in batches of 32."""
 
-    class LastTest(progress.Bar):
+    class FinalTest(progress.Bar):
         pass
 
     monkeypatch.setattr("keras_resnet.training.feed.TEST_BATCH", 20)
@@ -118,17 +118,19 @@ def test_a_run_asked_to_stop_in_its_last_test_or_while_it_reestimates_goes_on_fr
     words += ["--batch-size", "32", "--epochs", "1", "--reestimate"]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     out = tmp_path / "run"
-    for bar in (LastTest, batch_norm._Statistics):
+    for bar in (FinalTest, batch_norm._Statistics):
         capsys.readouterr()
         with monkeypatch.context() as patch:
-            patch.setattr("keras_resnet.training.ending.Bar", LastTest)
-            asked_between_batches(patch, bar)
+            patch.setattr("keras_resnet.training.ending.Bar", FinalTest)
+            signal_between_batches(patch, bar)
             assert main([*words, "--out", str(out)]) == 75
-        told = capsys.readouterr().err.splitlines()[-1]
-        assert "SIGTERM came before the last test, and the run is saved behind epoch 1. The same command goes" in told
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert (
+            "stopped by SIGTERM; the run is saved after epoch 1, without its final test. The same command goes" in last
+        )
         assert not (out / "summary.json").exists()
     assert main([*words, "--out", str(out)]) == 0
-    assert "Going on behind epoch 1 of 1." in capsys.readouterr().err
+    assert "Resuming after epoch 1 of 1." in capsys.readouterr().err
     assert small_runs.results(out) == small_runs.results(tmp_path / "whole")
 
 
@@ -136,45 +138,49 @@ def test_a_run_asked_to_stop_in_its_last_test_or_while_it_reestimates_goes_on_fr
 def test_a_run_asked_to_stop_before_its_first_step_says_so_and_may_be_started_again(
     tmp_path, monkeypatch, capsys, moment
 ):
-    """As while it measures the mean of photographs, or compiles a large network."""
+    """For example while it measures the mean of photographs, or compiles a large network."""
 
-    def asked(*arguments):
+    def with_signal(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
-        return before(*arguments)
+        return original(*arguments)
 
-    before = getattr(run, moment)
-    monkeypatch.setattr(run, moment, asked)
+    original = getattr(run, moment)
+    monkeypatch.setattr(run, moment, with_signal)
     handler = signal.getsignal(signal.SIGTERM)
     assert main(["train", "digits", "--model", "resnet8", "--out", str(tmp_path / "run")]) == 75
-    assert capsys.readouterr().err.splitlines()[-1].startswith("keras-resnet: SIGTERM came ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("keras-resnet: stopped by SIGTERM; ")
     assert not list(tmp_path.rglob("*.keras"))
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_what_is_asked_of_the_run_before_a_run_is_asked_of_that_one_too():
-    """A probe may have come to its end all the same."""
+def test_a_request_to_stop_a_probe_stops_its_run_too():
+    """The probe may still have finished."""
     handler = signal.getsignal(signal.SIGUSR1)
-    with stop_request() as whole:
+    with stop_request() as outer:
         with stop_request() as probe:
             os.kill(os.getpid(), signal.SIGUSR1)
-            assert probe.asked == "SIGUSR1"
-        assert whole.asked == "SIGUSR1"
+            assert probe.signal == "SIGUSR1"
+        assert outer.signal == "SIGUSR1"
     assert signal.getsignal(signal.SIGUSR1) is handler
     with stop_request() as another:
-        assert another.asked is None
+        assert another.signal is None
 
 
 @pytest.mark.parametrize(("batch", "ends"), [(1, False), (AGREE_EVERY, True)])
-def test_several_processes_end_a_test_at_a_batch_at_which_all_look(batch, ends):
-    """Where one alone left, the others would wait for it."""
+def test_several_processes_end_a_test_at_a_batch_at_which_all_agree(batch, ends):
+    """If a single one left, the others would wait for it."""
     devices = Devices(processes=2)
-    devices.gather = lambda text: [text, "SIGTERM"]  # the other was asked
-    callback = StopTestOnRequest(StopRequest(), devices, "before the last test")
-    with pytest.raises(StoppedError, match="SIGTERM came before the last test") if ends else contextlib.nullcontext():
+    devices.gather = lambda text: [text, "SIGTERM"]  # the other process received the signal
+    callback = StopTestOnRequest(StopRequest(), devices, "without its final test")
+    with (
+        pytest.raises(StoppedError, match="stopped by SIGTERM; without its final test")
+        if ends
+        else contextlib.nullcontext()
+    ):
         callback.on_test_batch_begin(batch)
 
 
-def test_a_run_is_saved_every_so_many_minutes(tmp_path, monkeypatch):
+def test_a_run_is_saved_at_the_given_interval(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
         "keras_resnet.training.folder.RunFolder.write_checkpoint",
@@ -186,9 +192,7 @@ def test_a_run_is_saved_every_so_many_minutes(tmp_path, monkeypatch):
     assert written == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (1, 0), (2, 0)]
 
 
-def test_a_checkpoint_from_the_midst_of_an_epoch_that_is_torn_gives_way_to_the_one_before(
-    tmp_path, capsys, signal_in, start
-):
+def test_a_truncated_checkpoint_within_an_epoch_gives_way_to_the_one_before(tmp_path, capsys, signal_in, start):
     out = tmp_path / "run"
     signal_in(3, 2, signal.SIGTERM)
     assert start(out) == 75
@@ -196,7 +200,7 @@ def test_a_checkpoint_from_the_midst_of_an_epoch_that_is_torn_gives_way_to_the_o
     newest.write_bytes(newest.read_bytes()[:-1000])
     signal_in(0, 0)
     assert start(out) == 0
-    told = capsys.readouterr().err
-    assert f"Passing over a damaged checkpoint. {newest.name}" in told
-    assert "Going on behind epoch 2 of 4." in told
+    stderr = capsys.readouterr().err
+    assert f"Skipping a damaged checkpoint. {newest.name}" in stderr
+    assert "Resuming after epoch 2 of 4." in stderr
     assert small_runs.results(out) == small_runs.results(small_runs.finished())

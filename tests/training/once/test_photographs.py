@@ -1,4 +1,4 @@
-"""Photographs that a run cannot be on, and what a run takes over of weights that are of photographs."""
+"""Photographs that cannot be used, and what a run adopts from weights trained on photographs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from keras_resnet.training.run import train
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_too_many_photographs_that_are_not_whole_end_a_run_in_a_line(album, tmp_path, capsys, monkeypatch, split):
-    """Of 39 and of 17, ten may be so."""
+def test_too_many_corrupt_photographs_end_a_run_in_a_line(album, tmp_path, capsys, monkeypatch, split):
+    """Up to ten of the 39 and of the 17 may be corrupt."""
     monkeypatch.setattr(ImageStream, "mean", lambda self, kind, size: np.zeros(3))
     shutil.copytree(album, tmp_path / "album")
     for path in sorted((tmp_path / "album" / split).glob("*/*"))[:12]:
@@ -32,7 +32,7 @@ def test_too_many_photographs_that_are_not_whole_end_a_run_in_a_line(album, tmp_
     assert last.startswith("keras-resnet: error: folder:") and "images are not whole" in last
 
 
-def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
+def test_impossible_views_leave_no_files(album, tmp_path, capsys):
     line = f"train folder:{album} --model resnet8 --size 32 --out {tmp_path / 'run'}".split()
     for mistake, words in (
         (
@@ -42,9 +42,9 @@ def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
         ("--test-resize=16", "`resize` at least `size`. Received: 32 and 16"),
         ("--pad=4", "`pad` does not apply to"),
         ("--data-dir=nowhere --scales=x", "--scales"),
-        ("--images-on-device", "`images_on_device` takes images that lie in memory. Those of folder:"),
+        ("--images-on-device", "`images_on_device` needs a data set in memory. Received: folder:"),
     ):
-        with contextlib.suppress(SystemExit):  # argparse's way out
+        with contextlib.suppress(SystemExit):  # raised by argparse
             assert main([*line, *mistake.split()]) == 2
         err = capsys.readouterr().err
         assert (words in err, err.count("\n")) == (True, 1), err
@@ -54,37 +54,34 @@ def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
 
 
 def test_size_view_and_normalisation_come_with_weights_of_photographs(album, tmp_path, seeded):
-    """Those of torchvision's kind; without a step of any size, what is left is the network on normalised images."""
+    """With torchvision's normalisation; with a rate of zero, the run's network is the original one after it."""
     mean, deviation = 255 * np.array([0.485, 0.456, 0.406]), 255 * np.array([0.229, 0.224, 0.225])
     network, choices, source = find("resnet8"), {"width": 0.25, "shortcut": "B"}, tmp_path / "source.keras"
     bare = seeded(network(input_shape=(32, 32, 3), classes=3, **choices))
     image = keras.Input((None, None, 3))
-    whole = network(input_tensor=normalize(image, mean, deviation), classes=3, **choices)
+    with_normalisation = network(input_tensor=normalize(image, mean, deviation), classes=3, **choices)
     for layer in bare.layers:
         if layer.weights:
-            whole.get_layer(layer.name).set_weights(layer.get_weights())
+            with_normalisation.get_layer(layer.name).set_weights(layer.get_weights())
     view = {"size": 32, "resize": 36}
     info = {
         "model": "resnet8",
-        "network": network.respec(**choices).told(()),
+        "network": network.respec(**choices).to_config(()),
         "view": view,
         "class_names": ["ant", "bee", "cat"],
     }
-    saving.save(whole, source, info)
-    still = {"learning_rate": 0.0, "weight_decay": 0.0, "freeze_until": "features", "epochs": 1, "batch_size": 16}
-    recipe, out, told = (
-        recipe_for("paper", dataset=f"folder:{album}", weights=str(source), **still),
-        tmp_path / "run",
-        [],
-    )
-    train(recipe, out, say=told.append)
+    saving.save(with_normalisation, source, info)
+    no_learning = {"learning_rate": 0.0, "weight_decay": 0.0, "freeze_until": "features", "epochs": 1, "batch_size": 16}
+    recipe = recipe_for("paper", dataset=f"folder:{album}", weights=str(source), **no_learning)
+    out, lines = tmp_path / "run", []
+    train(recipe, out, say=lines.append)
     written = json.loads((out / "recipe.json").read_text())
     assert [written[name] for name in ("size", "test_size", "test_resize", "mean")] == [32, 32, 36, "weights"]
     assert saving.read_info(out)["view"] == view
     raw = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
-    kept = keras.saving.load_model(out / "model.keras", compile=False)
+    trained = keras.saving.load_model(out / "model.keras", compile=False)
     expected = bare.predict(((raw - mean) / deviation).astype("float32"), verbose=0)
-    np.testing.assert_allclose(kept.predict(raw, verbose=0), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trained.predict(raw, verbose=0), expected, rtol=1e-4, atol=1e-6)
     source.unlink()
-    train(recipe, out, say=told.append)
-    assert told[1:] == [f"This run has ended already; what it left is in {out}"]
+    train(recipe, out, say=lines.append)
+    assert lines[1:] == [f"This run is already finished; its results are in {out}"]

@@ -1,4 +1,4 @@
-"""Runs side by side share a machine."""
+"""Parallel runs share the devices and cores of a machine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from keras_resnet.training.processes import Processes
     [("", 2, [None, None]), ("0,2", 2, ["0", "2"]), ("0,2", 3, ["0", "2", "0"]), ("0,2", 1, ["0,2"])],
 )
 def test_each_worker_has_a_gpu(monkeypatch, visible, workers, expected):
-    """By the variable that every engine heeds; None where there is no GPU to name. None takes all of its memory."""
+    """By the variable that all engines read; None if there is no GPU to name. No worker allocates all memory."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    memory = "XLA_PYTHON_CLIENT_PREALLOCATE", "TF_FORCE_GPU_ALLOW_GROWTH"  # as JAX's and TensorFlow's guides call them
+    memory = "XLA_PYTHON_CLIENT_PREALLOCATE", "TF_FORCE_GPU_ALLOW_GROWTH"  # from the guides of JAX and TensorFlow
     for name in memory:
         monkeypatch.delenv(name, raising=False)
     started, shared = [], set()
@@ -37,7 +37,7 @@ def test_each_worker_has_a_gpu(monkeypatch, visible, workers, expected):
             return "", ""
 
     monkeypatch.setattr("subprocess.Popen", Process)
-    monkeypatch.setattr(processes, "_shares", lambda _: [])
+    monkeypatch.setattr(processes, "_core_sets", lambda _: [])
     running = Processes(workers)
     for _ in range(workers):
         running.run(["train"])
@@ -58,33 +58,35 @@ LAUNCHES = [  # as torchrun, Keras, JAX, Slurm, Open MPI and Kubernetes document
     {"JOB_COMPLETION_INDEX": "1"},
     {"TF_CONFIG": json.dumps({"cluster": {"worker": ["10.0.0.1:1", "10.0.0.2:1"]}})},
 ]
-# Has the engines say of each environment whether it is that of one process of several.
+# Prints for each environment whether the engines take it for that of one of several processes.
 SEVERAL = """
 import importlib.util, json, os, sys
 from importlib.machinery import ModuleSpec
-found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: ModuleSpec(name, None) if name == "kubernetes" else found(name, *rest)
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: (
+    ModuleSpec(name, None) if name == "kubernetes" else find_spec(name, *rest)
+)
 from keras_resnet.backend.devices import torchrun_processes
 from keras_resnet.backend.jax_devices import launched
 from keras_resnet.backend.tensorflow_devices import _workers
-said, begun = [], dict(os.environ)
+answers, environment = [], dict(os.environ)
 for launch in json.load(sys.stdin):
     os.environ.clear()
-    os.environ.update({**begun, **launch})
-    said.append(launched() or torchrun_processes() > 1 or _workers() > 1)
-print(json.dumps(said))
+    os.environ.update({**environment, **launch})
+    answers.append(launched() or torchrun_processes() > 1 or _workers() > 1)
+print(json.dumps(answers))
 """
 
 
-def test_a_run_is_none_of_the_several_that_this_process_is_one_of(monkeypatch):
-    """Workers of a search are several, their trials are not."""
-    given = []
+def test_a_run_does_not_join_the_launch_of_this_process(monkeypatch):
+    """The workers of a search may be one launch, but each trial trains alone."""
+    environments = []
 
     class Process:
         returncode = 0
 
         def __init__(self, words, *, env, **_):
-            given.append(env)
+            environments.append(env)
 
         def communicate(self):
             return "", ""
@@ -92,41 +94,41 @@ def test_a_run_is_none_of_the_several_that_this_process_is_one_of(monkeypatch):
     for launch in LAUNCHES:
         for name, value in launch.items():
             monkeypatch.setenv(name, value)
-    around = dict(os.environ)
+    outer = dict(os.environ)
     with monkeypatch.context() as patch:
         patch.setattr("subprocess.Popen", Process)
         Processes(1).run(["train"])
-    (inner,) = given
-    assert inner["PATH"] == around["PATH"]
-    asked = [sys.executable, "-c", SEVERAL]
-    done = subprocess.run(asked, input=json.dumps([{}, *LAUNCHES]), env=inner, capture_output=True, text=True)
+    (inner,) = environments
+    assert inner["PATH"] == outer["PATH"]
+    command = [sys.executable, "-c", SEVERAL]
+    done = subprocess.run(command, input=json.dumps([{}, *LAUNCHES]), env=inner, capture_output=True, text=True)
     assert json.loads(done.stdout.splitlines()[-1]) == [False, *[True] * len(LAUNCHES)], done.stderr
 
 
 @pytest.mark.parametrize(("cores", "workers", "each"), [(2, 2, [1, 1]), (7, 2, [4, 3]), (8, 1, [8]), (1, 2, [1, 1])])
 def test_each_worker_has_its_share_of_the_cores(monkeypatch, cores, workers, each):
-    """What a run sees for itself; where there are too few, all share all."""
+    """By processor affinity; if there are too few cores, all workers share all of them."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
-    given = []
-    monkeypatch.setattr("os.sched_setaffinity", lambda _, some: given.append(some))
+    shares = []
+    monkeypatch.setattr("os.sched_setaffinity", lambda _, cores: shares.append(cores))
     monkeypatch.setattr(sys, "executable", "true")
     running = Processes(workers)
     for _ in range(workers):
         running.run([])
-    assert [len(some) for some in given] == (each if 1 < workers <= cores else [])
-    assert len(set().union(*given)) == sum(map(len, given))  # no core twice
+    assert [len(share) for share in shares] == (each if 1 < workers <= cores else [])
+    assert len(set().union(*shares)) == sum(map(len, shares))  # no core twice
 
 
-def test_who_has_nothing_to_do_takes_the_next_run():
-    """And not who is named by turns, who may still be busy while another has none."""
-    running, at_once, seen = Processes(2), threading.Barrier(2, timeout=20), []
+def test_an_idle_worker_takes_the_next_run():
+    """Not the next one in turn, which may still be busy."""
+    running, both_started, assignments = Processes(2), threading.Barrier(2, timeout=20), []
 
     def run(words, worker, _):
         if words[0] in ("slow", "first"):
-            at_once.wait()
+            both_started.wait()
         if words[0] == "slow":
             done.wait(20)
-        seen.append((words[0], worker))
+        assignments.append((words[0], worker))
 
     running._run, done = run, threading.Event()
     slow = threading.Thread(target=running.run, args=(["slow"],))
@@ -135,5 +137,5 @@ def test_who_has_nothing_to_do_takes_the_next_run():
         running.run([name])
     done.set()
     slow.join()
-    assert len({worker for name, worker in seen if name != "slow"}) == 1
-    assert len({worker for _, worker in seen}) == 2
+    assert len({worker for name, worker in assignments if name != "slow"}) == 1
+    assert len({worker for _, worker in assignments}) == 2

@@ -1,4 +1,4 @@
-"""What a recipe says only because of what is chosen anew gives way, and nothing else does."""
+"""The fields of a recipe that follow from a changed one are dropped, and no others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ DEEP = {"model": "resnet110", "network": {"shortcut": "B"}, "warmup_rate": 0.01}
 
 
 @pytest.mark.parametrize(
-    ("base", "choices", "given_up"),
+    ("base", "choices", "dropped"),
     [
         (DEEP, {"learning_rate": 0.2}, set()),
         (DEEP, {"model": "resnet20"}, {"network", "warmup_rate"}),
         # 2016, appendix: to warm up "is not necessary for our proposed residual unit"
         (DEEP, {"network": {"order": "full_preactivation"}}, {"warmup_rate"}),
         (DEEP, {"network": {"shortcut": "C"}}, set()),
-        ({"model": "resnet110"}, {"network": {"order": "full_preactivation"}}, set()),  # it says nothing of that
+        ({"model": "resnet110"}, {"network": {"order": "full_preactivation"}}, set()),  # has no warm-up of its own
         ({"mean": "pixel"}, {"dataset": "cifar100"}, {"mean", *VIEWS}),
         ({"mean": "pixel"}, {"weights": "a.keras"}, {"mean"}),
         *(
@@ -29,5 +29,5 @@ DEEP = {"model": "resnet110", "network": {"shortcut": "B"}, "warmup_rate": 0.01}
     ],
     ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),
 )
-def test_what_hangs_on_a_choice_is_given_up_with_it(base, choices, given_up):
-    assert stale(base, choices, choices.keys()) == given_up
+def test_fields_that_follow_from_a_changed_one_are_dropped(base, choices, dropped):
+    assert stale(base, choices, choices.keys()) == dropped

@@ -1,4 +1,4 @@
-"""What a run finds in its folder when it is started again: another run, damaged files, or all that it needs."""
+"""What a run may find in its folder when it is started again: its own state, another run, or damaged files."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from keras_resnet.training.run import train
 
 
 def resume(out, **choices):
-    """Starts the run again; returns what the user was told."""
-    said = []
-    train(small_runs.small_recipe(**{**small_runs.STATEFUL, **choices}), out, say=said.append)
-    assert said.pop() == f"Trains on {backend.device()}."
-    return said
+    """Starts the run again; returns the lines reported to the user."""
+    lines = []
+    train(small_runs.small_recipe(**{**small_runs.STATEFUL, **choices}), out, say=lines.append)
+    assert lines.pop() == f"Training on {backend.device()}."
+    return lines
 
 
 @pytest.fixture
 def copied(tmp_path):
-    """A finished run's folder, to be damaged."""
+    """Copy of a finished run's folder, to be damaged."""
     return Path(shutil.copytree(small_runs.finished(), tmp_path / "run"))
 
 
 def as_if_killed(folder, in_epoch):
-    """Takes away what a run that was killed in an epoch had not written yet."""
+    """Removes the files that a run killed in an epoch would not have written yet."""
     (folder / "summary.json").unlink()
     (folder / "model.keras").unlink()
     for path in (folder / "checkpoints").iterdir():
@@ -41,81 +41,79 @@ def as_if_killed(folder, in_epoch):
             path.unlink()
 
 
-def test_a_damaged_checkpoint_is_none_of_the_two_that_are_kept(copied, signal_in):
+def test_a_damaged_checkpoint_does_not_count_among_the_two_that_are_kept(copied, signal_in):
     as_if_killed(copied, in_epoch=5)
     newest = copied / "checkpoints" / "epoch_0004.keras"
     newest.write_bytes(newest.read_bytes()[:-1000])
     signal_in(4, 2, signal.SIGTERM)
     with pytest.raises(StoppedError):
         resume(copied)
-    left = sorted(path.stem for path in newest.parent.iterdir())
-    assert len(left) == 3 and left[:2] == ["epoch_0003", "epoch_0003_step_000002"], left
+    names = sorted(path.stem for path in newest.parent.iterdir())
+    assert len(names) == 3 and names[:2] == ["epoch_0003", "epoch_0003_step_000002"], names
 
 
 @pytest.mark.parametrize("lost", [(), ("history.csv", "curves.png")])
-def test_a_run_killed_behind_its_last_epoch_only_writes_its_result(copied, lost):
+def test_a_run_killed_after_its_last_epoch_only_writes_its_result(copied, lost):
     as_if_killed(copied, in_epoch=5)
     for name in lost:
         (copied / name).unlink(missing_ok=True)
-    assert resume(copied) == ["Going on behind epoch 4 of 4."]
+    assert resume(copied) == ["Resuming after epoch 4 of 4."]
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
     assert (copied / "curves.png").is_file()
 
 
 def test_a_finished_run_says_so_and_changes_no_file(copied):
     before = small_runs.files(copied)
-    said = []
-    recipe = small_runs.small_recipe(
-        **small_runs.STATEFUL, data_dir="elsewhere"
-    )  # where the data lies is not what the run is
-    summary = train(recipe, copied, say=said.append)
-    assert said == [f"This run has ended already; what it left is in {copied}"]
+    lines = []
+    recipe = small_runs.small_recipe(**small_runs.STATEFUL, data_dir="elsewhere")  # may differ within a run
+    summary = train(recipe, copied, say=lines.append)
+    assert lines == [f"This run is already finished; its results are in {copied}"]
     assert summary == json.loads((copied / "summary.json").read_text())
     assert small_runs.files(copied) == before
 
 
-def test_a_run_from_before_muon_goes_on(copied, monkeypatch):
+def test_a_run_from_before_muon_can_be_resumed(copied, monkeypatch):
     as_if_killed(copied, in_epoch=4)
-    since = "optimizer", "kernel_rate", "kernel_momentum", "warmup_iterations"
+    newer = "optimizer", "kernel_rate", "kernel_momentum", "warmup_iterations"
     recipe = json.loads((copied / "recipe.json").read_text())
-    (copied / "recipe.json").write_text(json.dumps({name: recipe[name] for name in recipe if name not in since}))
+    (copied / "recipe.json").write_text(json.dumps({name: recipe[name] for name in recipe if name not in newer}))
     read_info = saving.read_info
 
-    def of_before(path):
+    def read_older_info(path):
         info = read_info(path)
-        return {**info, "recipe": {name: value for name, value in info["recipe"].items() if name not in since}}
+        return {**info, "recipe": {name: value for name, value in info["recipe"].items() if name not in newer}}
 
-    monkeypatch.setattr(saving, "read_info", of_before)
-    assert resume(copied) == ["Going on behind epoch 3 of 4."]
+    monkeypatch.setattr(saving, "read_info", read_older_info)
+    assert resume(copied) == ["Resuming after epoch 3 of 4."]
     assert small_runs.results(copied) == small_runs.results(small_runs.finished())
 
 
-def test_a_folder_from_before_skips_were_in_all_units_and_rates_remembered_their_batch_is_the_same_run(tmp_path):
-    """Its network is another one by default now, so that its recipe, or an option, has to say so."""
+def test_a_folder_from_before_skips_were_in_all_units_and_scaled_from_was_kept_is_the_same_run(tmp_path):
+    """The default network has changed since, so its recipe, or an option, must name the former one."""
     answers = {"mean": "pixel", "pad": 1, "flip": False, "cutout": 0}
     choices = {**small_runs.STATEFUL, "scaled_from": 16}
     recipe = small_runs.small_recipe(**choices)
     former = small_runs.small_recipe(**{**choices, "network": {**choices["network"], "skip_everywhere": False}})
     RunFolder(tmp_path).begin(former.resolve(3, answers))
-    told = json.loads((tmp_path / "recipe.json").read_text())
-    told["network"].pop("skip_everywhere")
-    (tmp_path / "recipe.json").write_text(json.dumps({**told, "scaled_from": None}))
+    saved = json.loads((tmp_path / "recipe.json").read_text())
+    saved["network"].pop("skip_everywhere")
+    (tmp_path / "recipe.json").write_text(json.dumps({**saved, "scaled_from": None}))
     (tmp_path / "summary.json").write_text("{}")
     RunFolder(tmp_path).check(former.resolve(3, answers))
     RunFolder(tmp_path).check(recipe_for(str(tmp_path / "recipe.json")).resolve(3, answers))
-    with pytest.raises(ValueError, match="skip_everywhere False there, True now"):
+    with pytest.raises(ValueError, match="skip_everywhere was False, is now True"):
         RunFolder(tmp_path).check(recipe.resolve(3, answers))
 
 
 def refused(out, **choices):
-    """The one line with which a run may not go on in a folder, of which it changes nothing but the recipe's date."""
+    """Returns the one-line error with which a run is refused; checks that no file in the folder has changed."""
     before = {name: content for name, (_, content) in small_runs.files(out).items()}
     with pytest.raises(ValueError) as caught:
         resume(out, **choices)
     assert {name: content for name, (_, content) in small_runs.files(out).items()} == before
     assert "\n" not in str(caught.value)
     assert str(out) in str(caught.value)
-    assert "--out" in str(caught.value)  # what would work
+    assert "--out" in str(caught.value)  # the remedy
     return str(caught.value)
 
 
@@ -123,11 +121,11 @@ def refused(out, **choices):
 def test_damaged_checkpoints_end_in_one_clear_line(copied, damage):
     as_if_killed(copied, in_epoch=5)
     for path in (copied / "checkpoints").iterdir():
-        whole = path.read_bytes()
+        intact = path.read_bytes()
         if damage == "a byte":
             small_runs.damage_weights(path)
         else:
-            content = {"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}
+            content = {"truncated": intact[: len(intact) // 2], "empty": b"", "text": b"hello"}
             path.write_bytes(content[damage] if damage in content else _without_our_member(path))
     assert "epoch_0004.keras" in refused(copied)
 
@@ -136,16 +134,16 @@ def _without_our_member(path):
     import io
     import zipfile
 
-    kept = io.BytesIO()
-    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(kept, "w") as other:
+    copy = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as other:
         for name in archive.namelist():
             if name != "keras_resnet.json":
                 other.writestr(name, archive.read(name))
-    return kept.getvalue()
+    return copy.getvalue()
 
 
 def test_a_checkpoint_of_another_network_is_refused_even_if_every_shape_fits(tmp_path):
-    """These two orders have the same layers, so that Keras would load one into the other."""
+    """The two orders have the same layers, so Keras would load one into the other."""
     network = {**small_runs.STATEFUL["network"], "order": "relu_before_addition"}
     recipe = small_runs.small_recipe(**{**small_runs.STATEFUL, "network": network}).resolve(
         3, {"mean": "pixel", "pad": 1, "flip": False, "cutout": 0}
@@ -153,22 +151,22 @@ def test_a_checkpoint_of_another_network_is_refused_even_if_every_shape_fits(tmp
     RunFolder(tmp_path).begin(recipe)
     shutil.copytree(small_runs.finished() / "checkpoints", tmp_path / "checkpoints")
     message = refused(tmp_path, network=network)
-    assert "'original' there, 'relu_before_addition' now" in message
+    assert "order was 'original', is now 'relu_before_addition'" in message
 
 
-def test_a_folder_of_another_run_is_refused_by_what_differs(copied):
+def test_a_folder_of_another_run_is_refused_with_the_differences(copied):
     message = refused(
         copied,
         learning_rate=0.2,
         network={**small_runs.STATEFUL["network"], "shortcut": "C", "skip": "identity", "skip_dropout": None},
     )
-    assert "learning_rate 0.1 there, 0.2 now" in message
-    assert "shortcut 'B' there, 'C' now" in message
-    assert "width" not in message  # is the same
+    assert "learning_rate was 0.1, is now 0.2" in message
+    assert "shortcut was 'B', is now 'C'" in message
+    assert "width" not in message  # is equal
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
-    """That of a process which was killed is free again: the run above that was killed goes on."""
+    """After the holder was killed the folder is free again: the killed runs in other tests are resumed."""
     holder = subprocess.Popen(
         ["flock", str(tmp_path / ".lock"), "sh", "-c", "echo held; exec sleep 60"], stdout=subprocess.PIPE
     )
@@ -179,7 +177,7 @@ def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
         holder.kill()
 
 
-def test_a_run_that_ended_no_epoch_gives_its_folder_to_any_other(copied):
+def test_a_run_without_a_completed_epoch_may_be_replaced_by_another(copied):
     as_if_killed(copied, in_epoch=1)
     (copied / "history.csv").unlink()
     assert resume(copied, epochs=1, learning_rate=0.05) == []
@@ -195,20 +193,20 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
         assert "damaged" in refused(tmp_path)
 
 
-def test_a_recipe_that_somebody_has_written_is_not_written_over(tmp_path):
-    """A run writes down every field, and would leave nothing of what was meant."""
+def test_a_handwritten_recipe_is_not_overwritten(tmp_path):
+    """A run would replace it by a recipe with all fields."""
     text = '{"dataset": "digits", "learning_rate": 0.05}'
     (tmp_path / "recipe.json").write_text(text)
-    assert "recipe.json' is no run's, and this one would write over it. Choose another" in refused(tmp_path)
+    assert "recipe.json' was not written by a run and would be overwritten. Choose another" in refused(tmp_path)
     assert (tmp_path / "recipe.json").read_text() == text
 
 
-def test_a_damaged_summary_is_told_in_a_line(copied):
+def test_a_damaged_summary_is_reported_in_a_line(copied):
     (copied / "summary.json").write_text('{"test_error": 1')
     assert "summary.json' is damaged" in refused(copied)
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     path = tmp_path / "file"
     path.write_text("x")
     with pytest.raises(ValueError, match="is a file, not a run folder"):

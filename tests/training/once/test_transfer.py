@@ -1,4 +1,4 @@
-"""A run that begins with the weights of another: what is taken over of them, what is replaced, and what is refused."""
+"""Fine-tuning: what a run adopts from its initial weights, what it replaces, and what it refuses."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ from keras_resnet.training.run import train
 from keras_resnet.weights import read
 
 
-def test_stages_come_with_a_run_s_weights(tmp_path):
+def test_stages_are_adopted_from_a_run_s_weights(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     train_on = ["train", "digits", "--images", "64", "--epochs", "1"]
     chosen = ["--model", "resnet8", "--stage-units", "1,2", "--stage-filters", "16,24"]
     assert main([*train_on, *chosen, "--out", str(first)]) == 0
     assert main([*train_on, "--weights", str(first), "--out", str(second)]) == 0
-    for there in (network(first), network(second)):
-        assert there["stage2_unit2_conv2/kernel"].shape == (3, 3, 24, 24)
-        assert "stage3_unit1_conv1/kernel" not in there
+    for variables in (network(first), network(second)):
+        assert variables["stage2_unit2_conv2/kernel"].shape == (3, 3, 24, 24)
+        assert "stage3_unit1_conv1/kernel" not in variables
 
 
-def test_model_network_and_normalisation_come_with_a_run_s_weights(begun):
+def test_model_network_and_normalisation_are_adopted_from_a_run_s_weights(begun):
     model, out = begun()
     recipe, before = (json.loads((folder / "recipe.json").read_text()) for folder in (out, small_runs.finished()))
     assert (recipe["model"], recipe["mean"]) == (before["model"], "weights")
     assert recipe["network"] == before["network"]
-    found, expected = values(model), network(small_runs.finished())
+    actual, expected = values(model), network(small_runs.finished())
     names = [name for name in expected if name.startswith("normalization/")]
-    assert names and all(np.array_equal(found[name], expected[name]) for name in names)
+    assert names and all(np.array_equal(actual[name], expected[name]) for name in names)
 
 
-def untaught(weights, out):
-    """A run that begins with weights and learns nothing."""
+def without_learning(weights, out):
+    """Runs a training that begins with weights and learns nothing."""
     nothing = {"freeze_until": "features", "learning_rate": 0.0, "weight_decay": 0.0}
     train(recipe_for("paper", dataset="digits", weights=str(weights), epochs=1, **nothing), out, lambda line: None)
 
 
-def test_of_other_classes_the_head_is_new(tmp_path, monkeypatch):
-    """The same network, trained on two of the ten digits, lends all but its dense layer."""
+def test_for_other_classes_the_head_is_new(tmp_path, monkeypatch):
+    """The same network with other class names provides all layers but the dense one."""
     model, info = saving.load(small_runs.finished())
     saving.save(model, tmp_path / "other.keras", {**info, "class_names": list("abcdefghij")})
-    untaught(tmp_path / "other.keras", tmp_path / "run")
+    without_learning(tmp_path / "other.keras", tmp_path / "run")
     assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
 
 
-def test_of_the_same_classes_by_identifier_the_head_is_kept_and_the_file_names_them(tmp_path, monkeypatch):
-    """As imagenet2012 calls its classes; which is which is WordNet's."""
+def test_for_the_same_classes_by_identifier_the_head_is_kept_and_the_file_names_them(tmp_path, monkeypatch):
+    """With the identifiers of imagenet2012, which are WordNet's."""
     ids = ("n01440764", "n01443537", "n01484850", "n01491361", "n01494475")
     ids += ("n01496331", "n01498041", "n01514668", "n01514859", "n01518878")
     names = ["tench", "goldfish", "great white shark", "tiger shark", "hammerhead"]
@@ -67,18 +67,18 @@ def test_of_the_same_classes_by_identifier_the_head_is_kept_and_the_file_names_t
     model, info = saving.load(small_runs.finished())
     saving.save(model, tmp_path / "fish.keras", {**info, "class_names": names, "class_ids": ids})
     monkeypatch.setitem(DATASETS, "digits", dataclasses.replace(small_runs.few_digits(), class_names=ids))
-    untaught(tmp_path / "fish.keras", tmp_path / "run")
+    without_learning(tmp_path / "fish.keras", tmp_path / "run")
     assert "logits" in kept(tmp_path / "run", small_runs.finished())
-    known = saving.read_info(tmp_path / "run")
-    assert (known["class_names"], known["class_ids"]) == (names, list(ids))
+    info = saving.read_info(tmp_path / "run")
+    assert (info["class_names"], info["class_ids"]) == (names, list(ids))
 
 
-def test_with_weights_the_recipe_is_that_of_fine_tuning(tmp_path, monkeypatch):
+def test_the_default_recipe_with_weights_is_fine_tuning(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = recipe_for(dataset="cifar10", weights="hf://timm/resnet18.a1_in1k", model="resnet18")
     assert (recipe.freeze_until, recipe.probe_epochs, recipe.epochs, recipe.schedule) == ("features", 5, 15, "cosine")
     assert recipe.probe_rate > recipe.learning_rate
-    shutil.copy(small_runs.finished() / "model.keras", "model.keras")  # in the folder that a user happens to be in
+    shutil.copy(small_runs.finished() / "model.keras", "model.keras")  # in the working directory
     assert recipe_for(dataset="cifar10").model == "resnet20"
     assert recipe_for(dataset="cifar10").weights is None
     assert recipe_for(dataset="cifar10").freeze_until is None
@@ -89,20 +89,20 @@ def test_with_weights_the_recipe_is_that_of_fine_tuning(tmp_path, monkeypatch):
     [
         ({"freeze_until": "stage4"}, "`freeze_until` must be one of stem, stage1, stage2, stage3, features"),
         ({"weights": None, "freeze_until": "stage1"}, "`freeze_until` needs `weights`"),
-        ({"weights": None, "mean": "weights"}, "`mean` can be that of the weights only with `weights`"),
+        ({"weights": None, "mean": "weights"}, "`mean` can be 'weights' only if `weights` are given"),
         ({"weights": "nothing.keras"}, "Received: weights='nothing.keras'"),
         ({"probe_epochs": 0}, "`probe_epochs` must be at least 1"),
         ({"network": {"width": 1.0}}, "are for `width=0.25`. Received: width=1.0"),
         ({"model": "resnet14"}, "it lacks stage1_unit2_conv1/kernel"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(fine_tune, tmp_path, choices, words):
+def test_invalid_choices_are_refused_before_anything_is_written(fine_tune, tmp_path, choices, words):
     with pytest.raises(ValueError, match=words):
         fine_tune(**choices)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_weights_that_do_not_say_how_images_were_normalised_need_a_mean(tmp_path, fine_tune):
+def test_weights_without_a_known_normalisation_need_a_mean(tmp_path, fine_tune):
     _, info = saving.load(small_runs.finished())
     bare = find(info["model"])(weights=small_runs.finished(), include_preprocessing=False, input_shape=(8, 8, 1))
     bare.save_weights(tmp_path / "x.weights.h5")
@@ -115,7 +115,7 @@ def test_weights_that_do_not_say_how_images_were_normalised_need_a_mean(tmp_path
 
 @pytest.mark.parametrize(("kind", "axes"), [("channel", (0, 1, 2)), ("pixel", 0)])
 @pytest.mark.parametrize("shape", [(1,), (8, 8, 1)])
-def test_with_the_mean_of_the_data_images_keep_the_scale_of_the_weights(tmp_path, begun, kind, axes, shape):
+def test_images_keep_the_scale_of_the_weights_with_the_mean_of_the_data(tmp_path, begun, kind, axes, shape):
     info = saving.read_info(small_runs.finished())
     image = keras.Input((8, 8, 1))
     scaled = normalize(image, np.full(shape, 70.0), np.full(shape, 40.0))
@@ -124,12 +124,12 @@ def test_with_the_mean_of_the_data_images_keep_the_scale_of_the_weights(tmp_path
     saving.save(model, tmp_path / "scaled.keras", info)
     network, _ = begun(weights=str(tmp_path / "scaled.keras"), mean=kind, freeze_until="features")
     expected = load("digits").x_train.mean(axis=axes)
-    found = values(network)
-    np.testing.assert_allclose(found["normalization/mean"].squeeze(), expected.squeeze(), rtol=1e-6)
-    np.testing.assert_array_equal(found["normalization/variance"], np.full(expected.shape, 40.0**2))
+    variables = values(network)
+    np.testing.assert_allclose(variables["normalization/mean"].squeeze(), expected.squeeze(), rtol=1e-6)
+    np.testing.assert_array_equal(variables["normalization/variance"], np.full(expected.shape, 40.0**2))
 
 
-def test_a_network_does_not_become_what_its_name_denies(fine_tune):
+def test_weights_do_not_change_a_network_against_its_name(fine_tune):
     """The weights are those of a ResNet-8 of version 1; those of version 2 have other units."""
     with pytest.raises(ValueError, match=r"are for `order='original'`. Received: order='full_preactivation'"):
         fine_tune(model="resnet8v2")

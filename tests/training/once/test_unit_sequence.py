@@ -1,4 +1,4 @@
-"""Networks of all kinds learn in units what they learn whole; those that a backend has a part in, it is tested with."""
+"""Various networks split into units learn the same; those that depend on the backend are tested outside `once`."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_step_changes_every_variable_as_it_would_without(a_step_in_units, name):
+def test_a_step_in_units_changes_every_variable_as_without_them(a_step_in_units, name):
     a_step_in_units(NETWORKS[name], [{"rematerialize": True, "loop": True}])
