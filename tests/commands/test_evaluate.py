@@ -33,7 +33,7 @@ def test_evaluate_tells_errors_with_intervals_and_leaves_a_report_beside_the_mod
     assert worst.startswith("Most often wrong: ")
     assert calibration.startswith("Expected calibration error ")
     files = ["result.json", "classes.csv", "confusion.png", "calibration.png"]
-    assert last == f"Look at run/evaluation/digits-train/: {', '.join(files)}"
+    assert last == f"Written to run/evaluation/digits-train/: {', '.join(files)}"
     assert sorted(path.name for path in Path("run/evaluation/digits-train").iterdir()) == sorted(files)
 
 

@@ -80,7 +80,7 @@ def stopped_twice(tmp_path, capsys, signal_in, start):
             assert start(out) == 75  # sysexits.h: EX_TEMPFAIL, "a temporary failure; try again"
             told = capsys.readouterr().err.splitlines()[-1]
             assert told.startswith(f"keras-resnet: {number.name} came, and the run is saved behind {words}.")
-            assert told.endswith("The same command goes on from there.")
+            assert told.endswith("Run the same command again to resume.")
             assert max(path.name for path in (out / "checkpoints").iterdir()) == name
             assert [row["epoch"] for row in small_runs.history(out)] == ["1", "2", "3"][: int(name[6:10])]
             assert not (out / "summary.json").exists()

@@ -20,12 +20,12 @@ def test_analyze_puts_networks_beside_one_another(command, name):
     finished = str(small_runs.finished())
     status, out, err = command(f"analyze {name} {finished} resnet14 digits --out seen --images 6")
     assert (status, err) == (0, "")
-    told = out.splitlines()
-    assert [line.partition(":")[0] for line in told[:2]] == [finished, "resnet14"]
-    assert told[2:] == [f"Look at seen/: {name}.json, {name}.png"]
-    found = json.loads(Path(f"seen/{name}.json").read_text())
-    assert list(found.pop("networks")) == [finished, "resnet14"]
-    assert found == {"analysis": name, "dataset": "digits", "images": 6, "seed": 0, "choices": {}}
+    lines = out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:2]] == [finished, "resnet14"]
+    assert lines[2:] == [f"Written to seen/: {name}.json, {name}.png"]
+    report = json.loads(Path(f"seen/{name}.json").read_text())
+    assert list(report.pop("networks")) == [finished, "resnet14"]
+    assert report == {"analysis": name, "dataset": "digits", "images": 6, "seed": 0, "choices": {}}
     assert cv2.imread(f"seen/{name}.png").std() > 10
     assert f"{name} " in command("analyze --help")[1]
 
@@ -45,7 +45,7 @@ def test_results_say_what_they_are_of_and_do_not_overwrite_those_of_others(comma
     for more in ("", halved, "--images 6 --seed 1", "--images 6", "--images 6"):
         status, out, _ = command(f"analyze propagation resnet8 digits {more}")
         assert status == 0
-        folders.append(Path(out.splitlines()[-1].removeprefix("Look at ").partition("/: ")[0]))
+        folders.append(Path(out.splitlines()[-1].removeprefix("Written to ").partition("/: ")[0]))
     assert len(set(folders)) == 4 and folders[3] == folders[4]
     assert all(folder.parent == Path("analysis") and folder.name.startswith("digits-resnet8-") for folder in folders)
     assert sorted(Path("analysis").iterdir()) == sorted(set(folders))

@@ -76,7 +76,7 @@ def test_ctrl_c_ends_in_a_line_that_says_how_to_go_on(command, monkeypatch):
     monkeypatch.setattr("keras_resnet.training.run.train", interrupted)
     status, _, err = command("train digits --out mine")
     assert status == 130
-    assert "The same command goes on from the last checkpoint in mine." in err
+    assert "Run the same command again to resume from the last checkpoint in mine." in err
     monkeypatch.setattr("keras_resnet.saving.load", interrupted)
     status, _, err = command("evaluate run digits")
     assert (status, err) == (130, "\nkeras-resnet: stopped\n")

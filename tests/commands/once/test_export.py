@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 CARD = {"network": "resnet20", "parameters": 269_722, "classes": 10, "out": "served/1", "int8": None, "measure": None}
-SERVED = " It is served by tensorflow_model_server --model_base_path="
+SERVE = "Serve it with tensorflow_model_server --model_base_path="
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ SERVED = " It is served by tensorflow_model_server --model_base_path="
         ({"format": "litert"}, "", False),
         (
             {"format": "openvino", "int8": {"errors": {"int8": 9.1, "float32": 8.75}}, "measure": "cifar10"},
-            "cifar10: 9.10 % error in 8-bit numbers, 8.75 % in float32\n",
+            "cifar10: 9.10 % error in int8, 8.75 % in float32\n",
             False,
         ),
     ],
@@ -28,5 +28,5 @@ def test_export_says_what_it_wrote_and_how_it_is_served(command, monkeypatch, mo
     assert (status, err) == (0, "")
     assert out == (
         f"resnet20: 269,722 parameters, 10 classes\n{said}"
-        f"Look at served/1/README.md.{SERVED + str(Path('served').resolve()) if served else ''}\n"
+        "Written to served/1/; see README.md there.\n" + (f"{SERVE}{Path('served').resolve()}\n" if served else "")
     )

@@ -32,7 +32,7 @@ def test_reproduce_reports_what_has_been_run_and_runs_nothing(command, monkeypat
     status, out, err = command("reproduce he2015-table6 --report --seeds 2")
     assert (status, err) == (0, "")
     assert Path("experiments/he2015-table6.md").read_text() in out
-    assert out.endswith("Look at experiments/he2015-table6.html\n")
+    assert out.endswith("Written to experiments/he2015-table6.html\n")
 
 
 def test_reproduce_that_is_stopped_reports_what_it_has_and_asks_to_be_run_again(command, monkeypatch):
@@ -43,7 +43,7 @@ def test_reproduce_that_is_stopped_reports_what_it_has_and_asks_to_be_run_again(
     monkeypatch.setattr("keras_resnet.experiments.runs.make_available", lambda *_: None)
     status, out, err = command("reproduce he2015-table6 --seeds 1")
     assert (status, out) == (75, "")
-    assert err.endswith("keras-resnet: stopped by SIGTERM. The same command goes on from there.\n")
+    assert err.endswith("keras-resnet: stopped by SIGTERM. Run the same command again to resume.\n")
     assert Path("experiments/he2015-table6.html").is_file()
 
 
@@ -83,11 +83,11 @@ def test_a_report_is_of_all_that_has_been_run_whatever_a_call_asks_for(command):
 def test_a_report_of_one_budget_leaves_that_of_another_alone(command):
     first, again = "--budget depth=20,epochs=3,images=10000", "--budget depth=20,epochs=4,images=10000"
     out = command(f"reproduce he2015-table6 --report {first}")[1]
-    assert out.endswith("Look at experiments/he2015-table6-scaled.html\n")
+    assert out.endswith("Written to experiments/he2015-table6-scaled.html\n")
     before = small_runs.files(Path("experiments"))
     out = command(f"reproduce he2015-table6 --report {again}")[1]
     name = "he2015-table6-scaled-20-layers-at-most-4-epochs-10000-training-images"
-    assert out.endswith(f"Look at experiments/{name}.html\n") and "Scaled: 20 layers at most, 4 epochs" in out
+    assert out.endswith(f"Written to experiments/{name}.html\n") and "Scaled: 20 layers at most, 4 epochs" in out
     after = small_runs.files(Path("experiments"))
     assert before.items() <= after.items()
     assert set(after) - set(before) == {f"{name}.{kind}" for kind in ("json", "md", "html")}

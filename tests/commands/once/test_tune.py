@@ -27,7 +27,7 @@ def test_tune_searches_and_goes_on(command, monkeypatch):
     best = json.loads(Path("s/tuner/trial_0/result.json").read_text())
     assert out.splitlines() == [
         "Best: 20.00 % validation error, trial 1.",
-        "Look at s/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures",
+        "Written to s/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures",
     ]
     status, out, err = command(f"{line} 1 --json")  # nothing is left to do
     assert (status, err, json.loads(out)) == (0, "", best)
@@ -42,7 +42,7 @@ def test_tune_that_is_stopped_asks_to_be_run_again(command, monkeypatch):
     monkeypatch.setattr(Search, "search", stop)
     status, out, err = command(f"tune digits --backend {keras.backend.backend()}")
     assert (status, out) == (75, "")
-    assert err == "keras-resnet: stopped by SIGTERM. The same command goes on from there.\n"
+    assert err == "keras-resnet: stopped by SIGTERM. Run the same command again to resume.\n"
 
 
 SPACE = "--space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B,C"
@@ -55,7 +55,7 @@ def test_tune_says_where_no_whole_trial_came_to_an_end(command, monkeypatch):
     status, out, err = command(f"{TINY} --epochs 3 --max-trials 1")
     assert (status, out.splitlines()[0]) == (
         0,
-        "Best: 20.00 % validation error, trial 1. It was short; no whole one came to an end.",
+        "Best: 20.00 % validation error, trial 1. It was a short trial; no full-length trial has finished.",
     )
     assert err.startswith("Of 1 trials none will be whole; hyperband's first is number 4 (--max-trials 4).\ntrial 1/1")
     _, out, err = command(f"{TINY} --epochs 3 --max-trials 4")

@@ -16,7 +16,7 @@ def test_the_command_says_where_it_wrote_and_what(file, tmp_path, capsys):
     labels.write_text("".join(f"name {number}\n" for number in range(10)))
     words = ["export", str(file), str(tmp_path / "out"), "--labels", str(labels), "--no-fold", "--warm-up", "none"]
     assert main(words) == 0
-    assert f"Look at {tmp_path / 'out' / '1'}/README.md" in capsys.readouterr().out
+    assert f"Written to {tmp_path / 'out' / '1'}/; see README.md there.\n" in capsys.readouterr().out
     assert (tmp_path / "out/1/assets/labels.txt").read_text().startswith("name 0\n")
     assert "as it was trained" in (tmp_path / "out/1/README.md").read_text()
     with pytest.raises(ValueError, match=r"A class's name is one line. Received: 'name 0\\n'"):
