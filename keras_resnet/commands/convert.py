@@ -19,8 +19,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "convert",
         run,
-        "Converts weights of keras.applications, torchvision, timm or the Hugging Face hub to a .keras file, or "
-        "weights of this package to torchvision's format.",
+        "Converts weights of keras.applications, torchvision or timm to a .keras file, or a network to torchvision.",
         "convert hf://timm/resnet18.a1_in1k resnet18.keras --model resnet18",
     )
     parser.add_argument(

@@ -16,8 +16,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "evaluate",
         run,
-        "Tests a network, or an ensemble of several, on a data set; with one view of each image or several, as in the "
-        "papers.",
+        "Tests a network or an ensemble on a data set, with one view of each image or several, as in the papers.",
         "evaluate runs/photos-resnet18 folder:photos --crops 10",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a .keras file or a run folder")

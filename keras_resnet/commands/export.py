@@ -18,8 +18,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "export",
         run,
-        "Exports a network for serving: as a SavedModel that takes image files and names their classes, or as ONNX, "
-        "LiteRT or OpenVINO.",
+        "Exports a network for serving: as a SavedModel for TensorFlow Serving, or as ONNX, LiteRT or OpenVINO.",
         "export runs/cifar10-resnet20 served/resnet20",
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras file or a run folder")

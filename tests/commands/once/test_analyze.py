@@ -15,8 +15,8 @@ from keras_resnet.analysis.report import default_folder
 
 
 @pytest.mark.parametrize("name", list(ANALYSES))
-def test_analyze_puts_networks_beside_one_another(command, name):
-    """One that was trained, and one by its name, as it begins."""
+def test_analyze_compares_networks(command, name):
+    """A trained one, and an untrained one given by name."""
     finished = str(small_runs.finished())
     status, out, err = command(f"analyze {name} {finished} resnet14 digits --out seen --images 6")
     assert (status, err) == (0, "")
@@ -30,7 +30,7 @@ def test_analyze_puts_networks_beside_one_another(command, name):
     assert f"{name} " in command("analyze --help")[1]
 
 
-def test_a_network_that_is_named_is_looked_at_as_it_begins_and_always_the_same(command):
+def test_a_network_given_by_name_is_untrained_and_reproducible(command):
     line = "analyze propagation resnet8 plainnet8 digits --images 6 --json"
     first, again, other = (json.loads(command(text)[1]) for text in (line, line, f"{line} --seed 1"))
     assert first == again != other
@@ -38,8 +38,8 @@ def test_a_network_that_is_named_is_looked_at_as_it_begins_and_always_the_same(c
     assert [unit["factor"] for unit in first["networks"]["resnet8"]["units"]] == [None, 1, None, None]
 
 
-def test_results_say_what_they_are_of_and_do_not_overwrite_those_of_others(command):
-    """Another skip, another seed, another number of images; only the same again goes to the same place."""
+def test_results_name_their_origin_and_do_not_overwrite_others(command):
+    """Another skip, seed or number of images has a folder of its own; only an identical call shares one."""
     halved = "--skip constant_scaling --shortcut-scale 0.5 --shortcut A"
     folders = []
     for more in ("", halved, "--images 6 --seed 1", "--images 6", "--images 6"):
@@ -50,15 +50,15 @@ def test_results_say_what_they_are_of_and_do_not_overwrite_those_of_others(comma
     assert all(folder.parent == Path("analysis") and folder.name.startswith("digits-resnet8-") for folder in folders)
     assert sorted(Path("analysis").iterdir()) == sorted(set(folders))
     first, second, third, *_ = (json.loads((folder / "propagation.json").read_text()) for folder in folders)
-    assert (first["images"], first["seed"], first["choices"]) == (small_runs.TESTED, 0, {})  # no more are there
+    assert (first["images"], first["seed"], first["choices"]) == (small_runs.TESTED, 0, {})  # all images there are
     assert (third["images"], third["seed"]) == (6, 1)
     assert second["choices"] == {"skip": "constant_scaling", "shortcut_scale": 0.5, "shortcut": "A"}
-    ((title, found),) = second["networks"].items()
-    assert title == "resnet8 (skip constant_scaling; shortcut_scale 0.5)"  # A is its own shortcut
-    assert found["units"][0]["product"] == 0.5
+    ((title, result),) = second["networks"].items()
+    assert title == "resnet8 (skip constant_scaling; shortcut_scale 0.5)"  # A is its default shortcut
+    assert result["units"][0]["product"] == 0.5
 
 
-def test_what_goes_beside_a_run_is_told_apart_by_the_networks_beside_it():
+def test_the_default_folder_depends_on_all_networks():
     report = {"dataset": "folder:my/photos/", "seed": 0}
     run = str(small_runs.finished())
     for networks, name in (([run], "photos-"), ([run, "resnet8"], "photos-and-1-more-")):

@@ -1,4 +1,4 @@
-"""`keras-resnet export`: what it says of a card; what is in one is a matter of `tests/exporting`."""
+"""`keras-resnet export`: the lines that it prints; `tests/exporting` tests the export itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SERVE = "Serve it with tensorflow_model_server --model_base_path="
 
 
 @pytest.mark.parametrize(
-    ("more", "said", "served"),
+    ("more", "int8_line", "served"),
     [
         ({"format": "saved_model"}, "", True),
         ({"format": "litert"}, "", False),
@@ -22,11 +22,11 @@ SERVE = "Serve it with tensorflow_model_server --model_base_path="
         ),
     ],
 )
-def test_export_says_what_it_wrote_and_how_it_is_served(command, monkeypatch, more, said, served):
+def test_export_prints_what_it_wrote_and_how_to_serve_it(command, monkeypatch, more, int8_line, served):
     monkeypatch.setattr("keras_resnet.exporting.export.export", lambda *_, **__: {**CARD, **more})
     status, out, err = command("export runs/resnet20 served")
     assert (status, err) == (0, "")
     assert out == (
-        f"resnet20: 269,722 parameters, 10 classes\n{said}"
+        f"resnet20: 269,722 parameters, 10 classes\n{int8_line}"
         "Written to served/1/; see README.md there.\n" + (f"{SERVE}{Path('served').resolve()}\n" if served else "")
     )
