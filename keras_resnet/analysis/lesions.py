@@ -1,7 +1,8 @@
 """Networks with units left out or swapped (Veit et al. 2016, "Residual Networks Behave Like Ensembles of Relatively
 Shallow Networks").
-A plain network fails without any one of its layers. A residual network hardly suffers from the loss of a unit, and its
-error grows smoothly with the number of units that are missing or out of place.
+
+A plain network fails if any one of its layers is removed. A residual network hardly suffers from the loss of a unit,
+and its error grows smoothly with the number of units that are missing or out of place.
 """
 
 from __future__ import annotations

@@ -145,8 +145,8 @@ def test_epsilon_is_added_to_a_variance_near_zero():
     slim = fold(model)
     assert not kinds(slim, layers.BatchNormalization)
     expected = gamma * (images @ kernel[0, 0] - mean) / np.sqrt(variance + 1e-5) + beta
-    found = keras.ops.convert_to_numpy(slim(images))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    actual = keras.ops.convert_to_numpy(slim(images))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-3)
 
 
 class Standardised(layers.Conv2D):
