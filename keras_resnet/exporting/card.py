@@ -43,8 +43,8 @@ SIGNATURES = {
     "images_uint8": "`images`: uint8 {shape} | `probabilities`, `classes`, `scores`",
     "features": "`images`: float32 {shape}, 0 to 255 | `features`: the vector before the logits",
 }
-INVALID = """ For a file
-that cannot be decoded, `valid` is false and all numbers are zero; the others of its batch are not affected."""
+INVALID = """
+For a file that cannot be decoded, `valid` is false and all numbers are zero; the rest of its batch is not affected."""
 FILE = """\
 `{file}` takes any number of images as `images`, float32 {shape}, 0 to 255, and returns `probabilities`.
 """
@@ -131,7 +131,7 @@ def _dtype(card: Mapping[str, Any]) -> str:
 def _preprocessing(card: Mapping[str, Any]) -> str:
     """Describes how an image file becomes the network's input."""
     height, width = (side or SIZE for side in card["shape"][:2])
-    upright = "Images are turned upright according to EXIF."
+    upright = "An image file is turned upright according to EXIF."
     if view := card["view"]:
         size = view["size"]
         cut = f"The shorter side is resized to {view['resize']} pixels, and the centre of {size}x{size} is cut out."
