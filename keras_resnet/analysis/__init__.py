@@ -1,1 +1,1 @@
-"""Looking at networks, from outside and from inside: what each is and costs, and what goes on in it."""
+"""Analyses of networks: their size and cost, and what happens inside them."""

@@ -1,8 +1,8 @@
-"""How near each unit is to the identity, and how much a small change of the input changes.
+"""How close each unit is to the identity, and how strongly the network reacts to noise on its input.
 
-A unit whose optimum is near the identity need only learn the difference (He et al. 2015, section 3.1): where a residual
-is small beside what the shortcut carries, the network makes itself shallower than it was built, unit by unit. The ratio
-of their norms is what Jastrzebski et al. 2018 measure ("Residual Connections Encourage Iterative Inference").
+A unit whose optimum is near the identity need only learn the difference (He et al. 2015, section 3.1). Where residuals
+are small relative to what the shortcuts carry, the network is effectively shallower than it was built. The ratio of the
+two norms is the one measured by Jastrzebski et al. 2018 ("Residual Connections Encourage Iterative Inference").
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
 from .inputs import Batches, counted, norms, vectors
 
-NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, of a scale of 0 to 255
+NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, for images of 0 to 255
 
 
 def identity(
@@ -32,46 +32,49 @@ def identity(
     seed: int = 0,
     verbose: int = 0,
 ) -> dict[str, Any]:
-    """How much units change, and what becomes of a small change.
+    """Measures how much each unit changes its input, and how noise on the image propagates.
 
     Args:
-        model: a model of this package with a top; takes raw images of 0 to 255.
-        batches: images (n, height, width, channels), labels and weights (n,), of which 0 leaves an image out.
-        seed: of the noise.
+        model: a model of this package with a top that takes raw images of 0 to 255.
+        batches: batches of images (n, height, width, channels), labels (n,) and weights (n,); images of weight 0 are
+            left out.
+        seed: seed of the noise.
         verbose: 1 for a progress bar.
 
     Returns:
-        "units", a dict a unit, each number the mean over images: "unit"; "ratio", the norm of the residual over that of
-        what the shortcut carries (None for a plain unit, or where nothing is carried); "change", the norm of output
-        minus input over that of the input, and "cosine" of both (None where the shape changes); "gain", the relative
-        change of the output over that of the image, for noise of standard deviation 1. "depth_used", (sum r)^2 /
-        sum r^2 of the ratios: as many as there are units if all change as much, 1 if one does all (None of a plain
-        network). "noise", a dict a standard deviation: "noise", "logits" (their relative change) and "decisions" (how
-        many change, in percent).
+        "units", a dict for each unit, all numbers means over the images: "unit"; "ratio", the norm of the residual
+        divided by that of what the shortcut carries (None for a plain unit, or if the shortcut carries zeros);
+        "change", the norm of output minus input divided by that of the input, and "cosine", between output and input
+        (both None where the shape changes); and "gain", the relative change of the output divided by that of the
+        image, for noise of standard deviation 1.
+        "depth_used", (sum r)^2 / sum r^2 of the ratios r: the number of units if all ratios are equal, 1 if a single
+        unit does all the work (None for a plain network).
+        "noise", a dict for each standard deviation: "noise", "logits" (their mean relative change) and "decisions" (the
+        percentage of images whose predicted class changes).
 
     Raises:
-        ValueError: a model without a top, or of someone else's; or no images.
+        ValueError: the model has no top or is not of this package, or there are no images.
     """
     parts, split = chain(to_logits(model)), branches(model)
-    each: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in parts.units}
-    noisy: dict[float, list[np.ndarray]] = {noise: [] for noise in NOISE}
+    by_unit: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in parts.units}
+    by_noise: dict[float, list[np.ndarray]] = {noise: [] for noise in NOISE}
     rng = np.random.default_rng(seed)
     for images, _ in tqdm(counted(batches), "Batches", leave=False, disable=not verbose):
         direction = rng.standard_normal(images.shape).astype("float32")
-        for name, found in _by_unit(parts, split, images, direction):
-            for key, values in found.items():
-                each[name].setdefault(key, []).append(values)
+        for name, measures in _unit_measures(parts, split, images, direction):
+            for key, values in measures.items():
+                by_unit[name].setdefault(key, []).append(values)
         clean = keras.ops.convert_to_numpy(parts(images))
-        for noise, rows in noisy.items():
-            seen = keras.ops.convert_to_numpy(parts(images + noise * direction))
-            change = norms(seen - clean) / _nonzero(norms(clean))
-            rows.append(np.stack([change, 100.0 * (seen.argmax(axis=1) != clean.argmax(axis=1))]))
+        for noise, rows in by_noise.items():
+            noisy = keras.ops.convert_to_numpy(parts(images + noise * direction))
+            change = norms(noisy - clean) / _nonzero(norms(clean))
+            rows.append(np.stack([change, 100.0 * (noisy.argmax(axis=1) != clean.argmax(axis=1))]))
     units = [
-        {"unit": name, **{key: _mean(found.get(key)) for key in ("ratio", "change", "cosine", "gain")}}
-        for name, found in each.items()
+        {"unit": name, **{key: _mean(measures.get(key)) for key in ("ratio", "change", "cosine", "gain")}}
+        for name, measures in by_unit.items()
     ]
     ratios = np.array([unit["ratio"] for unit in units if unit["ratio"] is not None])
-    means = {noise: np.concatenate(rows, axis=1).mean(axis=1) for noise, rows in noisy.items()}
+    means = {noise: np.concatenate(rows, axis=1).mean(axis=1) for noise, rows in by_noise.items()}
     return {
         "units": units,
         "depth_used": round(float(ratios.sum() ** 2 / np.square(ratios).sum()), 2) if ratios.any() else None,
@@ -82,58 +85,59 @@ def identity(
     }
 
 
-def _by_unit(
+def _unit_measures(
     parts: Chain, split: Mapping[str, Branches], images: np.ndarray, direction: np.ndarray
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Each unit's "ratio", "change", "cosine" and "gain" of `identity`, a number an image, as far as it has them."""
-    moved = norms(direction) / norms(images)
+    """Yields each unit's "ratio", "change", "cosine" and "gain" (see `identity`), those that it has, for each image."""
+    relative_noise = norms(direction) / norms(images)
     clean, noisy = parts.maps(images), parts.maps(images + direction)
     before, _ = next(clean), next(noisy)
-    for name, x, y in zip(parts.units, clean, noisy, strict=True):
-        found = {}
+    for name, after, noisy_after in zip(parts.units, clean, noisy, strict=True):
+        measures = {}
         if name in split:
             shortcut, residual = split[name].split(before)
-            found["ratio"] = norms(residual) / _nonzero(norms(shortcut))
-        if before.shape == x.shape:
-            found["change"] = norms(x - before) / _nonzero(norms(before))
-            product = np.einsum("ij,ij->i", vectors(before), vectors(x))
-            found["cosine"] = product / _nonzero(norms(before) * norms(x))
-        found["gain"] = norms(y - x) / _nonzero(norms(x)) / moved
-        yield name, found
-        before = x
+            measures["ratio"] = norms(residual) / _nonzero(norms(shortcut))
+        if before.shape == after.shape:
+            measures["change"] = norms(after - before) / _nonzero(norms(before))
+            product = np.einsum("ij,ij->i", vectors(before), vectors(after))
+            measures["cosine"] = product / _nonzero(norms(before) * norms(after))
+        measures["gain"] = norms(noisy_after - after) / _nonzero(norms(after)) / relative_noise
+        yield name, measures
+        before = after
 
 
 def _nonzero(norm: np.ndarray) -> np.ndarray:
-    """NaN instead of 0, by which nothing can be divided; such images are left out of a mean."""
+    """Replaces 0 by NaN, so that a division by it is left out of the mean."""
     return np.where(norm > 0, norm, np.nan)
 
 
 def _mean(values: list[np.ndarray] | None) -> float | None:
-    there = np.concatenate(values or [np.zeros(0)])
-    there = there[np.isfinite(there)]
-    return round(float(there.mean()), 5) if len(there) else None
+    """Returns the mean of the finite values; None if there are none."""
+    numbers = np.concatenate(values or [np.zeros(0)])
+    numbers = numbers[np.isfinite(numbers)]
+    return round(float(numbers.mean()), 5) if len(numbers) else None
 
 
-def summary_line(found: dict[str, Any]) -> str:
-    """What was found, in a line."""
-    units, noise = found["units"], found["noise"][2]
-    told = f"noise of {noise['noise']:g} in 255 changes {noise['decisions']:.1f} % of the decisions"
-    if found["depth_used"] is None:
-        return told
+def summary_line(result: dict[str, Any]) -> str:
+    """Returns the result in one line."""
+    units, noise = result["units"], result["noise"][2]
+    noise_text = f"noise of {noise['noise']:g} in 255 changes {noise['decisions']:.1f} % of the decisions"
+    if result["depth_used"] is None:
+        return noise_text
     ratios = [unit["ratio"] for unit in units if unit["ratio"] is not None]
     return (
-        f"residuals {np.mean(ratios):.2f} of the shortcut on the average, {found['depth_used']:.1f} of {len(units)} "
-        f"units used; {told}"
+        f"residuals are {np.mean(ratios):.2f} of the shortcut on average, {result['depth_used']:.1f} of {len(units)} "
+        f"units are used; {noise_text}"
     )
 
 
 def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None:
-    """Draws what units change, and what becomes of a small change of the image.
+    """Draws how much units change their inputs, and how noise on the image propagates.
 
     Args:
-        networks: by name, what `identity` returns.
+        networks: results of `identity` by network name.
         path: the PNG file to write.
-        title: what stands above the picture.
+        title: title of the picture.
     """
     figure = Figure(figsize=(9.6, 6.8), dpi=150, layout="constrained")
     panels = [plain(axes) for axes in figure.subplots(2, 2).flat]
@@ -142,19 +146,19 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         "change": "|output - input| / |input|",
         "gain": "relative change / that of the image",
     }
-    for name, found in networks.items():
-        numbers = range(1, len(found["units"]) + 1)
+    for name, result in networks.items():
+        numbers = range(1, len(result["units"]) + 1)
         for axes, key in zip(panels, labels, strict=False):
-            values = [np.nan if unit[key] is None else unit[key] for unit in found["units"]]
+            values = [np.nan if unit[key] is None else unit[key] for unit in result["units"]]
             axes.plot(numbers, values, "o-", markersize=3, linewidth=1.2, label=literal(name))
-        noise = [0, *(row["noise"] for row in found["noise"])]
-        panels[3].plot(noise, [0, *(row["decisions"] for row in found["noise"])], "o-", markersize=3, linewidth=1.2)
+        noise = [0, *(row["noise"] for row in result["noise"])]
+        panels[3].plot(noise, [0, *(row["decisions"] for row in result["noise"])], "o-", markersize=3, linewidth=1.2)
     for axes, label in zip(panels, labels.values(), strict=False):
         axes.set_xlabel("unit, from input to output")
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[3].set_xlabel("standard deviation of noise on the image, of 255")
+    panels[3].set_xlabel("standard deviation of the noise, for images of 0 to 255")
     panels[3].set_ylabel("decisions that change")
     panels[3].set_ylim(0, max(1, panels[3].get_ylim()[1]))
     panels[3].yaxis.set_major_formatter("{x:g} %")

@@ -1,4 +1,4 @@
-"""What is looked into, and with what: networks, as they were trained or as they begin, and images."""
+"""Inputs of the analyses: networks, trained or as initialised, and batches of test images."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from ..training.transfer import defaults
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]  # images, labels and weights
 
+NO_IMAGES = "`batches` must contain an image with a weight above 0. Received: no images"
 BATCH = 100
-PIXELS = 2**19  # of a batch, whose maps are kept: ten photographs of 224x224
-NORMALISED = 10  # batches of training images over which batch norm's statistics are taken before a training
+PIXELS = 2**19  # limit of a batch, whose maps are held in memory: ten photographs of 224x224
+ESTIMATED = 10  # training batches from which the batch norm statistics of an untrained network are estimated
 
 
 class Network(NamedTuple):
-    """What is looked into.
+    """A network to analyse.
 
     Attributes:
-        title: what it is called in results: its file, or its name with the choices that make it another, as
-            `Recipe.title` has them.
-        model: takes raw images.
-        info: what its file says of it.
+        title: its name in results: the path of its file, or the network's name with its changed choices, as in
+            `Recipe.title`.
+        model: a model that takes raw images.
+        info: the description stored in its file; for a network given by name, at most its "view".
     """
 
     title: str
@@ -46,22 +47,23 @@ class Network(NamedTuple):
 
 
 def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: int) -> Network:
-    """A network by what its user calls it.
+    """Loads a network from a file, or builds one by name.
 
     Args:
-        name: a `.keras` file, a run folder, or the name of a network such as "resnet110", which then is as a run on the
-            data set begins: by chance, and with batch norm's statistics over a few batches of its training images, so
-            that at inference it normalises as in training.
+        name: a `.keras` file, a run folder, or the name of a network such as "resnet110". A network given by name is
+            initialised as in a run on the data set, and its batch norm statistics are estimated from a few batches of
+            training images, so that it normalises at inference as it would in training.
         data: the data set.
         choices: fields of `Spec` that differ from the named network's.
-        seed: of the chance.
+        seed: seed of the initial weights.
 
     Raises:
-        ValueError: neither a file nor a network; choices for one that is in a file; or images that it does not take.
+        ValueError: `name` is neither a file nor a network, `choices` are given for a file, or the network does not
+            take the data set's images.
     """
     if Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1:
         if choices:
-            raise ValueError(f"{', '.join(choices)} can be chosen for a network that is named. Received: {name!r}")
+            raise ValueError(f"{', '.join(choices)} can only be set for a network given by name. Received: {name!r}")
         return Network(name, *saving.load(name))
     recipe = recipe_for(dataset=data.name, model=name, network=dict(choices), seed=seed)
     steps = steps_per_epoch(data.train_count, recipe.batch_size)
@@ -70,7 +72,7 @@ def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: i
         keras.utils.set_random_seed(seed)
     networks = build(recipe, data)
     feed = Feed(recipe, data, Devices(), Machine())
-    steps = min(steps, NORMALISED)
+    steps = min(steps, ESTIMATED)
     reestimate(networks.logits_model, feed.training_batches(0, 0), steps)
     view = {"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}
     return Network(recipe.title, networks.model, view)
@@ -79,74 +81,76 @@ def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: i
 def batches_for(
     model: keras.Model, info: Mapping[str, Any], data: LabelledImages, images: int, *, labels: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The first test images of a data set, as a network was tested on them; what does not fit is refused at once.
+    """Returns batches of the first test images of a data set, with the view on which the network was tested.
+
+    Errors are raised by the call, not when the first batch is read.
 
     Args:
-        model: takes raw images.
-        info: what its file says of it.
+        model: a model that takes raw images.
+        info: the description stored in its file.
         data: the data set.
-        images: how many, at most.
-        labels: whether the labels are looked at, so that the network must know the data set's classes.
+        images: maximum number of images.
+        labels: whether the labels are used, so that the network must know the data set's classes.
 
     Returns:
-        An iterator of images, labels, as the network numbers its classes, and weights; those behind the last image have
-        weight 0.
+        An iterator of images, labels (the indices of the network's own classes) and weights; images after the last
+        requested one have weight 0.
 
     Raises:
-        ValueError: images that the network does not take, or classes that it does not know.
+        ValueError: the network does not take the images, or does not know the classes.
     """
     view = {}
     if not data.in_memory:
         view = dict(zip(("size", "resize"), crop_of(model, info.get("view", {}), View()), strict=True))
-    shape = shapes(model)[0]
-    there = data.image_shape(view.get("size"))
-    if any(want not in (None, have) for want, have in zip(shape, there, strict=True)):
-        raise ValueError(f"{model.name!r} takes images of {shape}. Received: {there}")
-    place = class_indices(model, info, data) if labels else np.arange(data.classes)
-    size = min(BATCH, images, max(1, PIXELS // math.prod(there[:2])))
+    expected = shapes(model)[0]
+    received = data.image_shape(view.get("size"))
+    if any(side not in (None, other) for side, other in zip(expected, received, strict=True)):
+        raise ValueError(f"{model.name!r} takes images of {expected}. Received: {received}")
+    indices = class_indices(model, info, data) if labels else np.arange(data.classes)
+    size = min(BATCH, images, max(1, PIXELS // math.prod(received[:2])))
     batches = data.test_batches(batch_size=size, **view)
     first = itertools.islice(batches, min(len(batches), math.ceil(images / size)))
-    return ((seen, place[right], weights) for seen, right, weights in _at_most(images, first))
+    return ((batch, indices[classes], weights) for batch, classes, weights in _at_most(images, first))
 
 
 def _at_most(images: int, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Batches with so many images of weight; the others have 0."""
-    for number, (seen, right, weights) in enumerate(batches):
-        left = images - number * len(seen)
+    """Yields batches until they contain `images` images, and sets the weights of the remaining ones to 0."""
+    for number, (batch, labels, weights) in enumerate(batches):
+        left = images - number * len(batch)
         if left <= 0:
             break
         weights = weights.copy()
         weights[left:] = 0
-        yield seen, right, weights
+        yield batch, labels, weights
 
 
 def counted(batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images, as float32, and labels of batches, without those of weight 0.
+    """Yields the images, as float32, and labels of batches, without those of weight 0.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: no image has a weight above 0.
     """
-    found = 0
+    empty = True
     for images, labels, weights in batches:
-        there = weights > 0
-        if there.any():
-            found += 1
-            yield np.asarray(images[there], "float32"), labels[there]
-    if not found:
-        raise ValueError("There are no images to look with.")
+        counts = weights > 0
+        if counts.any():
+            empty = False
+            yield np.asarray(images[counts], "float32"), labels[counts]
+    if empty:
+        raise ValueError(NO_IMAGES)
 
 
 def vectors(x: Any) -> np.ndarray:
-    """An array or a tensor (n, ...) as a vector an image, float64 (n, numbers)."""
+    """Flattens an array or tensor (n, ...) to one vector per image, float64 (n, size)."""
     return keras.ops.convert_to_numpy(x).reshape(len(x), -1).astype("float64")
 
 
 def norms(x: Any) -> np.ndarray:
-    """The Euclidean norm of each image's vector, float64 (n,)."""
+    """Returns the Euclidean norm of each image's vector, float64 (n,)."""
     return np.linalg.norm(vectors(x), axis=1)
 
 
 def summed_loss(logits: Any, labels: Any) -> Any:
-    """The cross-entropy of images, added up, so that the gradient at each of them is that of its own."""
+    """Returns the sum of the images' cross-entropies, so that the gradient at an image is that of its own loss."""
     losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     return keras.ops.sum(losses)

@@ -1,7 +1,7 @@
 """Which paths through a residual network its gradient takes (Veit et al. 2016, section 4.3 and figure 6).
 
-A residual network of n units is a bundle of 2^n paths: each leads through a unit's residual or by its shortcut. Most
-lead through about half of the residuals. The gradient comes by far shorter ones.
+A residual network of n units is a collection of 2^n paths, since a path takes either the residual or the shortcut of
+each unit. Most paths take about half of the residuals, but most of the gradient flows along far shorter ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..models.chain import branches, chain
 from ..models.taps import to_logits
 from .inputs import Batches, counted, norms, summed_loss
 
-LENGTHS = 24  # lengths that are measured; the magnitudes of others are interpolated
+LENGTHS = 24  # number of path lengths that are measured; the gradients of the others are interpolated
 
 
 def paths(
@@ -33,26 +33,29 @@ def paths(
     seed: int = 0,
     verbose: int = 0,
 ) -> dict[str, Any]:
-    """How much of the gradient comes by paths of each length.
+    """Measures how much of the gradient flows along paths of each length.
 
-    Images go forward through the whole network. On the way back, the gradient goes through the residuals of some units,
-    chosen at random, and by the shortcuts of all others; what arrives at the image is the gradient of one path.
+    The forward pass goes through the entire network. In the backward pass, the gradient flows through the residuals of
+    some units, chosen at random, and through the shortcuts of all others, so that the gradient of a single path arrives
+    at the image. The length of a path is the number of residuals that it takes.
 
     Args:
-        model: a model of this package with a top and shortcuts; takes raw images.
-        batches: images (n, height, width, channels), labels (n,) and weights (n,), of which 0 leaves an image out.
-        draws: how many paths of each length.
-        seed: of the draws.
+        model: a model of this package with a top and shortcuts that takes raw images.
+        batches: batches of images (n, height, width, channels), labels (n,) and weights (n,); images of weight 0 are
+            left out.
+        draws: number of random paths of each length.
+        seed: seed of the draws.
         verbose: 1 for a progress bar.
 
     Returns:
-        "units", and "lengths", a dict a number of units whose residual a path goes through: "length", "paths" (the
-        share of all paths), "gradient" (the norm at the image of one path's gradient, on the average over paths and
-        images), "share" (of the sum over all paths of such norms) and "measured" (false: interpolated). And
-        "effective_length", the mean length by these shares, with "from" and "to", between which 90 % of them lie.
+        "units", their number; "lengths", a dict for each length: "length", "paths" (the share of all paths), "gradient"
+        (the norm of a single path's gradient at the image, averaged over paths and images), "share" (of the sum of
+        these norms over all paths) and "measured" (false if "gradient" is interpolated); and "effective_length", the
+        mean length weighted by these shares, with "from" and "to", the lengths between which 90 % of them are.
 
     Raises:
-        ValueError: a plain network, which has one path; a model without a top, or of someone else's; or no images.
+        ValueError: the network is plain (it has a single path), the model has no top or is not of this package, or
+            there are no images.
     """
     units, gradient, rng = len(branches(model)), path_gradient(model), np.random.default_rng(seed)
     lengths = sorted({round(length) for length in np.linspace(0, units, min(units + 1, LENGTHS))})
@@ -66,25 +69,27 @@ def paths(
                     through[rng.choice(units, length, replace=False)] = 1
                     measured[length] += list(norms(gradient(images, labels, through)))
                     bar.update()
-    return {"units": units, **shares(units, {length: float(np.mean(some)) for length, some in measured.items()})}
+    means = {length: float(np.mean(values)) for length, values in measured.items()}
+    return {"units": units, **shares(units, means)}
 
 
 def path_gradient(model: keras.Model) -> Callable[[Any, Any, Any], np.ndarray]:
-    """The part of a gradient that comes by one path; those of all paths add up to the gradient.
+    """Returns a function that computes the gradient of a single path; those of all paths add up to the full gradient.
 
     Args:
         model: a model of this package with a top and shortcuts.
 
     Returns:
-        A function of images, labels, and a number a unit: 1 for a path through its residual, 0 for one by its shortcut.
-        It returns the gradient of the cross-entropy at the images, by the weights that the model then has.
+        A function of images, labels and one number per unit: 1 if the path takes its residual, 0 if it takes its
+        shortcut. It returns the gradient of the cross-entropy with respect to the images, for the weights that the
+        model has when it is called.
 
     Raises:
-        ValueError: a plain network, which has one path; a model without a top, or of someone else's.
+        ValueError: the network is plain (it has a single path), or the model has no top or is not of this package.
     """
     parts, split = chain(to_logits(model)), branches(model)
     if not split:
-        raise ValueError(f"{model.name!r} has no shortcuts, so that one path alone leads through it.")
+        raise ValueError(f"{model.name!r} has no shortcuts, so only a single path leads through it.")
 
     def loss(images: list[Any], labels: Any, through: Any) -> Any:
         x = parts.stem(images[0])
@@ -98,50 +103,50 @@ def path_gradient(model: keras.Model) -> Callable[[Any, Any, Any], np.ndarray]:
 
 
 def _passing(branch: Any, passes: Any) -> Any:
-    """A branch as it is, whose gradient passes where `passes` is 1, and where it is 0 does not."""
+    """Returns the branch unchanged; its gradient passes if `passes` is 1 and is stopped if it is 0."""
     passes = keras.ops.cast(passes, branch.dtype)
     return passes * branch + (1 - passes) * keras.ops.stop_gradient(branch)
 
 
 def shares(units: int, norms: Mapping[int, float]) -> dict[str, Any]:
-    """What part of the gradient comes by paths of each length.
+    """Returns the share of the gradient that flows along paths of each length.
 
     Args:
-        units: that can be passed in two ways.
-        norms: by length, the norm of one path's gradient; that of other lengths is interpolated, exponentially.
+        units: number of units with a shortcut and a residual.
+        norms: norm of a single path's gradient by length; those of other lengths are interpolated in the logarithm.
 
     Returns:
-        "lengths", "effective_length", "from" and "to" of `paths`.
+        "lengths", "effective_length", "from" and "to", as in the result of `paths`.
     """
     lengths = np.arange(units + 1)
-    logs = np.log(np.maximum(list(norms.values()), np.finfo("float64").tiny))
-    gradient = np.interp(lengths, list(norms), logs)
-    choices = [math.lgamma(units + 1) - math.lgamma(k + 1) - math.lgamma(units - k + 1) for k in lengths]
-    part = np.exp(gradient + choices - np.max(gradient + choices))
-    part /= part.sum()
-    below = np.cumsum(part)
+    measured = np.log(np.maximum(list(norms.values()), np.finfo("float64").tiny))
+    log_gradient = np.interp(lengths, list(norms), measured)
+    log_paths = [math.lgamma(units + 1) - math.lgamma(k + 1) - math.lgamma(units - k + 1) for k in lengths]
+    share = np.exp(log_gradient + log_paths - np.max(log_gradient + log_paths))
+    share /= share.sum()
+    cumulative = np.cumsum(share)
     return {
         "lengths": [
             {
                 "length": int(length),
-                "paths": float(np.exp(choices[length] - units * math.log(2))),
-                "gradient": float(np.exp(gradient[length])),
-                "share": float(part[length]),
+                "paths": float(np.exp(log_paths[length] - units * math.log(2))),
+                "gradient": float(np.exp(log_gradient[length])),
+                "share": float(share[length]),
                 "measured": int(length) in norms,
             }
             for length in lengths
         ],
-        "effective_length": round(float((lengths * part).sum()), 2),
-        "from": int(np.searchsorted(below, 0.05)),
-        "to": int(np.searchsorted(below, 0.95)),
+        "effective_length": round(float((lengths * share).sum()), 2),
+        "from": int(np.searchsorted(cumulative, 0.05)),
+        "to": int(np.searchsorted(cumulative, 0.95)),
     }
 
 
-def summary_line(found: dict[str, Any]) -> str:
-    """What was found, in a line."""
+def summary_line(result: dict[str, Any]) -> str:
+    """Returns the result in one line."""
     return (
-        f"90 % of the gradient comes by paths through {found['from']} to {found['to']} of {found['units']} units, "
-        f"{found['effective_length']:.1f} on the average"
+        f"90 % of the gradient flows along paths through {result['from']} to {result['to']} of {result['units']} "
+        f"units, {result['effective_length']:.1f} on average"
     )
 
 
@@ -149,14 +154,14 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     """Draws the three panels of figure 6 of Veit et al. 2016.
 
     Args:
-        networks: by name, what `paths` returns.
+        networks: results of `paths` by network name.
         path: the PNG file to write.
-        title: what stands above the picture.
+        title: title of the picture.
     """
     figure = Figure(figsize=(12, 4), dpi=150, layout="constrained")
     panels = [plain(axes) for axes in figure.subplots(1, 3)]
-    for name, found in networks.items():
-        rows = found["lengths"]
+    for name, result in networks.items():
+        rows = result["lengths"]
         lengths = [row["length"] for row in rows]
         for axes, key in zip(panels, ("paths", "gradient", "share"), strict=True):
             axes.plot(lengths, [row[key] for row in rows], ".-", markersize=4, linewidth=1.2, label=literal(name))
@@ -164,7 +169,7 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     for axes, label in zip(
         panels, ("share of all paths", "gradient of one path", "share of the gradient"), strict=True
     ):
-        axes.set_xlabel("units whose residual the path goes through")
+        axes.set_xlabel("length of the path: residuals that it takes")
         axes.set_ylabel(label)
     legend(panels[2])
     save(figure, path, title)

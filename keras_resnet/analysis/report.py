@@ -1,4 +1,4 @@
-"""What an analysis leaves: numbers that say what they are of, and a picture."""
+"""The report of an analysis: a JSON file with the numbers and their origin, and a picture."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .analyses import ANALYSES, tool
 
 
 def default_folder(model: str, report: dict[str, Any], images: int | None) -> Path:
-    """Where an analysis goes if its user does not say: a folder per data set, networks, seed and number of images.
+    """Returns the default folder of a report, a different one for each data set, networks, seed and number of images.
 
     Args:
-        model: the first network, as its user calls it.
-        report: what `write_report` takes.
-        images: the number of images, if its user gave one.
+        model: the first network: a file, a run folder or a name.
+        report: the report, as for `write_report`.
+        images: the number of images if the user gave one, else None.
 
     Returns:
-        A folder in `analysis/` beside the first network's file, in the working directory for a network that is named.
-        Its name ends with the first digits of a hash of all that it stands for.
+        A folder in `analysis/` next to the first network's file, or in the working directory for a network given by
+        name. The folder's name ends with a short hash of the data set, networks, seed and number of images.
     """
     path = Path(model)
     data = Path(report["dataset"].removeprefix("folder:")).resolve().name
     first, *others = report["networks"]
-    own = [] if path.is_dir() else [path.stem if path.is_file() else first[:80]]
+    network = [] if path.is_dir() else [path.stem if path.is_file() else first[:80]]
     more = [f"and-{len(others)}-more"] if others else []
     identity = json.dumps([report["dataset"], first, *others, report["seed"], images])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    name = re.sub(r"[^\w.]+", "-", "-".join([data, *own, *more, digest]))
+    name = re.sub(r"[^\w.]+", "-", "-".join([data, *network, *more, digest]))
     return saving.model_file(path).parent / "analysis" / name
 
 
@@ -40,9 +40,9 @@ def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
     """Writes the numbers as JSON, and a picture of them.
 
     Args:
-        report: "analysis", a key of `ANALYSES`; "dataset"; "images", how many; "seed"; "choices", the fields of `Spec`
-            that were changed in networks given by name; and "networks", the results by network name.
-        folder: where both go.
+        report: "analysis", a key of `ANALYSES`; "dataset"; "images", their number; "seed"; "choices", the fields of
+            `Spec` that were changed in networks given by name; and "networks", the results by network name.
+        folder: the folder for both files.
 
     Returns:
         The files that were written.

@@ -1,4 +1,4 @@
-"""How strongly layers respond: figure 7 of He et al. 2015."""
+"""Standard deviations of layer responses (He et al. 2015, figure 7)."""
 
 from __future__ import annotations
 
@@ -20,61 +20,61 @@ from ..models.graph import last_outputs
 def responses(
     model: keras.Model, batches: Iterable[tuple[np.ndarray, ...]], *, verbose: int = 0
 ) -> list[dict[str, Any]]:
-    """The standard deviation of each layer's output, behind batch norm and before the nonlinearity or the addition.
+    """Measures the standard deviation of each layer's response: after batch norm, before nonlinearity or addition.
 
     He et al. 2015, section 4.2 and figure 7: residual functions are generally closer to zero than the functions of
     plain networks, and the deeper a residual network, the less a single layer changes the signal.
 
     Args:
-        model: a model of this package; takes raw images.
-        batches: images (n, height, width, channels) of 0 to 255 first in each; a third member, weights (n,), leaves out
-            those of weight 0.
+        model: a model of this package that takes raw images.
+        batches: batches whose first member are images (n, height, width, channels) of 0 to 255. If there is a third
+            member, weights (n,), images of weight 0 are left out.
 
     Returns:
-        A dict a layer, in order: "layer" (its batch norm), "mean" and "deviation", over all images, positions and
-        channels. Projections on shortcuts are left out, as in the paper.
+        A dict for each layer, in order: "layer" (the name of its batch norm), "mean" and "deviation", over all images,
+        positions and channels. Projections on shortcuts are left out, as in the paper.
 
     Raises:
-        ValueError: a model of someone else's, one without batch norm behind its convolutions, or no images.
+        ValueError: the model is not of this package, has no batch norm after its convolutions, or there are no images.
     """
-    outputs = last_outputs(model, _layer)
+    outputs = last_outputs(model, _batch_norm)
     if not outputs:
-        raise ValueError(f"{model.name!r} has no batch norm behind its convolutions, where responses are measured.")
+        raise ValueError(f"{model.name!r} has no batch norm after its convolutions, where responses are measured.")
     observed = keras.Model(model.input, outputs)
-    sums = {name: np.zeros(3) for name in outputs}  # how many numbers, their sum, the sum of their squares
+    sums = {name: np.zeros(3) for name in outputs}  # number of values, their sum, the sum of their squares
     for images, *others in tqdm(batches, "Batches", leave=False, disable=not verbose):
-        whole = others[1] > 0 if len(others) > 1 else slice(None)
+        counts = others[1] > 0 if len(others) > 1 else slice(None)
         for name, values in observed.predict_on_batch(images).items():
-            values = np.asarray(values, "float32")[whole]
+            values = np.asarray(values, "float32")[counts]
             sums[name] += values.size, values.sum(dtype="float64"), np.square(values, dtype="float64").sum()
     if not next(iter(sums.values()))[0]:
-        raise ValueError("There are no images to see responses to.")
-    found = []
+        raise ValueError("`batches` must contain an image with a weight above 0. Received: no images")
+    layers = []
     for name, (count, total, squares) in sums.items():
         mean = total / count
         deviation = np.sqrt(max(0.0, squares / count - mean**2))
-        found.append({"layer": name, "mean": round(float(mean), 5), "deviation": round(float(deviation), 5)})
-    return found
+        layers.append({"layer": name, "mean": round(float(mean), 5), "deviation": round(float(deviation), 5)})
+    return layers
 
 
-def _layer(name: str) -> str | None:
-    """A batch norm's own name; None for other layers, and for the batch norm of a projection."""
+def _batch_norm(name: str) -> str | None:
+    """Returns the name of a batch norm unchanged; None for other layers and for the batch norm of a projection."""
     return name if re.fullmatch(r"(stem|head|stage\d+_unit\d+)_bn\d*", name) else None
 
 
 def summary_line(layers: list[dict[str, Any]]) -> str:
-    """What was found, in a line."""
+    """Returns the result in one line."""
     mean = sum(layer["deviation"] for layer in layers) / len(layers)
-    return f"{len(layers)} layers, standard deviation {mean:.3f} on the average"
+    return f"{len(layers)} layers, standard deviation {mean:.3f} on average"
 
 
 def draw(networks: Mapping[str, list[dict[str, Any]]], path: Path, title: str) -> None:
-    """Draws standard deviations of responses as figure 7 of He et al. 2015 does: by layer, and sorted.
+    """Draws the standard deviations by layer and sorted, as in figure 7 of He et al. 2015.
 
     Args:
-        networks: by name, what `responses` returns.
+        networks: results of `responses` by network name.
         path: the PNG file to write.
-        title: what stands above the picture.
+        title: title of the picture.
     """
     figure = Figure(figsize=(9.6, 6.4), dpi=150, layout="constrained")
     upper, lower = figure.subplots(2, 1)
@@ -84,7 +84,7 @@ def draw(networks: Mapping[str, list[dict[str, Any]]], path: Path, title: str) -
         for axes, values in ((upper, deviations), (lower, sorted(deviations, reverse=True))):
             axes.plot(range(1, len(values) + 1), values, linewidth=1.4, marker=marker, label=literal(name))
     upper.set_xlabel("layer, from input to output")
-    lower.set_xlabel("layer, sorted by its standard deviation")
+    lower.set_xlabel("layer, sorted by standard deviation")
     for axes in (upper, lower):
         plain(axes).set_ylabel("standard deviation")
         axes.set_ylim(bottom=0)

@@ -1,4 +1,4 @@
-"""What each network is and costs, as a table."""
+"""A table of the networks' architecture, size and cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = {
     "paper_parameters": "paper",
     "macs": "MACs",
     "paper_macs": "paper",
-    "latency": "ms",  # where it was measured
+    "latency": "ms",  # only if it was measured
 }
 
 
@@ -30,17 +30,17 @@ def describe(
     classes: int | None = None,
     image_size: int | None = None,
 ) -> dict[str, Any]:
-    """One network as a row.
+    """Returns one network as a row of the table.
 
     Args:
         architecture: a named network.
         choices: fields of `Spec` that differ from the named network's.
         classes: number of classes; None for the network's own.
-        image_size: pixels; None for what its stem is made for.
+        image_size: side of the images in pixels; None for the size its stem is designed for.
 
     Returns:
-        The columns of `COLUMNS`, and what each stage puts out. What the paper prints is "" where it prints nothing,
-        or where the network is not the paper's.
+        The keys of `COLUMNS` but for "latency", and "stage_outputs", the output shape of each stage. The paper's
+        numbers are "" where it prints none, or if the network differs from the paper's.
     """
     spec = architecture.respec(**(choices or {}))
     cost = count(spec, classes or architecture.classes, (image_size, image_size, 3) if image_size else None)
@@ -62,10 +62,10 @@ def describe(
 
 
 def table(rows: Sequence[dict[str, Any]], *, markdown: bool = False) -> str:
-    """Rows of `describe` as text in columns, or as a Markdown table."""
+    """Formats rows of `describe` as text in columns, or as a Markdown table."""
     columns = {column: head for column, head in COLUMNS.items() if any(column in row for row in rows)}
     body = [[_text(row[column]) for column in columns] for row in rows]
-    right = [place for place, column in enumerate(columns) if column in ("layers", "parameters", "macs", "latency")]
+    right = [index for index, column in enumerate(columns) if column in ("layers", "parameters", "macs", "latency")]
     return text_table(list(columns.values()), body, right, markdown=markdown)
 
 

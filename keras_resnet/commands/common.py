@@ -1,4 +1,4 @@
-"""What commands have in common."""
+"""Help texts and options shared by the commands."""
 
 from __future__ import annotations
 
@@ -10,58 +10,71 @@ from pathlib import Path
 from ..options import Parser
 from ..training.recipe import Recipe
 
-DATASET = "digits, cifar10, cifar100, folder:PATH of class folders in train/ and val/, or one of tensorflow-datasets"
-NETWORK = "what differs from the named network"
+DATASET = (
+    "digits, cifar10, cifar100, folder:PATH with class folders in train/ and val/, or the name of a data set of "
+    "tensorflow-datasets"
+)
+NETWORK = "changes to the named network"
 
 
 class Commands:
-    """Where commands are added.
+    """Registry of the commands.
 
     Args:
-        parser: of the whole command line.
+        parser: the parser of the entire command line.
     """
 
     def __init__(self, parser: Parser) -> None:
         self._parsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(self, name: str, run: Callable[[argparse.Namespace], int], what: str, example: str) -> Parser:
-        """A command, with an example that works; it prints JSON if it is asked to."""
-        made = self._parsers.add_parser(
+    def add(self, name: str, run: Callable[[argparse.Namespace], int], description: str, example: str) -> Parser:
+        """Adds a command and its option `--json`.
+
+        Args:
+            name: the name of the command.
+            run: called with the parsed arguments; returns the exit status.
+            description: one sentence, also listed in the help of `keras-resnet`.
+            example: the arguments of a call that works, shown at the end of the help.
+
+        Returns:
+            The parser to which the command adds its arguments.
+        """
+        parser = self._parsers.add_parser(
             name,
-            help=what,
-            description=what,
+            help=description,
+            description=description,
             epilog=f"example: keras-resnet {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        made.set_defaults(run=run)
-        made.add_argument("--json", action="store_true", help="print JSON")
-        return made
+        parser.set_defaults(run=run)
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
+        return parser
 
 
 def backend_option(parser: Parser) -> None:
-    """Has a command take a backend."""
+    """Adds `--backend` to a command."""
     parser.add_argument(
-        "--backend", metavar="NAME", help="tensorflow, jax or torch [KERAS_BACKEND, else the first installed]"
+        "--backend", metavar="NAME", help="tensorflow, jax or torch [KERAS_BACKEND, else the first one installed]"
     )
 
 
 def lines_of(path: str) -> list[str]:
-    """The lines of a text file.
+    """Returns the lines of a text file.
 
     Raises:
-        ValueError: it is no text.
+        ValueError: the file is not text in UTF-8.
     """
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path!r} is no text in UTF-8: {error}") from None
+        raise ValueError(f"{path!r} is not a text file in UTF-8: {error}") from None
 
 
 def help_of(field: str) -> str:
-    """The line of help of a field of the recipe."""
+    """Returns the help text of a field of `Recipe`."""
     return Recipe.__dataclass_fields__[field].metadata["help"]
 
 
 def verbose(arguments: argparse.Namespace) -> int:
-    """Whether there is someone to watch a progress bar."""
+    """Returns 1 for a progress bar, if stderr is a terminal and JSON was not requested, else 0."""
     return int(sys.stderr.isatty() and not arguments.json)

@@ -1,4 +1,4 @@
-"""`keras-resnet convert`: weights of others."""
+"""`keras-resnet convert`: pretrained weights from other packages, and to torchvision."""
 
 from __future__ import annotations
 
@@ -19,28 +19,31 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "convert",
         run,
-        "Converts weights of keras.applications' ResNets (ImageNet's, or a file of yours), from the Hugging Face hub, "
-        "torchvision or timm; or to torchvision.",
+        "Converts weights of keras.applications, torchvision or timm to a .keras file, or a network to torchvision.",
         "convert hf://timm/resnet18.a1_in1k resnet18.keras --model resnet18",
     )
     parser.add_argument(
         "source",
+        metavar="SOURCE",
         help="imagenet, hf://OWNER/NAME, a run folder, or a .keras, .h5, .safetensors, .pth, .th, .bin file",
     )
     parser.add_argument(
-        "out", metavar="OUT", help="the file to write: .keras; with --to torchvision .pth, .safetensors"
+        "out", metavar="OUT", help="the file to write: .keras, or with --to torchvision .pth or .safetensors"
     )
-    parser.add_argument("--model", metavar="NAME", help="the network, such as resnet50 [the one that SOURCE names]")
-    parser.add_argument("--to", choices=("keras", "torchvision"), default="keras", help="what OUT is for [keras]")
+    parser.add_argument("--model", metavar="NAME", help="the network, such as resnet50 [the one named in SOURCE]")
+    parser.add_argument("--to", choices=("keras", "torchvision"), default="keras", help="format of OUT [keras]")
     parser.add_argument(
-        "--labels", metavar="NAME", help="the classes: imagenet, cifar10, cifar100, or a text file with a name a line"
+        "--labels",
+        metavar="NAME",
+        help="class names: imagenet, cifar10, cifar100, or a text file with one name per line",
     )
-    for name in ("mean", "deviation"):
+    for name, description in (("mean", "mean"), ("deviation", "standard deviation")):
         parser.add_argument(
             f"--{name}",
             type=per_channel,
             metavar="R,G,B",
-            help=f"{name} of the images trained on, as of pixels from 0 to 1 [SOURCE's, else ImageNet's for torch's]",
+            help=f"{description} of SOURCE's training images, for pixels scaled to 0..1 [as stored with SOURCE, else "
+            "ImageNet's for PyTorch weights]",
         )
     backend_option(parser)
     add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = arguments.labels
     if names and Path(names).is_file():
         names = lines_of(names)
-    with contextlib.redirect_stdout(sys.stderr):  # on which Keras tells the progress of its downloads
+    with contextlib.redirect_stdout(sys.stderr):  # since Keras prints the progress of its downloads
         report = convert(
             arguments.source,
             arguments.out,
@@ -72,12 +75,15 @@ def run(arguments: argparse.Namespace) -> int:
         f"{report['parameters']:,} parameters, {report['classes']:,} classes"
         f"{'' if report['labels'] else ' without names'}"
     )
-    known = report["normalization"]
-    if known is None:
-        takes = "images that are normalised as the weights' author did; nothing is known of that"
+    normalization = report["normalization"]
+    if normalization is None:
+        takes = "images normalised as in the training of the weights, which is not known (see --mean, --deviation)"
     else:
-        told = f"subtract {known['mean']}" + (f", divide by {known['deviation']}" if "deviation" in known else "")
+        formula = f"subtract {normalization['mean']}"
+        formula += f", divide by {normalization['deviation']}" if "deviation" in normalization else ""
         inside = arguments.to == "keras"
-        takes = f"raw RGB images of 0 to 255 ({told})" if inside else f"RGB images of 0 to 255, normalised: {told}"
+        takes = (
+            f"raw RGB images of 0 to 255 ({formula})" if inside else f"RGB images of 0 to 255, normalised: {formula}"
+        )
     print(f"{report['out']} takes {takes}")
     return 0

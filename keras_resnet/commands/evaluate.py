@@ -1,4 +1,4 @@
-"""`keras-resnet evaluate`: a test."""
+"""`keras-resnet evaluate`: test errors of a network or an ensemble."""
 
 from __future__ import annotations
 
@@ -16,38 +16,42 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "evaluate",
         run,
-        "Tests a network on a data set, or several as one ensemble: every image once, by one view or the papers' many.",
+        "Tests a network or an ensemble on a data set, with one view of each image or several, as in the papers.",
         "evaluate runs/photos-resnet18 folder:photos --crops 10",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a .keras file or a run folder")
     parser.add_argument("dataset", metavar="DATASET", help=DATASET)
     parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
-    parser.add_argument("--split", choices=("test", "train"), default="test", help="which images [test]")
+    parser.add_argument("--split", choices=("test", "train"), default="test", help="images to test on [test]")
     parser.add_argument(
         "--crops",
         type=int,
         choices=(1, 10),
         default=1,
-        help="photographs: the centre, or the four corners and the centre, mirrored too [1]",
+        help="photographs: 1, the centre, or 10, the four corners and the centre, each mirrored too [1]",
     )
     parser.add_argument(
         "--scales",
         type=whole_numbers,
         metavar="N,N",
-        help="photographs: whole, at these shorter sides, mirrored too; the papers' 224,256,384,480,640",
+        help="photographs: uncropped, resized to each of these shorter sides, each mirrored too; the papers use "
+        "224,256,384,480,640",
     )
-    for name, what in (("size", "side of the crops"), ("resize", "shorter side of the image they are cut from")):
+    for name, description in (("size", "side of the crops"), ("resize", "shorter side of the image before cropping")):
         parser.add_argument(
-            f"--{name}", type=positive, metavar="N", help=f"photographs: {what} [what the network was trained for]"
+            f"--{name}",
+            type=positive,
+            metavar="N",
+            help=f"photographs: {description} in pixels [as the network was trained]",
         )
     parser.add_argument(
-        "--mirror", action="store_true", help="see the mirror image of the one view too, and average what both give"
+        "--mirror", action="store_true", help="with one view: average the predictions for it and its mirror image"
     )
     parser.add_argument(
-        "--batch-size", type=positive, metavar="N", help="images at a time [500; 50 photographs of 224x224]"
+        "--batch-size", type=positive, metavar="N", help="images per batch [500; 50 for photographs of 224x224]"
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", help="where the report goes [evaluation/DATASET-SPLIT... beside the first model]"
+        "--out", metavar="FOLDER", help="folder for the report [evaluation/DATASET-SPLIT... next to the first model]"
     )
     backend_option(parser)
 
@@ -64,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         resize=arguments.resize,
         mirror=arguments.mirror,
     )
-    found = evaluate(
+    evaluation = evaluate(
         arguments.models,
         arguments.dataset,
         arguments.data_dir,
@@ -73,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         verbose=verbose(arguments),
     )
-    result = found.result
+    result = evaluation.result
     if arguments.json:
         print(json.dumps(result, indent=2), flush=True)
     else:
@@ -81,18 +85,20 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{row['model']}: {_errors(row)}", flush=True)
         print(_calibration_and_worst(result), flush=True)
     folder = arguments.out or default_folder(arguments.models[0], result)
-    files = write_report(found, folder)  # behind the result, which stays told if the folder cannot be written
+    files = write_report(evaluation, folder)  # after printing, so that the result is not lost if writing fails
     if not arguments.json:
-        print(f"Look at {folder}/: {', '.join(path.name for path in files)}")
+        print(f"Written to {folder}/: {', '.join(path.name for path in files)}")
     return 0
 
 
 def _errors(result: dict[str, Any]) -> str:
+    """Returns a line with the errors, their 95 % intervals and the speed."""
+
     def error(name: str) -> str:
         low, high = result[f"{name}_interval"]
         return f"{result[name]:.2f} % ({low:.2f} to {high:.2f})"
 
-    bad = f"{result['bad']:,} not whole, " if result["bad"] else ""
+    bad = f"{result['bad']:,} unreadable, " if result["bad"] else ""
     speed = result["images_per_second"]
     return (
         f"{result['images']:,} images, {bad}{result['wrong']:,} wrong: top-1 error {error('error')}, "
@@ -101,6 +107,7 @@ def _errors(result: dict[str, Any]) -> str:
 
 
 def _calibration_and_worst(result: dict[str, Any]) -> str:
+    """Returns a line with the three worst classes and, if it was measured, one with the calibration."""
     worst = sorted(result["classes"], key=lambda row: row["accuracy"])[:3]
     lines = ["Most often wrong: " + ", ".join(f"{row['name']} {100 - row['accuracy']:.1f} %" for row in worst)]
     if calibration := result["calibration"]:

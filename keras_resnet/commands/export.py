@@ -1,4 +1,4 @@
-"""`keras-resnet export`: a network for those who serve it."""
+"""`keras-resnet export`: networks in formats for serving."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "export",
         run,
-        "Writes a network as a SavedModel for TensorFlow Serving, which takes image files and names their classes.",
+        "Exports a network for serving: as a SavedModel for TensorFlow Serving, or as ONNX, LiteRT or OpenVINO.",
         "export runs/cifar10-resnet20 served/resnet20",
     )
-    parser.add_argument("model", help="a .keras file or a run folder")
-    parser.add_argument("out", metavar="OUT", help="where versions go: OUT/1, by the next call OUT/2")
-    parser.add_argument("--labels", metavar="FILE", help="a text file with a class's name a line [what MODEL says]")
+    parser.add_argument("model", metavar="MODEL", help="a .keras file or a run folder")
+    parser.add_argument("out", metavar="OUT", help="folder of all versions: OUT/1, then OUT/2 with the next export")
+    parser.add_argument(
+        "--labels", metavar="FILE", help="a text file with one class name per line [the names stored in MODEL]"
+    )
     add_options(parser, Choices)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if "keras" not in sys.modules:  # on another backend, `export` has a process on TensorFlow do it
+    if "keras" not in sys.modules:  # if Keras already runs on another backend, `export` starts a TensorFlow process
         backend.select_backend("tensorflow")
     from ..exporting.export import export
 
@@ -39,9 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{card['network']}: {card['parameters']:,} parameters, {card['classes']:,} classes")
     if errors := (card["int8"] or {}).get("errors"):
-        print(f"{card['measure']}: {errors['int8']:.2f} % error in 8-bit numbers, {errors['float32']:.2f} % in float32")
-    served = f" It is served by tensorflow_model_server --model_base_path={Path(arguments.out).resolve()}"
-    print(f"Look at {card['out']}/README.md.{served if card['format'] == 'saved_model' else ''}")
+        print(f"{card['measure']}: {errors['int8']:.2f} % error in int8, {errors['float32']:.2f} % in float32")
+    print(f"Written to {card['out']}/; see README.md there.")
+    if card["format"] == "saved_model":
+        print(f"Serve it with tensorflow_model_server --model_base_path={Path(arguments.out).resolve()}")
     return 0
 
 

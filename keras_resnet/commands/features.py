@@ -1,4 +1,4 @@
-"""`keras-resnet features`: what a network makes of images."""
+"""`keras-resnet features`: feature vectors of images."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "features",
         run,
-        "Writes what a network makes of images, a vector each, to an array or a table.",
+        "Writes the feature vectors that a network computes from images to an array or a table.",
         "features runs/photos-resnet18 photos/ photos.parquet --taps stage4,pooled",
     )
-    parser.add_argument("model", help="a .keras file or a run folder")
-    parser.add_argument("source", help="an image, a folder of images, or a .npy file")
+    parser.add_argument("model", metavar="MODEL", help="a .keras file or a run folder")
+    parser.add_argument("source", metavar="SOURCE", help="an image, a folder of images, or a .npy file")
     parser.add_argument("out", metavar="OUT", help="the file to write: .npy, .npz or .parquet")
     parser.add_argument(
         "--taps",
         metavar="NAME,NAME",
-        help="stem, stage1, ..., features, pooled, logits [pooled; features, averaged, of a network without a top]",
+        help="outputs to write: stem, stage1, ..., features, pooled, logits; maps are averaged over their positions "
+        "[pooled, or features for a network without a top]",
     )
     backend_option(parser)
 

@@ -1,4 +1,4 @@
-"""`keras-resnet predict`: what is in images."""
+"""`keras-resnet predict`: the most probable classes of images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "predict",
         run,
-        "Names the most probable classes of an image, of a folder's images, or of a .npy array's.",
+        "Prints the most probable classes of an image, of every image in a folder, or of every image in a .npy file.",
         "predict runs/cifar10-resnet20 photo.jpg --top 3",
     )
-    parser.add_argument("model", help="a .keras file or a run folder")
-    parser.add_argument("source", help="an image, a folder of images, or a .npy file")
-    parser.add_argument("--top", type=positive, default=5, metavar="N", help="classes to name [5]")
+    parser.add_argument("model", metavar="MODEL", help="a .keras file or a run folder")
+    parser.add_argument("source", metavar="SOURCE", help="an image, a folder of images, or a .npy file")
+    parser.add_argument("--top", type=positive, default=5, metavar="N", help="number of classes to print [5]")
     parser.add_argument(
-        "--explain", metavar="FOLDER", help="where a picture an image goes, of what speaks for its class (Grad-CAM)"
+        "--explain",
+        metavar="FOLDER",
+        help="folder for a picture of each image with the regions that speak for its class (Grad-CAM)",
     )
     backend_option(parser)
 

@@ -1,4 +1,4 @@
-"""`keras-resnet reproduce`: the papers' tables and figures."""
+"""`keras-resnet reproduce`: experiments behind the papers' tables and figures."""
 
 from __future__ import annotations
 
@@ -25,23 +25,27 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "reproduce",
         run,
-        "Runs a table or a figure of the papers, and holds it against what they print; goes on where it stopped.",
+        "Reruns a table or figure of the papers and compares the results with theirs; resumes when run again.",
         "reproduce he2015-table6 --out experiments --seeds 3 --budget depth=20,epochs=6,images=10000",
     )
-    parser.add_argument("experiment", nargs="?", metavar="NAME", help="such as he2016-table2; --list has all")
-    parser.add_argument("--list", action="store_true", help="name the experiments and end")
-    parser.add_argument("--out", metavar="FOLDER", default="experiments", help="where all runs go [experiments]")
-    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs a row; the papers' 5 [5]")
-    parser.add_argument("--only", action="append", metavar="ROW", help="this row; can be said several times")
+    parser.add_argument(
+        "experiment", nargs="?", metavar="NAME", help="an experiment, such as he2016-table2; --list names all"
+    )
+    parser.add_argument("--list", action="store_true", help="list the experiments and exit")
+    parser.add_argument(
+        "--out", metavar="FOLDER", default="experiments", help="folder for all runs and reports [experiments]"
+    )
+    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs per row; the papers use 5 [5]")
+    parser.add_argument("--only", action="append", metavar="ROW", help="run this row only; may be repeated")
     parser.add_argument(
         "--budget",
         metavar="NAME=N,...",
-        help="smaller runs, marked as such: depth (of the deepest network), epochs, images (to train on)",
+        help="smaller runs, marked as scaled: depth (of the deepest network), epochs, images (training images)",
     )
-    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="runs side by side [1]")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be run, and what it costs")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="number of parallel runs [1]")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and their cost, and exit")
     parser.add_argument(
-        "--report", action="store_true", help="run nothing, and report what has been run, of all rows and seeds"
+        "--report", action="store_true", help="run nothing; report all finished runs, of all rows and seeds"
     )
     parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
     backend_option(parser)
@@ -54,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list:
         return _list(arguments)
     if arguments.experiment is None:
-        raise ValueError("Name an experiment, such as he2016-table2; `keras-resnet reproduce --list` has all.")
+        raise ValueError("Name an experiment, such as he2016-table2; `keras-resnet reproduce --list` names all.")
     budget = Budget.parse(arguments.budget)
     experiment = budget.scale(find_experiment(arguments.experiment))
     chosen = experiment.only(arguments.only) if arguments.only else experiment
@@ -68,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    """Names the experiments."""
+    """Prints the names of the experiments."""
     from ..experiments.papers import EXPERIMENTS
 
     rows = [
@@ -81,7 +85,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _estimate(arguments: argparse.Namespace, runs: Sequence[Run], scaled: str) -> int:
-    """Says what runs cost, and runs none."""
+    """Prints what the runs would cost, without running any."""
     from ..experiments import estimate
 
     speed = estimate.speed()
@@ -89,18 +93,18 @@ def _estimate(arguments: argparse.Namespace, runs: Sequence[Run], scaled: str) -
     if arguments.json:
         print(json.dumps({"macs_per_second": speed, "scaled": scaled, "runs": rows}, indent=2))
         return Status.DONE
-    left = sum(row["hours"] for row in rows if row["state"] != "done")
+    hours = sum(row["hours"] for row in rows if row["state"] != "done")
     print(
         f"{estimate.table(rows)}\n\n"
-        f"{left:,.1f} hours are left, one run after the other, at the {speed / 1e9:,.1f} billion multiply-adds a "
-        "second (of forward passes) at which this machine has just trained ResNet-20."
+        f"The remaining runs take about {hours:,.1f} hours, one after the other. This assumes {speed / 1e9:,.1f} "
+        "billion multiply-adds per second (of forward passes), as just measured by training ResNet-20 on this machine."
         + (f"\nScaled: {scaled}." if scaled else "")
     )
     return Status.DONE
 
 
 def _carry_out(arguments: argparse.Namespace, experiment: Experiment, runs: Sequence[Run], scaled: str) -> int:
-    """Trains what is missing of runs, and reports all that has been run of their experiment."""
+    """Trains the runs that are missing, and reports all finished runs of the experiment."""
     from ..experiments.report import report_name, write_report
     from ..experiments.runs import carry_out, plan, seeds_with_results
 
@@ -114,15 +118,15 @@ def _carry_out(arguments: argparse.Namespace, experiment: Experiment, runs: Sequ
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except StoppedError as error:
-        print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        print(f"keras-resnet: {error}. Run the same command again to resume.", file=sys.stderr)
         return Status.TRY_AGAIN
     finally:
-        # Of all that has been run, whatever this call was asked for.
+        # The report covers all runs in the folder, not only those of this call.
         report = write_report(experiment, plan(experiment, out, seeds_with_results(experiment, out)), out, scaled)
     if arguments.json:
         print(json.dumps(report, indent=2))
         return Status.DONE
     name = report_name(experiment, out, scaled)
     print((out / f"{name}.md").read_text(encoding="utf-8"))
-    print(f"Look at {out}/{name}.html")
+    print(f"Written to {out}/{name}.html")
     return Status.DONE

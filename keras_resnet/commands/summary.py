@@ -1,4 +1,4 @@
-"""`keras-resnet summary`: what each network is and costs."""
+"""`keras-resnet summary`: size and cost of each network."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "summary",
         run,
-        "Parameters, multiply-adds and layers of every network, or of some, beside what the papers print.",
+        "Lists parameters, multiply-adds and layers of all networks, or of some, next to the papers' numbers.",
         "summary resnet34 --shortcut C",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="networks, such as resnet50; all if none is named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="networks, such as resnet50 [all]")
     parser.add_argument(
-        "--classes", type=positive, metavar="N", help="classes [10 for CIFAR nets, 1000 for ImageNet's]"
+        "--classes", type=positive, metavar="N", help="number of classes [10 for CIFAR networks, 1000 for ImageNet's]"
     )
     parser.add_argument(
-        "--image-size", type=positive, metavar="N", help="pixels [32 for CIFAR nets, 224 for ImageNet's]"
+        "--image-size",
+        type=positive,
+        metavar="N",
+        help="side of the images in pixels [32 for CIFAR networks, 224 for ImageNet's]",
     )
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    parser.add_argument("--latency", action="store_true", help="build each network, and time an image on this machine")
+    parser.add_argument(
+        "--latency", action="store_true", help="also build each network and time one image on this machine (ms)"
+    )
     backend_option(parser)
     add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)
 
@@ -52,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _latency(network: Architecture, choices: dict[str, Any], classes: int | None, size: int | None) -> float:
-    """Milliseconds an image."""
+    """Returns the milliseconds that a network takes for one image."""
     import keras
 
     from ..evaluation.latency import latency
@@ -60,6 +65,6 @@ def _latency(network: Architecture, choices: dict[str, Any], classes: int | None
     shape = (size, size, 3) if size else None
     classes = classes or network.classes
     model = network(input_shape=shape, classes=classes, weights=None, data_format="channels_last", **choices)
-    found = round(latency(model), 3)
-    keras.utils.clear_session()  # of all networks, the largest must fit
-    return found
+    milliseconds = round(latency(model), 3)
+    keras.utils.clear_session()  # so that memory need only hold one network at a time
+    return milliseconds

@@ -1,4 +1,4 @@
-"""`keras-resnet train`: a run."""
+"""`keras-resnet train`: one training run."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "train",
         run,
-        "Trains a network; run again with the same folder, goes on where it stopped.",
+        "Trains a network; resumes where it stopped when run again with the same folder.",
         "train cifar10 --model resnet56 --shortcut A --out runs/resnet56",
     )
-    parser.add_argument("dataset", nargs="?", help=f"{DATASET} [the one in --recipe's file]")
-    parser.add_argument("--out", metavar="FOLDER", help="the run's folder [runs/DATASET-MODEL]")
+    parser.add_argument("dataset", nargs="?", metavar="DATASET", help=f"{DATASET} [the one in the file of --recipe]")
+    parser.add_argument("--out", metavar="FOLDER", help="folder of the run [runs/DATASET-MODEL]")
     parser.add_argument(
         "--recipe",
         metavar="NAME",
-        help=f"{', '.join({**STREAM_RECIPES, **RECIPES})}, or a recipe.json [finetune with --weights, else paper]",
+        help=f"{', '.join({**STREAM_RECIPES, **RECIPES})}, or a recipe.json; the options below change single values "
+        "of it [finetune with --weights, else paper]",
     )
     backend_option(parser)
-    add_options(parser.add_argument_group("the recipe"), Recipe)
+    add_options(parser.add_argument_group("recipe"), Recipe)
     add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)
-    add_options(parser.add_argument_group("the machine, on which the result does not depend"), Machine)
+    add_options(parser.add_argument_group("machine (does not affect the result)"), Machine)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,17 +54,20 @@ def run(arguments: argparse.Namespace) -> int:
     from ..training.run import train
 
     try:
-        # Keras tells its progress on stdout, which is the summary's alone if a program reads it.
+        # Keras prints its progress to stdout, which must hold nothing but the summary with --json.
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
             summary = train(recipe, out, lambda line: print(line, file=sys.stderr, flush=True), machine)
     except DivergedError as error:
         print(f"keras-resnet: training diverged: {error}. {_remedy(out, error.probe)}", file=sys.stderr)
         return Status.DIVERGED
     except StoppedError as error:
-        print(f"\nkeras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        print(f"\nkeras-resnet: {error}. Run the same command again to resume.", file=sys.stderr)
         return Status.TRY_AGAIN
     except KeyboardInterrupt:
-        print(f"\nkeras-resnet: stopped. The same command goes on from the last checkpoint in {out}.", file=sys.stderr)
+        print(
+            f"\nkeras-resnet: stopped. Run the same command again to resume from the last checkpoint in {out}.",
+            file=sys.stderr,
+        )
         return Status.INTERRUPTED
     if backend.chief():
         print(json.dumps(summary, indent=2) if arguments.json else _summary_text(summary, recipe, out))
@@ -71,40 +75,40 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _remedy(out: Path, probe: bool) -> str:
-    """What can be done about a training that diverged, in its probe or behind it."""
+    """Returns the advice after a training that diverged, in its probe or after it."""
     from ..training.folder import RunFolder
     from ..training.transfer import PROBE
 
     folder, rate = (out / PROBE, "--probe-rate") if probe else (out, "--learning-rate")
-    kept = RunFolder(folder).newest_first()
-    last = f"The last good checkpoint is {kept[0]}. " if kept else ""
-    return f"{last}A lower {rate}{' and another --out' if kept else ''} often helps."
+    checkpoints = RunFolder(folder).newest_first()
+    last = f"The last good checkpoint is {checkpoints[0]}. " if checkpoints else ""
+    return f"{last}A lower {rate}{' and another --out' if checkpoints else ''} often helps."
 
 
 def _summary_text(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
-    """What a run came to, where to look, and what to try next."""
-    split, command = "validation" if "validation_error" in summary else "test", _as_called()
+    """Returns the result of a run, its most useful files, and commands to try next."""
+    split, command = "validation" if "validation_error" in summary else "test", _command_name()
     probe = summary.get(f"probe_{split}_error")
-    probed = "" if probe is None else f"behind the probe before them, {probe:.2f} %\n"
+    probe_line = "" if probe is None else f"{probe:.2f} % after the probe that preceded them\n"
     plain = "plainnet56" if recipe.spec.stem == "cifar" else "plainnet34"
     data = shlex.quote(recipe.dataset) + (f" --data-dir {shlex.quote(recipe.data_dir)}" if recipe.data_dir else "")
     run_folder = shlex.quote(str(out))
     return (
         f"\n{recipe.title} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
         f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n"
-        f"{probed}\n"
+        f"{probe_line}\n"
         f"Look at   {out}/curves.png     error, loss and learning rate\n"
-        f"          {out}/history.csv    a row an epoch\n"
-        f"          {out}/model.keras    the network; it takes raw images\n"
+        f"          {out}/history.csv    one row per epoch\n"
+        f"          {out}/model.keras    the trained network, for raw images of 0 to 255\n"
         f"Try       {command} evaluate {run_folder} {data}\n"
         f"          {command} predict {run_folder} IMAGE\n"
         f"          {command} train {data} --model {plain} --epochs {summary['epochs']}    "
-        "why depth failed without shortcuts"
+        "to see why depth failed without shortcuts"
     )
 
 
-def _as_called() -> str:
-    """What the user types to call this command again: its path where it is not on the shell's."""
+def _command_name() -> str:
+    """Returns what the user types to call the command again: its path if it is not on the shell's search path."""
     name = "keras-resnet"
-    called = Path(sys.argv[0])
-    return shlex.quote(str(called)) if called.name == name and not shutil.which(name) else name
+    program = Path(sys.argv[0])
+    return shlex.quote(str(program)) if program.name == name and not shutil.which(name) else name

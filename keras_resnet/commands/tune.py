@@ -1,4 +1,4 @@
-"""`keras-resnet tune`: a search."""
+"""`keras-resnet tune`: a hyperparameter search."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "tune",
         run,
-        "Searches depth, width, shortcut and recipe with keras-tuner; run again with the same folder, goes on.",
+        "Searches depth, width, shortcut and recipe with keras-tuner; resumes when run again with the same folder.",
         "tune digits --space shape --set learning_rate=0.01..0.3 --epochs 9 --max-trials 13",
     )
-    parser.add_argument("dataset", help=DATASET)
-    parser.add_argument("--out", metavar="FOLDER", help="the search's folder [searches/DATASET]")
-    parser.add_argument("--tuner", choices=TUNERS, default="hyperband", help="how trials are chosen [hyperband]")
+    parser.add_argument("dataset", metavar="DATASET", help=DATASET)
+    parser.add_argument("--out", metavar="FOLDER", help="folder of the search [searches/DATASET]")
+    parser.add_argument("--tuner", choices=TUNERS, default="hyperband", help="search algorithm [hyperband]")
     parser.add_argument(
         "--max-trials",
         type=positive,
         metavar="N",
-        help="how many at most [20, or as many as hyperband runs until one is whole]",
+        help="maximum number of trials [20, or more if hyperband needs more until its first full-length trial]",
     )
-    parser.add_argument("--epochs", type=positive, default=10, metavar="N", help="of a whole trial [10]")
+    parser.add_argument("--epochs", type=positive, default=10, metavar="N", help="epochs of a full-length trial [10]")
     parser.add_argument(
-        "--space", metavar="NAME", default="all", help=f"{', '.join(SPACES)}, or a .toml or .yaml [all]"
+        "--space",
+        metavar="NAME",
+        default="all",
+        help=f"search space: {', '.join(SPACES)}, or a .toml or .yaml file [all]",
     )
     parser.add_argument(
         "--set",
@@ -43,42 +46,50 @@ def add(commands: Commands) -> None:
         type=_named_values,
         default=[],
         metavar="NAME=VALUES",
-        help="a dimension: NAME=3 fixes it, NAME=1,3,5 is a choice, NAME=0.01..0.4 a range; can be said several times",
+        help="sets a dimension of the space: NAME=3 fixes it, NAME=1,3,5 is a choice, NAME=0.01..0.4 a range; may be "
+        "repeated",
     )
     parser.add_argument(
-        "--without", action="append", default=[], metavar="NAME", help="a dimension that is left to the recipe"
+        "--without",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="removes a dimension from the space, so that the recipe's value is used; may be repeated",
     )
-    parser.add_argument("--recipe", metavar="NAME", help="what trials have in common: a name or a recipe.json [paper]")
-    parser.add_argument("--max-params", type=positive, metavar="N", help="parameters beyond which nothing is tried")
-    parser.add_argument("--max-macs", type=positive, metavar="N", help="multiply-adds beyond which nothing is tried")
-    parser.add_argument("--target-macs", type=positive, metavar="N", help="beyond which the error counts for more")
+    parser.add_argument("--recipe", metavar="NAME", help="recipe of all trials: a name or a recipe.json [paper]")
+    parser.add_argument("--max-params", type=positive, metavar="N", help="maximum number of parameters of a network")
+    parser.add_argument("--max-macs", type=positive, metavar="N", help="maximum number of multiply-adds of a network")
+    parser.add_argument(
+        "--target-macs", type=positive, metavar="N", help="multiply-adds above which a network's error is penalised"
+    )
     parser.add_argument(
         "--target-latency",
         type=_above_zero,
         metavar="MS",
-        help="the same, of an image alone on the machine of the trial",
+        help="milliseconds for one image, on the machine of the trial, above which a network's error is penalised",
     )
     parser.add_argument(
-        "--fidelity", choices=FIDELITIES, default="epochs", help="of what short trials of hyperband have less [epochs]"
+        "--fidelity", choices=FIDELITIES, default="epochs", help="what hyperband reduces in short trials [epochs]"
     )
     parser.add_argument("--images", type=positive, metavar="N", help=help_of("images"))
     parser.add_argument(
-        "--validation", type=int, metavar="N", help="training images held out, by which trials are judged [a tenth]"
+        "--validation", type=int, metavar="N", help="training images held out to judge the trials by [a tenth]"
     )
     parser.add_argument(
         "--stop-early",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="stop a trial that is worse than half of the others were [yes]",
+        help="stop trials that are worse than the median of the others at the same epoch [yes]",
     )
     parser.add_argument(
         "--patience",
         type=_above_zero,
         default=600.0,
         metavar="SECONDS",
-        help="on many machines: without a sign of life behind which a worker or the chief counts as dead [600]",
+        help="with several machines: time without a sign of life after which a worker or the chief counts as dead "
+        "[600]",
     )
-    parser.add_argument("--seed", type=random_seed, default=0, metavar="N", help="of the search [0]")
+    parser.add_argument("--seed", type=random_seed, default=0, metavar="N", help="random seed of the search [0]")
     parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
     backend_option(parser)
 
@@ -96,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         search.search()
     except StoppedError as error:
-        print(f"keras-resnet: {error}. The same command goes on from there.", file=sys.stderr)
+        print(f"keras-resnet: {error}. Run the same command again to resume.", file=sys.stderr)
         return Status.TRY_AGAIN
     if search.role == "worker":  # the chief reports
         return Status.DONE
@@ -105,14 +116,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(best, indent=2))
         return Status.DONE
     split = "validation" if study.base.validation else "test"
-    short = "" if best["budget"] == study.budget else " It was short; no whole one came to an end."
+    short = "" if best["budget"] == study.budget else " It was a short trial; no full-length trial has finished."
     print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.{short}")
-    print(f"Look at {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures")
+    print(f"Written to {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures")
     return Status.DONE
 
 
 def _study(arguments: argparse.Namespace) -> Study:
-    """What the arguments ask to be searched."""
+    """Returns the study that the arguments describe."""
     return study_of(
         arguments.dataset,
         recipe=arguments.recipe,
@@ -144,5 +155,5 @@ def _above_zero(text: str) -> float:
 def _named_values(text: str) -> tuple[str, str]:
     name, equals, values = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"reads NAME=VALUES. Received: {text}")
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUES. Received: {text}")
     return name.strip().replace("-", "_"), values

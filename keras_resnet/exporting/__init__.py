@@ -1,1 +1,1 @@
-"""Networks for those who serve them: as SavedModels, and in the formats of ONNX, LiteRT and OpenVINO."""
+"""Export of networks for serving: as SavedModels, and in the formats of ONNX, LiteRT and OpenVINO."""

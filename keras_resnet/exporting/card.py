@@ -1,4 +1,4 @@
-"""The model card: what a served network is, for people (README.md) and for programs (model_card.json)."""
+"""Model card of an exported network, for people (README.md) and for programs (model_card.json)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ README = """\
 | | |
 |---|---|
 {rows}
-## What it is shown
+## Preprocessing
 
-{shown}
+{preprocessing}
 
-## How it is asked
+## Usage
 
 {usage}
 ## Checksums
@@ -30,9 +30,9 @@ README = """\
 {files}```
 """
 SAVED_MODEL = """\
-Signatures of the SavedModel; each takes any number of images. Where none is named, `{asked}` answers{alone}.
+Signatures of the SavedModel. Each takes any number of images. The default signature is `{asked}`{alone}.
 
-| signature | takes | gives |
+| signature | input | outputs |
 |---|---|---|
 {signatures}
 `classes` are the names of the {top} most probable classes, `scores` their probabilities.{invalid}
@@ -43,31 +43,31 @@ SIGNATURES = {
     "images_uint8": "`images`: uint8 {shape} | `probabilities`, `classes`, `scores`",
     "features": "`images`: float32 {shape}, 0 to 255 | `features`: the vector before the logits",
 }
-INVALID = """ A file that does not decode
-has `valid` false and zeros; the others of its batch are answered."""
+INVALID = """
+For a file that cannot be decoded, `valid` is false and all numbers are zero; the rest of its batch is not affected."""
 FILE = """\
-`{file}` takes any number of images as `images`, float32 {shape}, 0 to 255, and gives `probabilities`.
+`{file}` takes any number of images as `images`, float32 {shape}, 0 to 255, and returns `probabilities`.
 """
 LABELS = "labels.txt"
 ERRORS = ("test_error", "validation_error")
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes `model_card.json` and `README.md` beside what they describe.
+    """Writes `model_card.json` and `README.md` next to the files that they describe.
 
     Args:
-        folder: of one version of a model.
-        card: what is known of it.
+        folder: the folder of one version of a model.
+        card: the entries of the card.
 
     Returns:
-        The card, with "files": the SHA-256 of every file by its path.
+        The card, with "files" added: the SHA-256 of every file by its path.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     digests = {str(path.relative_to(folder)): _digest(path) for path in files}
-    whole = {**card, "files": digests}
-    saving.write_json(folder / "model_card.json", whole)
-    saving.write_text(folder / "README.md", _readme(whole))
-    return whole
+    card = {**card, "files": digests}
+    saving.write_json(folder / "model_card.json", card)
+    saving.write_text(folder / "README.md", _readme(card))
+    return card
 
 
 def _digest(path: Path) -> str:
@@ -79,7 +79,7 @@ def _readme(card: Mapping[str, Any]) -> str:
     shape = "(batch, " + ", ".join(str(side or "any") for side in card["shape"]) + ")"
     labels = next(name for name in card["files"] if name.endswith(LABELS))
     versions = {name: version for name, version in card["versions"].items() if isinstance(version, str)}
-    told = {
+    properties = {
         "network": card["network"],
         "parameters": f"{card['parameters']:,}",
         "weights": card["weights"],
@@ -87,13 +87,13 @@ def _readme(card: Mapping[str, Any]) -> str:
         **{name.replace("_", " "): f"{card[name]:.2f} %" for name in ERRORS if name in card},
         "classes": f"{card['classes']:,}, named in `{labels}`",
         "computes in": _dtype(card),
-        "batch norm": _norms(**card["batch_norm"]),
+        "batch norm": _batch_norm(**card["batch_norm"]),
         "written with": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
-    rows = "".join(f"| {name} | {value} |\n" for name, value in told.items() if value)
+    rows = "".join(f"| {name} | {value} |\n" for name, value in properties.items() if value)
     files = "".join(f"{digest}  {name}\n" for name, digest in card["files"].items())
     if card["format"] == "saved_model":
-        alone = ", with its probabilities alone" if card["asked"] == "images" else ""
+        alone = ", with `probabilities` as its only output" if card["asked"] == "images" else ""
         signatures = (f"| `{name}` | {SIGNATURES[name].format(shape=shape)} |\n" for name in card["signatures"])
         usage = SAVED_MODEL.format(
             asked=card["asked"],
@@ -105,11 +105,13 @@ def _readme(card: Mapping[str, Any]) -> str:
         )
     else:
         usage = FILE.format(file=FORMATS[card["format"]].file, shape=shape)
-    return README.format(network=card["network"], rows=rows, shown=_shown(card), usage=usage, files=files)
+    return README.format(
+        network=card["network"], rows=rows, preprocessing=_preprocessing(card), usage=usage, files=files
+    )
 
 
-def _norms(folded: int, left: int) -> str | None:
-    """Where batch norm is; None of a network that has none."""
+def _batch_norm(folded: int, left: int) -> str | None:
+    """Describes how much batch norm was folded; None if the network has none."""
     if not folded:
         return "as it was trained" if left else None
     some = f"{folded} of {folded + left} " if left else ""
@@ -117,29 +119,28 @@ def _norms(folded: int, left: int) -> str | None:
 
 
 def _dtype(card: Mapping[str, Any]) -> str:
-    """What convolutions compute in, and what that costs if it was measured."""
+    """Describes the dtype of the convolutions, with the error in int8 if it was measured."""
     if not card["int8"]:
         return card["dtype"]
-    told = f"int8, whose ranges {card['int8']['images']:,} images decided"
+    text = f"int8, calibrated on {card['int8']['images']:,} images"
     if errors := card["int8"].get("errors"):
-        told += f"; error on {card['measure']}: {errors['int8']:.2f} % (float32: {errors['float32']:.2f} %)"
-    return told
+        text += f"; error on {card['measure']}: {errors['int8']:.2f} % (float32: {errors['float32']:.2f} %)"
+    return text
 
 
-def _shown(card: Mapping[str, Any]) -> str:
-    """What becomes of an image file, in words."""
+def _preprocessing(card: Mapping[str, Any]) -> str:
+    """Describes how an image file becomes the network's input."""
     height, width = (side or SIZE for side in card["shape"][:2])
+    upright = "An image file is turned upright according to EXIF."
     if view := card["view"]:
         size = view["size"]
-        cut = f"The shorter side is resized to {view['resize']} pixels, and the centre of {size}x{size} is cut"
+        cut = f"The shorter side is resized to {view['resize']} pixels, and the centre of {size}x{size} is cut out."
     else:
-        cut = (
-            f"The largest part in the middle of the proportions {height}:{width} is resized to {height}x{width} pixels"
-        )
-    if (card["input"] or "").startswith("images normalised"):  # by whoever asks: nothing is known of how
-        return f"{cut}, as EXIF turns it. The network takes {card['input']}, and does not do so itself."
-    known = card["normalization"] or {}
-    told = [f"subtract {known['mean']}"] if "mean" in known else []
-    told += [f"divide by {known['deviation']}"] if "deviation" in known else []
-    how = f": {', '.join(told)}" if told else ""
-    return f"{cut}, as EXIF turns it. The network takes raw values of 0 to 255 and normalises them itself{how}."
+        cut = f"The largest centred part of aspect ratio {height}:{width} is resized to {height}x{width} pixels."
+    if (card["input"] or "").startswith("images normalised"):  # by the caller: how, is not known
+        return f"{upright} {cut} The network takes {card['input']}, and does not normalise them itself."
+    normalization = card["normalization"] or {}
+    steps = [f"subtract {normalization['mean']}"] if "mean" in normalization else []
+    steps += [f"divide by {normalization['deviation']}"] if "deviation" in normalization else []
+    formula = f": {', '.join(steps)}" if steps else ""
+    return f"{upright} {cut} The network takes raw values of 0 to 255 and normalises them itself{formula}."

@@ -1,4 +1,4 @@
-"""How a network is exported. Nothing here needs Keras: the command line is read before a backend is chosen."""
+"""Options of an export. This module does not import Keras: the command line is parsed before a backend is chosen."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..options import check_fields, option
 
 
 class Format(NamedTuple):
-    """A format.
+    """An export format.
 
     Attributes:
-        file: what its file is called, or the first of its files.
+        file: name of its (first) file.
         needs: the package that writes it.
         half: whether its runtimes have convolutions in bfloat16.
     """
@@ -30,48 +30,52 @@ FORMATS = {
 }
 DTYPES = ("float32", "bfloat16")
 ASKED = ("image_bytes", "images")
-CHANNELS = (1, 3)  # of image files
+CHANNELS = (1, 3)  # possible numbers of channels of image files
 
 
 @dataclass(frozen=True)
 class Choices:
-    """How a network is exported.
+    """Options of an export.
 
     Attributes:
         format: "saved_model", "onnx", "litert" or "openvino".
-        fold: do batch norm's work in the convolutions, see `keras_resnet.exporting.folding.fold`.
-        dtype: what convolutions compute in, "float32", or for the formats "saved_model" and "openvino" "bfloat16",
-            for processors that have it: on others it is two to three times as slow as float32.
-        asked: of a SavedModel, the signature that answers where none is named, as "serving_default": "image_bytes", or
-            "images", which then gives probabilities alone, so that OpenVINO, which knows no text, reads the SavedModel.
-        top: how many classes are named.
-        warm_up: of a SavedModel, batch sizes that the server answers before it is ready; None or () for none.
-        int8: a folder of images; convolutions then compute in 8-bit whole numbers, whose ranges these images decide.
-            For the format "openvino".
-        measure: a data set with labels, on which the error is told of what was exported and of what it was made of.
-        data_dir: where that lies, if it is a prepared set of tensorflow-datasets; None for its own folder.
+        fold: whether batch norm is folded into the convolutions, see `keras_resnet.exporting.folding.fold`.
+        dtype: compute dtype of the convolutions: "float32", or for the formats "saved_model" and "openvino" also
+            "bfloat16", for processors that support it; on others it is two to three times as slow as float32.
+        asked: the signature of a SavedModel that is also its default, "serving_default": "image_bytes", or "images",
+            which then returns probabilities only, so that OpenVINO, which has no strings, can read the SavedModel.
+        top: number of classes that are named.
+        warm_up: batch sizes for which the server of a SavedModel warms up before it is ready; None or () for none.
+        int8: a folder of images that calibrate a quantisation of the convolutions to 8-bit integers. For the format
+            "openvino".
+        measure: a labelled data set on which the errors with and without the quantisation are measured.
+        data_dir: folder of the prepared data sets of tensorflow-datasets, for `measure`; None for their default folder.
 
     Raises:
-        ValueError: a choice that does not exist, or that does not go with another.
+        ValueError: an unknown value, or options that exclude each other.
     """
 
-    format: str = option("saved_model", f"what is written: {', '.join(FORMATS)}", choices=FORMATS)
-    fold: bool = option(True, "do batch norm's work in the convolutions")
+    format: str = option("saved_model", f"format to write: {', '.join(FORMATS)}", choices=FORMATS)
+    fold: bool = option(True, "fold batch norm into the convolutions")
     dtype: str = option(
         "float32",
-        "what convolutions compute in: float32; bfloat16, slower on processors without it, not of onnx and litert",
+        "compute dtype of the convolutions: float32, or bfloat16 (slow on processors without it; not for onnx, litert)",
         choices=DTYPES,
     )
     asked: str = option(
-        "image_bytes", "the signature that answers where none is named: image_bytes; images for OpenVINO", choices=ASKED
+        "image_bytes", "default signature of a SavedModel: image_bytes, or images for OpenVINO", choices=ASKED
     )
-    top: int = option(5, "classes to name", at_least=1)
+    top: int = option(5, "number of classes to name", at_least=1)
     warm_up: tuple[int, ...] | None = option(
-        (1, 8, 32), "batch sizes that the server tries before it is ready, or none", at_least=1
+        (1, 8, 32), "batch sizes for which a server warms up before it is ready, or none", at_least=1
     )
-    int8: str | None = option(None, "a folder of images that decide the ranges of 8-bit numbers; for --format openvino")
-    measure: str | None = option(None, "a data set with labels, to tell what 8-bit numbers cost")
-    data_dir: str | None = option(None, "where prepared tensorflow-datasets sets lie (else its own folder)")
+    int8: str | None = option(
+        None, "folder of images to calibrate a quantisation to 8-bit integers with; for --format openvino"
+    )
+    measure: str | None = option(None, "labelled data set on which to measure the error of the quantisation")
+    data_dir: str | None = option(
+        None, "folder of prepared tensorflow-datasets data sets (else the default of tensorflow-datasets)"
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -83,9 +87,9 @@ class Choices:
             )
         if self.int8 and (self.format != "openvino" or self.dtype != "float32"):
             raise ValueError(
-                f"8-bit numbers are for the format openvino, from float32. Received: {self.format}, {self.dtype}"
+                f"`int8` needs `format` 'openvino' and `dtype` 'float32'. Received: {self.format!r}, {self.dtype!r}"
             )
         if self.measure and not self.int8:
-            raise ValueError("`measure` tells what 8-bit numbers cost, and goes with `int8`.")
+            raise ValueError(f"`measure` needs `int8`, whose error it measures. Received: {self.measure!r}")
         if self.data_dir and not self.measure:
-            raise ValueError(f"`data_dir` goes with `measure`, whose data set lies there. Received: {self.data_dir!r}")
+            raise ValueError(f"`data_dir` needs `measure`, whose data set is there. Received: {self.data_dir!r}")

@@ -1,4 +1,4 @@
-"""A network without what inference does not need: batch norm that a convolution can do, and dropout."""
+"""Removal of what inference does not need: batch norm that can be folded into a convolution, and dropout."""
 
 from __future__ import annotations
 
@@ -20,61 +20,63 @@ PRECISE = (
     layers.Dense,
     layers.Activation,
 )
-IDLE = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianNoise)  # outside of training they pass on what they get
+IDLE = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianNoise)  # the identity outside of training
 
 
 def fold(model: keras.Model) -> keras.Model:
-    """The same function with less to do.
+    """Folds batch norm into convolutions and removes dropout.
 
-    A batch norm that alone takes what a convolution or a dense layer puts out becomes part of it: of its kernel and a
-    bias. In the original units (2015) these are all. Behind an addition it stays, as every first one of a full
-    pre-activation unit (2016) does: a ReLU parts it from the convolution behind it.
+    A batch norm that is the only consumer of a convolution's or dense layer's output is folded into its kernel and
+    bias. In the original units (2015), these are all batch norms. One that follows an addition remains, such as the
+    first of every full pre-activation unit (2016): a ReLU separates it from the convolution that follows.
 
     Args:
-        model: a functional model; it stays as it is.
+        model: a functional model; it is not modified.
 
     Returns:
-        A model whose outputs differ by rounding alone. Its layers keep their names.
+        A model whose outputs differ by rounding only. Its layers keep their names.
 
     Raises:
-        ValueError: a model that is not functional.
+        ValueError: the model is not functional.
     """
     _check_functional(model)
-    folded, called = _pairs(model), calls(model)
+    folded, called = _foldable(model), calls(model)
     idle = {layer.name for layer in model.layers if _is_idle(layer, called[layer.name])}
-    gone = idle | {norm.name for norm in folded.values()}
-    changes = {name: {"use_bias": True, **_adapted(model.get_layer(name))} for name in folded}
-    values = {name: _absorbed(model.get_layer(name), norm) for name, norm in folded.items()}
-    return _clone(model, changes, values, gone)
+    removed = idle | {norm.name for norm in folded.values()}
+    changes = {name: {"use_bias": True, **_without_lora(model.get_layer(name))} for name in folded}
+    weights = {name: _folded_weights(model.get_layer(name), norm) for name, norm in folded.items()}
+    return _clone(model, changes, weights, removed)
 
 
 def in_dtype(model: keras.Model, dtype: str) -> keras.Model:
-    """The same network with another dtype; what loses digits in half precision, normalisation and head, has float32.
+    """Returns a copy of a network in another dtype.
+
+    Normalisation and head, which lose accuracy in half precision, are in float32.
 
     Args:
-        model: a functional model; it stays as it is.
-        dtype: such as "bfloat16".
+        model: a functional model; it is not modified.
+        dtype: a dtype such as "bfloat16".
 
     Raises:
-        ValueError: a model that is not functional.
+        ValueError: the model is not functional.
     """
     _check_functional(model)
     dtypes = {layer.name: "float32" if isinstance(layer, PRECISE) else dtype for layer in model.layers}
-    return _clone(model, {name: {"dtype": chosen} for name, chosen in dtypes.items()})
+    return _clone(model, {name: {"dtype": layer_dtype} for name, layer_dtype in dtypes.items()})
 
 
 def outcome(network: keras.Model, model: keras.Model) -> dict[str, Any]:
-    """What came of a network, whatever was asked for: networks within it stay as they are.
+    """Describes the effect of `fold` and `in_dtype`, which leave networks nested in a model unchanged.
 
     Args:
-        network: as it was.
-        model: what `fold` and `in_dtype` made of it.
+        network: the original network.
+        model: the result of `fold` and `in_dtype`.
 
     Returns:
-        "dtype", what the convolutions of `model` compute in; and "batch_norm", how many are "folded" and "left".
+        "dtype", the compute dtypes of the convolutions of `model`; and "batch_norm", how many are "folded" and "left".
     """
-    within = model._flatten_layers()
-    convolutions = [layer for layer in within if hasattr(layer, "kernel_size")] or within
+    flattened = model._flatten_layers()
+    convolutions = [layer for layer in flattened if hasattr(layer, "kernel_size")] or flattened
     before, left = (
         sum(isinstance(layer, layers.BatchNormalization) for layer in one._flatten_layers()) for one in (network, model)
     )
@@ -86,22 +88,22 @@ def outcome(network: keras.Model, model: keras.Model) -> dict[str, Any]:
 
 def _check_functional(model: keras.Model) -> None:
     if getattr(model.__class__, "call", None) is not FUNCTIONAL.call:
-        raise ValueError(f"{model!r} is no functional model: its layers cannot be told from one another.")
+        raise ValueError(f"The model must be functional, so that its graph of layers is known. Received: {model!r}")
 
 
 def _clone(
     model: keras.Model,
     changes: Mapping[str, Mapping[str, Any]],
-    values: Mapping[str, list[np.ndarray]] | None = None,
-    gone: Collection[str] = (),
+    weights: Mapping[str, list[np.ndarray]] | None = None,
+    removed: Collection[str] = (),
 ) -> keras.Model:
-    """A copy of a model.
+    """Copies a model with changes.
 
     Args:
         model: the model.
-        changes: by the name of a layer what differs in its configuration.
-        values: by the name of a layer its weights, where they are not the model's own.
-        gone: the names of layers that pass on what they get.
+        changes: changes to the configurations of layers, by layer name.
+        weights: weights that differ from the model's own, by layer name.
+        removed: names of the layers to replace by the identity.
     """
 
     def clone(layer: keras.Layer) -> keras.Layer:
@@ -109,64 +111,68 @@ def _clone(
         return layer.__class__.from_config({name: register(value) for name, value in config.items()})
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if layer.name in gone else layer(*args, **kwargs)
+        return args[0] if layer.name in removed else layer(*args, **kwargs)
 
     with keras.saving.custom_object_scope(REGISTERED):
         copy = use_fast_layers(keras.models.clone_model(uncompiled(model), clone_function=clone, call_function=call))
     for layer in copy.layers:
-        if layer.name in (values or {}):
-            layer.set_weights(values[layer.name])
+        if layer.name in (weights or {}):
+            layer.set_weights(weights[layer.name])
         elif layer.weights:
             _copy(model.get_layer(layer.name), layer)
     return copy
 
 
 def _copy(source: keras.Layer, layer: keras.Layer) -> None:
-    """Gives a layer the weights of another of its kind, and those of the layers within to those within."""
+    """Copies the weights of a layer, and of the layers within it, to another layer of the same structure."""
     for one, other in zip(source._flatten_layers(), layer._flatten_layers(), strict=True):
         store: dict[str, Any] = {}
         one.save_own_variables(store)
         if store:
-            other.load_own_variables(store)  # and not `set_weights`, behind which a normalisation keeps its old mean
+            other.load_own_variables(store)  # after `set_weights`, a normalisation would keep its old mean
 
 
-def _adapted(layer: keras.Layer) -> dict[str, None]:
-    """What differs in the configuration of a layer whose kernel has taken up what LoRA adds to it."""
+def _without_lora(layer: keras.Layer) -> dict[str, None]:
+    """Returns the changes to a layer's configuration after its LoRA weights were merged into the kernel."""
     return {"lora_rank": None} if getattr(layer, "lora_enabled", False) else {}
 
 
-def _pairs(model: keras.Model) -> dict[str, layers.BatchNormalization]:
-    """By the name of a layer the batch norm that it can do. Subclasses of Keras's may compute something else."""
-    found = {}
-    called, taken = calls(model), consumers(nodes(model))
+def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
+    """Returns the batch norms that can be folded, by the name of the layer to fold them into.
+
+    Only Keras's own classes count, since subclasses may compute something else.
+    """
+    pairs = {}
+    called, consumed_by = calls(model), consumers(nodes(model))
     outputs = {id(tensor) for tensor in model.outputs}
     for layer in model.layers:
         if layer.__class__ not in CONVOLUTIONS or layer.activation is not keras.activations.linear:
             continue
-        given = called[layer.name][0].outputs[0]
-        behind = taken.get(id(given), ())
-        if len(called[layer.name]) != 1 or len(behind) != 1 or id(given) in outputs:  # called twice, or seen outside
+        output = called[layer.name][0].outputs[0]
+        following = consumed_by.get(id(output), ())
+        # Another call, another consumer or the model's user may need the output without batch norm.
+        if len(called[layer.name]) != 1 or len(following) != 1 or id(output) in outputs:
             continue
-        norm = behind[0].operation
-        if _fits(layer, norm, len(given.shape)) and plain(behind[0]) and len(called[norm.name]) == 1:
-            found[layer.name] = norm
-    return found
+        norm = following[0].operation
+        if _fits(layer, norm, len(output.shape)) and plain(following[0]) and len(called[norm.name]) == 1:
+            pairs[layer.name] = norm
+    return pairs
 
 
 def _fits(layer: keras.Layer, norm: Any, rank: int) -> bool:
-    """Whether a layer is a batch norm over the channels that another puts out."""
+    """Whether `norm` is a batch norm over the output channels of `layer`, whose output has `rank` axes."""
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     axis = 1 if first else rank - 1
     return norm.__class__ is layers.BatchNormalization and norm.axis % rank == axis
 
 
 def _is_idle(layer: keras.Layer, called: Sequence[Any]) -> bool:
-    """Whether a layer passes on what it gets; with `training=True` in the graph it does not."""
+    """Whether a layer is the identity at inference, which it is not if the graph calls it with `training=True`."""
     return layer.__class__ in IDLE and not any(node.arguments.kwargs.get("training") for node in called)
 
 
-def _absorbed(layer: keras.Layer, norm: layers.BatchNormalization) -> list[np.ndarray]:
-    """Kernel and bias of a convolution that does its batch norm's work."""
+def _folded_weights(layer: keras.Layer, norm: layers.BatchNormalization) -> list[np.ndarray]:
+    """Returns the kernel and bias of a layer with batch norm folded in."""
     mean, variance = (np.float64(keras.ops.convert_to_numpy(v)) for v in (norm.moving_mean, norm.moving_variance))
     scale = 1 / np.sqrt(variance + norm.epsilon)
     if norm.scale:
@@ -174,4 +180,4 @@ def _absorbed(layer: keras.Layer, norm: layers.BatchNormalization) -> list[np.nd
     kernel = np.float64(keras.ops.convert_to_numpy(layer.kernel))
     shift = (np.float64(keras.ops.convert_to_numpy(layer.bias)) if layer.use_bias else 0.0) - mean
     offset = np.float64(keras.ops.convert_to_numpy(norm.beta)) if norm.center else 0.0
-    return [kernel * scale, shift * scale + offset]  # the output's channels are a kernel's last axis
+    return [kernel * scale, shift * scale + offset]  # output channels are the last axis of a kernel

@@ -1,6 +1,6 @@
-"""The formats beside the SavedModel, each one file, OpenVINO's two: from float32 images of 0 to 255 to probabilities.
+"""Export to ONNX, LiteRT and OpenVINO: files (two for OpenVINO) from float32 images of 0 to 255 to probabilities.
 
-Their converters are others' packages, and all are given the same: a TensorFlow graph whose variables are constants.
+The converters are third-party packages. All receive the same TensorFlow graph, whose variables are constants.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from ..extras import install
 from .choices import FORMATS
 from .saved_model import probabilities
 
-OPSET = 18  # of ONNX; every runtime since 2023 reads it
+OPSET = 18  # ONNX operator set, supported by every runtime since 2023
 
 
 def _onnx(graph: Any, path: Path) -> None:
-    """ONNX, by tf2onnx."""
+    """Writes ONNX with tf2onnx."""
     import tf2onnx
 
-    (image,), (answer,) = graph.inputs, graph.outputs
+    (image,), (output,) = graph.inputs, graph.outputs
     tf2onnx.convert.from_graph_def(
         graph.graph.as_graph_def(),
         input_names=[image.name],
-        output_names=[answer.name],
+        output_names=[output.name],
         opset=OPSET,
-        tensors_to_rename={image.name: "images", answer.name: "probabilities"},
+        tensors_to_rename={image.name: "images", output.name: "probabilities"},
         output_path=str(path),
     )
 
 
 def _litert(graph: Any, path: Path) -> None:
-    """LiteRT, by TensorFlow's converter."""
+    """Writes LiteRT with TensorFlow's converter."""
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
     path.write_bytes(converter.convert())
 
 
 def _openvino(graph: Any, path: Path) -> None:
-    """OpenVINO's intermediate representation, in full precision."""
+    """Writes OpenVINO's intermediate representation in full precision."""
     import openvino
 
     openvino.save_model(openvino_model(graph), str(path), compress_to_fp16=False)
 
 
 def openvino_model(graph: Any) -> Any:
-    """A frozen graph as OpenVINO has it in memory."""
+    """Converts a frozen graph to an OpenVINO model in memory."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
@@ -70,10 +70,10 @@ WRITERS: dict[str, Callable[[Any, Path], None]] = {"onnx": _onnx, "litert": _lit
 
 
 def write_format(model: keras.Model, folder: Path, name: str) -> None:
-    """Writes a model in one of the formats of `WRITERS` into a folder that is there.
+    """Writes a model in one of the formats of `WRITERS` to an existing folder.
 
     Raises:
-        ValueError: the package that converts is not installed.
+        ValueError: the converter's package is not installed.
     """
     row = FORMATS[name]
     need(row.needs, f"The format {name} needs")
@@ -82,10 +82,14 @@ def write_format(model: keras.Model, folder: Path, name: str) -> None:
 
 
 def need(package: str, why: str) -> None:
-    """Makes sure that a package is there.
+    """Checks that a package is installed.
+
+    Args:
+        package: the module to import.
+        why: beginning of the error message, up to the verb, such as "The format onnx needs".
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: the package is not installed.
     """
     try:
         importlib.import_module(package)
@@ -95,7 +99,7 @@ def need(package: str, why: str) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps from the terminal how far converters are, and which of TensorFlow's calls they make are old."""
+    """Context manager that suppresses the progress output and deprecation warnings of converters."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -107,7 +111,7 @@ def quiet() -> Iterator[None]:
 
 
 def frozen(model: keras.Model) -> Any:
-    """The graph from images to probabilities, with its variables as constants."""
+    """Returns the graph from images to probabilities, with variables converted to constants."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     shape, _ = shapes(model)

@@ -1,4 +1,4 @@
-"""Convolutions in 8-bit whole numbers, by NNCF for OpenVINO."""
+"""Post-training quantisation to 8-bit integers, with NNCF for OpenVINO."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..training.metrics import percent_error
 from .choices import FORMATS, Choices
 from .formats import frozen, need, openvino_model, quiet
 
-CALIBRATED = 300  # images, at most
-PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}  # which a CPU with bfloat16 would give up
+CALIBRATION_IMAGES = 300  # maximum
+PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}  # otherwise CPUs that support bfloat16 use it
 
 
 def write_int8(
@@ -31,57 +31,60 @@ def write_int8(
     choices: Choices,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Writes a model in OpenVINO's format, quantised after training: weights and activations by their ranges.
+    """Quantises the weights and activations of a model and writes it in OpenVINO's format.
 
     Args:
-        exported: the model that is written, batch norm folded.
-        folder: where it is written.
-        original: the network that it was made of.
-        info: what is known of the network.
-        choices: `int8`, whose images decide the ranges of activations, as `predict` takes them; and what is measured.
-        say: is told of what takes long when it begins, in a line.
+        exported: the model to quantise, with batch norm folded.
+        folder: the folder to write to.
+        original: the network from which it was made.
+        info: the description stored in the network's file.
+        choices: the options of the export: `int8`, the images that calibrate the ranges of activations, as for
+            `predict`; and `measure`, if the error is to be measured.
+        say: called with a line when a step begins that takes long.
 
     Returns:
-        "images", how many decided; and if it was measured "errors" in percent, by "float32" and "int8".
+        "images", the number of calibration images; and if it was measured "errors", in percent, by "float32" and
+        "int8".
 
     Raises:
-        ValueError: NNCF is not installed, no image decodes, or images or classes that the network does not know.
+        ValueError: NNCF is not installed, no image can be decoded, or the network does not take the images or know the
+            classes of `measure`.
     """
     for package in ("openvino", "nncf"):
-        need(package, "8-bit numbers need")
+        need(package, "Quantisation to 8-bit integers needs")
     import nncf
     import openvino
 
     batches = None
-    if choices.measure:  # before the work, since what does not fit is refused
+    if choices.measure:  # first of all, so that an unsuitable data set is reported before the work begins
         data = load(choices.measure, choices.data_dir)
         batches = batches_for(original, info, data, data.test_count)
     source = Source(choices.int8, shapes(original)[0], info.get("view"))
     decoded = (image for _, image in source if not isinstance(image, DataError))
-    seen = [image[None].astype("float32") for image in itertools.islice(decoded, CALIBRATED)]
-    if not seen:
-        raise ValueError(f"{choices.int8!r} holds no image that decodes.")
-    say(f"Finding the ranges of 8-bit numbers on {len(seen)} images.")
+    images = [image[None].astype("float32") for image in itertools.islice(decoded, CALIBRATION_IMAGES)]
+    if not images:
+        raise ValueError(f"{choices.int8!r} must contain an image that can be decoded. Found: none")
+    say(f"Calibrating the quantisation to 8-bit integers on {len(images)} images.")
     with quiet():
-        whole = openvino_model(frozen(exported))
-        small = nncf.quantize(whole, nncf.Dataset(seen), subset_size=len(seen))
-        openvino.save_model(small, str(folder / FORMATS["openvino"].file), compress_to_fp16=False)
+        full = openvino_model(frozen(exported))
+        quantised = nncf.quantize(full, nncf.Dataset(images), subset_size=len(images))
+        openvino.save_model(quantised, str(folder / FORMATS["openvino"].file), compress_to_fp16=False)
     if batches is not None:
-        say(f"Measuring both on {choices.measure}.")
-    errors = {} if batches is None else {"errors": _errors({"float32": whole, "int8": small}, batches)}
-    return {"images": len(seen), **errors}
+        say(f"Measuring the errors with and without quantisation on {choices.measure}.")
+    errors = {} if batches is None else {"errors": _errors({"float32": full, "int8": quantised}, batches)}
+    return {"images": len(images), **errors}
 
 
 def _errors(
     models: Mapping[str, Any], batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> dict[str, float]:
-    """The error of models of OpenVINO on images, labels and weights, in percent, by name."""
+    """Returns the top-1 errors of OpenVINO models in percent, by name."""
     import openvino
 
     core = openvino.Core()
-    compiled = {name: core.compile_model(one, "CPU", PRECISE) for name, one in models.items()}
-    right: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    compiled = {name: core.compile_model(model, "CPU", PRECISE) for name, model in models.items()}
+    correct: dict[str, list[np.ndarray]] = {name: [] for name in models}
     for images, labels in tqdm(counted(batches), "Measuring", leave=False, disable=None):
-        for name, one in compiled.items():
-            right[name].append(one(images)["probabilities"].argmax(axis=1) == labels)
-    return {name: percent_error(np.concatenate(hits).mean()) for name, hits in right.items()}
+        for name, model in compiled.items():
+            correct[name].append(model(images)["probabilities"].argmax(axis=1) == labels)
+    return {name: percent_error(np.concatenate(hits).mean()) for name, hits in correct.items()}

@@ -1,4 +1,4 @@
-"""A network as a SavedModel: one plain TensorFlow graph that takes image files, or images, and names classes."""
+"""SavedModels: plain TensorFlow graphs that take image files or images and name their classes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ..models.taps import taps
 from .choices import CHANNELS
 from .decoding import reader
 
-AT_ONCE = 8  # image files of a batch that are decoded side by side
+PARALLEL = 8  # image files of a batch that are decoded in parallel
 
 
 class Served(tf.Module):
-    """What a SavedModel holds: a network's variables, its labels, and its signatures.
+    """Content of a SavedModel: a network's variables, its labels and its signatures.
 
     Args:
-        model: from raw images to a probability, or a logit, a class. It runs on TensorFlow.
-        labels: a text file with a class's name a line, which becomes an asset.
-        view: as `predict` takes it.
-        top: how many classes are named.
+        model: a model on TensorFlow from raw images to one probability or logit per class.
+        labels: a text file with one class name per line, which becomes an asset.
+        view: "size" and "resize" of the centre square of an image file, as for `predict`; None for the largest part.
+        top: number of classes that are named.
     """
 
     def __init__(self, model: keras.Model, labels: Path, view: dict[str, int] | None, top: int) -> None:
         super().__init__(name="served")
         (height, width, self.channels), classes = shapes(model)
         self.size = (height, width)
-        # In functions, of which nothing is written down but what they compute; a Keras model as an attribute would be
-        # written down whole, its variables a second time.
+        # The model is only referenced by functions, of which just the computation is saved. As an attribute, the Keras
+        # model would be saved too, with its variables a second time.
         self.parameters = [variable.value for variable in model.variables]
         self._network = probabilities(model)
         self._pooled = _pooled(model)
@@ -48,67 +48,67 @@ class Served(tf.Module):
             default_value="",
         )
         self._top = min(top, classes)
-        self._shown = (view["size"], view["size"]) if view else (height or SIZE, width or SIZE)
-        self._read = reader(*self._shown, self.channels, view) if self.channels in CHANNELS else None
+        self._file_size = (view["size"], view["size"]) if view else (height or SIZE, width or SIZE)
+        self._read = reader(*self._file_size, self.channels, view) if self.channels in CHANNELS else None
 
     def signatures(self, asked: str) -> dict[str, Any]:
-        """The signatures by name; see `keras_resnet.export` for what they take and give.
+        """Returns the signatures by name; see `keras_resnet.export` for their inputs and outputs.
 
         Args:
-            asked: which of them is the one that is asked if none is named: "image_bytes", which is there where the
-                network's images have as many channels as files; or "images", which then gives probabilities alone, so
-                that programs that know no text can read the graph.
+            asked: the default signature: "image_bytes", which exists if image files can have the channels of the
+                network's images; or "images", whose default version returns probabilities only, so that programs that
+                do not support strings can read the graph.
         """
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
         def of_files(image_bytes: Any) -> dict[str, Any]:
-            size = tf.TensorSpec([*self._shown, self.channels], tf.uint8)
-            seen, valid = tf.map_fn(
+            image_spec = tf.TensorSpec([*self._file_size, self.channels], tf.uint8)
+            images, valid = tf.map_fn(
                 self._read,
                 image_bytes,
-                fn_output_signature=(size, tf.TensorSpec([], tf.bool)),
-                parallel_iterations=AT_ONCE,
+                fn_output_signature=(image_spec, tf.TensorSpec([], tf.bool)),
+                parallel_iterations=PARALLEL,
             )
-            named = self._named(tf.cast(seen, tf.float32))
-            shown = {name: _where(valid, value) for name, value in named.items()}
-            return {**shown, "valid": valid}
+            outputs = self._outputs(tf.cast(images, tf.float32))
+            return {**{name: _where(valid, value) for name, value in outputs.items()}, "valid": valid}
 
         def of_images(images: Any) -> dict[str, Any]:
-            return self._named(tf.cast(images, tf.float32))
+            return self._outputs(tf.cast(images, tf.float32))
 
-        found = {
+        signatures = {
             **({"image_bytes": of_files} if self._read else {}),
-            "images": self._taking(of_images),
-            "images_uint8": self._taking(of_images, tf.uint8),
+            "images": self._of_images(of_images),
+            "images_uint8": self._of_images(of_images, tf.uint8),
         }
         if self._pooled:
-            found["features"] = self._taking(lambda images: {"features": self._pooled(images)})
-        default = found[asked]
+            signatures["features"] = self._of_images(lambda images: {"features": self._pooled(images)})
+        default = signatures[asked]
         if asked == "images":
-            default = self._taking(lambda images: {"probabilities": self._network(images)})
-        return {"serving_default": default, **found}
+            default = self._of_images(lambda images: {"probabilities": self._network(images)})
+        return {"serving_default": default, **signatures}
 
-    def _taking(self, function: Any, dtype: Any = tf.float32) -> Any:
+    def _of_images(self, function: Any, dtype: Any = tf.float32) -> Any:
+        """Returns a signature whose input is a batch of images."""
         return tf.function(
             function, input_signature=[tf.TensorSpec([None, *self.size, self.channels], dtype, "images")]
         )
 
-    def _named(self, images: Any) -> dict[str, Any]:
-        """From float32 images to what is answered."""
+    def _outputs(self, images: Any) -> dict[str, Any]:
+        """Returns the outputs for float32 images."""
         probabilities = self._network(images)
-        scores, places = tf.math.top_k(probabilities, self._top)
-        classes = self.labels.lookup(tf.cast(places, tf.int64))
+        scores, indices = tf.math.top_k(probabilities, self._top)
+        classes = self.labels.lookup(tf.cast(indices, tf.int64))
         return {"probabilities": probabilities, "classes": classes, "scores": scores}
 
 
 def probabilities(model: keras.Model) -> Callable[[Any], Any]:
-    """From images to float32 probabilities, also of a model that gives logits."""
+    """Returns a function from images to float32 probabilities, also for a model that returns logits."""
     last = tf.nn.softmax if gives_logits(model) else tf.identity
     return lambda images: last(tf.cast(model(images, training=False), tf.float32))
 
 
 def _pooled(model: keras.Model) -> Callable[[Any], Any] | None:
-    """From images to the vectors before the logits; None of a model that has none."""
+    """Returns a function from images to the vectors before the logits; None if the model has none."""
     try:
         pooled = keras.Model(model.input, taps(model)["pooled"])
     except (KeyError, ValueError):
@@ -117,17 +117,17 @@ def _pooled(model: keras.Model) -> Callable[[Any], Any] | None:
 
 
 def _where(valid: Any, value: Any) -> Any:
-    """A value for each image; nothing for one that is none."""
+    """Replaces the values of invalid images by zeros or empty strings."""
     return tf.where(valid[:, None], value, tf.zeros_like(value))
 
 
 def write_saved_model(
     model: keras.Model, folder: Path, labels: Path, view: dict[str, int] | None, top: int, asked: str
 ) -> list[str]:
-    """Writes a SavedModel into a folder that is there; the arguments are those of `Served` and of its `signatures`.
+    """Writes a SavedModel to an existing folder; for the arguments see `Served` and `Served.signatures`.
 
     Returns:
-        The names of its signatures, but for the one that answers where none is named.
+        The names of its signatures, without the default one.
     """
     served = Served(model, labels, view, top)
     signatures = {name: function.get_concrete_function() for name, function in served.signatures(asked).items()}

@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving answers before a model is ready, so that no user waits for the first."""
+"""Warm-up requests, which TensorFlow Serving runs before a model is ready, so that the first real request is fast."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, int, int], asked: str) -> None:
-    """Writes a request of each batch size for what answers where no signature is named, and for images.
+    """Writes requests of each batch size for the default signature and for "images".
 
     Args:
-        folder: of the SavedModel.
-        batch_sizes: those that the server will see.
+        folder: the folder of the SavedModel.
+        batch_sizes: batch sizes of the requests.
         shape: (height, width, channels) of the images.
-        asked: what the signature takes that answers where none is named: "image_bytes", of a JPEG file, or "images".
+        asked: input of the default signature: "image_bytes", JPEG files, or "images".
 
     Raises:
         ValueError: tensorflow-serving-api is not installed.
@@ -31,15 +31,15 @@ def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, i
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
 
     grey = np.full(shape, 127, np.uint8)
-    one = {"images": grey.astype(np.float32)}
+    example = {"images": grey.astype(np.float32)}
     if asked == "image_bytes":
-        one[asked] = np.array(tf.io.encode_jpeg(grey).numpy())
+        example[asked] = np.array(tf.io.encode_jpeg(grey).numpy())
     inputs = {"serving_default": asked, "images": "images"}
     (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / FILE)) as records:
         for batch in batch_sizes:
             for signature, name in inputs.items():
-                tensor = tf.make_tensor_proto(np.stack([one[name]] * batch))
+                tensor = tf.make_tensor_proto(np.stack([example[name]] * batch))
                 request = PredictRequest(model_spec=ModelSpec(signature_name=signature), inputs={name: tensor})
                 log = PredictionLog(predict_log=PredictLog(request=request))
                 records.write(log.SerializeToString())

@@ -1,4 +1,4 @@
-"""Networks with lesions are the networks that one would build without those units; more of them are in `once`."""
+"""Networks with lesions equal networks that are built without those units; `once` has more tests of them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ def test_each_unit_has_the_error_of_the_network_that_is_built_without_it(seeded)
     model = seeded(keras_resnet.CifarResNet(14, shortcut="B"))
     images, _, _ = dark(count=100)
     labels = labelled(model, images)
-    found = lesions(model, [(images, labels, np.ones(len(images)))], draws=1)
-    assert found["error"] == 0
+    result = lesions(model, [(images, labels, np.ones(len(images)))], draws=1)
+    assert result["error"] == 0
     expected = {}
     for stage in (1, 2, 3):
         units = [1 if other == stage else 2 for other in (1, 2, 3)]
-        less = keras_resnet.ResNet(units, (16, 32, 64), stem="cifar", input_shape=(32, 32, 3), classes=10, shortcut="B")
-        for layer in less.layers:
+        smaller = keras_resnet.ResNet(
+            units, (16, 32, 64), stem="cifar", input_shape=(32, 32, 3), classes=10, shortcut="B"
+        )
+        for layer in smaller.layers:
             layer.set_weights(model.get_layer(layer.name).get_weights())
-        expected[f"stage{stage}_unit2"] = error(less, images, labels)
+        expected[f"stage{stage}_unit2"] = error(smaller, images, labels)
     assert len(set(expected.values())) == 3
-    assert {name: found["deleted"][name] for name in expected} == pytest.approx(expected, abs=1e-3)
+    assert {name: result["deleted"][name] for name in expected} == pytest.approx(expected, abs=1e-3)
 
 
 def test_images_of_weight_zero_do_not_count(seeded):

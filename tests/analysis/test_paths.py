@@ -1,4 +1,4 @@
-"""The gradients of single paths add up to the gradient, and their shares to what the binomial theorem says."""
+"""The gradients of all paths add up to the full gradient; for their shares see `once`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_the_gradients_of_all_paths_add_up_to_the_gradient(seeded, choices):
     one_path = path_gradient(model)
     added = sum(one_path(images, labels, through) for through in itertools.product((0, 1), repeat=3))
     logits = to_logits(model)
-    (whole,) = backend.gradient(lambda x, labels: summed_loss(logits(x[0]), labels), model.variables)([images], labels)
-    assert np.abs(whole).max() > 1e-4
+    (full,) = backend.gradient(lambda x, labels: summed_loss(logits(x[0]), labels), model.variables)([images], labels)
+    assert np.abs(full).max() > 1e-4
     tolerance = 0.1 if "dtype" in choices else 2e-4
-    np.testing.assert_allclose(added, whole, atol=tolerance * np.abs(whole).max())
+    np.testing.assert_allclose(added, full, atol=tolerance * np.abs(full).max())
 
 
-def test_a_gradient_is_by_the_weights_as_they_are_then(seeded):
-    """Where all logits are the bias alone, no image has any."""
+def test_a_gradient_uses_the_current_weights(seeded):
+    """It is zero once the logits consist of the bias alone."""
     model = seeded(keras_resnet.CifarResNet(8))
     ((images, labels, _),) = batches(3)
     one_path = path_gradient(model)
@@ -51,13 +51,13 @@ def test_a_gradient_is_by_the_weights_as_they_are_then(seeded):
 def test_a_network_made_for_any_size_has_the_same_paths(seeded):
     model = seeded(keras_resnet.CifarResNet(8))
     ((images, labels, _),) = batches(3)
-    expected, found = (path_gradient(each)(images, labels, np.array([1, 0, 1])) for each in (model, any_size(model)))
-    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    expected, actual = (path_gradient(each)(images, labels, np.array([1, 0, 1])) for each in (model, any_size(model)))
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_images_of_weight_zero_do_not_count(seeded):
     model = seeded(keras_resnet.CifarResNet(8))
     ((images, labels, weights),) = batches(6)
     weights[3:] = 0
-    found = paths(model, [(images, labels, weights)], draws=1)
-    assert found == paths(model, [(images[:3], labels[:3], np.ones(3))], draws=1)
+    result = paths(model, [(images, labels, weights)], draws=1)
+    assert result == paths(model, [(images[:3], labels[:3], np.ones(3))], draws=1)

@@ -1,4 +1,4 @@
-"""What the tests of the `keras-resnet` command share."""
+"""Fixtures for the tests of the `keras-resnet` command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def few_digits_in_an_empty_folder(monkeypatch, tmp_path):
 
 @pytest.fixture
 def command(capsys):
-    """Runs the command as a shell would, in this process; returns its status and what it wrote to stdout and stderr."""
+    """Runs a command line in this process; returns the exit status, stdout and stderr."""
 
     def run(line):
         capsys.readouterr()
@@ -35,7 +35,7 @@ def command(capsys):
 
 @pytest.fixture
 def mistake(command):
-    """Runs the command with a mistake: one line on stderr, with these words, status 2, and nothing written."""
+    """Runs a command line with a mistake and checks for status 2, one line on stderr with these words, and no files."""
 
     def run(line, *words):
         before = small_runs.files(Path())

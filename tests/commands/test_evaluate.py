@@ -12,7 +12,7 @@ import pytest
 import small_runs
 
 
-def test_evaluate_finds_the_error_that_the_run_reported(command):
+def test_evaluate_measures_the_error_that_the_run_reported(command):
     reported = json.loads((small_runs.finished() / "summary.json").read_text())
     for line in ("", "--batch-size 7", f"--batch-size {small_runs.TESTED + 1}"):
         status, out, err = command(f"evaluate {small_runs.finished()} digits --out report --json {line}")
@@ -23,7 +23,7 @@ def test_evaluate_finds_the_error_that_the_run_reported(command):
         assert json.loads(Path("report/result.json").read_text()) == result
 
 
-def test_evaluate_tells_errors_with_intervals_and_leaves_a_report_beside_the_model(command):
+def test_evaluate_prints_errors_with_intervals_and_writes_a_report_next_to_the_model(command):
     shutil.copytree(small_runs.finished(), "run")
     status, out, err = command("evaluate run/model.keras digits --split train")
     first, worst, calibration, last = out.splitlines()
@@ -33,11 +33,11 @@ def test_evaluate_tells_errors_with_intervals_and_leaves_a_report_beside_the_mod
     assert worst.startswith("Most often wrong: ")
     assert calibration.startswith("Expected calibration error ")
     files = ["result.json", "classes.csv", "confusion.png", "calibration.png"]
-    assert last == f"Look at run/evaluation/digits-train/: {', '.join(files)}"
+    assert last == f"Written to run/evaluation/digits-train/: {', '.join(files)}"
     assert sorted(path.name for path in Path("run/evaluation/digits-train").iterdir()) == sorted(files)
 
 
-def test_evaluate_tells_of_an_ensemble_and_of_each_of_its_members(command):
+def test_evaluate_prints_an_ensemble_and_each_of_its_members(command):
     shutil.copytree(small_runs.finished(), "one")
     shutil.copytree("one", "two")
     status, out, _ = command("evaluate one two digits")
@@ -49,7 +49,7 @@ def test_evaluate_tells_of_an_ensemble_and_of_each_of_its_members(command):
     assert [member["model"] for member in json.loads(report.read_text())["members"]] == ["one", "two"]
 
 
-def test_a_report_that_cannot_be_written_does_not_take_the_result_along(command):
+def test_the_result_is_printed_even_if_the_report_cannot_be_written(command):
     shutil.copytree(small_runs.finished(), "run")
     Path("run/evaluation").write_text("in the way")
     status, out, err = command("evaluate run digits")
@@ -57,7 +57,7 @@ def test_a_report_that_cannot_be_written_does_not_take_the_result_along(command)
     assert "run: " in out and "top-1 error" in out
 
 
-def test_a_test_with_mirror_images_leaves_a_report_of_its_own(command):
+def test_a_test_with_mirror_images_has_a_report_of_its_own(command):
     shutil.copytree(small_runs.finished(), "run")
     status, out, _ = command("evaluate run digits --mirror --json")
     assert (status, json.loads(out)["view"]) == (0, "one view, mirrored too")

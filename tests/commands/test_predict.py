@@ -30,7 +30,7 @@ def test_predict_names_the_classes(command):
     assert out.splitlines()[0] == f"images.npy[0]: {best['name']} {100 * best['probability']:.1f} %"
 
 
-def test_predict_tells_what_it_can_of_a_folder_and_names_what_does_not_decode(command):
+def test_predict_reports_files_of_a_folder_that_cannot_be_decoded(command):
     Path("photos").mkdir()
     cv2.imwrite("photos/digit.png", small_runs.few_digits().read(None)[2][0])
     Path("photos/broken.png").write_bytes(b"no image")
@@ -48,7 +48,7 @@ def test_predict_tells_what_it_can_of_a_folder_and_names_what_does_not_decode(co
     )
 
 
-def test_predict_explains_itself_by_pictures(command):
+def test_predict_writes_explanations_as_pictures(command):
     np.save("images.npy", small_runs.few_digits().read(None)[2][:2])
     status, out, err = command(f"predict {small_runs.finished()} images.npy --top 1 --explain why --json")
     assert (status, err) == (0, "")
@@ -56,7 +56,7 @@ def test_predict_explains_itself_by_pictures(command):
     assert cv2.imread("why/images.npy[1].png").shape[2] == 3
 
 
-def test_features_go_to_a_file(command):
+def test_features_are_written_to_a_file(command):
     np.save("images.npy", small_runs.few_digits().read(None)[2][:3])
     status, out, err = command(f"features {small_runs.finished()} images.npy out.npz --taps stage2,pooled")
     assert (status, out, err) == (0, "3 images, 8 of stage2, 16 of pooled: out.npz\n", "")

@@ -1,4 +1,4 @@
-"""`keras-resnet train`: what it says in the end."""
+"""`keras-resnet train`: its last lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_resnet import cli
 from keras_resnet.training.recipe import as_json
 
 
-def test_a_finished_run_says_what_came_out_and_what_to_try(command):
+def test_a_finished_run_prints_its_result_and_what_to_try_next(command):
     shutil.copytree(small_runs.finished(), "run")
     before = small_runs.files(Path())
     status, out, err = command("train --recipe run/recipe.json --out run")
@@ -30,10 +30,10 @@ def test_a_finished_run_says_what_came_out_and_what_to_try(command):
     ]
     assert len(commands) == 3
     for line in commands:
-        cli._parser().parse_args(shlex.split(line)[1:])  # raises if it could not be run
+        cli._parser().parse_args(shlex.split(line)[1:])  # exits if the command line is not valid
 
 
-def test_a_run_that_diverges_ends_in_a_line_with_status_3_and_its_last_good_checkpoint_is_usable(command):
+def test_a_run_that_diverges_ends_with_one_line_and_status_3_and_its_last_good_checkpoint_is_usable(command):
     recipe = as_json(small_runs.small_recipe(**small_runs.EXPLOSIVE))
     Path("mine.json").write_text(json.dumps(recipe))
     status, out, err = command("train --recipe mine.json --out run")
@@ -42,8 +42,8 @@ def test_a_run_that_diverges_ends_in_a_line_with_status_3_and_its_last_good_chec
     assert "The last good checkpoint is run/checkpoints/epoch_0001.keras" in err
     assert [path.name for path in Path("run/checkpoints").iterdir()] == ["epoch_0001.keras"]
     assert not Path("run/model.keras").exists() and not Path("run/summary.json").exists()
-    kept = small_runs.arrays(Path("run/checkpoints/epoch_0001.keras"))
-    assert all(np.isfinite(value).all() for value in kept.values())
+    arrays = small_runs.arrays(Path("run/checkpoints/epoch_0001.keras"))
+    assert all(np.isfinite(value).all() for value in arrays.values())
     assert [row["epoch"] for row in small_runs.history(Path("run"))] == ["1"]
 
     status, out, _ = command("evaluate run/checkpoints/epoch_0001.keras digits --json")
@@ -53,7 +53,7 @@ def test_a_run_that_diverges_ends_in_a_line_with_status_3_and_its_last_good_chec
     assert sum(row["probability"] for row in result["classes"]) <= 1 + 1e-5
 
 
-def test_a_probe_that_diverges_ends_in_a_line_that_names_its_own_rate(command):
+def test_a_probe_that_diverges_ends_with_a_line_that_names_its_own_rate(command):
     words = f"--weights {small_runs.finished()} --freeze-until features --probe-epochs 1 --probe-rate 1e30 --epochs 1"
     status, _, err = command(f"train digits {words} --batch-size 32 --out run")
     last = err.splitlines()[-1]
@@ -61,13 +61,13 @@ def test_a_probe_that_diverges_ends_in_a_line_that_names_its_own_rate(command):
     assert "--learning-rate" not in err
 
 
-def test_what_to_try_next_can_be_typed_as_it_stands(command, monkeypatch):
+def test_the_commands_to_try_next_can_be_pasted_into_a_shell(command, monkeypatch):
     monkeypatch.setattr("keras_resnet.training.run.train", lambda *a, **k: SUMMARY)
     monkeypatch.setattr(sys, "argv", [".venv/bin/keras-resnet", "train", "digits"])
     monkeypatch.setenv("PATH", "/nowhere")
     assert "Try       .venv/bin/keras-resnet evaluate runs/digits-resnet20 digits\n" in command("train digits")[1]
-    _, told, _ = command("train digits --out 'my runs/1' --data-dir 'my data'")
-    assert "keras-resnet evaluate 'my runs/1' digits --data-dir 'my data'\n" in told
+    _, out, _ = command("train digits --out 'my runs/1' --data-dir 'my data'")
+    assert "keras-resnet evaluate 'my runs/1' digits --data-dir 'my data'\n" in out
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     assert "Try       keras-resnet evaluate runs/digits-resnet20 digits\n" in command("train digits")[1]
 

@@ -1,4 +1,4 @@
-"""A network of photographs, exported once a backend, and photographs for it."""
+"""A network for photographs, exported once per backend, and photographs for it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from pictures import photograph
 VIEW = {"size": 64, "resize": 73}
 NAMES = ["tench", "English springer", "Tüte", "chain saw", "church", "horn", "truck", "pump", "ball", "parachute"]
 
-# A program of its own: a SavedModel, an .npz of what its signatures take, an .npz for what they give.
+# A program without this package. Arguments: a SavedModel, an .npz with inputs by signature, an .npz for the outputs.
 ASK = """
 import sys
 import numpy as np, tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
-taken, given = np.load(sys.argv[2], allow_pickle=True), {}
-for key in taken:
+inputs, outputs = np.load(sys.argv[2], allow_pickle=True), {}
+for key in inputs:
     signature, name = key.split("/")
-    given_to_it = taken[key].tolist() if name == "image_bytes" else taken[key]
-    for answer, value in model.signatures[signature](**{name: tf.constant(given_to_it)}).items():
+    values = inputs[key].tolist() if name == "image_bytes" else inputs[key]
+    for output, value in model.signatures[signature](**{name: tf.constant(values)}).items():
         text = value.dtype == tf.string
-        given[f"{signature}/{answer}"] = np.char.decode(value.numpy().astype(bytes)) if text else value.numpy()
+        outputs[f"{signature}/{output}"] = np.char.decode(value.numpy().astype(bytes)) if text else value.numpy()
 assert "keras_resnet" not in sys.modules
-np.savez(sys.argv[3], **given)
+np.savez(sys.argv[3], **outputs)
 """
 
 
 @pytest.fixture(scope="session")
 def network():
-    """A network whose probabilities are far from even, and what is known of it."""
+    """A network with clearly different probabilities, and the description of it."""
     image = keras.Input((64, 64, 3))
     inside = normalize(image, [124.0, 117.0, 104.0], [58.0, 57.0, 57.0])
     model = keras_resnet.ResNet18(input_tensor=inside, classes=10, width=0.125, shortcut="B")
@@ -50,13 +50,13 @@ def network():
             variable.assign(rng.normal(0, 0.2, variable.shape))
         elif variable.path.endswith(("moving_variance", "gamma")) and "normalization/" not in variable.path:
             variable.assign(rng.uniform(0.7, 1.4, variable.shape))
-    logits, seen = model.get_layer("logits"), np.stack([photograph(seed, 64, 64) for seed in range(16)])
+    logits, images = model.get_layer("logits"), np.stack([photograph(seed, 64, 64) for seed in range(16)])
     pooled = np.asarray(
-        keras.ops.convert_to_numpy(keras_resnet.features(model, ["pooled"])(seen.astype("float32"))["pooled"])
+        keras.ops.convert_to_numpy(keras_resnet.features(model, ["pooled"])(images.astype("float32"))["pooled"])
     )
     kernel = rng.normal(0, 2 / np.linalg.norm(pooled.std(axis=0)), logits.kernel.shape)
     logits.kernel.assign(kernel)
-    logits.bias.assign(-pooled.mean(axis=0) @ kernel)  # or one class would be that of all images
+    logits.bias.assign(-pooled.mean(axis=0) @ kernel)  # otherwise all images would be of the same class
     return model, {"model": "resnet18", "class_names": NAMES, "view": VIEW, "test_error": 12.5, "dataset": "ten"}
 
 
@@ -70,7 +70,7 @@ def file(network, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def served(file, tmp_path_factory):
-    """The folder of its first version."""
+    """The folder of the first version of the exported network."""
     out = tmp_path_factory.mktemp("served") / "ten"
     keras_resnet.export(file, out, warm_up=(1, 2))
     return out / "1"
@@ -84,11 +84,12 @@ def photographs(shared):
 
 @pytest.fixture(scope="session")
 def expected(network, photographs):
-    """The probabilities that the network gives them in this process."""
+    """The photographs as arrays, and the network's probabilities for them in this process."""
     images = np.stack([read_center(path, **VIEW) for path in photographs])
-    found = np.asarray(network[0].predict(images.astype("float32"), verbose=0))
-    assert found.max(axis=1).mean() > 0.4 and len(set(found.argmax(axis=1))) > 2  # no network to which all is one
-    return images, found
+    probabilities = np.asarray(network[0].predict(images.astype("float32"), verbose=0))
+    # The network must be confident, and predict more than two classes.
+    assert probabilities.max(axis=1).mean() > 0.4 and len(set(probabilities.argmax(axis=1))) > 2
+    return images, probabilities
 
 
 @pytest.fixture(scope="session")
@@ -99,10 +100,10 @@ def orange():
 
 @pytest.fixture
 def ask(tmp_path):
-    """Has a SavedModel's signatures answer, in a program of its own; inputs are named signature__input."""
+    """Runs a SavedModel's signatures in a separate program; inputs are passed as signature__input."""
 
-    def answers(folder, **taken):
-        np.savez(tmp_path / "in.npz", **{name.replace("__", "/"): value for name, value in taken.items()})
+    def answers(folder, **inputs):
+        np.savez(tmp_path / "in.npz", **{name.replace("__", "/"): value for name, value in inputs.items()})
         words = [sys.executable, "-c", ASK, str(folder), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
         done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""What is exported answers as the network does, in programs that do not know this package."""
+"""Exported networks give the outputs of the network, in programs without this package."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from keras_resnet.exporting import export as module
 from keras_resnet.exporting.choices import Choices
 
 
-def test_every_signature_answers_as_the_network_does(ask, served, network, photographs, expected):
-    """To 1e-5, on real photographs, for a network of every backend; and names the most probable classes."""
+def test_every_signature_gives_the_outputs_of_the_network(ask, served, network, photographs, expected):
+    """To 1e-5, on real photographs, for a network of every backend; and the names of the most probable classes."""
     images, probabilities = expected
     files = np.array([path.read_bytes() for path in photographs], object)
     answers = ask(
@@ -33,13 +33,13 @@ def test_every_signature_answers_as_the_network_does(ask, served, network, photo
             answers[f"{signature}/scores"], np.take_along_axis(probabilities, order, 1), atol=1e-5
         )
         assert answers[f"{signature}/classes"].tolist() == np.array(network[1]["class_names"])[order].tolist()
-    assert b"XlaCallModule" not in (served / "saved_model.pb").read_bytes()  # Keras's own export has one on JAX
+    assert b"XlaCallModule" not in (served / "saved_model.pb").read_bytes()  # an export by Keras on JAX contains one
     assert answers["serving_default/valid"].all()
     pooled = keras_resnet.features(network[0], ["pooled"])(images[:3].astype("float32"))["pooled"]
     np.testing.assert_allclose(answers["features/features"], keras.ops.convert_to_numpy(pooled), rtol=1e-4, atol=1e-4)
 
 
-def test_the_card_says_what_is_served_and_its_checksums_hold(served):
+def test_the_card_describes_the_model_and_its_checksums_are_correct(served):
     card = json.loads((served / "model_card.json").read_text())
     known = {"network": "resnet18", "classes": 10, "test_error": 12.5, "dataset": "ten", "fold": True, "top": 5}
     assert known.items() <= card.items()
@@ -48,13 +48,16 @@ def test_the_card_says_what_is_served_and_its_checksums_hold(served):
     assert done.returncode == 0, done.stdout
     assert {"saved_model.pb", "assets/labels.txt", "variables/variables.index"} <= set(card["files"])
     readme = (served / "README.md").read_text()
-    cut, norms = "resized to 73 pixels, and the centre of 64x64 is cut", "| batch norm | folded into the convolutions |"
+    cut, norms = (
+        "resized to 73 pixels, and the centre of 64x64 is cut out",
+        "| batch norm | folded into the convolutions |",
+    )
     for words in (cut, norms, "12.50 %", "| `features` | `images`: float32 (batch, 64, 64, 3)"):
         assert words in readme
     assert (served / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()[2] == "Tüte"
 
 
-def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path):
+def test_a_model_in_memory_is_exported_with_the_given_names_and_view(network, tmp_path):
     names = [f"class {number}" for number in range(10)]
     card = keras_resnet.export(
         network[0],
@@ -64,10 +67,10 @@ def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path
         warm_up=(),
         dtype="bfloat16",
         top=3,
-        say=(said := []).append,
+        say=(lines := []).append,
     )
     stages = ["Folding batch norm into convolutions.", "Writing the format saved_model."]
-    assert [line for line in said if line in stages] == stages
+    assert [line for line in lines if line in stages] == stages
     assert (card["dtype"], card["top"]) == ("bfloat16", 3)
     assert (card["network"], card["view"]) == (network[0].name, {"size": 64, "resize": 64})
     assert (tmp_path / "own" / "1" / "assets" / "labels.txt").read_text().splitlines() == names
@@ -82,13 +85,13 @@ def test_a_model_in_memory_is_exported_with_what_is_said_of_it(network, tmp_path
         ("import sys; sys.exit('half done\\nkeras-resnet: error: there is no room')", "^there is no room$"),
     ],
 )
-def test_what_ends_the_process_on_tensorflow_is_told(tmp_path, monkeypatch, program, words):
-    """Also if it can say nothing any more; and what it says before is passed on."""
+def test_the_failure_of_the_tensorflow_process_is_reported(tmp_path, monkeypatch, program, words):
+    """Even if it ends without a message; earlier lines are passed on."""
     (tmp_path / "tensorflow.py").write_text(program)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
     lines = []
     with pytest.raises(ValueError, match=words):
-        module._elsewhere(model, {}, tmp_path / "out", Choices(), lines.append)
-    assert lines == ["A process on TensorFlow begins, which writes the graph.", *["half done"][: "half" in program]]
+        module._export_on_tensorflow(model, {}, tmp_path / "out", Choices(), lines.append)
+    assert lines == ["Starting a TensorFlow process that writes the graph.", *["half done"][: "half" in program]]

@@ -80,7 +80,7 @@ def stopped_twice(tmp_path, capsys, signal_in, start):
             assert start(out) == 75  # sysexits.h: EX_TEMPFAIL, "a temporary failure; try again"
             last = capsys.readouterr().err.splitlines()[-1]
             assert last.startswith(f"keras-resnet: stopped by {number.name}; the run is saved after {words}.")
-            assert last.endswith("The same command goes on from there.")
+            assert last.endswith("Run the same command again to resume.")
             assert max(path.name for path in (out / "checkpoints").iterdir()) == name
             assert [row["epoch"] for row in small_runs.history(out)] == ["1", "2", "3"][: int(name[6:10])]
             assert not (out / "summary.json").exists()

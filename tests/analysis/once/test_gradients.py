@@ -1,4 +1,4 @@
-"""Gradients along a line: what Balduzzi et al. 2017 say of plain and of residual networks, and what has none."""
+"""Gradients along a line: the findings of Balduzzi et al. 2017 on plain and residual networks, and wrong arguments."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from keras_resnet.analysis.gradients import gradients
 from to_look_at import batches, stranger
 
 
-def test_the_deeper_a_plain_network_the_less_do_gradients_have_in_common_and_shortcuts_keep_them_alike(seeded):
-    found = {
+def test_gradients_decorrelate_with_depth_in_plain_networks_and_less_so_with_shortcuts(seeded):
+    by_shortcut = {
         shortcut: [
             unit["correlation"][0]
             for unit in gradients(seeded(keras_resnet.CifarResNet(32, shortcut=shortcut)), batches(2), draws=1)["units"]
         ]
         for shortcut in (None, "A")
     }
-    for correlations in found.values():
+    for correlations in by_shortcut.values():
         assert len(correlations) == 8
         assert correlations[0] > correlations[3] > correlations[-1]
         assert correlations[0] > 0.9
-    assert 1 - found[None][-1] > 2 * (1 - found["A"][-1])
+    assert 1 - by_shortcut[None][-1] > 2 * (1 - by_shortcut["A"][-1])
 
 
-def test_of_the_same_image_twice_they_are_the_same(seeded):
+def test_gradients_along_a_line_from_an_image_to_itself_are_equal(seeded):
     ((images, labels, _),) = batches(1)
     twice = [(np.repeat(images, 2, axis=0), np.repeat(labels, 2), np.ones(2))]
     for unit in gradients(seeded(keras_resnet.CifarResNet(8)), twice, draws=1)["units"]:
         np.testing.assert_allclose(unit["correlation"], 1, atol=1e-3)
 
 
-def test_what_has_no_line_is_refused():
-    with pytest.raises(ValueError, match="fewer than two"):
+def test_too_few_images_and_other_models_are_refused():
+    with pytest.raises(ValueError, match=r"at least two images, the ends of a line\. Received: 1"):
         gradients(keras_resnet.CifarResNet(8), batches(1))
     with pytest.raises(ValueError, match="no images"):
         gradients(keras_resnet.CifarResNet(8), [])

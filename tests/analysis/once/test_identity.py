@@ -1,4 +1,4 @@
-"""What units change where one knows it beforehand, and what cannot be looked at."""
+"""Measures of units in networks for which they are known in advance, and wrong arguments."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from keras_resnet.analysis.identity import identity
 from to_look_at import batches, stranger
 
 
-def test_depth_that_is_used_is_that_of_the_units_that_change_something(seeded):
-    """Of ResNet-20, with the residuals of all but two units zero, and those two alike."""
+def test_the_depth_used_is_that_of_the_units_with_a_residual(seeded):
+    """In ResNet-20, with zero residuals in all but two units."""
     model = seeded(keras_resnet.CifarResNet(20, order="full_preactivation"))
     for layer in model.layers:
         if layer.name.endswith("_conv2") and layer.name not in ("stage1_unit2_conv2", "stage3_unit2_conv2"):
             layer.set_weights([0 * value for value in layer.get_weights()])
-    found = identity(model, batches())
-    ratios = [unit["ratio"] for unit in found["units"] if unit["ratio"]]
+    result = identity(model, batches())
+    ratios = [unit["ratio"] for unit in result["units"] if unit["ratio"]]
     assert len(ratios) == 2
-    assert found["depth_used"] == pytest.approx(sum(ratios) ** 2 / sum(ratio**2 for ratio in ratios), abs=0.01)
-    assert 1 <= found["depth_used"] <= 2
+    assert result["depth_used"] == pytest.approx(sum(ratios) ** 2 / sum(ratio**2 for ratio in ratios), abs=0.01)
+    assert 1 <= result["depth_used"] <= 2
 
 
 @pytest.mark.parametrize("order", ["original", "full_preactivation"])
 def test_units_whose_residual_is_zero_are_the_identity(order):
-    found = identity(keras_resnet.CifarResNet(14, zero_init_residual=True, order=order), batches(2))
-    for unit in found["units"]:
+    result = identity(keras_resnet.CifarResNet(14, zero_init_residual=True, order=order), batches(2))
+    for unit in result["units"]:
         assert unit["ratio"] == 0
         assert unit["change"] in (0, None)
         assert unit["cosine"] in (pytest.approx(1), None)
-    assert found["depth_used"] is None
+    assert result["depth_used"] is None
 
 
 def test_a_plain_network_has_no_ratio(seeded):
-    found = identity(seeded(keras_resnet.CifarResNet(8, shortcut=None)), batches())
-    assert [unit["ratio"] for unit in found["units"]] == [None] * 3
-    assert found["units"][0]["change"] > 0
+    result = identity(seeded(keras_resnet.CifarResNet(8, shortcut=None)), batches())
+    assert [unit["ratio"] for unit in result["units"]] == [None] * 3
+    assert result["units"][0]["change"] > 0
 
 
-def test_what_cannot_be_looked_at_is_refused():
+def test_other_models_and_no_images_are_refused():
     with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         identity(stranger(), batches())
     with pytest.raises(ValueError, match="no images"):

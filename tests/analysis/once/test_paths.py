@@ -1,4 +1,4 @@
-"""Which paths there are, and how a gradient is shared among them."""
+"""Numbers of paths, their shares of the gradient, and wrong arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_resnet.analysis.paths import draw, paths, shares, summary_line
 from to_look_at import batches, stranger
 
 
-def test_no_gradient_comes_through_residuals_that_are_zero():
+def test_no_gradient_flows_through_residuals_of_zero():
     model = keras_resnet.CifarResNet(20, zero_init_residual=True, order="full_preactivation")
     rows = paths(model, batches(2), draws=2)["lengths"]
     assert rows[0]["gradient"] > 1e-6
@@ -20,20 +20,20 @@ def test_no_gradient_comes_through_residuals_that_are_zero():
 
 
 @pytest.mark.parametrize(("units", "ratio"), [(9, 1.0), (9, 0.5), (54, 0.25), (600, 3.0)])
-def test_gradients_that_grow_by_a_factor_a_unit_are_shared_binomially(units, ratio):
-    """By the binomial theorem: of (1 + r)^n, paths through k units are C(n, k) r^k."""
+def test_gradients_that_grow_by_a_factor_per_unit_have_binomial_shares(units, ratio):
+    """By the binomial theorem, the paths through k units contribute C(n, k) r^k to (1 + r)^n."""
     norms = {k: float(np.exp(k * np.log(ratio) - units)) for k in (0, units // 2, units)}
-    found = shares(units, norms)
+    result = shares(units, norms)
     expected = binom(units, ratio / (1 + ratio))
-    np.testing.assert_allclose([row["share"] for row in found["lengths"]], expected.pmf(range(units + 1)), atol=1e-6)
-    counts = [row["paths"] for row in found["lengths"]]
+    np.testing.assert_allclose([row["share"] for row in result["lengths"]], expected.pmf(range(units + 1)), atol=1e-6)
+    counts = [row["paths"] for row in result["lengths"]]
     np.testing.assert_allclose(counts, binom(units, 0.5).pmf(range(units + 1)), rtol=1e-6)
-    assert found["effective_length"] == pytest.approx(expected.mean(), abs=0.01)
-    assert (found["from"], found["to"]) == (expected.ppf(0.05), expected.ppf(0.95))
-    assert [row["length"] for row in found["lengths"] if row["measured"]] == list(norms)
+    assert result["effective_length"] == pytest.approx(expected.mean(), abs=0.01)
+    assert (result["from"], result["to"]) == (expected.ppf(0.05), expected.ppf(0.95))
+    assert [row["length"] for row in result["lengths"] if row["measured"]] == list(norms)
 
 
-def test_what_has_no_paths_is_refused():
+def test_plain_networks_other_models_and_no_images_are_refused():
     with pytest.raises(ValueError, match="'resnet8' has no shortcuts"):
         paths(keras_resnet.CifarResNet(8, shortcut=None), batches())
     with pytest.raises(ValueError, match="is not a network of keras_resnet"):
@@ -44,8 +44,8 @@ def test_what_has_no_paths_is_refused():
         paths(keras_resnet.CifarResNet(8), [])
 
 
-def test_it_is_drawn(tmp_path):
-    found = paths(keras_resnet.CifarResNet(8), batches(2), draws=1)
-    assert "of 3 units" in summary_line(found)
-    draw({"a $1 network$": found, "another": found}, tmp_path / "paths.png", "paths")
+def test_the_result_is_drawn(tmp_path):
+    result = paths(keras_resnet.CifarResNet(8), batches(2), draws=1)
+    assert "of 3 units" in summary_line(result)
+    draw({"a $1 network$": result, "another": result}, tmp_path / "paths.png", "paths")
     assert (tmp_path / "paths.png").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""Factors are those of He et al. 2016, equation 8; what has none, and what cannot be looked at."""
+"""Factors follow He et al. 2016, equation 8; units without a factor, and wrong arguments."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def units(model, **choices):
     return propagation(model, batches(4, **choices))["units"]
 
 
-def test_a_unit_that_halves_the_map_has_no_factor_though_images_may_have_any_size(seeded):
+def test_a_unit_that_halves_the_map_has_no_factor_in_a_network_for_any_size(seeded):
     choices = {"stem": "cifar", "downsample": "last_unit", "order": "full_preactivation", "shortcut": "B"}
     model = seeded(keras_resnet.ResNet((2, 1), (16, 16), input_shape=(None, None, 3), classes=10, **choices))
     assert [unit["factor"] for unit in units(model)] == [None, 1, None, 1]
 
 
-def test_what_cannot_be_looked_at_is_refused():
+def test_other_models_and_no_images_are_refused():
     with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         units(stranger())
     with pytest.raises(ValueError, match="no images"):
@@ -41,19 +41,19 @@ def test_what_cannot_be_looked_at_is_refused():
     ],
 )
 def test_the_product_of_the_factors_is_that_of_equation_8(seeded, choices, factor):
-    found = units(seeded(keras_resnet.CifarResNet(14, **choices)))
-    assert [unit["unit"] for unit in found][:2] == ["stem", "stage1_unit1"]
-    assert [unit["factor"] for unit in found].count(None) == 3  # the stem, and where the shape changes
-    assert all(unit["factor"] == pytest.approx(factor) for unit in found if unit["factor"] is not None)
-    assert found[0]["product"] == pytest.approx(factor**SAME)
-    assert found[-1]["product"] == 1
+    rows = units(seeded(keras_resnet.CifarResNet(14, **choices)))
+    assert [unit["unit"] for unit in rows][:2] == ["stem", "stage1_unit1"]
+    assert [unit["factor"] for unit in rows].count(None) == 3  # the stem, and where the shape changes
+    assert all(unit["factor"] == pytest.approx(factor) for unit in rows if unit["factor"] is not None)
+    assert rows[0]["product"] == pytest.approx(factor**SAME)
+    assert rows[-1]["product"] == 1
 
 
 @pytest.mark.parametrize("skip", ["exclusive_gating", "shortcut_only_gating"])
-def test_a_gate_that_sees_nothing_is_its_bias(seeded, skip):
+def test_the_factor_of_a_gate_with_zero_weights_follows_from_its_bias(seeded, skip):
     model = seeded(keras_resnet.CifarResNet(14, skip=skip))
     for layer in model.layers:
         if layer.name.endswith("_gate"):
             layer.set_weights([0 * layer.get_weights()[0], np.full_like(layer.get_weights()[1], -2.0)])
-    found = units(model)
-    assert found[1]["factor"] == pytest.approx(1 - 1 / (1 + np.exp(2)), rel=1e-4)
+    rows = units(model)
+    assert rows[1]["factor"] == pytest.approx(1 - 1 / (1 + np.exp(2)), rel=1e-4)

@@ -1,4 +1,4 @@
-"""What responses are looked for in: labels, images and networks."""
+"""Responses of networks, and the batches of images and labels that analyses use."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from to_look_at import check_responses
 
 
 @pytest.mark.parametrize("choices", [{}, {"shortcut": None}, {"order": "full_preactivation"}])
-def test_they_are_deviations_behind_batch_norm_of_all_images_at_once(seeded, choices):
+def test_responses_are_deviations_after_batch_norm_over_all_images(seeded, choices):
     check_responses(seeded(keras_resnet.CifarResNet(8, **choices)))
 
 
-def test_a_network_of_someone_else_and_no_images_are_refused():
+def test_other_models_and_no_images_are_refused():
     with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         responses(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), [])
     with pytest.raises(ValueError, match="no images"):
         responses(keras_resnet.CifarResNet(8), [])
-    with pytest.raises(ValueError, match="has no batch norm behind its convolutions"):
+    with pytest.raises(ValueError, match="has no batch norm after its convolutions"):
         responses(fold(keras_resnet.CifarResNet(8)), [])
 
 
-def test_labels_are_the_networks_own_numbers():
-    """It knows the digits among others, in another order; where nobody asks for labels, it need not."""
+def test_labels_are_the_networks_own_class_indices():
+    """The network has more classes, in another order. An analysis without labels accepts unknown classes."""
     model, data = keras_resnet.CifarResNet(8, input_shape=(8, 8, 1), classes=12), load("digits")
     names = [*data.class_names[::-1], "a", "b"]
     ((_, labels, _),) = batches_for(model, {"class_names": names}, data, 50)
@@ -41,11 +41,11 @@ def test_labels_are_the_networks_own_numbers():
 
 
 @pytest.mark.parametrize("count", [1, 7, 100, 150, 360, 5000])
-def test_as_many_test_images_are_looked_with_as_are_asked_for(count):
+def test_batches_contain_the_requested_number_of_test_images(count):
     model = keras_resnet.CifarResNet(8, input_shape=(8, 8, 1))
     data = load("digits")
     batches = list(batches_for(model, {}, data, count))
-    seen = np.concatenate([images[weights > 0] for images, _, weights in batches])
-    np.testing.assert_array_equal(seen, data.x_test[:count])
+    counted = np.concatenate([images[weights > 0] for images, _, weights in batches])
+    np.testing.assert_array_equal(counted, data.x_test[:count])
     with pytest.raises(ValueError, match=r"takes images of \(32, 32, 3\). Received: \(8, 8, 1\)"):
         list(batches_for(keras_resnet.CifarResNet(8), {}, data, count))

@@ -1,4 +1,4 @@
-"""The table of networks, and where it stands in the README."""
+"""The table of networks, also in the README."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_the_readme_has_the_table_of_every_network():
     assert printed.strip() == table([describe(network) for network in ARCHITECTURES.values()], markdown=True)
 
 
-def test_what_a_paper_prints_stands_beside_its_network_alone():
+def test_a_papers_numbers_are_listed_only_for_the_papers_own_network():
     row = describe(find("resnet34"))
     assert (row["paper_macs"], row["macs"]) == ("3.6e9", 3_663_761_408)
     assert describe(find("resnet34"), {"shortcut": "C"})["paper_macs"] == ""
@@ -35,7 +35,7 @@ def test_columns_are_aligned():
     assert lines[1].index("basic") == lines[2].index("bottleneck") == lines[0].index("unit")
 
 
-def test_the_milliseconds_stand_where_one_network_was_measured():
+def test_a_column_of_milliseconds_appears_if_a_network_was_measured():
     measured, not_measured = describe(find("resnet20")), describe(find("resnet56"))
     assert "ms" not in table([measured, not_measured]).split()
     lines = table([measured | {"latency": "4.25"}, not_measured | {"latency": ""}]).splitlines()
@@ -43,7 +43,7 @@ def test_the_milliseconds_stand_where_one_network_was_measured():
     assert lines[1].endswith("4.25")
 
 
-def test_columns_are_as_wide_as_what_is_in_them():
+def test_columns_are_as_wide_as_their_longest_entry():
     rows = [("a", "1", "x"), ("a longer one", "10", "")]
     assert text_table(("name", "n", ""), rows, {1}).splitlines() == [
         "name           n",

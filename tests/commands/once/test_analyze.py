@@ -15,22 +15,22 @@ from keras_resnet.analysis.report import default_folder
 
 
 @pytest.mark.parametrize("name", list(ANALYSES))
-def test_analyze_puts_networks_beside_one_another(command, name):
-    """One that was trained, and one by its name, as it begins."""
+def test_analyze_compares_networks(command, name):
+    """A trained one, and an untrained one given by name."""
     finished = str(small_runs.finished())
     status, out, err = command(f"analyze {name} {finished} resnet14 digits --out seen --images 6")
     assert (status, err) == (0, "")
-    told = out.splitlines()
-    assert [line.partition(":")[0] for line in told[:2]] == [finished, "resnet14"]
-    assert told[2:] == [f"Look at seen/: {name}.json, {name}.png"]
-    found = json.loads(Path(f"seen/{name}.json").read_text())
-    assert list(found.pop("networks")) == [finished, "resnet14"]
-    assert found == {"analysis": name, "dataset": "digits", "images": 6, "seed": 0, "choices": {}}
+    lines = out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:2]] == [finished, "resnet14"]
+    assert lines[2:] == [f"Written to seen/: {name}.json, {name}.png"]
+    report = json.loads(Path(f"seen/{name}.json").read_text())
+    assert list(report.pop("networks")) == [finished, "resnet14"]
+    assert report == {"analysis": name, "dataset": "digits", "images": 6, "seed": 0, "choices": {}}
     assert cv2.imread(f"seen/{name}.png").std() > 10
     assert f"{name} " in command("analyze --help")[1]
 
 
-def test_a_network_that_is_named_is_looked_at_as_it_begins_and_always_the_same(command):
+def test_a_network_given_by_name_is_untrained_and_reproducible(command):
     line = "analyze propagation resnet8 plainnet8 digits --images 6 --json"
     first, again, other = (json.loads(command(text)[1]) for text in (line, line, f"{line} --seed 1"))
     assert first == again != other
@@ -38,27 +38,27 @@ def test_a_network_that_is_named_is_looked_at_as_it_begins_and_always_the_same(c
     assert [unit["factor"] for unit in first["networks"]["resnet8"]["units"]] == [None, 1, None, None]
 
 
-def test_results_say_what_they_are_of_and_do_not_overwrite_those_of_others(command):
-    """Another skip, another seed, another number of images; only the same again goes to the same place."""
+def test_results_name_their_origin_and_do_not_overwrite_others(command):
+    """Another skip, seed or number of images has a folder of its own; only an identical call shares one."""
     halved = "--skip constant_scaling --shortcut-scale 0.5 --shortcut A"
     folders = []
     for more in ("", halved, "--images 6 --seed 1", "--images 6", "--images 6"):
         status, out, _ = command(f"analyze propagation resnet8 digits {more}")
         assert status == 0
-        folders.append(Path(out.splitlines()[-1].removeprefix("Look at ").partition("/: ")[0]))
+        folders.append(Path(out.splitlines()[-1].removeprefix("Written to ").partition("/: ")[0]))
     assert len(set(folders)) == 4 and folders[3] == folders[4]
     assert all(folder.parent == Path("analysis") and folder.name.startswith("digits-resnet8-") for folder in folders)
     assert sorted(Path("analysis").iterdir()) == sorted(set(folders))
     first, second, third, *_ = (json.loads((folder / "propagation.json").read_text()) for folder in folders)
-    assert (first["images"], first["seed"], first["choices"]) == (small_runs.TESTED, 0, {})  # no more are there
+    assert (first["images"], first["seed"], first["choices"]) == (small_runs.TESTED, 0, {})  # all images there are
     assert (third["images"], third["seed"]) == (6, 1)
     assert second["choices"] == {"skip": "constant_scaling", "shortcut_scale": 0.5, "shortcut": "A"}
-    ((title, found),) = second["networks"].items()
-    assert title == "resnet8 (skip constant_scaling; shortcut_scale 0.5)"  # A is its own shortcut
-    assert found["units"][0]["product"] == 0.5
+    ((title, result),) = second["networks"].items()
+    assert title == "resnet8 (skip constant_scaling; shortcut_scale 0.5)"  # A is its default shortcut
+    assert result["units"][0]["product"] == 0.5
 
 
-def test_what_goes_beside_a_run_is_told_apart_by_the_networks_beside_it():
+def test_the_default_folder_depends_on_all_networks():
     report = {"dataset": "folder:my/photos/", "seed": 0}
     run = str(small_runs.finished())
     for networks, name in (([run], "photos-"), ([run, "resnet8"], "photos-and-1-more-")):

@@ -11,7 +11,7 @@ import keras_resnet
 from keras_resnet import saving
 
 
-def test_convert_reports_what_it_used_and_the_file_takes_raw_images(command):
+def test_convert_reports_the_tensors_and_the_file_takes_raw_images(command):
     keras_resnet.CifarResNet(8, input_shape=(8, 8, 1)).save("bare.keras")
     known = "--labels digits --mean 0.5 --deviation 0.5"
     status, out, err = command(f"convert bare.keras out.keras --model resnet8 {known}")
@@ -33,10 +33,10 @@ def test_convert_takes_labels_from_a_text_file(command):
     assert saving.read_info("out.keras")["class_names"] == ["cat", "dog"]
 
 
-def test_convert_says_what_a_file_for_torchvision_takes(command):
+def test_convert_prints_the_normalisation_for_a_torchvision_file(command):
     keras_resnet.ResNet18(classes=2).save("bare.keras")
     network, known = "--model resnet18", "--mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.5"
     status, out, err = command(f"convert bare.keras out.pth --to torchvision {network} {known}")
     assert (status, err) == (0, "")
-    told = "normalised: subtract [127.5, 127.5, 127.5], divide by [63.75, 63.75, 127.5]"
-    assert out.endswith(f"out.pth takes RGB images of 0 to 255, {told}\n")
+    normalised = "normalised: subtract [127.5, 127.5, 127.5], divide by [63.75, 63.75, 127.5]"
+    assert out.endswith(f"out.pth takes RGB images of 0 to 255, {normalised}\n")

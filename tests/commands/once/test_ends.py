@@ -1,4 +1,4 @@
-"""How the command ends where it is not done and nobody has typed anything wrong."""
+"""How the command ends on a bug, a full disk, a folder in use, too little memory, Ctrl-C or a closed pipe."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def raises_in_keras(*args, **kwargs):
 
 
 @pytest.mark.parametrize("bug", [raises_in_numpy, raises_in_keras])
-def test_a_bug_is_not_told_as_a_mistake_of_the_users(command, monkeypatch, bug):
+def test_a_bug_is_not_reported_as_a_mistake_of_the_user(command, monkeypatch, bug):
     monkeypatch.setattr("keras_resnet.training.run.load", bug)
     with pytest.raises(ValueError):
         command("train digits")
 
 
-def test_a_full_disk_is_told_in_a_line(command, monkeypatch):
+def test_a_full_disk_is_reported_in_one_line(command, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device", "runs")
 
@@ -46,7 +46,7 @@ def test_a_folder_in_use_has_a_status_of_its_own(command):
 
 
 class ResourceExhaustedError(Exception):
-    """What TensorFlow's is called."""
+    """Has the name of TensorFlow's exception."""
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ class ResourceExhaustedError(Exception):
     ],
     ids=repr,
 )
-def test_too_little_memory_is_told_in_a_line(command, monkeypatch, error):
+def test_too_little_memory_is_reported_in_one_line(command, monkeypatch, error):
     def train(*args, **kwargs):
         raise error
 
@@ -69,20 +69,20 @@ def test_too_little_memory_is_told_in_a_line(command, monkeypatch, error):
     assert err.startswith("keras-resnet: error: out of memory. Choose a smaller --batch-size")
 
 
-def test_ctrl_c_ends_in_a_line_that_says_how_to_go_on(command, monkeypatch):
+def test_ctrl_c_ends_with_a_line_that_says_how_to_resume(command, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("keras_resnet.training.run.train", interrupted)
     status, _, err = command("train digits --out mine")
     assert status == 130
-    assert "The same command goes on from the last checkpoint in mine." in err
+    assert "Run the same command again to resume from the last checkpoint in mine." in err
     monkeypatch.setattr("keras_resnet.saving.load", interrupted)
     status, _, err = command("evaluate run digits")
     assert (status, err) == (130, "\nkeras-resnet: stopped\n")
 
 
-def test_a_reader_who_has_seen_enough_is_no_error():
+def test_a_closed_pipe_is_not_an_error():
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(
         ["keras-resnet", "summary"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PATH": path}

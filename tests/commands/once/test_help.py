@@ -1,4 +1,4 @@
-"""What the command says of itself."""
+"""Help texts of the command, and command lines in the guides."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ for name in sys.argv[1:]:
     assert "usage: keras-resnet train" in done.stdout
 
 
-def test_help_and_guide_say_what_each_exit_status_means(capsys):
+def test_help_and_guide_explain_each_exit_status(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    told = dict(re.findall(r"^ +(\d+)  (.+)$", capsys.readouterr().out, re.MULTILINE))
-    assert told.keys() == {"0", "2", "3", "4", "75", "130"}
+    statuses = dict(re.findall(r"^ +(\d+)  (.+)$", capsys.readouterr().out, re.MULTILINE))
+    assert statuses.keys() == {"0", "2", "3", "4", "75", "130"}
     guide = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-    assert dict(re.findall(r"^\| (\d+) \| (.+) \|$", guide, re.MULTILINE)) == told
+    assert dict(re.findall(r"^\| (\d+) \| (.+) \|$", guide, re.MULTILINE)) == statuses
 
 
-def test_every_command_of_the_guides_can_be_typed():
+def test_every_command_line_in_the_guides_is_valid():
     root = Path(__file__).resolve().parents[3]
     lines = [
         line.partition("keras-resnet ")[2]

@@ -1,4 +1,4 @@
-"""What the command says to a mistake of the user's."""
+"""How the command reports a user's mistakes."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ from launch import shell
         ("summary resnet50 --image-size 8", ("at least 32x32", "8x8")),
     ],
 )
-def test_a_mistake_in_the_command_line_is_told_in_a_line(mistake, line, words):
+def test_a_mistake_in_the_command_line_is_reported_in_one_line(mistake, line, words):
     mistake(line, *words)
 
 
@@ -123,19 +123,19 @@ def test_a_mistake_in_the_command_line_is_told_in_a_line(mistake, line, words):
         ('{"network": {"depth": 20}}', ("'depth'",)),
     ],
 )
-def test_a_recipe_file_that_is_none_is_told_in_a_line(mistake, text, words):
+def test_an_invalid_recipe_file_is_reported_in_one_line(mistake, text, words):
     Path("mine.json").write_text(text)
     mistake("train digits --recipe mine.json", "'mine.json'", *words)
 
 
-def test_a_data_folder_that_is_half_prepared_is_told_in_a_line(mistake):
+def test_a_data_folder_that_is_half_prepared_is_reported_in_one_line(mistake):
     Path("data/cifar10/3.0.2").mkdir(parents=True)
     Path("data/cifar10/3.0.2/cifar10-train.array_record-00000-of-00001").write_bytes(b"half")
     mistake("train cifar10 --data-dir data", "3.0.2", "dataset_info.json", "delete this folder")
     mistake("evaluate nothing.keras cifar10 --data-dir data", "nothing.keras")
 
 
-def test_a_folder_that_is_not_the_runs_own_is_left_alone(mistake):
+def test_a_folder_that_belongs_to_something_else_is_not_touched(mistake):
     Path("notes").mkdir()
     Path("notes/thesis.tex").write_text("ten years of work")
     Path("file").write_text("x")
@@ -145,20 +145,20 @@ def test_a_folder_that_is_not_the_runs_own_is_left_alone(mistake):
     mistake("train digits --out run", "'run'", "another run", "model was 'resnet8', is now 'resnet20'", "--out")
 
 
-def test_a_file_that_is_no_model_is_told_in_a_line(mistake):
-    whole = (small_runs.finished() / "model.keras").read_bytes()
-    Path("truncated.keras").write_bytes(whole[: len(whole) // 2])
-    Path("damaged.keras").write_bytes(whole[:30_000] + bytes(1_000) + whole[31_000:])
+def test_a_file_that_is_not_a_model_is_reported_in_one_line(mistake):
+    intact = (small_runs.finished() / "model.keras").read_bytes()
+    Path("truncated.keras").write_bytes(intact[: len(intact) // 2])
+    Path("damaged.keras").write_bytes(intact[:30_000] + bytes(1_000) + intact[31_000:])
     Path("text.keras").write_text("hello")
     Path("unfinished").mkdir()
-    Path("digit.png").write_bytes(b"never looked at")
+    Path("digit.png").write_bytes(b"never read")
     for name in ("truncated.keras", "damaged.keras", "text.keras", "digit.png"):
         mistake(f"evaluate {name} digits", f"'{name}'", "Give a `.keras` file")
         mistake(f"predict {name} digit.png", f"'{name}'", "Give a `.keras` file")
     mistake("evaluate unfinished digits", "'unfinished/model.keras'", "finished run")
 
 
-def test_a_model_that_does_not_fit_the_data_is_told_in_a_line(mistake, monkeypatch):
+def test_a_model_that_does_not_fit_the_data_is_reported_in_one_line(mistake, monkeypatch):
     images, labels = np.zeros((5, 32, 32, 3), np.uint8), np.arange(5)
     cifar10 = dataclasses.replace(DATASETS["cifar10"], read=lambda data_dir: (images, labels, images, labels))
     monkeypatch.setitem(DATASETS, "cifar10", cifar10)
@@ -172,7 +172,7 @@ def test_a_model_that_does_not_fit_the_data_is_told_in_a_line(mistake, monkeypat
         mistake(line, "(batch, height, width, channels)", "(None, 6, 6, 3)")
 
 
-def test_what_is_no_image_is_told_in_a_line(mistake):
+def test_files_that_are_not_images_are_reported_in_one_line(mistake):
     Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     Path("empty").mkdir()
     np.save("vector.npy", np.zeros(3))
@@ -198,15 +198,15 @@ def test_a_user_in_a_shell_sees_one_line_and_no_traceback():
         assert word in done.stderr
 
 
-def test_a_mistake_is_told_in_a_line_where_the_package_is_reached_by_a_link():
-    """As in an environment under a home folder that is linked, or in /tmp on macOS."""
+def test_a_mistake_is_reported_in_one_line_if_the_package_is_reached_through_a_symbolic_link():
+    """As in an environment in a linked home folder, or in /tmp on macOS."""
     Path("linked").symlink_to(Path(keras_resnet.__file__).parents[1])
     done = shell("keras-resnet train digits --model resnet23", PYTHONPATH=str(Path("linked").absolute()))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert "20 and 26" in done.stderr
 
 
-def test_a_backend_that_is_not_installed_is_told_with_the_way_to_it(mistake, monkeypatch):
+def test_a_missing_backend_is_reported_with_the_command_that_installs_it(mistake, monkeypatch):
     monkeypatch.setattr(backend.selection, "_installed", lambda module: False)
     mistake("train digits --backend jax", "'jax' is not installed", "pip install '.[jax]'")
     monkeypatch.delenv("KERAS_BACKEND", raising=False)

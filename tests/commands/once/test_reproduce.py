@@ -24,7 +24,7 @@ def test_reproduce_lists_the_papers_tables_and_figures(command):
     ]
 
 
-def test_reproduce_reports_what_has_been_run_and_runs_nothing(command, monkeypatch):
+def test_reproduce_reports_finished_runs_without_running_any(command, monkeypatch):
     monkeypatch.setattr(Processes, "run", lambda *_: 1 / 0)
     report = json.loads(command("reproduce he2015-table6 --report --seeds 2 --out there --json")[1])
     assert [row["runs"] for row in report["rows"]] == 6 * [0]
@@ -32,10 +32,10 @@ def test_reproduce_reports_what_has_been_run_and_runs_nothing(command, monkeypat
     status, out, err = command("reproduce he2015-table6 --report --seeds 2")
     assert (status, err) == (0, "")
     assert Path("experiments/he2015-table6.md").read_text() in out
-    assert out.endswith("Look at experiments/he2015-table6.html\n")
+    assert out.endswith("Written to experiments/he2015-table6.html\n")
 
 
-def test_reproduce_that_is_stopped_reports_what_it_has_and_asks_to_be_run_again(command, monkeypatch):
+def test_reproduce_that_is_stopped_reports_finished_runs_and_says_how_to_resume(command, monkeypatch):
     def stop(*_):
         raise StoppedError("stopped by SIGTERM")
 
@@ -43,11 +43,11 @@ def test_reproduce_that_is_stopped_reports_what_it_has_and_asks_to_be_run_again(
     monkeypatch.setattr("keras_resnet.experiments.runs.make_available", lambda *_: None)
     status, out, err = command("reproduce he2015-table6 --seeds 1")
     assert (status, out) == (75, "")
-    assert err.endswith("keras-resnet: stopped by SIGTERM. The same command goes on from there.\n")
+    assert err.endswith("keras-resnet: stopped by SIGTERM. Run the same command again to resume.\n")
     assert Path("experiments/he2015-table6.html").is_file()
 
 
-def test_reproduce_says_beforehand_what_it_costs(command, monkeypatch):
+def test_a_dry_run_prints_the_cost_of_all_runs(command, monkeypatch):
     budget = "--budget epochs=3,images=1000"
     status, out, err = command(f"reproduce he2015-table6 --dry-run --seeds 2 --only ResNet-20 {budget}")
     assert (status, err) == (0, "")
@@ -56,23 +56,23 @@ def test_reproduce_says_beforehand_what_it_costs(command, monkeypatch):
     assert (first.split()[6], second.split()[1], first.split()[-1]) == ("3,000", "1", "missing")
     assert "Scaled: 3 epochs, 1,000 training images." in out
     assert not Path("experiments").exists()
-    monkeypatch.setattr(estimate, "speed", lambda: 1e9)  # the above has measured it
+    monkeypatch.setattr(estimate, "speed", lambda: 1e9)  # it was measured once, above
     planned = json.loads(command("reproduce he2015-table6 --dry-run --seeds 1 --only ResNet-20 --json")[1])
     assert (planned["scaled"], planned["runs"][0]["images"]) == ("", 64_000 * 128)
 
 
-def ran(experiment, *seeds):
-    """Leaves a result of each row and seed, whose error is 10 and the seed."""
+def write_results(experiment, *seeds):
+    """Writes a result for each row and seed, with an error of 10 plus the seed."""
     for run in plan(experiment, Path("experiments"), seeds):
         summary = {"train_error": 1.0, "device": "a machine", "versions": {}}
-        found = {"error": 10.0 + run.recipe.seed, "diverged": False, "summary": summary}
+        result = {"error": 10.0 + run.recipe.seed, "diverged": False, "summary": summary}
         run.result_file.parent.mkdir(parents=True, exist_ok=True)
-        run.result_file.write_text(json.dumps({**found, "curves": {}, "views": {}, "analyses": {}}))
+        run.result_file.write_text(json.dumps({**result, "curves": {}, "views": {}, "analyses": {}}))
 
 
-def test_a_report_is_of_all_that_has_been_run_whatever_a_call_asks_for(command):
+def test_a_report_covers_all_finished_runs_whatever_the_call_requests(command):
     experiment = find_experiment("he2015-table6")
-    ran(experiment.only(["ResNet-20", "ResNet-32"]), 0, 3)
+    write_results(experiment.only(["ResNet-20", "ResNet-32"]), 0, 3)
     for words in ("", "--seeds 1", "--only ResNet-44", "--only ResNet-20 --seeds 1"):
         report = json.loads(command(f"reproduce he2015-table6 --report --json {words}")[1])
         assert [row["row"] for row in report["rows"]] == [row.name for row in experiment.rows]
@@ -80,14 +80,14 @@ def test_a_report_is_of_all_that_has_been_run_whatever_a_call_asks_for(command):
         assert json.loads(Path("experiments/he2015-table6.json").read_text()) == report
 
 
-def test_a_report_of_one_budget_leaves_that_of_another_alone(command):
+def test_reports_of_different_budgets_do_not_overwrite_each_other(command):
     first, again = "--budget depth=20,epochs=3,images=10000", "--budget depth=20,epochs=4,images=10000"
     out = command(f"reproduce he2015-table6 --report {first}")[1]
-    assert out.endswith("Look at experiments/he2015-table6-scaled.html\n")
+    assert out.endswith("Written to experiments/he2015-table6-scaled.html\n")
     before = small_runs.files(Path("experiments"))
     out = command(f"reproduce he2015-table6 --report {again}")[1]
     name = "he2015-table6-scaled-20-layers-at-most-4-epochs-10000-training-images"
-    assert out.endswith(f"Look at experiments/{name}.html\n") and "Scaled: 20 layers at most, 4 epochs" in out
+    assert out.endswith(f"Written to experiments/{name}.html\n") and "Scaled: 20 layers at most, 4 epochs" in out
     after = small_runs.files(Path("experiments"))
     assert before.items() <= after.items()
     assert set(after) - set(before) == {f"{name}.{kind}" for kind in ("json", "md", "html")}
@@ -95,10 +95,10 @@ def test_a_report_of_one_budget_leaves_that_of_another_alone(command):
     assert set(small_runs.files(Path("experiments"))) == set(after)
 
 
-def test_a_row_within_a_budget_is_the_same_network_alone(command, monkeypatch):
-    """ResNet-44 of six depths up to 38 layers, which is the third of them."""
+def test_a_budget_gives_a_row_the_same_network_with_and_without_the_other_rows(command, monkeypatch):
+    """ResNet-44, the third of six depths, becomes the third of the six depths of up to 38 layers."""
     monkeypatch.setattr(estimate, "speed", lambda: 1e9)
     line = "reproduce he2015-table6 --dry-run --json --seeds 1 --budget depth=38"
-    whole = json.loads(command(line)[1])["runs"]
+    all_rows = json.loads(command(line)[1])["runs"]
     (alone,) = json.loads(command(f"{line} --only ResNet-44")[1])["runs"]
-    assert alone in whole and alone["layers"] == 20
+    assert alone in all_rows and alone["layers"] == 20

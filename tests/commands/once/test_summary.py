@@ -14,11 +14,11 @@ from launch import shell
 
 def test_the_summary_of_all_networks_takes_less_than_a_second():
     def seconds():
-        begun = time.perf_counter()
+        start = time.perf_counter()
         done = shell("keras-resnet summary")
         assert done.returncode == 0, done.stderr
         assert all(architecture.__name__ in done.stdout for architecture in ARCHITECTURES.values())
-        return time.perf_counter() - begun
+        return time.perf_counter() - start
 
     assert any(seconds() < 1 for _ in range(3))  # the machine may be busy
 
@@ -33,8 +33,8 @@ def test_a_network_is_found_in_any_case_and_changed_by_options(command):
     assert first["paper_macs"] == ""  # the paper prints none for option C
 
 
-def test_a_depth_that_only_the_chosen_unit_makes_is_known(command):
-    """9n+2 of bottleneck units (2016, section 3.1)."""
+def test_a_depth_that_is_valid_only_for_the_chosen_unit_is_accepted(command):
+    """9n+2 layers with bottleneck units (2016, section 3.1)."""
     (row,) = json.loads(command("summary resnet29 --unit bottleneck --json")[1])
     assert (row["layers"], row["units"], row["shortcut"]) == (29, "3-3-3", "B")
     status, _, err = command("summary resnet29")
@@ -47,12 +47,12 @@ def test_stages_can_be_chosen(command):
     assert row["parameters"] == facts.IMAGENET_PARAMETERS[18]["v1_B"]
 
 
-def test_a_depth_without_a_name_of_its_own_is_found(command):
+def test_a_depth_that_has_no_builder_of_its_own_is_found(command):
     (row,) = json.loads(command("summary ResNet38V2 --classes 100 --json")[1])
     assert (row["layers"], row["order"], row["units"]) == (38, "full_preactivation", "6-6-6")
 
 
-def test_the_table_stands_beside_the_paper_and_is_markdown_if_asked(command):
+def test_the_table_has_the_papers_numbers_and_can_be_markdown(command):
     _, out, _ = command("summary resnet50 resnet110")
     assert "25,557,032" in out and facts.PAPER_FLOPS["50"] in out
     assert "1,727,962" in out and facts.PAPER_PARAMETERS[110] in out
@@ -60,7 +60,7 @@ def test_the_table_stands_beside_the_paper_and_is_markdown_if_asked(command):
     assert all(line.startswith("| ") and line.endswith(" |") for line in out.splitlines()[::2])
 
 
-def test_the_latency_of_a_network_stands_beside_its_multiply_adds(command):
+def test_the_table_has_the_latency_if_requested(command):
     (row,) = json.loads(
         command("summary resnet20 --width 0.25 --shortcut B --image-size 16 --classes 7 --latency --json")[1]
     )

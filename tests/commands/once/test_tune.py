@@ -13,8 +13,8 @@ from keras_resnet.tuning.search import Search
 from trials import Trials
 
 
-def test_tune_searches_and_goes_on(command, monkeypatch):
-    """That a search trains, and leaves a model that opens, `tuning/test_search` shows on each backend."""
+def test_tune_searches_and_resumes(command, monkeypatch):
+    """That a search trains and saves a usable model is tested on each backend by `tuning/test_search`."""
     trials = Trials(monkeypatch, 20.0)
     line = "tune digits --space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B --epochs 1 --out s"
     line = f"{line} --tuner random --images 32 --validation 20 --backend {keras.backend.backend()} --max-trials"
@@ -27,7 +27,7 @@ def test_tune_searches_and_goes_on(command, monkeypatch):
     best = json.loads(Path("s/tuner/trial_0/result.json").read_text())
     assert out.splitlines() == [
         "Best: 20.00 % validation error, trial 1.",
-        "Look at s/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures",
+        "Written to s/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures",
     ]
     status, out, err = command(f"{line} 1 --json")  # nothing is left to do
     assert (status, err, json.loads(out)) == (0, "", best)
@@ -35,27 +35,27 @@ def test_tune_searches_and_goes_on(command, monkeypatch):
     assert (status, "holds another search: its seed differ" in err) == (2, True)
 
 
-def test_tune_that_is_stopped_asks_to_be_run_again(command, monkeypatch):
+def test_tune_that_is_stopped_says_how_to_resume(command, monkeypatch):
     def stop(_):
         raise StoppedError("stopped by SIGTERM")
 
     monkeypatch.setattr(Search, "search", stop)
     status, out, err = command(f"tune digits --backend {keras.backend.backend()}")
     assert (status, out) == (75, "")
-    assert err == "keras-resnet: stopped by SIGTERM. The same command goes on from there.\n"
+    assert err == "keras-resnet: stopped by SIGTERM. Run the same command again to resume.\n"
 
 
 SPACE = "--space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B,C"
 TINY = f"tune digits --backend {keras.backend.backend()} {SPACE}"
 
 
-def test_tune_says_where_no_whole_trial_came_to_an_end(command, monkeypatch):
+def test_tune_says_if_no_full_length_trial_has_finished(command, monkeypatch):
     trained = (0, json.dumps({"validation_error": 20.0, "seconds": 1.0}), "")
     monkeypatch.setattr(Processes, "run", lambda *_: trained)
     status, out, err = command(f"{TINY} --epochs 3 --max-trials 1")
     assert (status, out.splitlines()[0]) == (
         0,
-        "Best: 20.00 % validation error, trial 1. It was short; no whole one came to an end.",
+        "Best: 20.00 % validation error, trial 1. It was a short trial; no full-length trial has finished.",
     )
     assert err.startswith("Of 1 trials none will be whole; hyperband's first is number 4 (--max-trials 4).\ntrial 1/1")
     _, out, err = command(f"{TINY} --epochs 3 --max-trials 4")
@@ -63,7 +63,7 @@ def test_tune_says_where_no_whole_trial_came_to_an_end(command, monkeypatch):
     assert err.startswith("trial 2/4: ")
 
 
-def test_tune_in_which_all_trials_came_to_nothing_ends_in_a_line(command, monkeypatch):
+def test_tune_in_which_all_trials_failed_ends_with_one_line(command, monkeypatch):
     monkeypatch.setattr(Processes, "run", lambda *_: (-9, "", ""))
     status, out, err = command(f"{TINY} --tuner random --epochs 1 --max-trials 2")
     assert (status, out, err.count("\n")) == (2, "", 3)
@@ -71,13 +71,13 @@ def test_tune_in_which_all_trials_came_to_nothing_ends_in_a_line(command, monkey
     assert last == "keras-resnet: error: No trial of 'searches/digits' came to an end. The last, trial 2: out of memory"
 
 
-def test_tune_that_is_refused_can_be_put_right_in_the_same_folder(command, monkeypatch, mistake):
+def test_tune_with_impossible_bounds_can_be_corrected_in_the_same_folder(command, monkeypatch, mistake):
     monkeypatch.setattr(Processes, "run", lambda *_: (0, json.dumps({"validation_error": 20.0, "seconds": 1.0}), ""))
     mistake(f"{TINY} --tuner random --max-trials 2 --max-params 10", "No candidate of the space keeps the bounds")
     assert command(f"{TINY} --tuner random --max-trials 2 --max-params 100000")[0] == 0
 
 
-def test_tune_whose_search_is_damaged_ends_in_a_line(mistake):
+def test_tune_with_a_damaged_search_file_ends_with_one_line(mistake):
     Path("searches/digits").mkdir(parents=True)
     Path("searches/digits/search.json").write_text('{"tuner": "ran')
     mistake(TINY, "'searches/digits/search.json' is damaged", "Choose another --out")

@@ -1,8 +1,9 @@
-/* Loads a SavedModel as TensorFlow Serving's loader does, by TensorFlow's C API alone, and asks it once.
+/* Loads a SavedModel with TensorFlow's C API, as TensorFlow Serving does, and runs it once.
 
-   c_api FOLDER INPUT OUTPUT N BYTES < floats, or the file whose bytes are asked about N times
-   INPUT and OUTPUT are operation:index of the signature; BYTES is 1 for image files, 0 for float32 images, whose shape
-   (height, width, channels) follows. The output's float32 values go to stdout. */
+   c_api FOLDER INPUT OUTPUT N BYTES [HEIGHT WIDTH CHANNELS] < data
+   INPUT and OUTPUT are the operation:index of the signature's tensors. If BYTES is 1, the data are an image file, of
+   which a batch of N copies is made; if it is 0, N float32 images of the given shape. The float32 values of the output
+   are written to stdout. */
 
 #include <stdio.h>
 #include <stdlib.h>

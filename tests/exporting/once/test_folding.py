@@ -1,4 +1,4 @@
-"""A folded network is the same function with fewer layers. It is folded on TensorFlow, on whatever it was trained."""
+"""A folded network is the same function with fewer layers."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def network(name="CifarResNet", **choices):
 
 @pytest.fixture
 def filled(seeded):
-    """Every weight and statistic off its default, but for the normalisation of the images."""
+    """Gives every weight and statistic a value other than its default, except for the normalisation of the images."""
 
     def fill(model):
-        first, kept = model.get_layer("normalization"), {}
-        first.save_own_variables(kept)
-        kept = {name: keras.ops.convert_to_numpy(value) for name, value in kept.items()}
+        normalization, saved = model.get_layer("normalization"), {}
+        normalization.save_own_variables(saved)
+        saved = {name: keras.ops.convert_to_numpy(value) for name, value in saved.items()}
         seeded(model)
-        first.load_own_variables(kept)
+        normalization.load_own_variables(saved)
 
     return fill
 
@@ -46,10 +46,10 @@ def kinds(model, kind):
 
 
 def same(model, slim):
-    """Whether both give the same logits: those of a network whose every weight is off its default."""
-    expected, found = (keras.ops.convert_to_numpy(one(IMAGES, training=False)) for one in (model, slim))
+    """Checks that both models give the same logits, which must not be near zero."""
+    expected, actual = (keras.ops.convert_to_numpy(one(IMAGES, training=False)) for one in (model, slim))
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("skip", SKIPS)
@@ -63,9 +63,9 @@ def test_every_skip(filled, skip):
 
 
 @pytest.mark.parametrize(("order", "left"), dict(zip(ORDERS, (0, 3, 0, 0, 3), strict=True)).items())
-def test_every_order_keeps_the_batch_norm_that_stands_behind_an_addition_alone(filled, order, left):
-    """2016, figure 4. Of three units: (b) normalises behind each addition; (e) before each unit
-    but the first, whose batch norm is the stem's, and in the end."""
+def test_every_order_keeps_only_the_batch_norms_after_an_addition(filled, order, left):
+    """2016, figure 4, with three units: (b) normalises after each addition; (e) before each unit but the first, whose
+    batch norm is that of the stem, and at the end."""
     model = network(order=order)
     filled(model)
     slim = fold(model)
@@ -89,7 +89,7 @@ def test_other_networks(filled, name, choices):
     same(model, fold(model))
 
 
-def test_layers_keep_their_names_and_the_model_stays_as_it_is(filled):
+def test_layers_keep_their_names_and_the_model_is_not_modified(filled):
     model = network()
     filled(model)
     before = model.get_weights()
@@ -102,12 +102,12 @@ def test_layers_keep_their_names_and_the_model_stays_as_it_is(filled):
     assert slim.name == model.name
 
 
-def test_a_batch_norm_that_is_needed_stays():
-    """Behind a convolution that another layer sees, or that has an activation; and over another axis."""
+def test_a_batch_norm_that_cannot_be_folded_remains():
+    """After a convolution that has another consumer or an activation, and over another axis."""
     x = inputs = keras.Input((8, 8, 4))
-    x = seen = layers.Conv2D(4, 3, padding="same")(x)
+    x = convolved = layers.Conv2D(4, 3, padding="same")(x)
     x = layers.BatchNormalization()(x)
-    x = layers.Add()([x, seen])
+    x = layers.Add()([x, convolved])
     x = layers.Conv2D(4, 3, activation="relu")(x)
     x = layers.BatchNormalization()(x)
     x = layers.Conv2D(4, 1)(x)
@@ -127,13 +127,13 @@ def test_a_bias_and_a_batch_norm_without_scale_or_center_fold_too():
     slim = fold(model)
     assert not kinds(slim, layers.BatchNormalization)
     images = RNG.normal(size=(2, 8, 8, 4)).astype("float32")
-    expected, found = (keras.ops.convert_to_numpy(one(images)) for one in (model, slim))
+    expected, actual = (keras.ops.convert_to_numpy(one(images)) for one in (model, slim))
     assert np.isfinite(expected).all()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_variance_that_is_nearly_nothing_is_divided_by_with_what_batch_norm_adds_to_it():
-    """As of a channel that is always the same, by the formula of Ioffe & Szegedy 2015."""
+def test_epsilon_is_added_to_a_variance_near_zero():
+    """As for a constant channel, by the formula of Ioffe & Szegedy 2015."""
     inputs = keras.Input((4, 4, 2))
     convolution, norm = layers.Conv2D(4, 1, use_bias=False), layers.BatchNormalization(epsilon=1e-5)
     model = keras.Model(inputs, norm(convolution(inputs)))
@@ -145,8 +145,8 @@ def test_a_variance_that_is_nearly_nothing_is_divided_by_with_what_batch_norm_ad
     slim = fold(model)
     assert not kinds(slim, layers.BatchNormalization)
     expected = gamma * (images @ kernel[0, 0] - mean) / np.sqrt(variance + 1e-5) + beta
-    found = keras.ops.convert_to_numpy(slim(images))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    actual = keras.ops.convert_to_numpy(slim(images))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-3)
 
 
 class Standardised(layers.Conv2D):
@@ -165,30 +165,30 @@ class MonteCarlo(layers.Dropout):
         return super().call(inputs, training=True)
 
 
-def test_layers_that_others_made_of_keras_own_stay_as_they_are():
+def test_subclasses_of_keras_layers_remain():
     inputs = keras.Input((8, 8, 4))
     positive = keras.initializers.RandomUniform(0.2, 0.8)
     x = layers.BatchNormalization(gamma_initializer=positive)(Standardised(5, 3)(inputs))
     model = keras.Model(inputs, [x, MonteCarlo(0.5)(x)])
     images = RNG.normal(1, 1, (4, 8, 8, 4)).astype("float32")
-    (expected, _), (found, dropped) = (map(keras.ops.convert_to_numpy, one(images)) for one in (model, fold(model)))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    (expected, _), (actual, dropped) = (map(keras.ops.convert_to_numpy, one(images)) for one in (model, fold(model)))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
     assert 0.3 < (dropped == 0).mean() < 0.7
 
 
-def test_what_the_graph_itself_has_train_stays():
-    """Batch norm by the batch's own statistics, and dropout."""
+def test_layers_called_with_training_in_the_graph_remain():
+    """Batch norm with the batch's own statistics, and dropout."""
     inputs = keras.Input((8, 8, 4))
     x = layers.BatchNormalization(epsilon=1e-5)(layers.Conv2D(5, 3)(inputs), training=True)
     model = keras.Model(inputs, [x, layers.Dropout(0.5)(x, training=True)])
     images = RNG.normal(20, 9, (4, 8, 8, 4)).astype("float32")
-    found, dropped = map(keras.ops.convert_to_numpy, fold(model)(images))
-    np.testing.assert_allclose(found.mean(axis=(0, 1, 2)), np.zeros(5), atol=1e-3)
-    np.testing.assert_allclose(found.std(axis=(0, 1, 2)), np.ones(5), atol=1e-3)
+    normalised, dropped = map(keras.ops.convert_to_numpy, fold(model)(images))
+    np.testing.assert_allclose(normalised.mean(axis=(0, 1, 2)), np.zeros(5), atol=1e-3)
+    np.testing.assert_allclose(normalised.std(axis=(0, 1, 2)), np.ones(5), atol=1e-3)
     assert 0.3 < (dropped == 0).mean() < 0.7
 
 
-def test_layers_that_other_models_call_too_fold(filled):
+def test_layers_shared_with_other_models_fold(filled):
     model = network()
     filled(model)
     free = any_size(model)
@@ -200,11 +200,11 @@ def test_layers_that_other_models_call_too_fold(filled):
         same(one, slim)
 
 
-def test_a_model_that_was_compiled_with_a_loss_of_ones_own(filled):
-    """Which Keras does not find again; and no optimizer is made for what is only run."""
+def test_a_model_compiled_with_a_custom_loss(filled):
+    """Keras could not deserialise the loss; and a model for inference needs no optimizer."""
 
-    def loss(expected, found):
-        return keras.ops.mean(keras.ops.abs(expected - found), axis=-1)
+    def loss(expected, predicted):
+        return keras.ops.mean(keras.ops.abs(expected - predicted), axis=-1)
 
     model = network()
     filled(model)
@@ -215,7 +215,7 @@ def test_a_model_that_was_compiled_with_a_loss_of_ones_own(filled):
 
 
 def test_a_network_within_a_model_keeps_its_weights():
-    """As Keras's guide to transfer learning builds one: the network is a layer of the model."""
+    """The network is a layer of the model, as in Keras's guide to transfer learning."""
     image = keras.Input((32, 32, 3))
     inside = keras_resnet.CifarResNet(8, shortcut="B", width=0.5, include_top=False, pooling="avg")
     model = keras.Model(image, layers.Dense(2)(inside(image)))
@@ -225,7 +225,7 @@ def test_a_network_within_a_model_keeps_its_weights():
         same(model, slim)
 
 
-def test_what_lora_adds_to_a_kernel_folds_with_it(filled):
+def test_lora_weights_are_folded_into_the_kernel(filled):
     model = network()
     filled(model)
     before = keras.ops.convert_to_numpy(model(IMAGES, training=False))
@@ -240,27 +240,27 @@ def test_what_lora_adds_to_a_kernel_folds_with_it(filled):
     same(model, slim)
 
 
-def test_half_precision_leaves_normalisation_and_head_alone(filled):
+def test_normalisation_and_head_stay_in_float32_in_half_precision(filled):
     model = network()
     filled(model)
     half = in_dtype(fold(model), "bfloat16")
     dtypes = {layer.name: layer.compute_dtype for layer in half.layers}
     assert {name for name, dtype in dtypes.items() if dtype == "float32"} >= {"normalization", "avg_pool", "logits"}
     assert dtypes["stem_conv"] == dtypes["stage1_unit1_add"] == half.get_layer("stem_conv").variable_dtype == "bfloat16"
-    expected, found = (keras.ops.convert_to_numpy(one(IMAGES)) for one in (model, half))
-    assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    expected, actual = (keras.ops.convert_to_numpy(one(IMAGES)) for one in (model, half))
+    assert 0 < np.abs(actual - expected).max() < 0.05 * np.abs(expected).max()
 
 
-def test_a_network_of_mixed_precision_comes_to_full_precision(filled):
-    """As it was trained, its convolutions compute in bfloat16, its variables are float32."""
+def test_a_network_of_mixed_precision_becomes_one_of_full_precision(filled):
+    """As trained, its convolutions compute in bfloat16, and its variables are float32."""
     mixed = network(dtype="mixed_bfloat16")
     filled(mixed)
-    whole = in_dtype(mixed, "float32")
+    full = in_dtype(mixed, "float32")
     assert mixed.get_layer("stem_conv").compute_dtype == "bfloat16"
-    assert {layer.compute_dtype for layer in whole.layers} == {"float32"}
-    full = network()
-    full.set_weights(mixed.get_weights())
-    same(full, whole)
+    assert {layer.compute_dtype for layer in full.layers} == {"float32"}
+    expected = network()
+    expected.set_weights(mixed.get_weights())
+    same(expected, full)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -268,21 +268,21 @@ def test_a_network_of_half_precision_has_a_head_of_full_precision(filled, dtype)
     half = network(dtype=dtype)
     filled(half)
     assert half.get_layer("logits").variable_dtype == dtype
-    whole = in_dtype(half, "float32")
-    assert {layer.compute_dtype for layer in whole.layers} == {"float32"}
-    full = network()
-    full.set_weights([np.asarray(weight, "float32") for weight in half.get_weights()])
-    same(full, whole)
+    full = in_dtype(half, "float32")
+    assert {layer.compute_dtype for layer in full.layers} == {"float32"}
+    expected = network()
+    expected.set_weights([np.asarray(weight, "float32") for weight in half.get_weights()])
+    same(expected, full)
     assert in_dtype(half, dtype).get_layer("logits").variable_dtype == "float32"
 
 
-def test_what_is_no_functional_model_is_refused():
+def test_models_that_are_not_functional_are_refused():
     class Own(keras.Model):
         def call(self, x):
             return x
 
     image = keras.Input((4,))
-    for model in (Own(), Own(image, layers.Dense(2)(image))):  # of a graph, and yet it computes something else
+    for model in (Own(), Own(image, layers.Dense(2)(image))):  # the second has a graph, but computes something else
         for change in (fold, lambda model: in_dtype(model, "float32")):
-            with pytest.raises(ValueError, match="no functional model"):
+            with pytest.raises(ValueError, match="must be functional, so that its graph of layers is known"):
                 change(model)

@@ -1,4 +1,4 @@
-"""The other formats, in the runtimes that they are for: the answers are the network's."""
+"""The other formats give the network's outputs in their runtimes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def exported(file, out, **choices):
     return out / "1"
 
 
-def test_onnxruntime_answers_the_same(file, expected, tmp_path):
+def test_onnxruntime_gives_the_same_outputs(file, expected, tmp_path):
     import onnxruntime
 
     folder = exported(file, tmp_path / "onnx", format="onnx")
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    ((taken, shape),) = [(tensor.name, tensor.shape) for tensor in session.get_inputs()]
-    assert (taken, shape[1:]) == ("images", [64, 64, 3])
+    ((name, shape),) = [(tensor.name, tensor.shape) for tensor in session.get_inputs()]
+    assert (name, shape[1:]) == ("images", [64, 64, 3])
     images, probabilities = expected
     for batch in (1, 12):
-        (found,) = session.run(["probabilities"], {"images": images[:batch].astype("float32")})
-        np.testing.assert_allclose(found, probabilities[:batch], atol=1e-5)
+        (output,) = session.run(["probabilities"], {"images": images[:batch].astype("float32")})
+        np.testing.assert_allclose(output, probabilities[:batch], atol=1e-5)
     assert (folder / "labels.txt").read_text(encoding="utf-8").splitlines()[2] == "Tüte"
     assert "`model.onnx` takes any number of images" in (folder / "README.md").read_text()
 
 
-def test_onnxruntime_runs_a_network_of_half_precision_in_full(seeded, tmp_path):
+def test_onnxruntime_runs_a_network_of_half_precision_in_full_precision(seeded, tmp_path):
     import onnxruntime
 
     half, full = (keras_resnet.CifarResNet(8, dtype=dtype) for dtype in ("bfloat16", "float32"))
@@ -43,36 +43,36 @@ def test_onnxruntime_runs_a_network_of_half_precision_in_full(seeded, tmp_path):
     keras_resnet.export(half, tmp_path / "out", format="onnx")
     session = onnxruntime.InferenceSession(tmp_path / "out/1/model.onnx", providers=["CPUExecutionProvider"])
     images = np.random.default_rng(0).uniform(0, 2, (3, 32, 32, 3)).astype("float32")
-    (found,) = session.run(["probabilities"], {"images": images})
-    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(full(images)), atol=1e-4)
+    (output,) = session.run(["probabilities"], {"images": images})
+    np.testing.assert_allclose(output, keras.ops.convert_to_numpy(full(images)), atol=1e-4)
 
 
-def test_the_command_says_nothing_of_what_converters_have_to_say(file, tmp_path):
-    """Those of ONNX and of TensorFlow warn of themselves, once a process: in one of its own."""
+def test_the_command_suppresses_the_output_of_converters(file, tmp_path):
+    """In a process of its own, since tf2onnx and TensorFlow warn only once per process."""
     words = [sys.executable, "-m", "keras_resnet.cli", "export", str(file), str(tmp_path / "out"), "--format", "onnx"]
     done = subprocess.run(words, capture_output=True, text=True)
-    own = "Folding batch norm into convolutions.\nWriting the format onnx.\n"
-    assert (done.returncode, done.stderr) == (0, own)
+    own_lines = "Folding batch norm into convolutions.\nWriting the format onnx.\n"
+    assert (done.returncode, done.stderr) == (0, own_lines)
 
 
-def test_litert_answers_the_same(file, expected, tmp_path):
+def test_litert_gives_the_same_outputs(file, expected, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
     folder = exported(file, tmp_path / "litert", format="litert")
     interpreter = Interpreter(str(folder / "model.tflite"))
     images, probabilities = expected
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (input_,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
     for batch in (1, 12):
-        interpreter.resize_tensor_input(taken["index"], [batch, 64, 64, 3])
+        interpreter.resize_tensor_input(input_["index"], [batch, 64, 64, 3])
         interpreter.allocate_tensors()
-        interpreter.set_tensor(taken["index"], images[:batch].astype("float32"))
+        interpreter.set_tensor(input_["index"], images[:batch].astype("float32"))
         interpreter.invoke()
-        np.testing.assert_allclose(interpreter.get_tensor(given["index"]), probabilities[:batch], atol=1e-5)
+        np.testing.assert_allclose(interpreter.get_tensor(output["index"]), probabilities[:batch], atol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["as a SavedModel", "converted"])
-def test_openvino_answers_the_same(file, expected, tmp_path, how):
-    """The SavedModel itself, and its own format; in full precision, which it gives up where it is told nothing."""
+def test_openvino_gives_the_same_outputs(file, expected, tmp_path, how):
+    """From the SavedModel and from its own format; in full precision, which is not OpenVINO's default."""
     import openvino
 
     if how == "converted":
@@ -83,12 +83,12 @@ def test_openvino_answers_the_same(file, expected, tmp_path, how):
     assert "images" in compiled.input(0).get_names()
     images, probabilities = expected
     for batch in (1, 12):
-        found = compiled(images[:batch].astype("float32"))["probabilities"]
-        np.testing.assert_allclose(found, probabilities[:batch], atol=1e-5)
+        output = compiled(images[:batch].astype("float32"))["probabilities"]
+        np.testing.assert_allclose(output, probabilities[:batch], atol=1e-5)
 
 
-def test_whole_numbers_cost_little_and_what_they_cost_is_told(tmp_path):
-    """Of a network that was trained on digits; OpenVINO counts its layers in 8-bit numbers."""
+def test_quantisation_costs_little_accuracy_and_the_error_is_reported(tmp_path):
+    """For a network trained on digits; OpenVINO's graph shows which layers are quantised."""
     import openvino
 
     from keras_resnet.data import load
@@ -113,17 +113,17 @@ def test_whole_numbers_cost_little_and_what_they_cost_is_told(tmp_path):
     model = core.read_model(tmp_path / "small" / "1" / "model.xml")
     assert sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops()) > 8
     images = digits.x_test.astype("float32")
-    answers = core.compile_model(model, "CPU")(images)["probabilities"]
-    whole = keras.saving.load_model(run / "model.keras", compile=False)
-    expected = np.asarray(whole.predict(images, verbose=0))
-    # of single images, those that the network doubts may change their class; over all of them rounding is small
-    assert 0 < np.abs(answers - expected).mean() < 0.02
-    assert (answers.argmax(1) == expected.argmax(1)).mean() > 0.95
+    outputs = core.compile_model(model, "CPU")(images)["probabilities"]
+    original = keras.saving.load_model(run / "model.keras", compile=False)
+    expected = np.asarray(original.predict(images, verbose=0))
+    # Single images about which the network is uncertain may change their class; the mean effect of rounding is small.
+    assert 0 < np.abs(outputs - expected).mean() < 0.02
+    assert (outputs.argmax(1) == expected.argmax(1)).mean() > 0.95
     readme = (tmp_path / "small/1/README.md").read_text()
-    assert "int8, whose ranges 60 images decided; error on digits" in readme and "`model.xml` takes" in readme
+    assert "int8, calibrated on 60 images; error on digits" in readme and "`model.xml` takes" in readme
 
 
-def test_openvino_answers_much_the_same_in_half_precision(file, expected, tmp_path):
+def test_openvino_gives_similar_outputs_in_half_precision(file, expected, tmp_path):
     import openvino
 
     source = exported(file, tmp_path / "half", format="openvino", dtype="bfloat16") / "model.xml"
@@ -132,14 +132,14 @@ def test_openvino_answers_much_the_same_in_half_precision(file, expected, tmp_pa
     (conv, *_) = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
     assert conv.get_output_element_type(0) == openvino.Type.bf16
     images, probabilities = expected
-    found = core.compile_model(model, "CPU")(images.astype("float32"))["probabilities"]
-    np.testing.assert_allclose(found, probabilities, atol=0.1)
-    assert np.abs(found - probabilities).max() > 1e-5
+    output = core.compile_model(model, "CPU")(images.astype("float32"))["probabilities"]
+    np.testing.assert_allclose(output, probabilities, atol=0.1)
+    assert np.abs(output - probabilities).max() > 1e-5
 
 
 @pytest.mark.parametrize("name", ["onnx", "litert"])
-def test_half_precision_is_refused_where_no_runtime_computes_in_it(file, tmp_path, name):
-    """ONNX Runtime opens no such file, and LiteRT's converter makes none."""
+def test_half_precision_is_refused_for_formats_whose_runtimes_lack_it(file, tmp_path, name):
+    """ONNX Runtime cannot open such a file, and LiteRT's converter cannot write one."""
     words = rf"{name} has no convolutions in bfloat16\. Choose float32, or one of saved_model, openvino"
     with pytest.raises(ValueError, match=words):
         keras_resnet.export(file, tmp_path / "out", format=name, dtype="bfloat16")
@@ -147,8 +147,8 @@ def test_half_precision_is_refused_where_no_runtime_computes_in_it(file, tmp_pat
 
 
 @pytest.mark.parametrize(("classes", "named"), [(3, None), (5, None), (5, ["x", "cat", "y", "ant", "bee"])])
-def test_classes_without_names_are_measured_by_number_where_there_are_as_many(tmp_path, monkeypatch, classes, named):
-    """And what cannot be measured is refused before the work begins."""
+def test_classes_without_names_are_matched_by_index_if_their_number_is_equal(tmp_path, monkeypatch, classes, named):
+    """Otherwise the export fails before the quantisation."""
     import nncf
 
     quantised = []
@@ -172,18 +172,21 @@ def test_classes_without_names_are_measured_by_number_where_there_are_as_many(tm
     "choices",
     [{"int8": "photos"}, {"int8": "photos", "format": "openvino", "dtype": "bfloat16"}, {"measure": "digits"}],
 )
-def test_whole_numbers_are_for_one_format(file, tmp_path, choices):
-    with pytest.raises(ValueError, match="8-bit numbers"):
+def test_options_of_the_quantisation_are_refused_without_it(file, tmp_path, choices):
+    words = (
+        "`measure` needs `int8`" if "measure" in choices else "`int8` needs `format` 'openvino' and `dtype` 'float32'"
+    )
+    with pytest.raises(ValueError, match=words):
         keras_resnet.export(file, tmp_path / "out", **choices)
 
 
 @pytest.mark.parametrize(
     ("name", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino"), ("saved_model", "tensorflow_serving")]
 )
-def test_a_converter_that_is_missing_is_named_and_nothing_is_written(file, tmp_path, monkeypatch, name, package):
+def test_a_missing_package_is_named_and_nothing_is_written(file, tmp_path, monkeypatch, name, package):
     (tmp_path / f"{package}.py").write_text("raise ImportError('none')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the process on TensorFlow
-    monkeypatch.setitem(sys.modules, package, None)  # of this one, if it is that
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # for a TensorFlow process
+    monkeypatch.setitem(sys.modules, package, None)  # for this process, if it runs on TensorFlow
     with pytest.raises(ValueError, match=rf"needs? {package}: pip install '\.\[export\]'"):
         keras_resnet.export(file, tmp_path / "out", format=name)
     assert [path.name for path in (tmp_path / "out").iterdir()] in ([], [".lock"])

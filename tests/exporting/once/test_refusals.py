@@ -1,4 +1,4 @@
-"""What an export refuses and what its command says, which is the same whatever the backend."""
+"""What an export refuses, and what its command prints; the same on every backend."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import keras_resnet
 from keras_resnet.cli import main
 
 
-def test_the_command_says_where_it_wrote_and_what(file, tmp_path, capsys):
+def test_the_command_prints_where_it_wrote_and_uses_the_given_labels(file, tmp_path, capsys):
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"name {number}\n" for number in range(10)))
     words = ["export", str(file), str(tmp_path / "out"), "--labels", str(labels), "--no-fold", "--warm-up", "none"]
     assert main(words) == 0
-    assert f"Look at {tmp_path / 'out' / '1'}/README.md" in capsys.readouterr().out
+    assert f"Written to {tmp_path / 'out' / '1'}/; see README.md there.\n" in capsys.readouterr().out
     assert (tmp_path / "out/1/assets/labels.txt").read_text().startswith("name 0\n")
     assert "as it was trained" in (tmp_path / "out/1/README.md").read_text()
-    with pytest.raises(ValueError, match=r"A class's name is one line. Received: 'name 0\\n'"):
+    with pytest.raises(ValueError, match=r"A class name must be a single line. Received: 'name 0\\n'"):
         keras_resnet.export(file, tmp_path / "out", class_names=labels.read_text().splitlines(keepends=True))
     labels.write_text("one\n")
     assert main(words) == 2
@@ -32,18 +32,18 @@ def test_the_command_says_where_it_wrote_and_what(file, tmp_path, capsys):
         (lambda out: out.write_text(""), "is a file"),
         (
             lambda out: (out.mkdir(), (out / "notes.txt").write_text("")),
-            "something else than versions of a model: notes.txt",
+            "must contain only versions of a model. Found: notes.txt",
         ),
     ],
 )
-def test_a_folder_that_is_none_of_versions_is_refused(file, tmp_path, arrange, message):
+def test_a_path_that_cannot_be_the_folder_of_versions_is_refused(file, tmp_path, arrange, message):
     arrange(tmp_path / "out")
     with pytest.raises(ValueError, match=message):
         keras_resnet.export(file, tmp_path / "out")
 
 
-def test_what_is_no_model_is_refused_and_nothing_is_written(tmp_path, capsys):
-    """No file, one of another kind, one with a layer that is not there, and one that takes no images."""
+def test_unsuitable_models_are_refused_and_nothing_is_written(tmp_path, capsys):
+    """A missing file, a file of another kind, a model with an unknown layer, and one that does not take images."""
 
     class Unknown(keras.layers.Layer):
         def call(self, x):
@@ -66,24 +66,24 @@ def test_what_is_no_model_is_refused_and_nothing_is_written(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_another_process_exports_to_is_refused(file, tmp_path):
+def test_a_folder_in_use_by_another_export_is_refused(file, tmp_path):
     with filelock.FileLock(tmp_path / ".lock"), pytest.raises(ValueError, match="Another process exports"):
         keras_resnet.export(file, tmp_path)
 
 
-def test_a_network_of_what_no_file_holds_takes_images_alone(ask, tmp_path):
+def test_a_network_of_four_channels_can_only_be_exported_for_images(ask, tmp_path):
     model = keras_resnet.CifarResNet(8, input_shape=(8, 8, 4), classes=3)
     with pytest.raises(ValueError, match="No image file has the 4 channels"):
         keras_resnet.export(model, tmp_path / "out")
     keras_resnet.export(model, tmp_path / "out", asked="images", warm_up=(1,))
     images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 4)).astype("float32")
-    found = ask(tmp_path / "out" / "1", images__images=images)["images/probabilities"]
-    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(images)), atol=1e-5)
+    outputs = ask(tmp_path / "out" / "1", images__images=images)["images/probabilities"]
+    np.testing.assert_allclose(outputs, keras.ops.convert_to_numpy(model(images)), atol=1e-5)
     readme = (tmp_path / "out" / "1" / "README.md").read_text()
     assert "(batch, 8, 8, 4)" in readme and "image_bytes" not in readme and "decode" not in readme
 
 
-def test_choices_that_make_no_sense_are_refused(network, tmp_path):
+def test_invalid_options_are_refused(network, tmp_path):
     for choices in (
         {"dtype": "float8"},
         {"format": "pt"},

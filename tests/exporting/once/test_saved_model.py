@@ -1,4 +1,4 @@
-"""What a version of a SavedModel holds, whatever backend the network is of, and how it comes to be."""
+"""Content of an exported SavedModel, its card and its versions, for networks of every backend."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import keras_resnet
 from keras_resnet.exporting import export as module
-from keras_resnet.exporting.card import _shown as shown
+from keras_resnet.exporting.card import _preprocessing as preprocessing
 
 
-def test_a_file_that_is_no_image_has_no_answer_and_the_others_of_its_batch_do(ask, served, orange, photographs):
+def test_a_file_that_is_not_an_image_does_not_affect_the_others_of_its_batch(ask, served, orange, photographs):
     good = photographs[0].read_bytes()
     files = np.array([good, b"no image", good[:5000], orange, good], object)
-    answers = ask(served, serving_default__image_bytes=files)
-    assert answers["serving_default/valid"].tolist() == [True, False, False, True, True]
-    assert not answers["serving_default/probabilities"][1:3].any() and not answers["serving_default/scores"][1:3].any()
-    assert answers["serving_default/classes"][1:3].tolist() == 2 * [5 * [""]]
-    np.testing.assert_allclose(answers["serving_default/probabilities"].sum(axis=1), [1, 0, 0, 1, 1], atol=1e-5)
-    assert np.array_equal(answers["serving_default/scores"][0], answers["serving_default/scores"][4])
+    outputs = ask(served, serving_default__image_bytes=files)
+    assert outputs["serving_default/valid"].tolist() == [True, False, False, True, True]
+    assert not outputs["serving_default/probabilities"][1:3].any() and not outputs["serving_default/scores"][1:3].any()
+    assert outputs["serving_default/classes"][1:3].tolist() == 2 * [5 * [""]]
+    np.testing.assert_allclose(outputs["serving_default/probabilities"].sum(axis=1), [1, 0, 0, 1, 1], atol=1e-5)
+    assert np.array_equal(outputs["serving_default/scores"][0], outputs["serving_default/scores"][4])
 
 
-def test_the_c_api_loads_it_and_answers_the_same(served, photographs, expected, tmp_path):
-    """As TensorFlow Serving does: no Python, the tag "serve", the tensors that the signature names."""
+def test_the_c_api_gives_the_same_outputs(served, photographs, expected, tmp_path):
+    """As in TensorFlow Serving: no Python, the tag "serve", and the tensors named by the signature."""
     package = Path(tf.__file__).parent
     program = tmp_path / "c_api"
     libraries = [str(package / f"libtensorflow_{name}.so.2") for name in ("cc", "framework")]
@@ -40,62 +40,62 @@ def test_the_c_api_loads_it_and_answers_the_same(served, photographs, expected, 
     assert built.returncode == 0, built.stderr
     (graph,) = SavedModel.FromString((served / "saved_model.pb").read_bytes()).meta_graphs
 
-    def run(signature, name, *arguments, given):
-        found = graph.signature_def[signature]
-        tensors = found.inputs[name].name, found.outputs["probabilities"].name
-        done = subprocess.run([program, served, *tensors, *arguments], input=given, capture_output=True)
+    def run(signature, name, *arguments, data):
+        definition = graph.signature_def[signature]
+        tensors = definition.inputs[name].name, definition.outputs["probabilities"].name
+        done = subprocess.run([program, served, *tensors, *arguments], input=data, capture_output=True)
         assert done.returncode == 0, done.stderr[-2000:]
         return np.frombuffer(done.stdout, "float32").reshape(-1, 10)
 
     images, probabilities = expected
-    found = run("images", "images", "12", "0", "64", "64", "3", given=images.astype("float32").tobytes())
-    np.testing.assert_allclose(found, probabilities, atol=1e-5)
-    found = run("serving_default", "image_bytes", "2", "1", given=photographs[0].read_bytes())
-    np.testing.assert_allclose(found, probabilities[[0, 0]], atol=1e-5)
+    outputs = run("images", "images", "12", "0", "64", "64", "3", data=images.astype("float32").tobytes())
+    np.testing.assert_allclose(outputs, probabilities, atol=1e-5)
+    outputs = run("serving_default", "image_bytes", "2", "1", data=photographs[0].read_bytes())
+    np.testing.assert_allclose(outputs, probabilities[[0, 0]], atol=1e-5)
 
 
-def test_saved_model_cli_knows_its_signatures(served):
+def test_saved_model_cli_lists_the_signatures(served):
     program = Path(sysconfig.get_path("scripts")) / "saved_model_cli"
-    told = subprocess.run([program, "show", "--dir", served, "--all"], capture_output=True, text=True).stdout
+    listing = subprocess.run([program, "show", "--dir", served, "--all"], capture_output=True, text=True).stdout
     for words in (
         "signature_def['serving_default']",
         "inputs['image_bytes']",
         "outputs['valid']",
         "shape: (-1, 64, 64, 3)",
     ):
-        assert words in told
+        assert words in listing
 
 
-def test_warm_up_requests_are_those_that_the_server_reads(served):
-    """By tensorflow-serving-api's own messages: of each batch size one of files and one of images."""
+def test_warm_up_requests_are_in_the_format_of_the_server(served):
+    """In the messages of tensorflow-serving-api: for each batch size one request of files and one of images."""
     records = tf.data.TFRecordDataset(str(served / "assets.extra" / "tf_serving_warmup_requests"))
-    seen = []
+    requests = []
     for record in records:
         request = PredictionLog.FromString(record.numpy()).predict_log.request
         ((name, tensor),) = request.inputs.items()
         array = tf.make_ndarray(tensor)
-        seen.append((request.model_spec.signature_name, name, array.shape))
+        requests.append((request.model_spec.signature_name, name, array.shape))
         if name == "image_bytes":
             assert tf.io.decode_image(array[0]).shape == (64, 64, 3)
     images = [("images", "images", (n, 64, 64, 3)) for n in (1, 2)]
-    assert seen[::2] == [("serving_default", "image_bytes", (n,)) for n in (1, 2)] and seen[1::2] == images
+    assert requests[::2] == [("serving_default", "image_bytes", (n,)) for n in (1, 2)] and requests[1::2] == images
 
 
-def test_what_the_server_tries_is_what_it_answers_where_images_are_asked_for(file, tmp_path):
-    """A request that the model does not take has TensorFlow Serving refuse the model."""
+def test_warm_up_requests_fit_the_signatures_if_the_default_takes_images(file, tmp_path):
+    """TensorFlow Serving would refuse a model that does not accept a warm-up request."""
     keras_resnet.export(file, tmp_path / "out", asked="images", warm_up=(2,))
     loaded = tf.saved_model.load(str(tmp_path / "out" / "1"))
-    asked = []
+    signatures = []
     for record in tf.data.TFRecordDataset(str(tmp_path / "out/1/assets.extra/tf_serving_warmup_requests")):
         request = PredictionLog.FromString(record.numpy()).predict_log.request
         inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
         assert loaded.signatures[request.model_spec.signature_name](**inputs)["probabilities"].shape == (2, 10)
-        asked.append(request.model_spec.signature_name)
-    assert asked == ["serving_default", "images"]
+        signatures.append(request.model_spec.signature_name)
+    assert signatures == ["serving_default", "images"]
 
 
-def test_the_card_says_what_was_written_and_not_what_was_asked_for(tmp_path):
-    """A network within a model stays as it is, and what is frozen in it was learned too."""
+def test_the_card_describes_what_was_written_and_not_what_was_requested(tmp_path):
+    """A network nested in a model remains unchanged, and its frozen parameters count too."""
     layers = keras.layers
     inside = keras_resnet.CifarResNet(8, include_top=False, pooling="avg", input_shape=(32, 32, 3))
     image = keras.Input((32, 32, 3))
@@ -116,15 +116,15 @@ def test_the_card_says_what_was_written_and_not_what_was_asked_for(tmp_path):
     assert "| `features` |" not in readme
 
 
-def test_the_card_says_if_whoever_asks_must_normalise():
+def test_the_card_says_if_the_caller_must_normalise():
     card = {"shape": [64, 64, 3], "view": None, "normalization": None}
-    inside = shown({**card, "input": "raw images, 0 to 255"})
-    outside = shown({**card, "input": "images normalised as the weights' author did"})
-    assert "normalises them itself" in inside and "does not do so itself" in outside
+    inside = preprocessing({**card, "input": "raw images, 0 to 255"})
+    outside = preprocessing({**card, "input": "images normalised as the weights' author did"})
+    assert "normalises them itself" in inside and "does not normalise them itself" in outside
 
 
-def test_the_next_version_stands_beside_the_last_whole_or_not_at_all(file, served, monkeypatch, tmp_path):
-    """Also not when the card, the last that is written, fails; what a killed process left goes."""
+def test_the_next_version_is_written_completely_or_not_at_all(file, served, monkeypatch, tmp_path):
+    """Even if the card fails, which is written last; the remains of a killed process are removed."""
     out = tmp_path / "ten"
     (out / "7").mkdir(parents=True)
     (out / ".partial-1-8").mkdir()
@@ -133,18 +133,18 @@ def test_the_next_version_stands_beside_the_last_whole_or_not_at_all(file, serve
     assert (card["version"], card["top"], card["fold"]) == (8, 10, False)
     assert sorted(path.name for path in out.iterdir()) == [".lock", "7", "8"]
     assert not (out / "8" / "assets.extra").exists()
-    if keras.backend.backend() == "tensorflow":  # or it is another process that writes
+    if keras.backend.backend() == "tensorflow":  # on the others, a separate process writes
         monkeypatch.setattr(module, "write_card", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             keras_resnet.export(file, out)
         assert sorted(path.name for path in out.iterdir()) == [".lock", "7", "8"]
 
 
-def test_half_precision_answers_nearly_the_same(ask, file, expected, tmp_path):
+def test_half_precision_gives_similar_outputs(ask, file, expected, tmp_path):
     keras_resnet.export(file, tmp_path / "half", dtype="bfloat16", warm_up=None)
     images, probabilities = expected
-    found = ask(tmp_path / "half" / "1", images_uint8__images=images)["images_uint8/probabilities"]
-    assert 0 < np.abs(found - probabilities).max() < 0.1
+    outputs = ask(tmp_path / "half" / "1", images_uint8__images=images)["images_uint8/probabilities"]
+    assert 0 < np.abs(outputs - probabilities).max() < 0.1
     variables = tmp_path / "half" / "1" / "variables" / "variables.data-00000-of-00001"
     assert variables.stat().st_size < 0.6 * 4 * network_size(file)
 

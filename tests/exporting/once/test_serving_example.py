@@ -1,4 +1,4 @@
-"""examples/serving against a server that speaks TensorFlow Serving's messages around the SavedModel itself."""
+"""examples/serving against a server that runs the SavedModel and uses the messages of TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "examples" / "serving"
 
 
 class Server(PredictionServiceServicer):
-    """Answers `Predict` of one model, "resnet", of one version, 1; by REST in the row format of TensorFlow Serving."""
+    """Answers `Predict` for version 1 of a model "resnet"; by REST in the row format of TensorFlow Serving."""
 
     def __init__(self, folder):
         self.model = tf.saved_model.load(str(folder))
@@ -55,10 +55,10 @@ class Server(PredictionServiceServicer):
 
     def rest(self, path, body):
         name, version = re.fullmatch(r"/v1/models/(\w+)(?:/versions/(\d+))?:predict", path).groups()
-        asked = json.loads(body)
-        assert set(asked) == {"signature_name", "instances"}
-        files = [base64.b64decode(instance["image_bytes"]["b64"], validate=True) for instance in asked["instances"]]
-        outputs = self.run(name, version and int(version), asked["signature_name"], image_bytes=tf.constant(files))
+        request = json.loads(body)
+        assert set(request) == {"signature_name", "instances"}
+        files = [base64.b64decode(instance["image_bytes"]["b64"], validate=True) for instance in request["instances"]]
+        outputs = self.run(name, version and int(version), request["signature_name"], image_bytes=tf.constant(files))
         lists = {
             key: np.char.decode(value.astype(bytes)) if value.dtype == object else value
             for key, value in outputs.items()
@@ -71,13 +71,13 @@ class Server(PredictionServiceServicer):
 
 @pytest.fixture(scope="module")
 def server(served):
-    """A server, its REST address and its gRPC address."""
-    one = Server(served)
+    """A server, its REST URL and its gRPC address."""
+    servicer = Server(served)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             try:
-                status, body = 200, one.rest(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+                status, body = 200, servicer.rest(self.path, self.rfile.read(int(self.headers["Content-Length"])))
             except KeyError as error:
                 status, body = 404, json.dumps({"error": str(error)}).encode()
             self.send_response(status)
@@ -86,12 +86,12 @@ def server(served):
             self.wfile.write(body)
 
         def do_GET(self):
-            """The state of a model, as of ModelService's GetModelStatus."""
-            found = self.path == "/v1/models/resnet"
+            """Returns the state of a model, as ModelService's GetModelStatus does."""
+            known = self.path == "/v1/models/resnet"
             status = GetModelStatusResponse()
-            if found:
+            if known:
                 status.model_version_status.add(version=1, state=ModelVersionStatus.AVAILABLE)
-            self.send_response(200 if found else 404)
+            self.send_response(200 if known else 404)
             self.end_headers()
             self.wfile.write(json_format.MessageToJson(status, preserving_proto_field_name=True).encode())
 
@@ -101,10 +101,10 @@ def server(served):
     rest = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
     threading.Thread(target=rest.serve_forever, daemon=True).start()
     rpc = grpc.server(futures.ThreadPoolExecutor(2))
-    add_PredictionServiceServicer_to_server(one, rpc)
+    add_PredictionServiceServicer_to_server(servicer, rpc)
     port = rpc.add_insecure_port("localhost:0")
     rpc.start()
-    yield one, f"http://localhost:{rest.server_port}", f"localhost:{port}"
+    yield servicer, f"http://localhost:{rest.server_port}", f"localhost:{port}"
     rest.shutdown()
     rpc.stop(None)
 
@@ -116,17 +116,17 @@ def program(name, *words):
 
 
 def serving():
-    """How Docker starts the server."""
+    """Returns the configuration with which Docker starts the server."""
     return yaml.safe_load((FOLDER / "docker-compose.yaml").read_text())["services"]["serving"]
 
 
 @pytest.mark.parametrize("how", ["rest", "grpc"])
-def test_the_client_names_what_is_in_photographs(server, network, photographs, expected, tmp_path, how):
+def test_the_client_names_the_classes_of_photographs(server, network, photographs, expected, tmp_path, how):
     _, url, address = server
     (tmp_path / "torn.jpg").write_bytes(photographs[0].read_bytes()[:3000])
     where = ["--url", url] if how == "rest" else ["--grpc", address]
     done = program("client.py", *photographs[:3], tmp_path / "torn.jpg", *where)
-    assert done.returncode == 1, done.stderr  # one is none
+    assert done.returncode == 1, done.stderr  # since one file is not an image
     *lines, torn = done.stdout.splitlines()
     assert torn == f"{tmp_path / 'torn.jpg'}: not an image"
     for path, line, probabilities in zip(photographs, lines, expected[1], strict=False):
@@ -136,21 +136,22 @@ def test_the_client_names_what_is_in_photographs(server, network, photographs, e
 
 
 @pytest.mark.parametrize("how", ["rest", "grpc"])
-def test_a_server_that_does_not_know_the_model_or_is_not_there_is_told_in_a_line(server, photographs, how):
+def test_an_unknown_model_and_an_absent_server_are_reported_in_one_line(server, photographs, how):
     _, url, address = server
-    option, known, gone = ("--url", url, "http://localhost:1") if how == "rest" else ("--grpc", address, "localhost:1")
-    unknown = program("client.py", photographs[0], option, known, "--version", "9")
-    absent = program("client.py", photographs[0], option, gone)
-    for done in (unknown, absent):
+    rest = how == "rest"
+    option, present, absent = ("--url", url, "http://localhost:1") if rest else ("--grpc", address, "localhost:1")
+    unknown = program("client.py", photographs[0], option, present, "--version", "9")
+    unreachable = program("client.py", photographs[0], option, absent)
+    for done in (unknown, unreachable):
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.splitlines()[-1].startswith("client.py: error: "), done.stderr
     assert "Servable not found" in unknown.stderr
 
 
-def test_the_load_script_tells_percentiles_and_throughput(server, photographs):
-    one, url, _ = server
-    program("client.py", photographs[0], "--url", url)  # the first request traces
-    before = len(one.batches)
+def test_the_load_script_prints_percentiles_and_throughput(server, photographs):
+    servicer, url, _ = server
+    program("client.py", photographs[0], "--url", url)  # since the first request traces the function
+    before = len(servicer.batches)
     done = program("load.py", photographs[0], "--url", url, "--clients", "1,2", "--seconds", "1")
     assert done.returncode == 0, done.stderr
     head, *rows = [line.split() for line in done.stdout.splitlines()]
@@ -158,21 +159,21 @@ def test_the_load_script_tells_percentiles_and_throughput(server, photographs):
     for clients, row in zip((1, 2), rows, strict=True):
         number, rate, *latencies = map(float, row)
         assert number == clients and 0 < latencies[0] <= latencies[1] <= latencies[2]
-        assert 0 < rate * latencies[0] / 1000 < 1.5 * clients  # Little's law, of the median
-    assert len(one.batches) - before == pytest.approx(sum(float(row[1]) for row in rows), rel=0.3)
+        assert 0 < rate * latencies[0] / 1000 < 1.5 * clients  # Little's law, with the median
+    assert len(servicer.batches) - before == pytest.approx(sum(float(row[1]) for row in rows), rel=0.3)
 
 
 def test_the_health_check_asks_whether_the_model_is_available(server):
-    """As Docker runs it, without a shell around it."""
+    """As Docker runs it, without a shell."""
     port = server[1].rpartition(":")[2]
     how, *words = serving()["healthcheck"]["test"]
     assert how == "CMD"
-    for at, model, status in ((port, "resnet", 0), ("1", "resnet", 1), (port, "other", 1)):
-        asked = [word.replace("8501", at).replace("models/resnet", f"models/{model}") for word in words]
-        assert subprocess.run(asked, capture_output=True, timeout=30).returncode == status
+    for served_port, model, status in ((port, "resnet", 0), ("1", "resnet", 1), (port, "other", 1)):
+        check = [word.replace("8501", served_port).replace("models/resnet", f"models/{model}") for word in words]
+        assert subprocess.run(check, capture_output=True, timeout=30).returncode == status
 
 
-def test_the_servers_configuration_is_in_its_own_messages():
+def test_the_servers_configuration_is_valid():
     config = text_format.Parse((FOLDER / "config/models.config").read_text(), ModelServerConfig())
     (model,) = config.model_config_list.config
     assert (model.name, model.base_path, model.model_version_policy.latest.num_versions) == (

@@ -126,7 +126,7 @@ def test_a_run_asked_to_stop_in_its_final_test_or_re_estimation_resumes_after_it
             assert main([*words, "--out", str(out)]) == 75
         last = capsys.readouterr().err.splitlines()[-1]
         assert (
-            "stopped by SIGTERM; the run is saved after epoch 1, without its final test. The same command goes" in last
+            "stopped by SIGTERM; the run is saved after epoch 1, without its final test. Run the same command" in last
         )
         assert not (out / "summary.json").exists()
     assert main([*words, "--out", str(out)]) == 0
