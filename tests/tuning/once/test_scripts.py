@@ -71,8 +71,8 @@ def test_a_worker_with_its_own_gpu_uses_all_of_it(search):
 
 def test_the_search_ends_with_the_status_of_its_chief_or_of_a_worker_if_all_have_failed(search):
     assert search(2, "", CHIEF=5, worker0=3, worker1=0)[0] == 5
-    status, said, given = search(2, "", worker0=3, worker1=3)
-    assert status == 3 and "every worker has ended with an error" in said and "chief" in given
+    status, stderr, given = search(2, "", worker0=3, worker1=3)
+    assert status == 3 and "every worker has ended with an error" in stderr and "chief" in given
 
 
 def test_without_a_number_of_workers_the_usage_is_printed(tmp_path):
