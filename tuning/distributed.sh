@@ -15,8 +15,8 @@ fi
 workers=$1
 shift
 python=${PYTHON:-python3}
-own=$(dirname "$0")/../.venv/bin/python  # where `make` has installed the package
-if [[ -z ${PYTHON-}${VIRTUAL_ENV-} && -x $own ]]; then python=$own; fi
+installed=$(dirname "$0")/../.venv/bin/python  # where `make` installs the package
+if [[ -z ${PYTHON-}${VIRTUAL_ENV-} && -x $installed ]]; then python=$installed; fi
 
 export KERASTUNER_ORACLE_IP=${KERASTUNER_ORACLE_IP:-127.0.0.1}
 export KERASTUNER_ORACLE_PORT=${KERASTUNER_ORACLE_PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
@@ -40,9 +40,9 @@ for ((worker = 0; worker < workers; worker++)); do
         # Workers that share a GPU must not reserve all of its memory.
         if ((workers > ${#gpus[@]})); then export XLA_PYTHON_CLIENT_PREALLOCATE=false TF_FORCE_GPU_ALLOW_GROWTH=true; fi
     elif ((workers <= ${#cores[@]})) && command -v taskset > /dev/null; then
-        own=()
-        for ((core = worker; core < ${#cores[@]}; core += workers)); do own+=("${cores[core]}"); done
-        share=(taskset --cpu-list "$(IFS=,; echo "${own[*]}")")
+        share_cores=()
+        for ((core = worker; core < ${#cores[@]}; core += workers)); do share_cores+=("${cores[core]}"); done
+        share=(taskset --cpu-list "$(IFS=,; echo "${share_cores[*]}")")
     fi
     KERASTUNER_TUNER_ID=worker$worker "${share[@]}" "$python" -m keras_resnet.cli tune "$@" &
     running+=($!)

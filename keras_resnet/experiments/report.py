@@ -123,7 +123,9 @@ def cells(line: dict[str, Any]) -> list[str]:
 
 def _sentences(report: dict[str, Any]) -> list[str]:
     same, clear = report["order"]["same"], report["order"]["clear"]
-    sentences = [f"Of {clear} pairs of rows that differ clearly in the paper, {same} are in the same order here."]
+    sentences = [
+        f"Of {clear} pairs of rows that differ clearly in the paper, these runs have {same} in the same order."
+    ]
     if report["scaled"]:
         sentences.insert(
             0,

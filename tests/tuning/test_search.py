@@ -21,14 +21,14 @@ TRIALS = 1  # which of several is the best does not depend on the backend: see `
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     """A short search of networks of eight layers: its folder, the printed lines and the report."""
-    folder, told = tmp_path_factory.mktemp("search"), []
-    Search(small(max_trials=TRIALS), folder, keras.backend.backend(), told.append).search()
-    return folder, told, write_report(folder)
+    folder, lines = tmp_path_factory.mktemp("search"), []
+    Search(small(max_trials=TRIALS), folder, keras.backend.backend(), lines.append).search()
+    return folder, lines, write_report(folder)
 
 
 def test_a_search_ends_with_its_best_trial(searched):
-    folder, told, best = searched
-    assert [line.partition(":")[0] for line in told] == [f"trial {number + 1}/{TRIALS}" for number in range(TRIALS)]
+    folder, lines, best = searched
+    assert [line.partition(":")[0] for line in lines] == [f"trial {number + 1}/{TRIALS}" for number in range(TRIALS)]
     assert [(result["status"], result["epochs"]) for result in results(folder)] == TRIALS * [("done", 1)]
     assert best == results(folder)[0]
 

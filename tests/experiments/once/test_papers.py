@@ -31,8 +31,8 @@ def test_the_tables_of_2015(printed):
         ("he2015-table3", "he2015_table3_10crop_top1_top5"),
         ("he2015-table4", "he2015_table4_multiscale_top1_top5"),
     ):
-        found = [[row.published.error, row.published.top5] for row in find_experiment(table).rows]
-        assert found == list(printed[key].values())
+        published = [[row.published.error, row.published.top5] for row in find_experiment(table).rows]
+        assert published == list(printed[key].values())
 
 
 def test_table_1_of_2016(printed):
@@ -59,16 +59,16 @@ def test_tables_3_and_5_of_2016(printed):
         f"resnet{depth}{version}" for depth in (110, 164, 1001) for version in ("", "v2")
     ]
     first, *rows = find_experiment("he2016-table5").rows
-    found = [[row.published.error, row.published.top5] for row in rows]
-    assert found == list(printed["he2016_table5_top1_top5_320"].values())
+    published = [[row.published.error, row.published.top5] for row in rows]
+    assert published == list(printed["he2016_table5_top1_top5_320"].values())
     # The table also repeats numbers of the 2015 network, tested at 224.
     assert (first.published.error, first.published.top5, first.view) == (23.0, 6.7, {})
 
 
 def test_table_4_of_2016(shared):
     text = (shared / "facts" / "papers.md").read_text()
-    whole, smaller = (str(row.published) for row in find_experiment("he2016-table4").rows)
-    assert f"Table 4: ResNet-1001 {whole}, with batch 64 {smaller}." in text
+    batch_128, batch_64 = (str(row.published) for row in find_experiment("he2016-table4").rows)
+    assert f"Table 4: ResNet-1001 {batch_128}, with batch 64 {batch_64}." in text
     hundred = find_experiment("he2016-table3-cifar100").rows[-1].published  # table 4 prints it, too
     assert (hundred.error, hundred.mean, hundred.deviation) == (22.71, 22.68, 0.22)
 

@@ -50,13 +50,15 @@ EXPERIMENT = Experiment(
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     """The folder of both runs, and the printed lines."""
-    folder, told = tmp_path_factory.mktemp("experiments"), []
-    carry_out(plan(EXPERIMENT, folder, [0]), workers=2, backend=keras.backend.backend(), scaled="tiny", say=told.append)
-    return folder, told
+    folder, lines = tmp_path_factory.mktemp("experiments"), []
+    carry_out(
+        plan(EXPERIMENT, folder, [0]), workers=2, backend=keras.backend.backend(), scaled="tiny", say=lines.append
+    )
+    return folder, lines
 
 
 def test_each_run_leaves_a_folder_and_a_result(out):
-    folder, told = out
+    folder, lines = out
     narrow, diverges = plan(EXPERIMENT, folder, [0])
     result = narrow.result()
     assert {"model", "recipe", "seed", "error", "summary", "curves", "scaled", "diverged"} <= result.keys()
@@ -65,7 +67,7 @@ def test_each_run_leaves_a_folder_and_a_result(out):
     assert (result["recipe"]["images"], result["diverged"], result["scaled"]) == (64, False, "tiny")
     assert "data_dir" not in result["recipe"]  # results may be published
     assert (diverges.result()["diverged"], diverges.result()["error"]) == (True, None)
-    assert sorted(told) == ["diverges, seed 0: diverged", f"narrow, seed 0: {result['error']:.2f} %"]
+    assert sorted(lines) == ["diverges, seed 0: diverged", f"narrow, seed 0: {result['error']:.2f} %"]
 
 
 def test_nothing_is_trained_twice(out, monkeypatch):
@@ -97,15 +99,15 @@ def test_the_runs_of_this_project_are_found():
     folder = Path(__file__).parents[3] / "experiments"
     commands = re.findall("^keras-resnet reproduce (.*)$", (folder / "README.md").read_text(), re.MULTILINE)
     assert len(commands) == 4
-    found = set()
+    result_files = set()
     for command in commands:
         name, _, seeds, _, budget = command.split()
         runs = plan(Budget.parse(budget).scale(find_experiment(name)), folder, range(int(seeds)))
         ours = [run for run in runs if name != "he2016-table1" or run.row.name == "original"]
         assert all(run.result() is not None for run in ours), command
         assert not any(run.result() for run in runs if run not in ours)
-        found |= {run.result_file for run in ours}
-    others = set((folder / "results").iterdir()) - found
+        result_files |= {run.result_file for run in ours}
+    others = set((folder / "results").iterdir()) - result_files
     networks = [json.loads(path.read_text())["recipe"]["network"] for path in others]
     assert len(networks) == 3 * (len(find_experiment("he2016-table1").rows) - 1)
     assert all(network["skip"] != "identity" and "skip_everywhere" not in network for network in networks)
@@ -190,8 +192,8 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
     assert asked[0][3:5] == ["--crops", "10"]
     assert asked[1][3:5] == ["--scales", "224,256"]
     error = plan(EXPERIMENT, out[0], [0])[0].result()["error"]
-    found = [plan(experiment, tmp_path, [0])[0].result()["error"] for experiment in (EXPERIMENT, crops, scales)]
-    assert found == [error, 11.0, 12.0]
+    errors = [plan(experiment, tmp_path, [0])[0].result()["error"] for experiment in (EXPERIMENT, crops, scales)]
+    assert errors == [error, 11.0, 12.0]
 
 
 def test_a_row_may_be_tested_with_other_views_than_the_rest(tmp_path):
@@ -233,24 +235,24 @@ def two_rows():
 
 
 def test_a_run_is_reported_while_others_continue(tmp_path, monkeypatch):
-    runs, told = plan(two_rows(), tmp_path, [0]), []
+    runs, lines = plan(two_rows(), tmp_path, [0]), []
 
     def run(_, words):
         deadline = time.monotonic() + 20
-        while str(runs[1].folder) in words and not told and time.monotonic() < deadline:
+        while str(runs[1].folder) in words and not lines and time.monotonic() < deadline:
             time.sleep(0.05)
-        seen.append(list(told))
+        lines_before.append(list(lines))
         folder = Path(words[words.index("--out") + 1])
         folder.mkdir(parents=True)
         (folder / "recipe.json").write_text("{}")
         (folder / "summary.json").write_text('{"test_error": 12.5}')
         return 0, "{}", ""
 
-    seen = []
+    lines_before = []
     monkeypatch.setattr(Processes, "run", run)
-    carry_out(runs, say=told.append)
-    assert seen == [[], ["narrow, seed 0: 12.50 %"]]
-    assert told == ["narrow, seed 0: 12.50 %", "other, seed 0: 12.50 %"]
+    carry_out(runs, say=lines.append)
+    assert lines_before == [[], ["narrow, seed 0: 12.50 %"]]
+    assert lines == ["narrow, seed 0: 12.50 %", "other, seed 0: 12.50 %"]
 
 
 def test_the_progress_bar_counts_the_epochs_of_runs_whose_length_is_in_iterations(tmp_path, monkeypatch):
@@ -309,8 +311,8 @@ def test_when_asked_to_stop_its_runs_save_a_checkpoint(tmp_path):
     while not list(tmp_path.glob("runs/*/seed0/history.csv")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 75, told
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 75, stderr
     (history,) = tmp_path.glob("runs/*/seed0/history.csv")
     done = len(history.read_text().splitlines()) - 1
     assert 0 < done < 400

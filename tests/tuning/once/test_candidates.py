@@ -82,8 +82,8 @@ def test_a_grid_contains_candidates_that_only_one_order_brings_within_bounds():
         "shape",
         changes={"units_per_stage": "3", "width": "1", "shortcut": "B", "order": "original,full_preactivation"},
     )
-    found = list(grid(rows, bounds(parameters=272_300)))
-    assert [values["order"] for values in found] == ["full_preactivation"]
+    candidates = list(grid(rows, bounds(parameters=272_300)))
+    assert [values["order"] for values in candidates] == ["full_preactivation"]
 
 
 def test_candidates_out_of_bounds_are_not_admitted():

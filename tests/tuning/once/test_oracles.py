@@ -56,14 +56,14 @@ def run(made, worker="tuner0", status="COMPLETED"):
 @pytest.mark.parametrize("name", list(ORACLES))
 def test_no_trial_is_spent_on_a_candidate_out_of_bounds(tmp_path, name):
     """About half of this space has more than 150,000 parameters, or cannot be built."""
-    made, seen = oracle(name, tmp_path, trials=8), []
+    made, tried = oracle(name, tmp_path, trials=8), []
     while (trial := run(made)).status != "STOPPED":
         values = decoded(trial.hyperparameters.values)
         cost = BOUNDS.cost(values)
         assert cost is not None
         assert cost.parameters <= 150_000
-        seen.append(json.dumps(values, sort_keys=True))
-    assert len(set(seen)) == len(seen) == 8
+        tried.append(json.dumps(values, sort_keys=True))
+    assert len(set(tried)) == len(tried) == 8
 
 
 @pytest.mark.parametrize(("epochs", "number"), [(1, 1), (3, 4), (9, 13), (10, 17), (27, 40)])
@@ -77,16 +77,16 @@ def test_hyperbands_first_trial_of_the_full_budget_is_known_beforehand(tmp_path,
 
 def test_a_grid_search_tries_every_candidate_within_bounds_once_the_papers_first(tmp_path):
     rows = space("shape", changes={"units_per_stage": "1,2,3", "width": "0.5,1", "shortcut": "A,B"})
-    made, seen = oracle("grid", tmp_path, None, rows=rows), []
+    made, tried = oracle("grid", tmp_path, None, rows=rows), []
     made.bounds = dataclasses.replace(BOUNDS, parameters=None)
     while (trial := made.create_trial("tuner0")).status == "RUNNING":
         values = decoded(trial.hyperparameters.values)
-        seen.append((values["units_per_stage"], values["width"], values["shortcut"]))
+        tried.append((values["units_per_stage"], values["width"], values["shortcut"]))
         made.update_trial(trial.trial_id, {"score": 1.0})
         trial.status = "COMPLETED"
         made.end_trial(trial)
-    assert seen[0] == (3, 1.0, "A")
-    assert sorted(seen) == sorted(
+    assert tried[0] == (3, 1.0, "A")
+    assert sorted(tried) == sorted(
         (units, width, shortcut)
         for units in (1, 2, 3)
         for width in (0.5, 1.0)
@@ -98,9 +98,9 @@ def test_a_grid_search_tries_every_candidate_within_bounds_once_the_papers_first
 def test_a_grid_contains_the_ends_of_ranges_and_the_recipe_varies_faster_than_the_network():
     rows = space("shape", changes={"units_per_stage": "1,2", "width": "1", "shortcut": "A", "learning_rate": "0.01..1"})
     candidates = grid(rows, dataclasses.replace(BOUNDS, parameters=None))
-    found = [(values["units_per_stage"], values["learning_rate"]) for values in candidates]
+    pairs = [(values["units_per_stage"], values["learning_rate"]) for values in candidates]
     rates = [0.1, 0.01, 0.03162, 0.3162, 1.0]
-    assert found == [(units, rate) for units in (1, 2) for rate in rates]
+    assert pairs == [(units, rate) for units in (1, 2) for rate in rates]
 
 
 @pytest.mark.parametrize("name", list(ORACLES))

@@ -38,10 +38,10 @@ def search(tmp_path):
     def run(workers, gpus, **ends):
         log = tmp_path / "log"
         names = {"PYTHON": stub, "REAL": sys.executable, "LOG": log, "CUDA_VISIBLE_DEVICES": gpus, **ends}
-        around = {name: value for name, value in os.environ.items() if name not in SHARED_GPU}  # backends set these
+        inherited = {name: value for name, value in os.environ.items() if name not in SHARED_GPU}  # backends set these
         done = subprocess.run(
             [TUNING / "distributed.sh", str(workers), "digits", "--epochs", "1"],
-            env={**around, **{name: str(value) for name, value in names.items()}},
+            env={**inherited, **{name: str(value) for name, value in names.items()}},
             capture_output=True,
             text=True,
             timeout=50,
@@ -84,18 +84,18 @@ def test_without_a_number_of_workers_the_usage_is_printed(tmp_path):
 def test_the_projects_own_environment_is_used_if_none_is_active(tmp_path):
     (script := tmp_path / "tuning" / "distributed.sh").parent.mkdir()
     script.write_bytes((TUNING / script.name).read_bytes())
-    own, active = tmp_path / ".venv/bin/python", tmp_path / "active/python3"
-    for stub in (own, active):
+    installed, active = tmp_path / ".venv/bin/python", tmp_path / "active/python3"
+    for stub in (installed, active):
         stub.parent.mkdir(parents=True)
         stub.write_text(STUB.replace("$LOG", f"{stub}.log"))
-    for program in (script, own, active):
+    for program in (script, installed, active):
         program.chmod(0o755)
-    around = {"PATH": f"{active.parent}:{os.environ['PATH']}", "REAL": sys.executable, "CUDA_VISIBLE_DEVICES": "0"}
-    around |= {"CHIEF": "0", "worker0": "0"}
+    base = {"PATH": f"{active.parent}:{os.environ['PATH']}", "REAL": sys.executable, "CUDA_VISIBLE_DEVICES": "0"}
+    base |= {"CHIEF": "0", "worker0": "0"}
     for environment in ({}, {"VIRTUAL_ENV": str(active.parent)}):
         assert not Path(f"{active}.log").exists()
-        subprocess.run([script, "1", "digits"], env={**around, **environment}, check=True, timeout=50)
-    for stub in (own, active):
+        subprocess.run([script, "1", "digits"], env={**base, **environment}, check=True, timeout=50)
+    for stub in (installed, active):
         assert Path(f"{stub}.log").read_text().count("tune digits") == 2  # a chief and a worker
 
 
@@ -106,15 +106,15 @@ def test_scripts_are_valid_bash():
 
 def test_the_commands_for_kubernetes_are_valid_and_have_a_folder_for_their_data(tmp_path):
     """The containers' commands, in the environment of their config map, with a program that prints its arguments."""
-    around, _, *jobs = yaml.safe_load_all((TUNING / "kubernetes.yaml").read_text())
+    config_map, _, *jobs = yaml.safe_load_all((TUNING / "kubernetes.yaml").read_text())
     (stub := tmp_path / "keras-resnet").write_text('#!/bin/sh\necho "$KERASTUNER_TUNER_ID" "$@"\n')
     stub.chmod(0o755)
     roles = []
     for job in jobs:
         (container,) = job["spec"]["template"]["spec"]["containers"]
         data = tmp_path / job["metadata"]["name"]
-        own = {one["name"]: one["value"] for one in container["env"]}
-        names = {**around["data"], **own, "DATA": str(data), "JOB_COMPLETION_INDEX": "3"}
+        variables = {variable["name"]: variable["value"] for variable in container["env"]}
+        names = {**config_map["data"], **variables, "DATA": str(data), "JOB_COMPLETION_INDEX": "3"}
         path = f"{tmp_path}:{os.environ['PATH']}"
         done = subprocess.run(container["command"], env={**names, "PATH": path}, capture_output=True, check=True)
         name, *words = shlex.split(done.stdout.decode())
@@ -151,7 +151,9 @@ def test_a_report_needs_no_tensorflow(tmp_path):
         "import runpy, sys; sys.modules['tensorflow'] = None; sys.argv = ['report.py', sys.argv[2]]; "
         f"runpy.run_path({str(TUNING / 'report.py')!r}, run_name='__main__')"
     )
-    around = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    done = subprocess.run([sys.executable, "-c", program, "", tmp_path], env=around, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "", tmp_path], env=environment, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "contains no search.json" in done.stderr

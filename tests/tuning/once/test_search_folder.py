@@ -84,10 +84,10 @@ def test_a_search_waits_for_the_running_trial_of_one_that_was_killed(monkeypatch
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     held = (4, "", "")
     trials = Trials(monkeypatch, held, held, 20.0)
-    told = []
-    Search(small(max_trials=1), tmp_path, say=told.append).search()
-    assert told[0] == "trial 1: waiting for another process that is still training it"
-    assert len(told) == 2 and [result["error"] for result in results(tmp_path)] == [20.0] and not trials.outcomes
+    lines = []
+    Search(small(max_trials=1), tmp_path, say=lines.append).search()
+    assert lines[0] == "trial 1: waiting for another process that is still training it"
+    assert len(lines) == 2 and [result["error"] for result in results(tmp_path)] == [20.0] and not trials.outcomes
 
 
 @pytest.mark.parametrize("name", ["search.json", "tuner/trial_0/result.json"])

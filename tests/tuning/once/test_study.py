@@ -27,7 +27,7 @@ def test_photographs_that_are_smaller_in_short_trials_are_tested_at_smaller_size
 
 
 @pytest.mark.parametrize(
-    ("own", "others", "expected"),
+    ("trial", "others", "expected"),
     [
         ([50], 3 * [[50, 40, 30, 20]], False),  # as good as the others
         ([51], 3 * [[50, 40, 30, 20]], True),
@@ -38,10 +38,10 @@ def test_photographs_that_are_smaller_in_short_trials_are_tested_at_smaller_size
         ([90, 80, 70, 60], 3 * [[50, 40, 30, 20]], False),  # it has ended
     ],
 )
-def test_the_median_rule(tmp_path, own, others, expected):
+def test_the_median_rule(tmp_path, trial, others, expected):
     """Golovin et al. 2017: stopped if its best is worse than the median of the others' averages up to this epoch."""
     paths = []
-    for number, errors in enumerate([own, *others]):
+    for number, errors in enumerate([trial, *others]):
         paths.append(tmp_path / f"{number}.csv")
         write_history(paths[-1], *errors, column="test_error")
     assert hopeless(paths[0], paths[1:], "test_error", epochs=4) == expected

@@ -31,18 +31,18 @@ def test_failed_trials_are_results_and_the_search_continues(monkeypatch, tmp_pat
         (1, "", "Traceback\nZeroDivisionError: where training diverged: by zero"),  # the status decides, not the text
         20.0,
     )
-    told = []
-    Search(small(max_trials=5), tmp_path, say=told.append).search()
-    found = results(tmp_path)
-    assert [result["status"] for result in found] == [
+    lines = []
+    Search(small(max_trials=5), tmp_path, say=lines.append).search()
+    outcomes = results(tmp_path)
+    assert [result["status"] for result in outcomes] == [
         "diverged",
         "out of memory",
         "out of memory",
         "failed: ZeroDivisionError: where training diverged: by zero",
         "done",
     ]
-    assert [result["error"] for result in found] == [90.0, 90.0, 90.0, 90.0, 20.0]  # random guessing among ten classes
-    assert "diverged, 90.00 %" in told[0]
+    assert [result["error"] for result in outcomes] == [90.0, 90.0, 90.0, 90.0, 20.0]  # guessing among ten classes
+    assert "diverged, 90.00 %" in lines[0]
     assert write_report(tmp_path)["error"] == 20.0
     assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].startswith("1,5,20.0,20.0,done,1,")
 
@@ -86,12 +86,12 @@ def test_a_stopped_search_resumes_within_the_same_trial(monkeypatch, tmp_path):
 
 
 def test_a_seed_repeats_a_search(monkeypatch, tmp_path):
-    found = []
+    searches = []
     for number, seed in enumerate((0, 0, 1)):
         trials = Trials(monkeypatch, 30.0, 20.0)
         Search(small(seed=seed), tmp_path / str(number), say=print).search()
-        found.append([(recipe["network"], recipe["learning_rate"]) for recipe in trials.recipes])
-    assert found[0] == found[1] != found[2]
+        searches.append([(recipe["network"], recipe["learning_rate"]) for recipe in trials.recipes])
+    assert searches[0] == searches[1] != searches[2]
 
 
 def test_a_hopeless_trial_is_stopped_and_keeps_its_last_error(monkeypatch, tmp_path):
@@ -126,10 +126,10 @@ def test_short_trials_are_not_compared_with_full_ones(monkeypatch, tmp_path):
     monkeypatch.setattr(Processes, "run", lambda _, words, stop: run(words, stop))
     Search(study, tmp_path, say=lambda line: None).search()
     assert {1, 3, 9} == set(budgets) and not any(stopped)
-    found = results(tmp_path)
-    assert [result["budget"] for result in found] == budgets
+    outcomes = results(tmp_path)
+    assert [result["budget"] for result in outcomes] == budgets
     assert write_report(tmp_path)["budget"] == 9
-    assert {result["budget"] for result in completed(found)} == {9}
+    assert {result["budget"] for result in completed(outcomes)} == {9}
 
 
 def test_a_candidate_that_is_refused_does_not_end_a_search_in_which_others_succeeded(monkeypatch, tmp_path):
@@ -193,14 +193,14 @@ def test_hyperbands_default_number_of_trials_includes_a_full_one_and_fewer_are_r
     given = {"space_name": "shape", "changes": SMALL, "images": 64, "validation": 100}
     assert [study_of("digits", epochs=epochs, **given).max_trials for epochs in (1, 9, 27)] == [20, 20, 40]
     assert study_of("digits", tuner="random", epochs=27, **given).max_trials == 20
-    told = []
+    lines = []
     Trials(monkeypatch, *12 * [30.0])
-    Search(small("hyperband", epochs=9, max_trials=12), tmp_path, say=told.append).search()
-    assert told[0] == "Of 12 trials, none has the full budget; hyperband's first is number 13 (--max-trials 13)."
-    told.clear()
+    Search(small("hyperband", epochs=9, max_trials=12), tmp_path, say=lines.append).search()
+    assert lines[0] == "Of 12 trials, none has the full budget; hyperband's first is number 13 (--max-trials 13)."
+    lines.clear()
     Trials(monkeypatch, 30.0)
-    Search(small("hyperband", epochs=9, max_trials=13), tmp_path, say=told.append).search()
-    assert len(told) == 1 and results(tmp_path)[-1]["epochs"] == 9
+    Search(small("hyperband", epochs=9, max_trials=13), tmp_path, say=lines.append).search()
+    assert len(lines) == 1 and results(tmp_path)[-1]["epochs"] == 9
 
 
 def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkeypatch, tmp_path):
@@ -216,14 +216,14 @@ def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkey
     monkeypatch.setattr(Processes, "run", lambda _, words, stop: run(words, stop))
     same = study_of("digits", changes={**SMALL, "width": "0.5", "shortcut": "B"}, space_name="shape", epochs=1)
     study = dataclasses.replace(same, tuner="random", max_trials=3, target_latency=2.0)
-    told = []
-    Search(study, tmp_path, "jax", say=told.append).search()
+    lines = []
+    Search(study, tmp_path, "jax", say=lines.append).search()
     words = "summary resnet8 --width=0.5 --shortcut=B --unit=basic --latency --json --image-size=8 --classes=10"
     assert timed == 2 * [[*words.split(), "--backend", "jax"]]
-    found = results(tmp_path)
-    assert [result["latency"] for result in found] == [None, 4.0, 4.0]
-    assert [result["score"] for result in found] == [20.0, *2 * [pytest.approx(20.994, abs=1e-3)]]
-    assert "4.00 ms" in told[1]
+    outcomes = results(tmp_path)
+    assert [result["latency"] for result in outcomes] == [None, 4.0, 4.0]
+    assert [result["score"] for result in outcomes] == [20.0, *2 * [pytest.approx(20.994, abs=1e-3)]]
+    assert "4.00 ms" in lines[1]
     write_report(tmp_path)
     assert (tmp_path / "latency.png").is_file()
     with pytest.raises(ValueError, match="one target"):

@@ -60,9 +60,9 @@ def test_a_call_is_retried_until_the_chief_answers(code, clock):
 def test_a_chief_that_stays_away_is_an_error_after_the_deadline(clock):
     client = Client(*100 * [Failed(grpc.StatusCode.UNAVAILABLE)])
     words = r"The chief at 10.0.0.1:8000 no longer answers \(UNAVAILABLE\)"
-    with pytest.raises(ValueError, match=words) as told:
+    with pytest.raises(ValueError, match=words) as raised:
         PatientClient(client, 15).get_trial("3")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     assert 15 < clock[0] < 18
     assert 15 <= len(client.asked) < 20
 
@@ -95,8 +95,8 @@ def test_a_worker_without_a_chief_says_so_in_a_line(monkeypatch, tmp_path, capsy
     out = tmp_path / "search"
     words = ["tune", "digits", "--backend", keras.backend.backend(), "--patience", "1", "--out", str(out)]
     assert main(words) == 2
-    (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith(f"keras-resnet: error: No chief answers at 127.0.0.1:{port}. Start one with ")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"keras-resnet: error: No chief answers at 127.0.0.1:{port}. Start one with ")
     monkeypatch.delenv("KERASTUNER_ORACLE_PORT")
     assert main(words) == 2
     assert "Missing: KERASTUNER_ORACLE_PORT" in capsys.readouterr().err
