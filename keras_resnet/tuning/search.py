@@ -76,7 +76,7 @@ class Search(BaseTuner):
         """Runs the remaining trials; a chief hands them out to its workers.
 
         Raises:
-            StoppedError: if the search was asked to stop; calling `search` again resumes it.
+            StoppedError: if the search was asked to stop; a new `Search` of the same folder resumes it.
             ValueError: if an error would affect every trial, such as unavailable data, or another process is searching
                 in the same folder.
         """
