@@ -33,7 +33,7 @@ from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
 from .results import RESULT, TRIALS, Ending, history_file, result_of, results, summary_line, trial_folder
 from .study import Study, hopeless
-from .workers import PatientClient, alive, check_chief, role
+from .workers import PatientClient, heartbeats, role, wait_for_chief
 
 
 class _SearchAborted(keras_tuner.errors.FatalError):
@@ -66,7 +66,7 @@ class Search(BaseTuner):
         self.study, self.folder, self.backend, self.say = study, Path(folder), backend, say
         self.role = role()
         if self.role == "worker":
-            check_chief(min(patience, 60))
+            wait_for_chief(min(patience, 60))
         self.oracle, self.patience = _oracle(study), patience
         study.check(self.folder, strict=self.role == "worker")
         self._processes, self._stop, self._idle = Processes(1), StopRequest(), False
@@ -136,7 +136,7 @@ class Search(BaseTuner):
         recipe = self.study.recipe(values, budget)
         folder, cost = trial_folder(self.folder, trial.trial_id), self.study.bounds.cost(values)
         saving.write_json(folder / "recipe.json", as_json(recipe))
-        with alive(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
+        with heartbeats(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
             latency = self._latency(recipe) if self.study.target_latency else None
             outcome = self._train(trial.trial_id, recipe, budget, folder)
         result = {

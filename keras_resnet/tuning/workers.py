@@ -47,7 +47,7 @@ def _address() -> tuple[str, str]:
     return os.environ["KERASTUNER_ORACLE_IP"], os.environ["KERASTUNER_ORACLE_PORT"]
 
 
-def check_chief(patience: float) -> None:
+def wait_for_chief(patience: float) -> None:
     """Waits until the chief accepts connections, for at most `patience` seconds.
 
     Raises:
@@ -106,17 +106,17 @@ class PatientClient:
 
 
 @contextlib.contextmanager
-def alive(oracle: Any, trial_id: str, every: float) -> Iterator[None]:
+def heartbeats(oracle: Any, trial_id: str, every: float) -> Iterator[None]:
     """Context manager that tells the chief every `every` seconds that a trial is still running."""
     ended = threading.Event()
 
-    def send_heartbeats() -> None:
+    def send() -> None:
         while not ended.wait(every):
             # If the chief is unavailable, it will either return or the end of the trial will report the error.
             with contextlib.suppress(ValueError, grpc.RpcError):
                 oracle.get_trial(trial_id)
 
-    thread = threading.Thread(target=send_heartbeats, daemon=True)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
         yield
