@@ -3,9 +3,9 @@
 #
 #   tuning/distributed.sh 2 digits --tuner hyperband --max-trials 20 --out searches/digits
 #
-# They run in the virtual environment that is active, else in `.venv` of this project; PYTHON names another. Each worker
-# has a GPU, by turns, or its share of the cores. On many machines, start one process each with the variables below; all
-# must share the folder of --out.
+# They run in the active virtual environment, else in `.venv` of this project; PYTHON selects another interpreter. Workers
+# are assigned the GPUs in turn or, without GPUs, equal shares of the CPU cores. On several machines, start the processes
+# yourself with the variables below; all must share the folder of --out.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! $1 =~ ^[1-9][0-9]*$ ]]; then
@@ -15,8 +15,8 @@ fi
 workers=$1
 shift
 python=${PYTHON:-python3}
-own=$(dirname "$0")/../.venv/bin/python  # where `make` has installed the package
-if [[ -z ${PYTHON-}${VIRTUAL_ENV-} && -x $own ]]; then python=$own; fi
+installed=$(dirname "$0")/../.venv/bin/python  # where `make` installs the package
+if [[ -z ${PYTHON-}${VIRTUAL_ENV-} && -x $installed ]]; then python=$installed; fi
 
 export KERASTUNER_ORACLE_IP=${KERASTUNER_ORACLE_IP:-127.0.0.1}
 export KERASTUNER_ORACLE_PORT=${KERASTUNER_ORACLE_PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
@@ -37,23 +37,24 @@ for ((worker = 0; worker < workers; worker++)); do
     share=()
     if ((${#gpus[@]})); then
         export CUDA_VISIBLE_DEVICES=${gpus[worker % ${#gpus[@]}]}
-        # Several may have one GPU, of which none may take all memory.
+        # Workers that share a GPU must not reserve all of its memory.
         if ((workers > ${#gpus[@]})); then export XLA_PYTHON_CLIENT_PREALLOCATE=false TF_FORCE_GPU_ALLOW_GROWTH=true; fi
     elif ((workers <= ${#cores[@]})) && command -v taskset > /dev/null; then
-        own=()
-        for ((core = worker; core < ${#cores[@]}; core += workers)); do own+=("${cores[core]}"); done
-        share=(taskset --cpu-list "$(IFS=,; echo "${own[*]}")")
+        share_cores=()
+        for ((core = worker; core < ${#cores[@]}; core += workers)); do share_cores+=("${cores[core]}"); done
+        share=(taskset --cpu-list "$(IFS=,; echo "${share_cores[*]}")")
     fi
     KERASTUNER_TUNER_ID=worker$worker "${share[@]}" "$python" -m keras_resnet.cli tune "$@" &
     running+=($!)
 done
-# A chief ends when a worker has been told that there is nothing left to try; where all have failed, nobody will be.
-status=0 told=0
+# The chief ends when a worker has received the end of the search; if all workers have failed, none will, and the chief
+# must be stopped.
+status=0 finished=0
 for worker in "${running[@]:1}"; do
-    if wait "$worker"; then told=1; else status=$?; fi
+    if wait "$worker"; then finished=1; else status=$?; fi
 done
-if ((! told)); then
-    echo "$0: every worker has ended with an error, and so does the search" >&2
+if ((! finished)); then
+    echo "$0: every worker has ended with an error, so the search ends, too" >&2
     exit "$status"
 fi
 wait "$chief"

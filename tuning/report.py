@@ -1,4 +1,4 @@
-"""Makes leaderboard, pictures and best recipe of any search: `python tuning/report.py searches/digits`."""
+"""Writes leaderboard, plots and best recipe of any search: `python tuning/report.py searches/digits`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from keras_resnet import backend
 
 
 def main(folders: list[str]) -> int:
-    """Reports on each folder; a mistake is one line and exit status 2."""
+    """Writes the report of each folder; an error is printed in one line, with exit status 2."""
     if not folders:
         print("usage: python tuning/report.py FOLDER ...", file=sys.stderr)
         return 2
@@ -16,8 +16,8 @@ def main(folders: list[str]) -> int:
 
         for folder in folders:
             best = write_report(folder)
-            told = f"best {best['error']:.2f} %, trial {int(best['trial']) + 1}; look at {folder}/leaderboard.html"
-            print(f"{folder}: {told}")
+            trial = int(best["trial"]) + 1
+            print(f"{folder}: best {best['error']:.2f} %, trial {trial}; see {folder}/leaderboard.html")
     except (ValueError, OSError) as error:
         print(f"report.py: error: {error}", file=sys.stderr)
         return 2

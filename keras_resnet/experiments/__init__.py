@@ -1,1 +1,1 @@
-"""The papers' tables and figures: as data, run, and held against what the papers print."""
+"""The papers' tables and figures as data, with the code that runs them and compares the results with the papers."""

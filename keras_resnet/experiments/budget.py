@@ -1,4 +1,4 @@
-"""Experiments made smaller, and said to be so: less depth, fewer epochs, fewer training images."""
+"""Budgets scale experiments down, and mark them as scaled: shallower networks, fewer epochs, fewer training images."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from ..models.catalog import find, of_depth
 from ..training.schedule import warmup_rate
 from .rows import Experiment, Row
 
-BASIC = 6  # layers by which a CIFAR network of basic units grows
-BOTTLENECK = 18  # of bottleneck units: each second depth, which basic units make too, so that tables compare equals
+BASIC_STEP = 6  # layers between consecutive depths of CIFAR networks of basic units
+# The same of bottleneck units: every other depth, because only these also exist with basic units, so that a table
+# compares networks of equal depth.
+BOTTLENECK_STEP = 18
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much smaller; None for the papers' own.
+    """Numbers that scale an experiment down; None leaves the paper's value.
 
     Attributes:
-        depth: the deepest CIFAR network that is trained. Those of an experiment give way to shallower ones in the same
-            order, up to this depth; where there are fewer depths than they have, the deepest are left out.
-        epochs: of each run, along which the schedule scales.
-        images: training images, drawn at random.
+        depth: maximum depth of CIFAR networks. The networks of an experiment are replaced by shallower ones in the
+            same order, up to this depth; if there are fewer such depths than the experiment has, the deepest networks
+            are left out.
+        epochs: epochs of each run; its schedule is scaled to them.
+        images: number of training images, drawn at random.
 
     Raises:
-        ValueError: a number below what makes a network or a run.
+        ValueError: if the depth is below 8, or another number below 1.
     """
 
     depth: int | None = None
@@ -38,10 +41,10 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | None) -> Budget:
-        """From "depth=20,epochs=4,images=10000", or a part of it.
+        """Parses "depth=20,epochs=4,images=10000", or a part of it; None or empty for no budget.
 
         Raises:
-            ValueError: something else.
+            ValueError: if the text cannot be parsed.
         """
         try:
             pairs = [part.split("=") for part in (text or "").split(",") if part]
@@ -49,28 +52,29 @@ class Budget:
         except ValueError:
             values = None
         if values is None or values.keys() - {entry.name for entry in fields(cls)}:
-            raise ValueError(f"A budget reads depth=20,epochs=4,images=10000, or a part of it. Received: {text!r}")
+            raise ValueError(f"A budget must read depth=20,epochs=4,images=10000, or a part of it. Received: {text!r}")
         return cls(**values)
 
     def __bool__(self) -> bool:
         return self != Budget()
 
     def __str__(self) -> str:
-        """In words, for every output of a scaled run."""
+        """Returns the limits in words, as every output of a scaled run states them."""
         words = {"depth": "{:,} layers at most", "epochs": "{:,} epochs", "images": "{:,} training images"}
         return ", ".join(
             text.format(value) for name, text in words.items() if (value := getattr(self, name)) is not None
         )
 
     def scale(self, experiment: Experiment) -> Experiment:
-        """The experiment within the budget.
+        """Returns the experiment scaled down to the budget.
 
         Raises:
-            ValueError: a depth for networks that are not CIFAR's, or one that leaves none.
+            ValueError: if a depth is given for ImageNet's networks, or leaves no network.
         """
         recipe = {name: value for name in ("epochs", "images") if (value := getattr(self, name)) is not None}
         if "epochs" in recipe:
-            # A warm-up of 400 steps may be longer than such a run: it ends by the training error, as in 2015.
+            # 400 steps of warm-up may be more than a scaled run has. Without this length, the training error ends the
+            # warm-up, as in the 2015 paper.
             recipe |= {"iterations": None, "warmup_iterations": None}
         rows = self._shallower(experiment) if self.depth else experiment.rows
         return replace(experiment, rows=tuple(replace(row, recipe={**row.recipe, **recipe}) for row in rows))
@@ -78,26 +82,26 @@ class Budget:
     def _shallower(self, experiment: Experiment) -> tuple[Row, ...]:
         specs = {row.name: row.spec for row in experiment.rows}
         if any(spec.stem != "cifar" for spec in specs.values()):
-            raise ValueError(f"A budget's depth is for CIFAR's networks; {experiment.name} is of ImageNet's.")
-        instead: dict[str, dict[int, int]] = {}
+            raise ValueError(f"A budget for {experiment.name} must have no depth: only CIFAR's networks can be scaled.")
+        replacements: dict[str, dict[int, int]] = {}  # by unit: the new depth of each depth
         for unit in dict.fromkeys(spec.unit for spec in specs.values()):
             depths = sorted({spec.depth for spec in specs.values() if spec.unit == unit})
-            step = BOTTLENECK if unit == "bottleneck" else BASIC
-            there = list(range(2 + step, self.depth + 1, step))
-            fewer = zip(depths, there[-len(depths) :], strict=False)
-            instead[unit] = {own: min(own, depth) for own, depth in fewer}
-        chosen = {row.name: instead[specs[row.name].unit].get(specs[row.name].depth) for row in experiment.rows}
+            step = BOTTLENECK_STEP if unit == "bottleneck" else BASIC_STEP
+            allowed = list(range(2 + step, self.depth + 1, step))
+            pairs = zip(depths, allowed[-len(depths) :], strict=False)
+            replacements[unit] = {depth: min(depth, shallower) for depth, shallower in pairs}
+        chosen = {row.name: replacements[specs[row.name].unit].get(specs[row.name].depth) for row in experiment.rows}
         rows = [_of_depth(row, depth) for row in experiment.rows if (depth := chosen[row.name])]
         if not rows:
-            raise ValueError(f"A depth of {self.depth} leaves no network of {experiment.name}.")
+            raise ValueError(f"The budget's depth must be larger: {self.depth} leaves no network of {experiment.name}.")
         return tuple(rows)
 
 
 def _of_depth(row: Row, depth: int) -> Row:
-    """A row with another depth: of the same kind, units and all, and trained as the one that it stands for."""
+    """Returns a row with a network of another depth, otherwise identical and trained like the original network."""
     model = of_depth(row.model, depth)
-    own, other = row.spec, find(model).spec
-    unit = {} if other.unit == own.unit else {"unit": own.unit}
-    smaller = replace(row, model=model, network={**unit, **row.network})
-    warmup = {"warmup_rate": rate} if (rate := warmup_rate(own)) != warmup_rate(smaller.spec) else {}
-    return replace(smaller, recipe={**warmup, **row.recipe})
+    original = row.spec
+    unit = {} if find(model).spec.unit == original.unit else {"unit": original.unit}
+    scaled = replace(row, model=model, network={**unit, **row.network})
+    warmup = {"warmup_rate": rate} if (rate := warmup_rate(original)) != warmup_rate(scaled.spec) else {}
+    return replace(scaled, recipe={**warmup, **row.recipe})

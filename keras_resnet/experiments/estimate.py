@@ -1,4 +1,4 @@
-"""What an experiment costs before it is run."""
+"""Estimates of what the runs of an experiment cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 
 
 def speed(steps: int = 3) -> float:
-    """The multiply-adds a second, of forward passes alone, at which this machine trains ResNet-20 in batches of 128."""
+    """Measures the speed at which this machine trains ResNet-20 in batches of 128, after two steps to compile.
+
+    Returns:
+        The multiply-adds per second, counting forward passes only.
+    """
     import keras
 
     from ..models.cifar import ResNet20
@@ -29,16 +33,23 @@ def speed(steps: int = 3) -> float:
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     images, labels = np.zeros((128, 32, 32, 3), "float32"), np.zeros(128, int)
     seconds = []
-    for _ in range(2 + steps):  # of which the first two trace and compile
-        begun = time.perf_counter()
+    for _ in range(2 + steps):  # the first two trace and compile
+        start = time.perf_counter()
         model.train_on_batch(images, labels)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return 128 * count(ResNet20.spec, 10).macs / statistics.median(seconds[2:])
 
 
 def costs(run: Run, macs_per_second: float | None) -> dict[str, Any]:
-    """A run before it is run: "row", "seed", "model", "layers", "parameters", "macs" (of one image), "images" (that go
-    through the network in training), "hours" (None without a speed) and "state".
+    """Returns the cost of a run as a row of the plan.
+
+    Args:
+        run: the run.
+        macs_per_second: speed of this machine, as returned by `speed`; None if unknown.
+
+    Returns:
+        "row", "seed", "model", "layers", "parameters", "macs" (per image), "images" (processed in training, repeated
+        ones included), "hours" (None without a speed) and "state" ("done", "begun" or "missing").
     """
     spec, recipe = run.recipe.spec, run.recipe
     size = recipe.size or STEMS[spec.stem].image_size
@@ -65,7 +76,7 @@ def _images(recipe: Recipe) -> int:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """A plan as text."""
+    """Returns a plan as a text table."""
     head = ("row", "seed", "network", "layers", "parameters", "MACs", "images", "hours", "state")
     body = [
         (

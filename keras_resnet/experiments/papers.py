@@ -1,7 +1,7 @@
-"""The tables and figures of He et al. 2015 and 2016 that concern networks of this package. A row a row.
+"""The tables and figures of He et al. 2015 and 2016 whose networks this package contains, row by row.
 
-Errors are those that the papers print (arXiv 1512.03385 and 1603.05027), in percent; CIFAR-10's of 2016 are medians of
-five runs. Figures have curves and no numbers, but for those of the tables that show the same runs.
+Errors are those published (arXiv 1512.03385 and 1603.05027), in percent; those of 2016 on CIFAR-10 are medians of five
+runs. Figures show curves without numbers; the numbers of their rows are from the tables that show the same runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TABLE6 = (
     Row("ResNet-1202", "resnet1202", _P(7.93)),
 )
 _PLAIN = tuple(Row(f"plain-{depth}", f"plainnet{depth}") for depth in (20, 32, 44, 56))
-_PLAIN110 = Row("plain-110", "plainnet110", Published(fail=True, above=60.0))  # and not drawn (2015, figure 6)
+_PLAIN110 = Row("plain-110", "plainnet110", Published(fail=True, above=60.0))  # not shown in 2015, figure 6
 
 _CIFAR2016 = {"recipe": "paper2016"}
 _IMAGENET = {"dataset": "imagenet2012", "recipe": "paper2015"}
@@ -36,7 +36,7 @@ _RESNET34A = Row("ResNet-34 A", "resnet34", _P(25.03, top5=7.76), {"shortcut": "
 
 
 def _skip(name: str, published: Published, skip: str, **numbers: float) -> Row:
-    # `skip_everywhere` is said, though it is the default, to tell these runs from those of before there was one.
+    # `skip_everywhere` is the default, but stated to distinguish these runs from earlier ones, made before it existed.
     return Row(name, "resnet110", published, {"skip": skip, "skip_everywhere": True, **numbers})
 
 
@@ -104,8 +104,8 @@ _V1_1001, _V2_1001 = (
     Row("ResNet-1001", "resnet1001", _P(7.61)),
     Row("ResNet-1001 V2", "resnet1001v2", _P(4.92, 4.89, 0.14)),
 )
-# Table 4 refers to https://github.com/KaimingHe/resnet-1k-layers: batches of 64, 200 epochs, and the trainer
-# of fb.resnet.torch, which divides by 10 in epochs 81 and 122, has Nesterov's momentum, and does not warm up.
+# Table 4 refers to https://github.com/KaimingHe/resnet-1k-layers: batches of 64, 200 epochs, and the training code of
+# fb.resnet.torch, which divides the learning rate by 10 in epochs 81 and 122, uses Nesterov momentum and no warm-up.
 _TORCH_BATCH64 = {
     "batch_size": 64,
     "epochs": 200,
@@ -161,7 +161,7 @@ _ALL = (
     Experiment(
         "he2015-table4",
         "He et al. 2015, table 4",
-        "single networks on ImageNet, whole images at five scales",
+        "single models on ImageNet, entire images at five scales",
         (
             Row("ResNet-34 B", "resnet34", _P(21.84, top5=5.71)),
             Row("ResNet-34 C", "resnet34", _P(21.53, top5=5.60), {"shortcut": "C"}),
@@ -176,51 +176,51 @@ _ALL = (
     Experiment(
         "he2015-figure4",
         "He et al. 2015, figure 4",
-        "the degradation on ImageNet: plain and residual networks of 18 and 34 layers",
+        "the degradation problem on ImageNet: plain and residual networks of 18 and 34 layers",
         (_PLAIN18, _PLAIN34, _RESNET18, _RESNET34A),
         **_IMAGENET,
-        view=_TEN_CROPS,  # of the numbers, which are those of tables 2 and 3
+        view=_TEN_CROPS,  # applies to the numbers, which are from tables 2 and 3
         curves=True,
     ),
     Experiment(
         "he2015-figure6",
         "He et al. 2015, figure 6",
-        "the degradation on CIFAR-10: plain networks grow worse with depth, residual ones better",
+        "the degradation problem on CIFAR-10: depth makes plain networks worse and residual networks better",
         (*_PLAIN, _PLAIN110, *_TABLE6),
         curves=True,
     ),
     Experiment(
         "he2015-figure7",
         "He et al. 2015, figure 7",
-        "layer responses: weaker in residual networks than in plain ones, and the weaker the deeper they are",
+        "layer responses: weaker in residual networks than in plain ones, and weaker in deeper ones",
         (_PLAIN[0], _PLAIN[3], _TABLE6[0], _TABLE6[3], _TABLE6[4]),
         analysis="responses",
     ),
     Experiment(
         "he2016-table1",
         "He et al. 2016, table 1",
-        "what multiplies the shortcut of ResNet-110",
+        "types of shortcut connections in ResNet-110",
         _TABLE1,
         **_CIFAR2016,
     ),
     Experiment(
         "he2016-table2",
         "He et al. 2016, table 2",
-        "orders of activation in ResNet-110 and ResNet-164",
+        "activation orders in ResNet-110 and ResNet-164",
         _TABLE2,
         **_CIFAR2016,
     ),
     Experiment(
         "he2016-table3",
         "He et al. 2016, table 3",
-        "original and pre-activated units on CIFAR-10",
+        "original and pre-activation units on CIFAR-10",
         _TABLE3,
         **_CIFAR2016,
     ),
     Experiment(
         "he2016-table3-cifar100",
         "He et al. 2016, table 3",
-        "original and pre-activated units on CIFAR-100",
+        "original and pre-activation units on CIFAR-100",
         _TABLE3_CIFAR100,
         dataset="cifar100",
         **_CIFAR2016,
@@ -228,14 +228,14 @@ _ALL = (
     Experiment(
         "he2016-table4",
         "He et al. 2016, table 4",
-        "ResNet-1001 V2, with batches of 128 and of 64",
+        "ResNet-1001 V2 with batches of 128 and 64",
         (_V2_1001, Row("ResNet-1001 V2, batch 64", "resnet1001v2", _P(4.62, 4.69, 0.20), recipe=_TORCH_BATCH64)),
         **_CIFAR2016,
     ),
     Experiment(
         "he2016-table5",
         "He et al. 2016, table 5",
-        "original and pre-activated units on ImageNet, one crop of 320x320 unless said",
+        "original and pre-activation units on ImageNet, a single 320x320 crop unless stated otherwise",
         (
             Row("ResNet-152, 224x224", "resnet152", _P(23.0, top5=6.7), view={}),
             Row("ResNet-152", "resnet152", _P(21.3, top5=5.5)),
@@ -251,7 +251,7 @@ _ALL = (
     Experiment(
         "he2016-figure1",
         "He et al. 2016, figure 1",
-        "ResNet-1001, original and pre-activated",
+        "ResNet-1001 with original and pre-activation units",
         (_V1_1001, _V2_1001),
         **_CIFAR2016,
         curves=True,
@@ -259,7 +259,7 @@ _ALL = (
     Experiment(
         "he2016-figure3",
         "He et al. 2016, figure 3",
-        "shortcuts that are no identity: their training is slower and ends worse",
+        "shortcuts other than the identity: slower training and a higher final error",
         tuple(_TABLE1[index] for index in (0, 3, 6, 8, 10)),
         **_CIFAR2016,
         curves=True,
@@ -267,7 +267,7 @@ _ALL = (
     Experiment(
         "he2016-figure6",
         "He et al. 2016, figure 6",
-        "batch norm after the addition hampers ResNet-110; pre-activation helps ResNet-164",
+        "batch norm after the addition impairs ResNet-110; pre-activation improves ResNet-164",
         tuple(_TABLE2[index] for index in (0, 1, 5, 9)),
         **_CIFAR2016,
         curves=True,
@@ -277,14 +277,14 @@ EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment
 
 
 def find_experiment(name: str) -> Experiment:
-    """An experiment by its name.
+    """Returns an experiment by name.
 
     Raises:
-        ValueError: no such experiment; the message names the nearest.
+        ValueError: if it does not exist; the message suggests similar names.
     """
     if name not in EXPERIMENTS:
         near = difflib.get_close_matches(name, EXPERIMENTS, n=2) or list(EXPERIMENTS)[:2]
         raise ValueError(
-            f"Unknown experiment {name!r}. Near it: {', '.join(near)}; `keras-resnet reproduce --list` has all."
+            f"Unknown experiment {name!r}. Did you mean {' or '.join(near)}? `keras-resnet reproduce --list` lists all."
         )
     return EXPERIMENTS[name]

@@ -1,9 +1,9 @@
-"""The report of an experiment: a table beside the paper's, the curves, and a verdict a row.
+"""Report of an experiment: results beside the paper's, a verdict for each row, and the curves.
 
-    he2016-table2.json, .md, .html, -curves.png     in the folder of all runs
-    he2016-table2-scaled.json, ...                  of smaller ones; those of another budget have its name behind that
+    he2016-table2.json, .md, .html, -curves.png     in the folder of all experiments
+    he2016-table2-scaled.json, ...                  of scaled runs; the budget is appended if another has this name
 
-The HTML file holds its pictures and opens without a network.
+The HTML file embeds its plots and needs no network connection.
 """
 
 from __future__ import annotations
@@ -20,21 +20,31 @@ from .rows import Experiment
 from .runs import Run
 from .verdict import order, summarize
 
-HEADINGS = ("row", "network", "paper, %", "here: median, %", "mean ± deviation", "runs", "training error, %", "verdict")
+HEADINGS = (
+    "row",
+    "network",
+    "paper, %",
+    "measured median, %",
+    "mean ± deviation",
+    "runs",
+    "training error, %",
+    "verdict",
+)
 
 
 def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled: str = "") -> dict[str, Any]:
-    """Writes the report of what has been run so far.
+    """Writes the report of the runs so far.
 
     Args:
-        experiment: perhaps within a budget.
-        runs: its runs, with or without a result yet; a row of which there are none is told as not run.
-        out: the folder of all.
-        scaled: in what the runs are smaller than the paper's; empty if they are not.
+        experiment: the experiment, possibly scaled down to a budget.
+        runs: its runs, with or without a result; a row without any result is reported as not run.
+        out: folder of all experiments.
+        scaled: how the runs are scaled down; empty if they have the paper's size.
 
     Returns:
-        What the JSON file holds: "name", "source", "title", "scaled", "order", "rows", "looked" (what was seen in the
-        networks of the first seed, a line a row) and "machines".
+        The contents of the JSON file: "name", "source", "title", "scaled", "order" (see `verdict.order`), "rows" (see
+        `verdict.summarize`), "looked" (by row, a line on the analysis of its network with the first seed) and
+        "machines".
     """
     by_row = {row.name: [run.result() for run in runs if run.row.name == row.name] for row in experiment.rows}
     by_row = {name: [result for result in results if result] for name, results in by_row.items()}
@@ -61,12 +71,12 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         saving.write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title))
     analysis = experiment.analysis
     firsts = {row: results[0]["analyses"] for row, results in by_row.items() if results}
-    looked = {row: found[analysis] for row, found in firsts.items() if analysis in found}
-    if looked:
-        look = tool(analysis)
-        report["looked"] = {row: look.summary_line(found) for row, found in looked.items()}
+    analyzed = {row: analyses[analysis] for row, analyses in firsts.items() if analysis in analyses}
+    if analyzed:
+        module = tool(analysis)
+        report["looked"] = {row: module.summary_line(result) for row, result in analyzed.items()}
         pictures[ANALYSES[analysis].what] = out / f"{name}-{analysis}.png"
-        saving.write_atomically(out / f"{name}-{analysis}.png", lambda path: look.draw(looked, path, title))
+        saving.write_atomically(out / f"{name}-{analysis}.png", lambda path: module.draw(analyzed, path, title))
     saving.write_json(out / f"{name}.json", report)
     saving.write_text(out / f"{name}.md", markdown(report, pictures))
     saving.write_text(out / f"{name}.html", page(report, pictures))
@@ -74,14 +84,14 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
 
 
 def report_name(experiment: Experiment, out: Path, scaled: str) -> str:
-    """What the files of a report are called, but for their suffix. No budget takes the name of another's.
+    """Returns the name of a report's files, without suffix. It never overwrites the report of another budget.
 
     Raises:
-        ValueError: the report of that name is damaged.
+        ValueError: if the existing report of that name is damaged.
     """
     name = f"{experiment.name}-scaled" if scaled else experiment.name
-    there = out / f"{name}.json"
-    if scaled and there.is_file() and saving.read_json(there, "Delete it.").get("scaled") != scaled:
+    existing = out / f"{name}.json"
+    if scaled and existing.is_file() and saving.read_json(existing, "Delete it.").get("scaled") != scaled:
         name += "-" + re.sub("[^0-9a-z]+", "-", scaled.replace(",", "").lower())
     return name
 
@@ -93,7 +103,7 @@ def _machine(result: dict[str, Any]) -> str:
 
 
 def cells(line: dict[str, Any]) -> list[str]:
-    """A row's cells, under `HEADINGS`."""
+    """Returns the cells of a row, in the order of `HEADINGS`."""
 
     def number(value: float | None) -> str:
         return "" if value is None else "diverged" if value == 100 else f"{value:.2f}"
@@ -113,37 +123,39 @@ def cells(line: dict[str, Any]) -> list[str]:
 
 def _sentences(report: dict[str, Any]) -> list[str]:
     same, clear = report["order"]["same"], report["order"]["clear"]
-    told = [f"In {same} of {clear} pairs of rows that differ clearly in the paper, the same row is better here."]
+    sentences = [
+        f"Of {clear} pairs of rows that differ clearly in the paper, these runs have {same} in the same order."
+    ]
     if report["scaled"]:
-        told.insert(
+        sentences.insert(
             0,
-            f"Scaled: {report['scaled']}. These runs are smaller than the paper's, and their errors are no "
-            "reproduction of its numbers, which stand beside them for their order alone.",
+            f"Scaled: {report['scaled']}. These runs are smaller than the paper's. Their errors do not reproduce its "
+            "numbers, which are shown only to compare the order of the rows.",
         )
-    return told if clear else told[:-1]
+    return sentences if clear else sentences[:-1]
 
 
 def markdown(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:
-    """The report in Markdown, with its pictures by what they show."""
+    """Returns the report as Markdown; `pictures` are its image files by caption."""
     lines = [f"# {report['source']}: {report['title']}", "", *_sentences(report), ""]
     lines += [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * len(HEADINGS)}"]
     lines += [f"| {' | '.join(cells(line))} |" for line in report["rows"]]
-    lines += ["", *(f"- {row}: {told}" for row, told in report["looked"].items()), ""] if report["looked"] else [""]
-    lines += [line for what, path in pictures.items() for line in (f"![{what}]({path.name})", "")]
+    lines += ["", *(f"- {row}: {text}" for row, text in report["looked"].items()), ""] if report["looked"] else [""]
+    lines += [line for caption, path in pictures.items() for line in (f"![{caption}]({path.name})", "")]
     lines += [f"- {name}" for name in report["machines"]]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def page(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:
-    """The report as one HTML file, with its pictures by what they show."""
+    """Returns the report as a single HTML page; `pictures` are its image files by caption."""
     body = [pages.element("h1", report["source"]), pages.element("p", report["title"])]
     body += [
         pages.element("p", sentence, "warning" if sentence.startswith("Scaled") else "")
         for sentence in _sentences(report)
     ]
     body += [pages.table(HEADINGS, map(_row, report["rows"]))]
-    body += [pages.element("p", f"{row}: {told}") for row, told in report["looked"].items()]
-    body += [pages.image(path, what) for what, path in pictures.items()]
+    body += [pages.element("p", f"{row}: {text}") for row, text in report["looked"].items()]
+    body += [pages.image(path, caption) for caption, path in pictures.items()]
     body += ["<footer>", *(pages.element("div", machine) for machine in report["machines"]), "</footer>"]
     return pages.page(f"{report['name']}{' (scaled)' if report['scaled'] else ''}", body)
 
@@ -152,5 +164,5 @@ def _row(line: dict[str, Any]) -> str:
     *others, verdict = cells(line)
     kinds = ["name", "name", *["number"] * (len(others) - 2)]
     kind = {"reproduced": "good", "not reproduced": "bad"}.get(verdict.partition(":")[0], "plain")
-    told = [*zip(others, kinds, strict=True), (verdict, kind)]
-    return pages.row(pages.element("td", cell, kind) for cell, kind in told)
+    styled = [*zip(others, kinds, strict=True), (verdict, kind)]
+    return pages.row(pages.element("td", cell, kind) for cell, kind in styled)

@@ -1,4 +1,4 @@
-"""What an experiment is: rows of a network, a recipe and what the paper prints of it."""
+"""Experiments as data: rows of a network, a recipe and the published numbers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from ..models.spec import Spec
 from ..training.recipe import Recipe
 from ..training.recipes import recipe_for
 
-FAIL = 20.0  # percent of error above which He et al. 2016 print "fail"
+FAIL = 20.0  # error in percent above which He et al. 2016 print "fail"
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet2012": 1_281_167}
 
 
 class Published(NamedTuple):
-    """What a paper prints of a row, in percent of top-1 error unless said.
+    """The published numbers of a row: top-1 errors in percent, unless stated otherwise.
 
     Attributes:
-        error: of one run, or of several the best (2015) or the median (2016); None where nothing, or no number, is
-            printed.
-        mean, deviation: of several runs.
+        error: error of a single run, or the best (2015) or median (2016) of several; None if no number is published.
+        mean, deviation: mean and standard deviation of several runs.
         top5: top-5 error.
-        fail: whether only so much is printed: that it is above a number.
-        above: that number; by "fail", He et al. 2016 mean 20.
+        fail: whether the paper states only that the error is above a limit.
+        above: that limit; 20 where He et al. 2016 print "fail".
     """
 
     error: float | None = None
@@ -35,11 +34,11 @@ class Published(NamedTuple):
 
     @property
     def expected(self) -> float | None:
-        """The error that a run is held against: the mean where there is one."""
+        """The error that runs are compared with: the mean if it is published, else `error`."""
         return self.error if self.mean is None else self.mean
 
     def __str__(self) -> str:
-        """As the paper says it."""
+        """Returns the numbers as the paper prints them; empty if it prints none."""
         if self.fail:
             return "fail" if self.above == FAIL else f"above {self.above:g}"
         if self.error is None:
@@ -53,15 +52,15 @@ NOTHING = Published()
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table.
+    """A row of a table, or a curve of a figure.
 
     Attributes:
-        name: what it is called, unique in its experiment.
-        model: the network, by its name.
-        published: what the paper prints of it.
-        network: choices of `Spec` that differ from the named network's.
+        name: name of the row, unique in its experiment.
+        model: name of the network.
+        published: the published numbers.
+        network: fields of `Spec` that differ from the named network's.
         recipe: fields of `Recipe` that differ from the experiment's.
-        view: how the test images are looked at, where that is not the experiment's way; empty for one view.
+        view: views of the test images, if they differ from the experiment's; empty for a single view.
     """
 
     name: str
@@ -73,7 +72,7 @@ class Row:
 
     @property
     def spec(self) -> Spec:
-        """The network."""
+        """The specification of the network."""
         return find(self.model, self.network.get("unit")).respec(**self.network)
 
 
@@ -82,15 +81,15 @@ class Experiment:
     """A table or a figure of a paper.
 
     Attributes:
-        name: what it is called here, such as "he2016-table2".
-        source: where it stands, such as "He et al. 2016, table 2".
+        name: name of the experiment, such as "he2016-table2".
+        source: the published table or figure, such as "He et al. 2016, table 2".
         title: what it shows.
-        rows: its rows; those of a figure are its curves.
-        dataset: what is trained and tested on.
-        recipe: the named recipe.
-        view: how the test images are looked at, as `keras-resnet evaluate` takes it; empty for one view.
-        analysis: how the trained networks are looked into, as `keras-resnet analyze` takes it; empty for not at all.
-        curves: whether the paper draws curves; they are drawn of every experiment.
+        rows: rows of the table, or curves of the figure.
+        dataset: name of the data set.
+        recipe: name of the recipe.
+        view: views of the test images, as options of `keras-resnet evaluate`; empty for a single view.
+        analysis: analysis of the trained networks, as named by `keras-resnet analyze`; empty for none.
+        curves: whether the paper shows curves; reports show those of every experiment.
     """
 
     name: str
@@ -104,17 +103,17 @@ class Experiment:
     curves: bool = False
 
     def recipe_of(self, row: Row, seed: int = 0, data_dir: str | None = None) -> Recipe:
-        """What a row trains."""
+        """Returns the recipe of a row."""
         choices = {"dataset": self.dataset, "model": row.model, "network": row.network, "seed": seed, **row.recipe}
         return recipe_for(self.recipe, **{**choices, **({"data_dir": data_dir} if data_dir else {})})
 
     def only(self, names: list[str]) -> Experiment:
-        """The same with some of its rows.
+        """Returns the experiment with only the named rows.
 
         Raises:
-            ValueError: a row that it does not have; the message names those that it has.
+            ValueError: if a row does not exist; the message lists all rows.
         """
         known = [row.name for row in self.rows]
         if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"{self.name} has the rows {', '.join(known)}. Received: {', '.join(unknown)}")
+            raise ValueError(f"Rows of {self.name} must be among {', '.join(known)}. Received: {', '.join(unknown)}")
         return replace(self, rows=tuple(row for row in self.rows if row.name in names))

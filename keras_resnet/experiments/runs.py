@@ -1,10 +1,10 @@
-"""The runs of an experiment: what is missing is trained, each in a process of its own, and nothing twice.
+"""The runs of an experiment: those without a result are trained, each in a process of its own, and none twice.
 
-    runs/cifar10-resnet20-1a2b3c4d/seed0/     a run folder, as `keras-resnet train` leaves it
-    results/cifar10-resnet20-1a2b3c4d-seed0.json
+    runs/cifar10-resnet20-1a2b3c4d/seed0/           a run folder, as `keras-resnet train` writes it
+    results/cifar10-resnet20-1a2b3c4d-seed0.json    its result
 
-A run is named after all that decides it but its seed, so that experiments with a row in common share its runs, however
-each of them tests the network.
+The name of a run is derived from everything that decides it except its seed. Experiments with a row in common therefore
+share its runs, even if they test the network differently.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from ..training.processes import Processes, epochs_done, last_line
 from ..training.recipe import LATER_FIELDS, Recipe, as_json
 from .rows import TRAINING_IMAGES, Experiment, Row
 
-DIVERGED = "diverged.json"  # what is left of a run whose loss was lost: it is no less a result
-REMEDY = "Delete it: another call makes it anew of what its run has left."
+DIVERGED = "diverged.json"  # marks a run that diverged, which is a result, too
+REMEDY = "Delete it: the next call recreates it from the run folder."
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a row.
+    """A run of a row: its training with one seed.
 
     Attributes:
-        row: of the experiment.
-        recipe: what is trained, its seed among it.
-        out: the folder of all.
-        view: how the trained network is tested, as `keras-resnet evaluate` takes it, if not by one view.
-        analysis: how it is looked into, as `keras-resnet analyze` takes it, if it is.
+        row: row of the experiment.
+        recipe: recipe of the training, including its seed.
+        out: folder of all experiments.
+        view: views of the test images, as options of `keras-resnet evaluate`; empty for a single view.
+        analysis: analysis of the trained network, as named by `keras-resnet analyze`; empty for none.
     """
 
     row: Row
@@ -53,47 +53,51 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The name of all that decides it, but for its seed, where its data lie, and what was so before it was said."""
-        decides = {
+        """Name derived from the recipe, without seed, data folder, and `LATER_FIELDS` with their former meaning."""
+        deciding = {
             name: value
             for name, value in as_json(self.recipe).items()
             if name not in ("seed", "data_dir") and (name, value) not in LATER_FIELDS.items()
         }
-        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.recipe.dataset.partition(':')[0]}-{self.recipe.model}-{digest}"
 
     @property
     def folder(self) -> Path:
-        """Its run folder."""
+        """The run folder."""
         return self.out / "runs" / self.key / f"seed{self.recipe.seed}"
 
     @property
     def result_file(self) -> Path:
-        """Where its result is put down."""
+        """The JSON file of the result."""
         return self.out / "results" / f"{self.key}-seed{self.recipe.seed}.json"
 
     def result(self) -> dict[str, Any] | None:
-        """What it came to, tested and looked into; None if it has not ended."""
-        found = self.trained()
-        if found is None or found["diverged"]:
-            return found
-        if (self.view and self.view not in found["views"]) or (
-            self.analysis and self.analysis not in found["analyses"]
-        ):
-            return None
-        return {**found, **found["views"].get(self.view, {})}
-
-    def trained(self) -> dict[str, Any] | None:
-        """What its result file holds so far.
+        """Returns the result, with the errors of its view; None if training, test or analysis is missing.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: if its file is damaged.
+        """
+        result = self.trained()
+        if result is None or result["diverged"]:
+            return result
+        if (self.view and self.view not in result["views"]) or (
+            self.analysis and self.analysis not in result["analyses"]
+        ):
+            return None
+        return {**result, **result["views"].get(self.view, {})}
+
+    def trained(self) -> dict[str, Any] | None:
+        """Returns the contents of the result file; None before training has ended.
+
+        Raises:
+            ValueError: if the file is damaged.
         """
         return saving.read_json(self.result_file, REMEDY) if self.result_file.is_file() else None
 
 
 def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str | None = None) -> list[Run]:
-    """The runs of an experiment: all rows with the first seed, then all with the next."""
+    """Returns the runs of an experiment: all rows with the first seed, then all rows with the next."""
     return [
         Run(row, experiment.recipe_of(row, seed, data_dir), out, _view(experiment, row), experiment.analysis)
         for seed in seeds
@@ -102,7 +106,7 @@ def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str 
 
 
 def seeds_with_results(experiment: Experiment, out: Path) -> list[int]:
-    """The seeds of which there is a result of any row."""
+    """Returns the seeds for which any row has a result."""
     seeds = set()
     for run in plan(experiment, out, [0]):
         for file in run.result_file.parent.glob(f"{run.key}-seed*.json"):
@@ -112,10 +116,10 @@ def seeds_with_results(experiment: Experiment, out: Path) -> list[int]:
 
 def _view(experiment: Experiment, row: Row) -> str:
     view = experiment.view if row.view is None else row.view
-    return " ".join(f"--{name} {_typed(value)}" for name, value in view.items())
+    return " ".join(f"--{name} {_as_option(value)}" for name, value in view.items())
 
 
-def _typed(value: Any) -> str:
+def _as_option(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -127,39 +131,38 @@ def carry_out(
     scaled: str = "",
     say: Callable[[str], None] = print,
 ) -> None:
-    """Trains the runs that have no result yet; goes on where one was stopped.
+    """Trains, tests and analyzes the runs that have no result yet; resumes those that were stopped.
 
     Args:
         runs: the runs.
-        workers: how many are trained side by side. Each has a GPU, of its own if there are enough, and its share of the
-            processor's cores; one worker has all.
-        backend: Keras's backend; None for the one of this process' environment.
-        scaled: in what they are smaller than the paper's, if they are; put down with each result.
-        say: is told of every run.
+        workers: number of runs trained in parallel. Each uses one GPU, its own if there are enough, and an equal share
+            of the CPU cores; a single worker uses all.
+        backend: Keras backend; None for the one of the environment.
+        scaled: how the runs are scaled down, which is saved with each result; empty if they are not.
+        say: called with a line of text after each run.
 
     Raises:
-        ValueError: data that can neither be opened nor prepared, or a run that came to nothing; the message is then
-            what it said last.
-        StoppedError: this process or a run was asked to stop; the same call goes on from there.
+        ValueError: if data can be neither opened nor prepared, or a run fails; the message is then its last line.
+        StoppedError: if this process or a run was asked to stop; the same call resumes.
     """
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
     for dataset, data_dir in dict.fromkeys((run.recipe.dataset, run.recipe.data_dir) for run in missing):
-        make_available(dataset, data_dir)  # here, where one can see how far a download is, and not in every run
+        make_available(dataset, data_dir)  # here, where the progress of a download is visible, and not in each run
     processes = Processes(workers)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
-        waiting = {pool.submit(_carry_out, run, processes, backend, scaled): run for run in missing}
-        # disable=None: silent where stderr is not a terminal.
+        pending = {pool.submit(_carry_out, run, processes, backend, scaled): run for run in missing}
+        # disable=None hides the bar where stderr is not a terminal.
         with tqdm(total=sum(map(_length, missing)) or None, desc="Epochs", unit="", disable=None) as bar:
-            while waiting:
-                ended = wait(waiting, timeout=1, return_when=FIRST_COMPLETED).done
-                for future in [future for future in waiting if future in ended]:
-                    future.result()  # raises what went wrong; the others are saved on the way out
+            while pending:
+                ended = wait(pending, timeout=1, return_when=FIRST_COMPLETED).done
+                for future in [future for future in pending if future in ended]:
+                    future.result()  # raises the error of the run, if any; leaving the block stops and saves the others
                     with bar.external_write_mode():
-                        say(_line(waiting.pop(future)))
+                        say(_line(pending.pop(future)))
                 bar.n = sum(epochs_done(run.folder) for run in missing)
                 bar.refresh()
-                if waiting and stop.signal:
-                    raise StoppedError(f"{stop.signal} came, and the runs are saved where they were")
+                if pending and stop.signal:
+                    raise StoppedError(f"stopped by {stop.signal}; the runs are saved")
 
 
 def _line(run: Run) -> str:
@@ -168,7 +171,7 @@ def _line(run: Run) -> str:
 
 
 def _length(run: Run) -> int:
-    """How many epochs it has; 0 where that hangs on a data set which is not known here."""
+    """Returns the number of epochs of a run; 0 if it depends on a data set whose size is unknown."""
     recipe = run.recipe
     images = recipe.images or TRAINING_IMAGES.get(recipe.dataset)
     if recipe.epochs or not images:
@@ -177,48 +180,47 @@ def _length(run: Run) -> int:
 
 
 def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str) -> None:
-    engine = ["--backend", backend] if backend else []
+    backend_words = ["--backend", backend] if backend else []
     data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
 
     def command(*words: str) -> str:
-        """What a command prints."""
-        status, printed, told = processes.run([*words, "--json", *engine])
+        """Runs a command and returns its stdout."""
+        status, stdout, stderr = processes.run([*words, "--json", *backend_words])
         if status:
-            _raise(run, status, told)
-        return printed
+            _raise(run, status, stderr)
+        return stdout
 
-    found = run.trained() or _train(run, processes, engine, scaled)
-    if found["diverged"]:
+    result = run.trained() or _train(run, processes, backend_words, scaled)
+    if result["diverged"]:
         return
-    if run.view and run.view not in found["views"]:
-        tested = json.loads(command("evaluate", str(run.folder), *data, *run.view.split()))
-        found["views"][run.view] = {name: tested[name] for name in ("error", "top5_error", "view")}
-        saving.write_json(run.result_file, found)
-    if run.analysis and run.analysis not in found["analyses"]:
-        (looked,) = json.loads(command("analyze", run.analysis, str(run.folder), *data))["networks"].values()
-        found["analyses"][run.analysis] = looked
-        saving.write_json(run.result_file, found)
+    if run.view and run.view not in result["views"]:
+        test = json.loads(command("evaluate", str(run.folder), *data, *run.view.split()))
+        result["views"][run.view] = {name: test[name] for name in ("error", "top5_error", "view")}
+        saving.write_json(run.result_file, result)
+    if run.analysis and run.analysis not in result["analyses"]:
+        (analysis,) = json.loads(command("analyze", run.analysis, str(run.folder), *data))["networks"].values()
+        result["analyses"][run.analysis] = analysis
+        saving.write_json(run.result_file, result)
 
 
-def _train(run: Run, processes: Processes, engine: list[str], scaled: str) -> dict[str, Any]:
-    """Trains the network, or goes on where its training stopped; returns the result, which is written."""
+def _train(run: Run, processes: Processes, backend_words: list[str], scaled: str) -> dict[str, Any]:
+    """Trains the network, or resumes its training; writes and returns the result."""
     recipe = run.folder.parent / f"seed{run.recipe.seed}-recipe.json"
     saving.write_json(recipe, as_json(run.recipe))
-    words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *engine]
-    status, _, told = processes.run(words)
+    words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *backend_words]
+    status, _, stderr = processes.run(words)
     if status == Status.DIVERGED:
-        saving.write_json(run.folder / DIVERGED, {"told": last_line(told)})
+        saving.write_json(run.folder / DIVERGED, {"told": last_line(stderr)})
     elif status:
-        _raise(run, status, told)
-    found = {**_result(run), "scaled": scaled}
-    saving.write_json(run.result_file, found)
-    return found
+        _raise(run, status, stderr)
+    result = {**_result(run), "scaled": scaled}
+    saving.write_json(run.result_file, result)
+    return result
 
 
-def _raise(run: Run, status: int, told: str) -> None:
-    said = f"{run.row.name}, seed {run.recipe.seed}: {last_line(told)}"
+def _raise(run: Run, status: int, stderr: str) -> None:
     errors = {Status.TRY_AGAIN: StoppedError, Status.HELD: saving.FolderInUseError}
-    raise errors.get(status, ValueError)(said)
+    raise errors.get(status, ValueError)(f"{run.row.name}, seed {run.recipe.seed}: {last_line(stderr)}")
 
 
 def _result(run: Run) -> dict[str, Any]:
@@ -230,7 +232,7 @@ def _result(run: Run) -> dict[str, Any]:
     recipe = saving.read_json(run.folder / "recipe.json", REMEDY)
     return {
         "model": run.recipe.model,
-        "recipe": {name: value for name, value in recipe.items() if name != "data_dir"},  # a place on this machine
+        "recipe": {name: value for name, value in recipe.items() if name != "data_dir"},  # a path on this machine
         "seed": run.recipe.seed,
         "diverged": (run.folder / DIVERGED).is_file(),
         "error": summary.get("test_error"),

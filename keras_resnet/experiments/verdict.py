@@ -1,4 +1,4 @@
-"""Results of a row beside what the paper prints, and what that comes to in plain words."""
+"""Compares the results of a row with the published ones, and states the verdict in words."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from .rows import Published, Row
 
-SPREAD = 0.2  # percent: about the deviation over runs that He et al. 2016 print, where a row prints none
-CLEAR = 2 * SPREAD  # by which two rows must differ for their order to say something
+SPREAD = 0.2  # percent: assumed deviation of a row without one; about what He et al. 2016 print for others
+CLEAR = 2 * SPREAD  # difference of two published errors from which their order counts
 
 
 def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[str, Any]:
-    """A line of a report.
+    """Returns a row of the report.
 
     Args:
-        row: of the experiment.
-        results: of its runs, as `runs.Run.result` has them.
-        scaled: in what the runs are smaller than the paper's; empty if they are not.
+        row: the row of the experiment.
+        results: results of its runs, as returned by `runs.Run.result`.
+        scaled: how the runs are scaled down; empty if they have the paper's size.
 
     Returns:
-        "row", "model", "published" (as printed), "runs", "errors" (of each; 100 for a run that diverged), "median",
-        "mean", "deviation" (of the sample; None of one run), "train_error" (median) and "verdict".
+        "row", "model", "published" (as printed), "runs", "errors" (one per run; 100 if it diverged), "median", "mean",
+        "deviation" (of the sample; None for a single run), "train_error" (median) and "verdict".
     """
     errors = [100.0 if result["error"] is None else result["error"] for result in results]
     train = [result["summary"]["train_error"] for result in results if result["summary"]]
@@ -47,31 +47,33 @@ def _verdict(published: Published, median: float | None, scaled: str) -> str:
     if scaled:
         return "not comparable: scaled"
     if published.fail:
-        told = f"{median:.2f} %, where the paper's is above {published.above:.0f} %"
-        return "reproduced: it fails here too" if median > published.above else f"not reproduced: {told}"
+        if median > published.above:
+            return "reproduced: it fails as in the paper"
+        return f"not reproduced: {median:.2f} %, the paper's is above {published.above:.0f} %"
     if published.expected is None:
         return "the paper prints no number"
-    away = median - published.expected
-    spread = 2 * (published.deviation or SPREAD)
-    if abs(away) <= spread:
-        return f"reproduced: within {spread:.2f} of the paper's"
-    return f"not reproduced: {abs(away):.2f} {'above' if away > 0 else 'below'} the paper's"
+    difference = median - published.expected
+    tolerance = 2 * (published.deviation or SPREAD)
+    if abs(difference) <= tolerance:
+        return f"reproduced: within {tolerance:.2f} of the paper's"
+    return f"not reproduced: {abs(difference):.2f} {'above' if difference > 0 else 'below'} the paper's"
 
 
 def order(lines: Sequence[dict[str, Any]], rows: Sequence[Row]) -> tuple[int, int]:
-    """How far the order of the rows is the paper's.
+    """Counts the pairs of rows whose order agrees with the paper's.
 
-    A row that fails is worse than any that does not. Pairs with a row that was not run, or of two that fail, are left
-    out, and so are ties: pairs of one and the same error here, which say nothing of an order.
+    A row that fails in the paper is worse than any that does not. Left out are pairs with a row that was not run or has
+    no published number, pairs of two rows that fail in the paper, and pairs with equal errors in the runs.
 
     Returns:
-        In how many pairs the same row is better here, and how many pairs differ clearly in the paper and somehow here.
+        The number of pairs in which the same row is better as in the paper, and the number of pairs counted: those
+        that differ by at least `CLEAR` in the paper and at all in the runs.
     """
-    placed = [
+    pairs = [
         (100.0 if row.published.fail else row.published.expected, line["median"])
         for row, line in zip(rows, lines, strict=True)
         if line["median"] is not None and (row.published.fail or row.published.expected is not None)
     ]
-    apart = [(one[0] - other[0], one[1] - other[1]) for one, other in itertools.combinations(placed, 2)]
-    clear = [(there, here) for there, here in apart if abs(there) >= CLEAR and here != 0]
-    return sum((there > 0) == (here > 0) for there, here in clear), len(clear)
+    differences = [(one[0] - other[0], one[1] - other[1]) for one, other in itertools.combinations(pairs, 2)]
+    clear = [(published, measured) for published, measured in differences if abs(published) >= CLEAR and measured != 0]
+    return sum((published > 0) == (measured > 0) for published, measured in clear), len(clear)

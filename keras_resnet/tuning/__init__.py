@@ -1,1 +1,1 @@
-"""Searching depth, width, shortcut and recipe with keras-tuner."""
+"""Search over depth, width, shortcut and recipe with keras-tuner."""

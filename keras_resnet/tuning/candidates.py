@@ -1,4 +1,4 @@
-"""From the values of a trial to a recipe, and what it would cost, before anything is built."""
+"""Candidates of a search: their recipes and their cost, computed before anything is built."""
 
 from __future__ import annotations
 
@@ -13,64 +13,63 @@ from ..models.rows import SHORTCUTS, SKIPS, UNITS
 from ..models.spec import STAGES, Spec
 from ..training.recipe import Recipe
 from ..training.recipes import stale
-from .dimensions import OF_SPEC, UNITS_PER_STAGE, Dimension
+from .dimensions import SPEC_FIELDS, UNITS_PER_STAGE, Dimension
 from .space import Space
 
-# The dimensions that decide what a candidate costs.
-COSTS = {UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "skip_everywhere", "stem"}
-COSTS |= {"downsample", "stride_on"}
+# The dimensions that decide the cost of a candidate.
+COST_DIMENSIONS = {UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "skip_everywhere", "stem"}
+COST_DIMENSIONS |= {"downsample", "stride_on"}
 
 
 def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe of a candidate.
+    """Returns the recipe of a candidate.
 
-    What the base says gives way where it says it only because of its own network, such as a warm-up, or where the
-    values leave no room for it: a skip beside option C, residuals that start at zero beside `relu_before_addition`.
+    Choices of the base recipe are dropped where they only follow from its own network, such as a warm-up, or where the
+    values exclude them: a skip with option C, zero-initialised residuals with `relu_before_addition`.
 
     Args:
-        base: what is the same in all of them.
-        values: those of the dimensions; what no row of a space is called, such as keras-tuner's own "tuner/epochs", is
-            passed over.
+        base: the recipe that all candidates have in common.
+        values: values of the dimensions; other names, such as keras-tuner's "tuner/epochs", are ignored.
 
     Raises:
-        ValueError: values that contradict each other, such as option A where channels would be dropped.
+        ValueError: if values contradict each other, such as option A where channels would be dropped.
     """
-    known = OF_SPEC | {field.name for field in fields(Recipe)} | {UNITS_PER_STAGE}
+    known = SPEC_FIELDS | {field.name for field in fields(Recipe)} | {UNITS_PER_STAGE}
     values = {name: value for name, value in values.items() if name in known}
-    kept = {name: value for name, value in base.network.items() if name not in _crowded_out(values)}
-    network = {**kept, **{name: value for name, value in values.items() if name in OF_SPEC}}
-    changes = {name: value for name, value in values.items() if name not in OF_SPEC and name != UNITS_PER_STAGE}
+    kept = {name: value for name, value in base.network.items() if name not in _excluded_by(values)}
+    network = {**kept, **{name: value for name, value in values.items() if name in SPEC_FIELDS}}
+    changes = {name: value for name, value in values.items() if name not in SPEC_FIELDS and name != UNITS_PER_STAGE}
     if UNITS_PER_STAGE in values:
         unit = network.get("unit") or base.spec.unit
         changes["model"] = of_depth(base.model, 3 * len(UNITS[unit]) * values[UNITS_PER_STAGE] + 2)
-        network["unit"] = unit  # a depth alone may be that of another kind
-    if "model" in changes:  # whose name says the stages
+        network["unit"] = unit  # the same depth may also exist with another unit
+    if "model" in changes:  # the name determines the stages
         network = {name: value for name, value in network.items() if name not in STAGES}
     changed = {name for name, value in changes.items() if value != getattr(base, name)}
-    unsaid = stale({**vars(base), "network": kept}, {"network": network}, changed) - {"network", *changes}
-    return replace(base, network=network, **dict.fromkeys(unsaid), **changes)
+    dropped = stale({**vars(base), "network": kept}, {"network": network}, changed) - {"network", *changes}
+    return replace(base, network=network, **dict.fromkeys(dropped), **changes)
 
 
-def _crowded_out(values: Mapping[str, Any]) -> set[str]:
-    """The choices of a network for which the values of a candidate leave no room."""
-    found = set()
+def _excluded_by(values: Mapping[str, Any]) -> set[str]:
+    """Returns the fields of `Spec` that the values of a candidate exclude."""
+    excluded = set()
     if SHORTCUTS[values.get("shortcut", "A")].same != "skip":
-        found |= {"skip", *(number for skip in SKIPS.values() for number in skip.numbers)}
+        excluded |= {"skip", *(number for skip in SKIPS.values() for number in skip.numbers)}
     if values.get("order") == "relu_before_addition":
-        found |= {"zero_init_residual"}
-    return found
+        excluded |= {"zero_init_residual"}
+    return excluded
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a candidate may cost; one that costs more is never built, and no trial is spent on it.
+    """Upper bounds on the cost of a candidate. One that exceeds them is never built, and no trial is spent on it.
 
     Attributes:
         base: the recipe that all candidates have in common.
-        classes: of the data set.
+        classes: number of classes of the data set.
         image_shape: (height, width, channels) of its images.
-        parameters: trainable parameters at most; None for any number.
-        macs: multiply-adds of one image at most; None for any number.
+        parameters: maximum number of trainable parameters; None for no limit.
+        macs: maximum number of multiply-adds per image; None for no limit.
     """
 
     base: Recipe
@@ -80,22 +79,22 @@ class Bounds:
     macs: int | None = None
 
     def count(self, values: Mapping[str, Any]) -> Complexity:
-        """What a candidate costs.
+        """Returns the cost of a candidate.
 
         Raises:
-            ValueError: it cannot be: option A where channels would be dropped, a map too small.
+            ValueError: if it cannot be built: option A would drop channels, or the feature maps become too small.
         """
         return _count(recipe_of(self.base, values).spec, self.classes, self.image_shape)
 
     def cost(self, values: Mapping[str, Any]) -> Complexity | None:
-        """The same; None if it cannot be."""
+        """Returns the cost of a candidate; None if it cannot be built."""
         try:
             return self.count(values)
         except ValueError:
             return None
 
     def admits(self, values: Mapping[str, Any]) -> bool:
-        """Whether a candidate can be, and is within the bounds."""
+        """Whether a candidate can be built and is within the bounds."""
         cost = self.cost(values)
         return (
             cost is not None
@@ -104,34 +103,34 @@ class Bounds:
         )
 
     def __str__(self) -> str:
-        told = (("parameters", self.parameters), ("multiply-adds", self.macs))
-        return " and ".join(f"{most:,} {what}" for what, most in told if most is not None) or "no bounds"
+        limits = ((self.parameters, "parameters"), (self.macs, "multiply-adds"))
+        return " and ".join(f"{limit:,} {unit}" for limit, unit in limits if limit is not None) or "no bounds"
 
 
 def grid(space: Space, bounds: Bounds, points: int = 5) -> Iterator[dict[str, Any]]:
-    """Every candidate of a space within bounds, the papers' first. The recipe changes faster than the network.
+    """Yields every candidate of a space within the bounds, the papers' first; the recipe varies fastest.
 
     Args:
-        space: what is searched.
-        bounds: what a candidate may cost.
-        points: of each range, beside the papers' value.
+        space: the search space.
+        bounds: limits on the cost of a candidate.
+        points: number of values of each range, in addition to the papers' value.
     """
-    rows = sorted(space.dimensions, key=lambda row: row.name not in COSTS)  # sorting keeps parents before children
-    last = sum(row.name in COSTS for row in rows)  # how many are left behind the last that costs something
+    rows = sorted(space.dimensions, key=lambda row: row.name not in COST_DIMENSIONS)  # stable: parents stay first
+    deciding = sum(row.name in COST_DIMENSIONS for row in rows)  # the cost is known after this many dimensions
 
-    def below(values: dict[str, Any], left: list[Dimension]) -> Iterator[dict[str, Any]]:
-        if not left:
+    def expand(values: dict[str, Any], remaining: list[Dimension]) -> Iterator[dict[str, Any]]:
+        if not remaining:
             yield values
             return
-        row, *others = left
-        means = row.when is None or values.get(row.when[0]) in row.when[1]
-        for choice in ({row.name: value} for value in row.grid(points)) if means else ({},):
+        row, *others = remaining
+        active = row.when is None or values.get(row.when[0]) in row.when[1]
+        for choice in ({row.name: value} for value in row.grid(points)) if active else ({},):
             chosen = {**values, **choice}
-            # What costs too much is passed over with all that differs in nothing else.
-            if (others and len(rows) - len(others) != last) or bounds.admits(chosen):
-                yield from below(chosen, others)
+            # Checked once all cost dimensions have values: whatever recipe follows, the candidate costs the same.
+            if (others and len(rows) - len(others) != deciding) or bounds.admits(chosen):
+                yield from expand(chosen, others)
 
-    return below({}, rows)
+    return expand({}, rows)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""A dimension of a search: a field of `Recipe` or of `Spec`, and what it may be."""
+"""Dimensions of a search space: fields of `Recipe` or of `Spec`, with their possible values."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from ..models.spec import STAGES, Spec
 from ..options import check_types, choices_of
 from ..training.recipe import Recipe
 
-UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; stands for a `model`, whose depth it makes
-OF_SPEC = frozenset(field.name for field in fields(Spec) if "help" in field.metadata)
-OF_RECIPE = frozenset(field.name for field in fields(Recipe) if "help" in field.metadata)
-# What is of the search itself; what "model" and "units_per_stage" say; the size, by which bounds count; and lists.
+UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; an alternative to `model`, since it determines the depth
+SPEC_FIELDS = frozenset(field.name for field in fields(Spec) if "help" in field.metadata)
+RECIPE_FIELDS = frozenset(field.name for field in fields(Recipe) if "help" in field.metadata)
+# Fields that the search itself sets, the stages ("model" or "units_per_stage" determine them), the image size (the
+# bounds are computed for one size), and lists.
 NOT_SEARCHED = frozenset(
     {"dataset", "data_dir", "validation", "seed", "epochs", "iterations", "size", "drops", "scales", *STAGES}
 )
 
 
 def _check_name(name: str) -> None:
-    known = ({UNITS_PER_STAGE} | OF_SPEC | OF_RECIPE) - NOT_SEARCHED
+    known = ({UNITS_PER_STAGE} | SPEC_FIELDS | RECIPE_FIELDS) - NOT_SEARCHED
     if name not in known:
         near = difflib.get_close_matches(name, sorted(known), n=2)
         raise ValueError(
-            f"There is no dimension {name!r}. It is a field of the recipe or of the network"
-            + (f"; near: {', '.join(near)}" if near else "")
+            f"Unknown dimension {name!r}. It must be a searchable field of the recipe or of the network"
+            + (f"; did you mean {' or '.join(near)}?" if near else ".")
         )
 
 
 def _check_model(name: str) -> None:
-    """Refuses a network that no unit makes; which of them a candidate has, is another dimension's or the recipe's."""
+    """Raises ValueError if the network exists with no unit; another dimension or the recipe decides on the unit."""
     for unit in UNITS:
         with contextlib.suppress(ValueError):
             find(name, unit)
@@ -52,14 +53,18 @@ def _type_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that is searched, or fixed.
+    """A dimension of a search space: a choice, a range of numbers, or a fixed value.
 
     Attributes:
         name: a field of `Recipe` or of `Spec`, or "units_per_stage".
-        values: what it may be, if it is a choice; one value if it is fixed.
-        low, high: its ends, if it is a range of numbers, which both belong to it.
-        default: the papers' value; the first that a grid search tries.
-        when: another dimension and the values of it for which this one means something.
+        values: the values of a choice; a single one for a fixed dimension; empty for a range.
+        low, high: the ends of a range, both included; None for a choice.
+        default: the papers' value, which a grid search tries first; one that the dimension does not contain is
+            replaced by the first value, or by the middle of the range (the geometric mean if it is logarithmic).
+        when: a parent dimension and those of its values for which this dimension is active; None for always.
+
+    Raises:
+        ValueError: if the name or a value is not accepted, or the range is not one.
     """
 
     name: str
@@ -78,9 +83,9 @@ class Dimension:
             if self.default not in self.values:
                 object.__setattr__(self, "default", self.values[0])
         elif "float" not in _type_of(self.name):
-            raise ValueError(f"The dimension {self.name!r} has no range. Name its values, such as {self.name}=A,B")
+            raise ValueError(f"The dimension {self.name!r} cannot be a range. List its values, as in {self.name}=A,B")
         elif not self.low < self.high:
-            raise ValueError(f"The range of {self.name!r} must rise. Received: {self.low!r} to {self.high!r}")
+            raise ValueError(f"The range of {self.name!r} must be increasing. Received: {self.low!r} to {self.high!r}")
         elif self.default is None or not self.low <= self.default <= self.high:
             middle = math.sqrt(self.low * self.high) if self.logarithmic else (self.low + self.high) / 2
             object.__setattr__(self, "default", float(f"{middle:.3g}"))
@@ -90,31 +95,31 @@ class Dimension:
         for value in self.values:
             if accepted is not None and value not in accepted:
                 names = ", ".join("none" if choice is None else choice for choice in accepted)
-                raise ValueError(f"The dimension {self.name!r} may be {names}. Received: {value!r}")
+                raise ValueError(f"The dimension {self.name!r} must be one of {names}. Received: {value!r}")
             try:
                 if self.name != UNITS_PER_STAGE:
-                    check_types(Spec if self.name in OF_SPEC else Recipe, {self.name: value})
+                    check_types(Spec if self.name in SPEC_FIELDS else Recipe, {self.name: value})
                 elif not isinstance(value, int) or value < 1:
-                    raise ValueError("it counts units, from 1 on")
+                    raise ValueError("it must be an integer of at least 1")
                 if self.name == "model":
                     _check_model(value)
             except ValueError as error:
                 raise ValueError(f"The dimension {self.name!r} cannot be {value!r}: {error}") from error
         if None in self.values and any(isinstance(value, int | float) for value in self.values):
-            raise ValueError(f"The dimension {self.name!r} has numbers, beside which `none` cannot be searched.")
+            raise ValueError(f"The dimension {self.name!r} must not combine numbers with `none`.")
 
     @property
     def fixed(self) -> bool:
-        """Whether it is one value."""
+        """Whether it has a single value."""
         return len(self.values) == 1
 
     @property
     def logarithmic(self) -> bool:
-        """Whether its range is searched by its logarithm: where both ends are positive, and ten times apart."""
+        """Whether it is a range that is searched on a logarithmic scale: 0 < low and high >= 10 * low."""
         return self.low is not None and self.low > 0 and self.high >= 10 * self.low
 
     def grid(self, points: int) -> list[Any]:
-        """The values that a grid search tries, the default first; of a range, so many."""
+        """Returns the values of a grid search: the default, then all others of a choice or `points` of a range."""
         if self.low is None:
             return [self.default, *(value for value in self.values if value != self.default)]
         spread = np.geomspace if self.logarithmic else np.linspace
@@ -122,22 +127,22 @@ class Dimension:
         return [self.default, *(value for value in others if value != self.default)]
 
     def __str__(self) -> str:
-        """As it is written on the command line."""
+        """Returns its values as they are given on the command line."""
         if self.low is not None:
             return f"{self.low:g}..{self.high:g}"
         return ",".join("none" if value is None else str(value) for value in self.values)
 
 
-def read(name: str, text: str, **known: Any) -> Dimension:
-    """A dimension from how it is written: "3", "1,3,5" or "0.01..0.4".
+def parse(name: str, text: str, **known: Any) -> Dimension:
+    """Parses a dimension: "3" is a fixed value, "1,3,5" a choice, "0.01..0.4" a range.
 
     Args:
-        name: its name.
-        text: how it is written.
-        **known: its default and condition, if there are some.
+        name: name of the dimension.
+        text: its values.
+        **known: its `default` and `when`, if known.
 
     Raises:
-        ValueError: a name or a text that means nothing.
+        ValueError: if the name is unknown or the text cannot be parsed.
     """
     _check_name(name)
     low, dots, high = text.partition("..")
@@ -149,7 +154,7 @@ def read(name: str, text: str, **known: Any) -> Dimension:
         if str(error).startswith(("The dimension", "The range")):
             raise
         raise ValueError(
-            f"{name} reads 3 to be fixed, 1,3,5 for a choice, 0.01..0.4 for a range. Received: {text!r}"
+            f"{name} must read like 3 for a fixed value, 1,3,5 for a choice, 0.01..0.4 for a range. Received: {text!r}"
         ) from None
 
 

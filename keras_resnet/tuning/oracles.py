@@ -1,7 +1,7 @@
-"""keras-tuner's oracles, which choose what is tried next, with what they lack.
+"""keras-tuner's oracles, which choose the candidates, extended by bounds and fault tolerance.
 
-They never choose a candidate that is out of bounds. Their state is written whole or not at all. A trial whose worker
-has died is tried again by another.
+They never choose a candidate that is out of bounds. Their state is saved atomically. A trial whose worker has died is
+run again by another.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .candidates import Bounds, grid
 from .parameters import decoded, encoded
 from .space import Space
 
-TRIES = 2000  # candidates that are drawn until one is new and within bounds
-DRAWN = 256  # candidates of which a Gaussian process chooses one
-PATIENCE = 600.0  # seconds without a sign of life behind which a worker counts as dead
+TRIES = 2000  # random candidates that are drawn until one is new and within bounds
+POOL = 256  # random candidates from which the Gaussian process chooses one
+PATIENCE = 600.0  # seconds without contact after which a worker counts as dead
 
 
 class Oracle:
-    """What all oracles of a search have beyond keras-tuner's own; mixed into them.
+    """Mixin that extends keras-tuner's oracles by bounds, atomic saving and the recovery of lost trials.
 
     Attributes:
-        space: what is searched.
-        bounds: what a candidate may cost.
-        patience: seconds without a sign of life behind which a worker counts as dead.
+        space: the search space.
+        bounds: limits on the cost of a candidate.
+        patience: seconds without contact after which a worker counts as dead.
     """
 
     space: Space
@@ -42,79 +42,80 @@ class Oracle:
     patience = PATIENCE
 
     def attach(self, space: Space, bounds: Bounds, max_trials: int | None) -> None:
-        """Tells it what keras-tuner's own arguments have no room for, and tries it.
+        """Sets what the constructors of keras-tuner's oracles have no arguments for. Must be called before use.
 
         Raises:
-            ValueError: bounds that no candidate keeps, or a space of what cannot be.
+            ValueError: if no candidate of the space can be built, or none is within the bounds.
         """
         self.space, self.bounds, self.max_trials = space, bounds, max_trials
         self._max_collisions = TRIES
-        self._seen: dict[str, float] = {}  # when each running trial was last heard of
-        self._asked: dict[str, float] = {}  # when each worker last asked for a trial
+        self._last_contact: dict[str, float] = {}  # by running trial: when its worker was last heard of
+        self._last_request: dict[str, float] = {}  # by worker: when it last asked for a trial
         self.verbose = 0
         if self._random_values() is None:
-            bounds.count(space.default())  # raises if that cannot be, whatever the bounds
-            raise ValueError(f"No candidate of the space keeps the bounds: {bounds}.")
-        self._seed_state = self.seed  # as if none had been drawn
+            bounds.count(space.default())  # raises if the default cannot be built, whatever the bounds
+            raise ValueError(f"No candidate of the space is within the bounds: {bounds}.")
+        self._seed_state = self.seed  # the check above must not change what is drawn later
 
     def _admits(self, values: Mapping[str, Any]) -> bool:
         return self.bounds.admits(decoded(values))
 
     def _duplicate(self, values: Mapping[str, Any]) -> bool:
-        """Also what is out of bounds counts as tried, wherever candidates are drawn at random."""
+        """Also treats candidates out of bounds as duplicates, so that random sampling rejects them."""
         return super()._duplicate(values) or not self._admits(values)
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
-        """As keras-tuner; waits with the end until no other worker can lose a trial any more."""
-        self.take_back()
-        self._asked[tuner_id] = time.monotonic()
+        """Returns the next trial; lets workers wait at the end while a trial of another worker may still be lost."""
+        self.reclaim_lost_trials()
+        self._last_request[tuner_id] = time.monotonic()
         trial = super().create_trial(tuner_id)
         if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
             trial.status = TrialStatus.IDLE
             self.tuner_ids.add(tuner_id)
         if trial.status == TrialStatus.RUNNING:
-            self._seen[trial.trial_id] = time.monotonic()
+            self._last_contact[trial.trial_id] = time.monotonic()
         return trial
 
     def get_trial(self, trial_id: str) -> Trial:
-        """As keras-tuner; whoever asks for a trial that is running is alive."""
-        self._seen[trial_id] = time.monotonic()
+        """Returns a trial and records that its worker is alive."""
+        self._last_contact[trial_id] = time.monotonic()
         return super().get_trial(trial_id)
 
     @keras_tuner.synchronized
-    def take_back(self) -> list[str]:
-        """Takes trials back from workers that have not been heard of for long, so that others try them again."""
+    def reclaim_lost_trials(self) -> list[str]:
+        """Queues the trials of dead workers to be run again by others; returns the numbers of these trials."""
         now, lost = time.monotonic(), []
         for tuner_id, trial in list(self.ongoing_trials.items()):
-            if now - self._seen.setdefault(trial.trial_id, now) > self.patience:
+            if now - self._last_contact.setdefault(trial.trial_id, now) > self.patience:
                 del self.ongoing_trials[tuner_id]
                 self.tuner_ids.discard(tuner_id)
                 self._retry_queue.append(trial.trial_id)
                 lost.append(trial.trial_id)
-        for tuner_id in self.tuner_ids - self.ongoing_trials.keys():  # it waits, and asks every second
-            if now - self._asked.setdefault(tuner_id, now) > self.patience:
+        for tuner_id in self.tuner_ids - self.ongoing_trials.keys():  # idle workers ask every second
+            if now - self._last_request.setdefault(tuner_id, now) > self.patience:
                 self.tuner_ids.discard(tuner_id)
         if lost:
             self.save()
         return lost
 
     def watch(self, every: float = 1.0) -> threading.Thread:
-        """Looks for dead workers while nobody asks for a trial, as at the end of a search."""
+        """Starts a thread that looks for dead workers, also while none asks for a trial, as at the end of a search."""
 
-        def look() -> None:
+        def poll() -> None:
             while True:
                 time.sleep(every)
-                self.take_back()
+                self.reclaim_lost_trials()
 
-        thread = threading.Thread(target=look, daemon=True)
+        thread = threading.Thread(target=poll, daemon=True)
         thread.start()
         return thread
 
     def reload(self) -> None:
-        """Goes on with a search. A trial that was running stays its worker's, who may be at it still.
+        """Restores a saved search. Running trials remain assigned to their workers, which may still be training them.
 
-        One that was written down before the state was, when the chief died, nobody has been given. It is chosen again.
+        A trial whose file was saved before the chief died, but not the state of the search, has been given to no
+        worker. It is dropped and chosen again.
         """
         super().reload()
         self.trials = {trial_id: trial for trial_id, trial in self.trials.items() if trial_id in self.start_order}
@@ -124,15 +125,15 @@ class Oracle:
             for tuner_id, trial_id in self._was_running.items()
             if self.trials[trial_id].status == TrialStatus.RUNNING
         }
-        self.tuner_ids |= self.ongoing_trials.keys()  # who will ask for more
+        self.tuner_ids |= self.ongoing_trials.keys()  # these workers will ask for further trials
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restores what was saved."""
+        """Restores the saved state."""
         super().set_state(state)
         self._was_running = state["ongoing_trials"]
 
     def save(self) -> None:
-        """Writes the state whole or not at all."""
+        """Saves the state atomically."""
         saving.write_text(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
 
     def _save_trial(self, trial: Trial) -> None:
@@ -140,22 +141,22 @@ class Oracle:
 
 
 class RandomSearch(Oracle, keras_tuner.oracles.RandomSearchOracle):
-    """Candidates by chance."""
+    """Random candidates."""
 
 
 class Hyperband(Oracle, keras_tuner.oracles.HyperbandOracle):
-    """Many candidates by chance, short; the better of them longer (Li et al. 2018)."""
+    """Many random candidates with a small budget; the best of them again with larger ones (Li et al. 2018)."""
 
 
 class Grid(Oracle, keras_tuner.Oracle):
-    """All candidates, the papers' first.
+    """All candidates within the bounds, the papers' first.
 
-    keras-tuner's own does not save where it is, and steps through what is out of bounds one by one, of which there may
-    be millions.
+    keras-tuner's own grid oracle does not save its position, and steps one by one through candidates that are out of
+    bounds, of which there may be millions.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The next candidate: each trial so far took one."""
+        """Returns the next candidate; its position in the grid is the number of trials so far."""
         values = next(itertools.islice(grid(self.space, self.bounds), len(self.trials), None), None)
         if values is None:
             return {"status": TrialStatus.STOPPED, "values": None}
@@ -163,40 +164,42 @@ class Grid(Oracle, keras_tuner.Oracle):
 
 
 class Bayesian(Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """The candidate of which a Gaussian process expects most, of many within bounds that are drawn at random.
+    """The most promising of many random candidates within the bounds, as a Gaussian process predicts.
 
-    keras-tuner's own follows the process downhill instead: out of bounds, and for a minute a trial where there are
-    twenty dimensions.
+    keras-tuner's own oracle minimises the acquisition function numerically instead, which leaves the bounds and takes
+    a minute per trial with twenty dimensions.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """By chance at first, then by what the process makes of the trials so far."""
+        """Returns a random candidate at first, then the one with the lowest confidence bound of its score."""
         done = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
-        few = len(done) < (self.num_initial_points or 3 * len(self._nonfixed_space()))
-        drawn = []
-        while len(drawn) < (1 if few else DRAWN) and (values := self._random_values()) is not None:
-            drawn.append(values)
-        if not drawn:
+        initial = len(done) < (self.num_initial_points or 3 * len(self._nonfixed_space()))
+        candidates = []
+        while len(candidates) < (1 if initial else POOL) and (values := self._random_values()) is not None:
+            candidates.append(values)
+        if not candidates:
             return {"status": TrialStatus.STOPPED, "values": None}
         best = 0
-        if len(drawn) > 1:
-            # What it expects of those that are running stands for their scores; at first, it would expect zero.
+        if len(candidates) > 1:
+            # keras-tuner fills in predictions for the scores of running trials. Without a first fit to the completed
+            # ones, the process would predict its prior, zero.
             self.gpr.fit(
                 [self._vector(trial.hyperparameters.values) for trial in done], [trial.score for trial in done]
             )
             self.gpr.fit(*self._vectorize_trials())
-            mean, deviation = self.gpr.predict(np.array([self._vector(values) for values in drawn]), return_std=True)
+            points = np.array([self._vector(values) for values in candidates])
+            mean, deviation = self.gpr.predict(points, return_std=True)
             best = int(np.argmin(mean - self.beta * deviation))
-        return {"status": TrialStatus.RUNNING, "values": drawn[best]}
+        return {"status": TrialStatus.RUNNING, "values": candidates[best]}
 
     def _vector(self, values: Mapping[str, Any]) -> list[float]:
         return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in self._nonfixed_space()]
 
 
-def first_whole(budget: int) -> int:
-    """The number, from 1 on, of Hyperband's first trial of the whole budget, where one comes behind the other.
+def first_full_trial(budget: int) -> int:
+    """Returns the number, from 1, of Hyperband's first trial with the full budget, when trials run one after another.
 
-    It is the only one, or one of a few, in the last round of a bracket, which begins with the smallest budget.
+    It is the first of the last round of the first bracket, which begins with the smallest budget.
     """
     hyperband = keras_tuner.oracles.HyperbandOracle(max_epochs=budget)
     bracket = hyperband._current_bracket

@@ -1,4 +1,4 @@
-"""A space as keras-tuner's hyperparameters, and back."""
+"""Conversion between search spaces and keras-tuner's hyperparameters."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import keras_tuner
 
 from .space import Space
 
-# What keras-tuner's choices cannot hold, as text.
+# keras-tuner's choices do not support or do not preserve these values.
 _AS_TEXT = {None: "none", True: "true", False: "false"}
 _FROM_TEXT = {text: value for value, text in _AS_TEXT.items()}
 
 
 def encoded(value: Any) -> Any:
-    """A value of a dimension as keras-tuner can hold it."""
+    """Returns a value of a dimension in a form that keras-tuner accepts."""
     return _AS_TEXT[value] if value is None or isinstance(value, bool) else value
 
 
 def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a trial as the dimensions of its space have them."""
+    """Returns the values of a trial as the dimensions of its space define them; reverses `encoded`."""
     return {name: _FROM_TEXT.get(value, value) if isinstance(value, str) else value for name, value in values.items()}
 
 
@@ -29,11 +29,11 @@ def declare(space: Space, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
     """Declares the dimensions of a space.
 
     Args:
-        space: what is searched.
-        hp: what keras-tuner hands a hypermodel.
+        space: the search space.
+        hp: hyperparameters, as keras-tuner passes them to a hypermodel.
 
     Returns:
-        The values that `hp` has for those that mean something.
+        The values that `hp` has for the active dimensions.
     """
     for row in space.dimensions:
         with contextlib.ExitStack() as stack:
@@ -51,7 +51,7 @@ def declare(space: Space, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
 
 
 def hyperparameters(space: Space) -> keras_tuner.HyperParameters:
-    """A space as keras-tuner's oracles take it: all of it, without any network having been built."""
+    """Returns the hyperparameters of an entire space, as keras-tuner's oracles take them; builds no network."""
     hp = keras_tuner.HyperParameters()
     declare(space, hp)
     return hp

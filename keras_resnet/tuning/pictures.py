@@ -1,4 +1,4 @@
-"""The pictures of a search."""
+"""Plots of the results of a search."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .dimensions import Dimension
 from .results import history_file
 from .space import Space
 
-COSTS = {"macs": ("multiply-adds of an image, in millions", 1e6), "latency": ("milliseconds an image", 1.0)}
+COSTS = {"macs": ("million multiply-adds per image", 1e6), "latency": ("milliseconds per image", 1.0)}
 Results = Sequence[Mapping[str, Any]]
 
 
-def whole(results: Results) -> list[Mapping[str, Any]]:
-    """The trials that ended, of the largest budget that any had."""
-    most = max((result["budget"] for result in results), default=0)
-    return [result for result in results if result["status"] == "done" and result["budget"] == most]
+def completed(results: Results) -> list[Mapping[str, Any]]:
+    """Returns the trials that trained to the end with the largest budget of all."""
+    largest = max((result["budget"] for result in results), default=0)
+    return [result for result in results if result["status"] == "done" and result["budget"] == largest]
 
 
 def front(results: Results, cost: str = "macs") -> list[Mapping[str, Any]]:
-    """The trials that no other beats in both error and cost ("macs" or "latency"), the cheapest first."""
+    """Returns the Pareto front of error and cost ("macs" or "latency"), the cheapest trial first."""
     best: list[Mapping[str, Any]] = []
     for result in sorted(results, key=lambda result: (result[cost], result["error"])):
         if not best or result["error"] < best[-1]["error"]:
@@ -39,29 +39,29 @@ def front(results: Results, cost: str = "macs") -> list[Mapping[str, Any]]:
 
 
 def draw_front(results: Results, path: Path, title: str, cost: str = "macs", target: float | None = None) -> None:
-    """Draws error against cost ("macs" or "latency"), the front of those that are best at theirs, and the target."""
-    what, unit = COSTS[cost]
+    """Draws error against cost ("macs" or "latency"), with the Pareto front and the target, if there is one."""
+    cost_label, unit = COSTS[cost]
     results = [result for result in results if result.get(cost)]
     figure = Figure(figsize=(7.6, 5), dpi=150, layout="constrained")
     axes = plain(figure.add_subplot())
-    done = whole(results)
+    done = completed(results)
     others = [result for result in results if result not in done]
-    for some, label, marker, color in (
-        (done, "trial", "o", CALM),
-        (others, "short, stopped early, or came to nothing", "x", FAINT),
+    for trials, label, marker, color in (
+        (done, "completed trial", "o", CALM),
+        (others, "short, stopped early or failed", "x", FAINT),
     ):
-        if some:
-            costs, errors = [row[cost] / unit for row in some], [row["error"] for row in some]
+        if trials:
+            costs, errors = [trial[cost] / unit for trial in trials], [trial["error"] for trial in trials]
             axes.scatter(costs, errors, marker=marker, color=color, s=28, label=label)
     best = front(done, cost)
     if best:
-        costs, errors = [row[cost] / unit for row in best], [row["error"] for row in best]
+        costs, errors = [trial[cost] / unit for trial in best], [trial["error"] for trial in best]
         axes.step(costs, errors, where="post", color=ACCENT, linewidth=1.4, label="Pareto front")
         axes.plot(costs, errors, "o", color=ACCENT, markersize=4)
     if target:
         axes.axvline(target / unit, color=INK, linewidth=1, linestyle=":", label="target")
     logarithmic(axes)
-    axes.set_xlabel(what)
+    axes.set_xlabel(cost_label)
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.legend(fontsize=8, frameon=False)
@@ -69,19 +69,19 @@ def draw_front(results: Results, path: Path, title: str, cost: str = "macs", tar
 
 
 def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> None:
-    """Draws the error against each dimension, a panel each; of a choice, the median of each value too.
+    """Draws the error against each dimension, in one panel per dimension, with the median for each value of a choice.
 
-    Trials that were short, or stopped, have the error of an early epoch: they are crosses, and in no median.
+    Short and stopped trials have the error of an early epoch: they are drawn as crosses and excluded from the medians.
     """
-    ended = whole(results)
+    done = completed(results)
     rows = [row for row in space.dimensions if not row.fixed]
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)
     figure = Figure(figsize=(3 * columns, 0.4 + 2.5 * lines), dpi=150, layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
     for axes, row in zip(panels, rows, strict=False):
-        some = [result for result in results if row.name in result["values"]]
-        _draw_dimension(plain(axes), row, some, [result in ended for result in some])
+        active = [result for result in results if row.name in result["values"]]
+        _draw_dimension(plain(axes), row, active, [result in done for result in active])
     for axes in list(panels)[len(rows) :]:
         axes.set_visible(False)
     for axes in figure.axes:
@@ -89,8 +89,8 @@ def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> N
     save(figure, path, title)
 
 
-def _draw_dimension(axes: Any, row: Dimension, results: Results, ended: Sequence[bool]) -> None:
-    errors, done = np.array([result["error"] for result in results]), np.array(ended, bool)
+def _draw_dimension(axes: Any, row: Dimension, results: Results, is_completed: Sequence[bool]) -> None:
+    errors, done = np.array([result["error"] for result in results]), np.array(is_completed, bool)
     values = [result["values"][row.name] for result in results]
     if row.low is not None:
         _draw_trials(axes, np.array(values), errors, done)
@@ -98,30 +98,31 @@ def _draw_dimension(axes: Any, row: Dimension, results: Results, ended: Sequence
             logarithmic(axes)
         axes.set_xlim(row.low, row.high)
     else:
-        places = np.array([row.values.index(value) for value in values], int)
-        jitter = 0.12 * np.sin(np.arange(len(places)) * 2.4)
-        _draw_trials(axes, places + jitter, errors, done)
-        for place in sorted(set(places[done].tolist())):
-            axes.hlines(np.median(errors[done & (places == place)]), place - 0.3, place + 0.3, color=ACCENT)
+        positions = np.array([row.values.index(value) for value in values], int)
+        jitter = 0.12 * np.sin(np.arange(len(positions)) * 2.4)
+        _draw_trials(axes, positions + jitter, errors, done)
+        for position in sorted(set(positions[done].tolist())):
+            median = np.median(errors[done & (positions == position)])
+            axes.hlines(median, position - 0.3, position + 0.3, color=ACCENT)
         texts = [str(value) for value in row.values]
-        turned = sum(map(len, texts)) > 24
-        axes.set_xticks(range(len(texts)), texts, rotation=30 if turned else 0, ha="right" if turned else "center")
+        rotated = sum(map(len, texts)) > 24
+        axes.set_xticks(range(len(texts)), texts, rotation=30 if rotated else 0, ha="right" if rotated else "center")
         axes.set_xlim(-0.5, len(texts) - 0.5)
     axes.tick_params(labelsize=7, which="both")
     axes.set_xlabel(row.name, fontsize=9)
 
 
-def _draw_trials(axes: Any, places: np.ndarray, errors: np.ndarray, done: np.ndarray) -> None:
-    axes.plot(places[done], errors[done], ".", color=CALM)
-    axes.plot(places[~done], errors[~done], "x", color=FAINT, markersize=4)
+def _draw_trials(axes: Any, positions: np.ndarray, errors: np.ndarray, done: np.ndarray) -> None:
+    axes.plot(positions[done], errors[done], ".", color=CALM)
+    axes.plot(positions[~done], errors[~done], "x", color=FAINT, markersize=4)
 
 
 def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
-    """Draws the error of every trial, the best first, over its epochs, the better the darker."""
+    """Draws the error of each trial over its epochs, the better the darker; `results` must begin with the best."""
     figure = Figure(figsize=(7.6, 5), dpi=150, layout="constrained")
     axes = plain(figure.add_subplot())
-    ranked = results[::-1]
-    for place, result in enumerate(ranked):
+    worst_first = results[::-1]
+    for rank, result in enumerate(worst_first):
         history = history_file(folder, result["trial"])
         if not history.is_file():
             continue
@@ -130,8 +131,8 @@ def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
         column = next((name for name in ("validation_error", "test_error") if rows and name in rows[0]), None)
         if column is None:
             continue
-        best = place == len(ranked) - 1
-        color = ACCENT if best else colormaps["Greys"](0.25 + 0.5 * place / len(ranked))
+        best = rank == len(worst_first) - 1
+        color = ACCENT if best else colormaps["Greys"](0.25 + 0.5 * rank / len(worst_first))
         label = f"trial {int(result['trial']) + 1}: {result['error']:.2f} %" if best else None
         epochs, errors = [int(row["epoch"]) for row in rows], [float(row[column]) for row in rows]
         axes.plot(
@@ -153,7 +154,7 @@ def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
 
 
 def draw_parallel(results: Results, space: Space, path: Path, title: str) -> None:
-    """Draws every trial as a line through its values, the better the darker (parallel coordinates)."""
+    """Draws each trial as a line through its values (parallel coordinates); better trials are darker."""
     rows = [row for row in space.dimensions if not row.fixed]
     figure = Figure(figsize=(max(6.4, 1.25 * len(rows)), 5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
@@ -163,10 +164,10 @@ def draw_parallel(results: Results, space: Space, path: Path, title: str) -> Non
         heights = [_height(row, result["values"].get(row.name, row.default)) for row in rows]
         color = colors(1 - scale(result["error"]))
         axes.plot(range(len(rows)), heights, color=color, linewidth=1.2, alpha=0.8)
-    for place, row in enumerate(rows):
-        axes.axvline(place, color=FAINT, linewidth=0.8, zorder=0)
+    for position, row in enumerate(rows):
+        axes.axvline(position, color=FAINT, linewidth=0.8, zorder=0)
         for value, height in _ticks(row):
-            axes.annotate(value, (place, height), xytext=(3, 0), textcoords="offset points", fontsize=6, va="center")
+            axes.annotate(value, (position, height), xytext=(3, 0), textcoords="offset points", fontsize=6, va="center")
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=30, ha="right", fontsize=8)
     axes.set_yticks([])
     axes.set_ylim(-0.05, 1.05)

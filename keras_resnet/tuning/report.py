@@ -1,10 +1,10 @@
-"""What a search has found: a leaderboard, pictures, and the best recipe.
+"""Report of a search: leaderboard, plots and the best recipe.
 
-    leaderboard.csv, leaderboard.html     every trial, the best first
+    leaderboard.csv, leaderboard.html     all trials, the best first
     front.png, dimensions.png, curves.png, parallel.png; latency.png if it was measured
-    best_recipe.json                      what `keras-resnet train --recipe` takes
+    best_recipe.json                      the recipe of the best trial, for `keras-resnet train --recipe`
 
-The HTML file holds its pictures and opens without a network.
+The HTML file embeds its plots and needs no network connection.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ COLUMNS = ("place", "trial", "score", "error", "status", "epochs", "parameters",
 
 
 def write_report(folder: str | Path) -> dict[str, Any]:
-    """Writes the report of what has been tried so far; where nothing came to an end, without a best recipe.
+    """Writes the report of the trials so far; without a best recipe if no trial was completed.
 
     Args:
-        folder: of a search.
+        folder: folder of the search.
 
     Returns:
-        The best trial, as its `result.json` has it.
+        The `result.json` of the best trial.
 
     Raises:
-        ValueError: no search, a damaged file, or no trial that came to something.
+        ValueError: if the folder contains no search, a file is damaged, or no trial was completed.
     """
     folder = Path(folder)
     if not (folder / FILE).is_file():
-        raise ValueError(f"{str(folder)!r} holds no search; it has no search.json.")
-    study, found = saving.read_json(folder / FILE, "Give the folder of another search."), results(folder)
-    ranked = sorted(found, key=_rank)
+        raise ValueError(f"{str(folder)!r} is not the folder of a search: it contains no search.json.")
+    study, by_number = saving.read_json(folder / FILE, "Give the folder of another search."), results(folder)
+    ranked = sorted(by_number, key=_rank)
     if not ranked:
         raise ValueError(f"No trial of {str(folder)!r} has ended yet.")
     space = Space(tuple(read_dimension(name, text) for name, text in study["space"].items()))
@@ -61,8 +61,8 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     best = ranked[0]
     if best["status"] != "done":
         raise ValueError(
-            f"No trial of {str(folder)!r} came to an end. The last, trial {int(found[-1]['trial']) + 1}: "
-            f"{found[-1]['status']}"
+            f"No trial of {str(folder)!r} was completed. The last, trial {int(by_number[-1]['trial']) + 1}: "
+            f"{by_number[-1]['status']}"
         )
     recipe = trial_folder(folder, best["trial"]) / "recipe.json"
     saving.write_text(folder / "best_recipe.json", recipe.read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
 
 
 def _rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Whole trials before short ones, which stand for them alone; then by score."""
+    """Sort key: completed trials first, then the largest budget, then the lowest score."""
     return result["status"] != "done", -result["budget"], result["score"]
 
 
@@ -80,7 +80,7 @@ def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, A
         {
             **{column: result.get(column) for column in COLUMNS},
             "place": place,
-            "trial": int(result["trial"]) + 1,  # as a search tells of it; its folder counts from 0
+            "trial": int(result["trial"]) + 1,  # counted from 1, as the search prints it; its folder counts from 0
             **{name: result["values"].get(name) for name in names},
         }
         for place, result in enumerate(ranked, start=1)
@@ -88,7 +88,7 @@ def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, A
 
 
 def table(ranked: Sequence[Mapping[str, Any]], space: Space) -> str:
-    """The leaderboard as CSV; a dimension that meant nothing in a trial is empty."""
+    """Returns the leaderboard as CSV; the cell of a dimension that was inactive in a trial is empty."""
     rows, text = _rows(ranked, space), io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -98,8 +98,8 @@ def table(ranked: Sequence[Mapping[str, Any]], space: Space) -> str:
 
 def _page(ranked: Sequence[Mapping[str, Any]], space: Space, title: str, pictures: Sequence[Path]) -> str:
     rows = _rows(ranked, space)
-    said = [column for column in rows[0] if any(row[column] is not None for row in rows)]
-    rows = [{column: row[column] for column in said} for row in rows]
+    nonempty = [column for column in rows[0] if any(row[column] is not None for row in rows)]
+    rows = [{column: row[column] for column in nonempty} for row in rows]
     board = pages.table(rows[0], (pages.row(map(_cell, row.values())) for row in rows))
     images = (pages.image(path, path.stem) for path in pictures)
     return pages.page(title, [pages.element("h1", title), board, *images])

@@ -1,6 +1,6 @@
-"""What the trials of a search came to, as it lies in the search's folder.
+"""The results of a search's trials, as they are stored in its folder.
 
-Nothing here needs Keras or keras-tuner, so that a report does not either.
+This module imports neither Keras nor keras-tuner, so that a report does not need them.
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ from ..host import NO_MEMORY
 from ..status import Status
 from ..training.processes import last_line
 
-TRIALS = "tuner"  # the folder of keras-tuner's state, in which every trial has a folder
+TRIALS = "tuner"  # folder of keras-tuner's state, with a subfolder for each trial
 RESULT = "result.json"
-KILLED = (-9, 137)  # what the system does to a process when memory runs out
+KILLED = (-9, 137)  # exit statuses of a process that the system kills when memory runs out
 
 
 def trial_folder(folder: str | Path, trial: str) -> Path:
-    """The folder of a trial.
+    """Returns the folder of a trial.
 
     Args:
-        folder: of the search.
-        trial: the trial's number as keras-tuner writes it, counted from 0.
+        folder: folder of the search.
+        trial: number of the trial as keras-tuner writes it, counted from 0.
     """
     return Path(folder) / TRIALS / f"trial_{trial}"
 
 
 def history_file(folder: str | Path, trial: str) -> Path:
-    """The `history.csv` of a trial's run, whether it is there yet or not; arguments as of `trial_folder`."""
+    """Returns the path of a trial's `history.csv`, which may not exist yet. See `trial_folder` for the arguments."""
     return trial_folder(folder, trial) / "run" / "history.csv"
 
 
 def results(folder: str | Path) -> list[dict[str, Any]]:
-    """What the trials of a search came to so far, in their order.
+    """Returns the results of a search's trials so far, by trial number.
 
     Raises:
-        ValueError: a damaged file.
+        ValueError: if a file is damaged.
     """
-    found = (_read(path) for path in (Path(folder) / TRIALS).glob(f"trial_*/{RESULT}"))
-    return sorted(found, key=lambda result: int(result["trial"]))
+    unsorted = (_read(path) for path in (Path(folder) / TRIALS).glob(f"trial_*/{RESULT}"))
+    return sorted(unsorted, key=lambda result: int(result["trial"]))
 
 
 def result_of(folder: str | Path, trial: str) -> dict[str, Any]:
-    """What a trial that has ended came to; arguments and errors as of `trial_folder` and `results`."""
+    """Returns the result of a trial that has ended. Arguments as in `trial_folder`, errors as in `results`."""
     return _read(trial_folder(folder, trial) / RESULT)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found = saving.read_json(path, "Delete it, and all is as without this trial.")
-    if "units" in found:  # as the budget was called at first
-        found["budget"] = found.pop("units")
-    return found
+    result = saving.read_json(path, "Delete it to continue without this trial.")
+    if "units" in result:  # the former name of the budget
+        result["budget"] = result.pop("units")
+    return result
 
 
 class Ending(NamedTuple):
@@ -63,60 +63,60 @@ class Ending(NamedTuple):
 
     Attributes:
         status: its exit status.
-        printed, told: what it wrote to stdout and to stderr.
+        stdout, stderr: its output.
         stopped_early: whether it was stopped because it was hopeless.
     """
 
     status: int
-    printed: str
-    told: str
+    stdout: str
+    stderr: str
     stopped_early: bool
 
     @property
-    def no_memory(self) -> bool:
+    def out_of_memory(self) -> bool:
         """Whether memory ran out."""
-        return self.status in KILLED or bool(NO_MEMORY.search(self.told))
+        return self.status in KILLED or bool(NO_MEMORY.search(self.stderr))
 
     @property
     def refused(self) -> bool:
-        """Whether the command could not do what it was told, rather than failed in doing it."""
-        return self.status == Status.MISTAKE and not self.stopped_early and not self.no_memory
+        """Whether the command refused its arguments or data, rather than failed while training."""
+        return self.status == Status.MISTAKE and not self.stopped_early and not self.out_of_memory
 
     def result(self, history: Path, column: str, chance: float) -> dict[str, Any]:
-        """What the trial came to: "status", "error" and "seconds".
+        """Returns the outcome of the trial: "status", "error" (in percent) and "seconds".
 
         Args:
-            history: the `history.csv` of its run.
-            column: of the error.
-            chance: the error of chance, which stands for that of a trial that came to nothing; if it failed instead,
-                three in a row would end keras-tuner's search.
+            history: `history.csv` of its run.
+            column: name of the column of the error.
+            chance: error of random guessing, recorded for a trial that diverged or failed. keras-tuner must not count
+                it as failed, since three failures in a row would end the search.
         """
         if self.status == 0:
-            summary = json.loads(self.printed)
+            summary = json.loads(self.stdout)
             return {"status": "done", "error": summary[column], "seconds": summary["seconds"]}
         if self.stopped_early:
             *_, last = csv.DictReader(history.read_text(encoding="utf-8").splitlines())
-            return {"status": f"stopped behind epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
-        failed = "diverged" if self.status == Status.DIVERGED else f"failed: {last_line(self.told)}"
-        return {"status": "out of memory" if self.no_memory else failed, "error": chance, "seconds": None}
+            return {"status": f"stopped after epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
+        failed = "diverged" if self.status == Status.DIVERGED else f"failed: {last_line(self.stderr)}"
+        return {"status": "out of memory" if self.out_of_memory else failed, "error": chance, "seconds": None}
 
 
-def summary_line(result: Mapping[str, Any], best: float, of: int | None) -> str:
-    """A trial in a line.
+def summary_line(result: Mapping[str, Any], best: float, total: int | None) -> str:
+    """Returns a summary of a trial in a line.
 
     Args:
-        result: what it came to.
-        best: the lowest score so far.
-        of: how many trials there will be; None if that is not known.
+        result: result of the trial.
+        best: lowest score so far.
+        total: number of trials of the search; None if unknown.
     """
     error = f"{result['error']:.2f} %"
-    told = [error if result["status"] == "done" else f"{result['status']}, {error}"]
-    told += [", ".join(f"{name} {_shown(value)}" for name, value in result["values"].items())]
-    told += [f"{result['parameters']:,} parameters", f"{result['macs'] / 1e6:,.1f}M multiply-adds"]
-    told += [] if result["latency"] is None else [f"{result['latency']:.2f} ms"]
-    told += [f"epochs {result['epochs']}"] + ([] if result["seconds"] is None else [f"{result['seconds']:.0f} s"])
+    parts = [error if result["status"] == "done" else f"{result['status']}, {error}"]
+    parts += [", ".join(f"{name} {_shown(value)}" for name, value in result["values"].items())]
+    parts += [f"{result['parameters']:,} parameters", f"{result['macs'] / 1e6:,.1f}M multiply-adds"]
+    parts += [] if result["latency"] is None else [f"{result['latency']:.2f} ms"]
+    parts += [f"epochs {result['epochs']}"] + ([] if result["seconds"] is None else [f"{result['seconds']:.0f} s"])
     number = int(result["trial"]) + 1
-    return f"trial {number}{f'/{of}' if of else ''}: {'; '.join(told)} (best {best:.2f})"
+    return f"trial {number}{f'/{total}' if total else ''}: {'; '.join(parts)} (best {best:.2f})"
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""What is searched: dimensions as rows of data, each a field of `Recipe` or of `Spec`, around the papers' values.
+"""Search spaces: dimensions as rows of data, each a field of `Recipe` or of `Spec`, around the papers' values.
 
-Nothing here needs Keras or keras-tuner: a space can be read, narrowed and printed before a backend is chosen.
+This module imports neither Keras nor keras-tuner: a space can be read, narrowed and printed before a backend is chosen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 
 from ..models.rows import ORDERS, SHORTCUTS, SKIPS, UNITS
 from ..training.recipe import SCHEDULES
-from .dimensions import UNITS_PER_STAGE, Dimension, read
+from .dimensions import UNITS_PER_STAGE, Dimension, parse
 
 
 def _choice(name: str, values: Iterable[Any], default: Any = None, when: Any = None) -> Dimension:
@@ -27,7 +27,7 @@ def _range(name: str, low: float, high: float, default: float, when: Any = None)
     return Dimension(name, low=low, high=high, default=default, when=when)
 
 
-# What a search looks at unless it is told otherwise. The default of each is the papers'.
+# The predefined dimensions. Each default is the papers' value.
 _SHAPE = (
     _choice(UNITS_PER_STAGE, (1, 2, 3, 5, 7, 9), 3),  # ResNet-8 to ResNet-56
     _choice("width", (0.5, 1.0, 2.0), 1.0),
@@ -49,7 +49,7 @@ _NETWORK = (
     _range("skip_dropout", 0.05, 0.5, 0.5, when=("skip", ("dropout",))),
     _choice("stem", ("cifar", "imagenet"), "cifar"),
     _choice("stochastic_depth", (0.0, 0.1, 0.2), 0.0),
-    # A residual that ends in a ReLU would stay zero for good.
+    # A residual that ends in a ReLU would remain zero forever.
     _choice(
         "zero_init_residual",
         (False, True),
@@ -67,7 +67,8 @@ _RECIPE = (
     _choice("randaugment", (0.0, 5.0), 0.0),
     _choice("mixup", (0.0, 0.2), 0.0),
 )
-# For photographs, whose networks have names. Option A is 2015's for 18 and 34; B is the papers' for all others.
+# What differs for photographs, whose networks are chosen by name; None removes a dimension. The 2015 paper uses option
+# A for 18 and 34 layers; B is the papers' choice for all other depths.
 _PHOTOGRAPHS = {
     UNITS_PER_STAGE: _choice("model", ("resnet18", "resnet34", "resnet50", "resnet101"), "resnet50"),
     "shortcut": _choice("shortcut", (name for name in SHORTCUTS if name), "B"),
@@ -80,18 +81,25 @@ SPACES = {"shape": _SHAPE, "network": _NETWORK, "recipe": _RECIPE, "all": (*_NET
 
 @dataclass(frozen=True)
 class Space:
-    """All that is searched."""
+    """A search space.
+
+    Attributes:
+        dimensions: the dimensions, each after those that its condition depends on.
+
+    Raises:
+        ValueError: if both "units_per_stage" and "model" are dimensions, or all dimensions are fixed.
+    """
 
     dimensions: tuple[Dimension, ...]
 
     def __post_init__(self) -> None:
         names = [dimension.name for dimension in self.dimensions]
         if {UNITS_PER_STAGE, "model"} <= set(names):
-            raise ValueError(f"`{UNITS_PER_STAGE}` makes the `model`; leave one of the two out.")
+            raise ValueError(f"`{UNITS_PER_STAGE}` determines the `model`; leave out one of the two.")
         if all(dimension.fixed for dimension in self.dimensions):
             raise ValueError(
-                "The space is empty: nothing is left to search. "
-                f"Fixed: {', '.join(names) or 'nothing'}; left out: everything else."
+                "The space is empty: every dimension is fixed or left out. "
+                f"Fixed: {', '.join(names) or 'none'}; left out: all others."
             )
         parents_first = sorted(self.dimensions, key=lambda row: len(self.conditions(row)))
         object.__setattr__(self, "dimensions", tuple(parents_first))
@@ -103,25 +111,25 @@ class Space:
         return any(dimension.name == name for dimension in self.dimensions)
 
     def as_json(self) -> dict[str, str]:
-        """As `space` reads it again."""
+        """Returns the dimensions by name, as text that `read_dimension` parses."""
         return {dimension.name: str(dimension) for dimension in self.dimensions}
 
     def default(self) -> dict[str, Any]:
-        """The papers' values, as far as the space holds them."""
+        """Returns the default of each active dimension: the papers' values, where the space contains them."""
         return self.active({dimension.name: dimension.default for dimension in self.dimensions})
 
     def conditions(self, dimension: Dimension) -> list[tuple[str, tuple[Any, ...]]]:
-        """What must hold for a dimension to mean something: others and their values, what these depend on first."""
+        """Returns the conditions under which a dimension is active, outermost first: (parent's name, its values)."""
         return _conditions(dimension, {row.name: row for row in self.dimensions})
 
     def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values that mean something beside the others."""
-        kept: dict[str, Any] = {}
+        """Returns only the values of active dimensions: those whose conditions the other values satisfy."""
+        active: dict[str, Any] = {}
         for dimension in self.dimensions:
-            there = dimension.when is None or kept.get(dimension.when[0]) in dimension.when[1]
-            if there and dimension.name in values:
-                kept[dimension.name] = values[dimension.name]
-        return kept
+            satisfied = dimension.when is None or active.get(dimension.when[0]) in dimension.when[1]
+            if satisfied and dimension.name in values:
+                active[dimension.name] = values[dimension.name]
+        return active
 
 
 def space(
@@ -131,17 +139,17 @@ def space(
     without: Iterable[str] = (),
     changes: Mapping[str, str | Dimension] | None = None,
 ) -> Space:
-    """A space by name or from a file, with some of its dimensions fixed, narrowed, added or left out.
+    """Returns a predefined space or one from a file, with dimensions fixed, narrowed, added or left out.
 
     Args:
-        name: a key of `SPACES`, or the path of a YAML, TOML or JSON file of dimensions: a number or a text for one that
-            is fixed, a list for a choice, "0.01..0.4" for a range.
-        photographs: whether the data are photographs, whose networks have other sizes.
-        without: dimensions that are left out, so that the recipe decides.
-        changes: by name, "3" to fix a dimension, "1,3,5" for a choice, "0.01..0.4" for a range.
+        name: a key of `SPACES`, or the path of a YAML, TOML or JSON file that maps dimensions to values: a number or
+            string fixes a dimension, a list is a choice, "0.01..0.4" a range.
+        photographs: whether the data are photographs: the networks are then ImageNet's, with larger batches.
+        without: dimensions to leave out; the recipe then decides them.
+        changes: new values by dimension: "3" fixes one, "1,3,5" is a choice, "0.01..0.4" a range.
 
     Raises:
-        ValueError: no such space, dimension or value; nothing left to search.
+        ValueError: if the space, a dimension or a value does not exist, or nothing is left to search.
     """
     rows = {row.name: row for row in _named(name, photographs)}
     for left_out in without:
@@ -150,7 +158,7 @@ def space(
         del rows[left_out]
     for changed, text in (changes or {}).items():
         row = text if isinstance(text, Dimension) else read_dimension(changed, text, rows.get(changed))
-        # Who names it wants it, also where the dimension that it depends on is not searched.
+        # A dimension that is named explicitly is searched even if the dimension that it depends on is not.
         rows[changed] = replace(row, when=None) if row.when and row.when[0] not in rows else row
         if changed == "model":
             rows.pop(UNITS_PER_STAGE, None)
@@ -171,16 +179,18 @@ def _named(name: str, photographs: bool) -> list[Dimension]:
         ".yml": yaml.safe_load,
     }
     if path.suffix not in readers:
-        raise ValueError(f"A space is one of {', '.join(SPACES)}, or a .toml, .yaml or .json file. Received: {name!r}")
+        raise ValueError(
+            f"The space must be one of {', '.join(SPACES)}, or a .toml, .yaml or .json file. Received: {name!r}"
+        )
     try:
-        found = readers[path.suffix](path.read_text(encoding="utf-8"))
+        contents = readers[path.suffix](path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"There is no space {name!r}.") from None
+        raise ValueError(f"The space file {name!r} does not exist.") from None
     except (tomllib.TOMLDecodeError, yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name!r} is no space: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{name!r} is no space: it holds no names and values. Received: {found!r}")
-    return [read_dimension(str(key), _as_text(value)) for key, value in found.items()]
+        raise ValueError(f"{name!r} is not a valid space: {' '.join(str(error).split())}") from error
+    if not isinstance(contents, dict):
+        raise ValueError(f"{name!r} is not a valid space: it must map names to values. Received: {contents!r}")
+    return [read_dimension(str(key), _as_text(value)) for key, value in contents.items()]
 
 
 def _as_text(value: Any) -> str:
@@ -188,36 +198,36 @@ def _as_text(value: Any) -> str:
 
 
 def read_dimension(name: str, text: str, known: Dimension | None = None) -> Dimension:
-    """A dimension from how it is written: "3", "1,3,5" or "0.01..0.4".
+    """Parses a dimension: "3", "1,3,5" or "0.01..0.4"; its default and condition are those of the known one.
 
     Args:
-        name: its name.
-        text: how it is written.
-        known: the one that it replaces; its default and condition stay.
+        name: name of the dimension.
+        text: its values.
+        known: the dimension that it replaces; None for the predefined one of this name, if there is one.
 
     Raises:
-        ValueError: a name or a text that means nothing.
+        ValueError: if the name is unknown or the text cannot be parsed.
     """
     known = known or next((row for row in SPACES["all"] if row.name == name), None)
-    return read(name, text, **({"default": known.default, "when": known.when} if known else {}))
+    return parse(name, text, **({"default": known.default, "when": known.when} if known else {}))
 
 
 def _without_orphans(rows: Iterable[Dimension]) -> list[Dimension]:
-    """Leaves out what depends on values of a dimension that the space does not have.
+    """Leaves out dimensions that depend on values which their parent dimension does not have in this space.
 
-    A dimension that is not searched has the papers' value, as far as is known here.
+    A parent that is not searched is assumed to have the papers' value, since the recipe is not known here.
     """
-    there = {row.name: row for row in rows}
-    for row in sorted(there.values(), key=lambda row: len(_conditions(row, there))):
+    by_name = {row.name: row for row in rows}
+    for row in sorted(by_name.values(), key=lambda row: len(_conditions(row, by_name))):
         if row.when is not None:
             parent, accepted = row.when
-            searched = there.get(parent)
+            searched = by_name.get(parent)
             papers = [other.default for other in SPACES["all"] if other.name == parent]
             values = tuple(value for value in accepted if value in (searched.values if searched else papers))
-            there[row.name] = replace(row, when=(parent, values) if searched else None)
+            by_name[row.name] = replace(row, when=(parent, values) if searched else None)
             if not values:
-                del there[row.name]
-    return list(there.values())
+                del by_name[row.name]
+    return list(by_name.values())
 
 
 def _conditions(row: Dimension, rows: Mapping[str, Dimension]) -> list[tuple[str, tuple[Any, ...]]]:

@@ -1,4 +1,4 @@
-"""What a search is: all that decides it, written down beside it."""
+"""`Study`: everything that decides a search, saved in its folder as `search.json`."""
 
 from __future__ import annotations
 
@@ -23,27 +23,30 @@ from .space import Space, space
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 FIDELITIES = ("epochs", "images", "size")
-BUDGET = 9  # of a whole trial where Hyperband's budget is images or size: that many shares of them, not epochs
-EXPONENT = 0.07  # of MnasNet (Tan et al. 2019, equation 2)
-SETTLED = 0.25  # share of a trial behind which it can be hopeless
+BUDGET = 9  # Hyperband's full budget where it is images or size, which are then divided into this many shares
+EXPONENT = 0.07  # MnasNet's weight of the cost (Tan et al. 2019, equation 2)
+MIN_SHARE = 0.25  # share of a trial's epochs before which it is never stopped early
 FILE = "search.json"
 
 
 @dataclass(frozen=True)
 class Study:
-    """All that decides a search.
+    """Everything that decides a search.
 
     Attributes:
-        base: the recipe that all trials have in common; `epochs` are those of a whole trial.
-        space: what is searched.
-        bounds: what a candidate may cost.
+        base: the recipe that all trials have in common; its `epochs` are those of a trial of the full budget.
+        space: the search space.
+        bounds: limits on the cost of a candidate.
         tuner: one of `TUNERS`.
-        max_trials: how many trials at most; None for as many as the tuner wants.
-        seed: of the search.
-        fidelity: what Hyperband makes smaller: one of `FIDELITIES`.
-        target_macs, target_latency: multiply-adds of an image, or milliseconds, beyond which a network is judged as
-            worse than its error.
+        max_trials: maximum number of trials; None for as many as the tuner proposes.
+        seed: seed of the search.
+        fidelity: what Hyperband reduces in short trials: one of `FIDELITIES`.
+        target_macs, target_latency: multiply-adds per image, or milliseconds per image, beyond which the score of a
+            network is worse than its error.
         stop_early: whether hopeless trials are stopped.
+
+    Raises:
+        ValueError: if a choice does not exist or contradicts another.
     """
 
     base: Recipe
@@ -62,24 +65,25 @@ class Study:
             if getattr(self, name) not in accepted:
                 raise ValueError(f"`{name}` must be one of {', '.join(accepted)}. Received: {getattr(self, name)!r}")
         if self.fidelity == "size" and self.base.size is None:
-            raise ValueError(f"Images of {self.base.dataset} have one size. Choose --fidelity epochs, or images.")
+            raise ValueError(f"Images of {self.base.dataset} all have one size. Choose --fidelity epochs or images.")
         if self.target_macs is not None and self.target_latency is not None:
-            raise ValueError("A search has one target: --target-macs or --target-latency.")
+            raise ValueError("A search must have only one target: --target-macs or --target-latency.")
         if self.tuner == "random" and self.max_trials is None:
-            raise ValueError("A random search needs --max-trials; it would never end.")
+            raise ValueError("A random search needs --max-trials; without it, it would never end.")
 
     @property
     def budget(self) -> int:
-        """Hyperband's budget of a whole trial: in epochs, or in shares of the images or of their size."""
+        """Hyperband's full budget: in epochs, or in shares of the training images or of the image size."""
         return self.base.epochs if self.fidelity == "epochs" else BUDGET
 
     def recipe(self, values: Mapping[str, Any], budget: int | None = None) -> Recipe:
-        """What a trial trains.
+        """Returns the recipe of a trial.
 
         Args:
-            values: of the dimensions.
-            budget: what Hyperband gives it; None for a whole trial. The schedule is that of the shorter run, and every
-                trial begins anew: a network that was trained on a falling rate is not gone on with on a high one.
+            values: values of the dimensions.
+            budget: Hyperband's budget of the trial; None for the full budget. A short trial has the schedule of its
+                own length, and a longer one trains from scratch: a network whose learning rate has already decayed
+                is not trained further at a high one.
         """
         recipe = recipe_of(self.base, values)
         if budget is None or budget >= self.budget:
@@ -91,85 +95,85 @@ class Study:
             images = max(recipe.batch_size, round(share * self.base.images))
             return replace(recipe, images=min(self.base.images, images))
         size = min(self.base.size, max(64, 32 * round(math.sqrt(share) * self.base.size / 32)))
-        tested = {
+        test_sizes = {
             name: round(side * size / self.base.size)
             for name in ("test_size", "test_resize")
             if (side := getattr(recipe, name))
         }
-        return replace(recipe, size=size, first_size=recipe.first_size and min(recipe.first_size, size), **tested)
+        return replace(recipe, size=size, first_size=recipe.first_size and min(recipe.first_size, size), **test_sizes)
 
     def score(self, error: float, cost: Complexity, latency: float | None = None) -> float:
-        """What is made smallest: the error, and beyond the target more of it, by MnasNet's rule (Tan et al. 2019).
+        """Returns the score, which is minimised: the error, increased beyond the target (Tan et al. 2019, equation 2).
 
         Args:
             error: in percent.
-            cost: of the network.
-            latency: milliseconds an image, as measured; None if it was not.
+            cost: cost of the network.
+            latency: measured milliseconds per image; None if it was not measured.
         """
         pairs = ((cost.macs, self.target_macs), (latency, self.target_latency))
-        beyond = max((spent / target for spent, target in pairs if spent and target), default=0.0)
-        return error * max(1.0, beyond) ** EXPONENT
+        ratio = max((spent / target for spent, target in pairs if spent and target), default=0.0)
+        return error * max(1.0, ratio) ** EXPONENT
 
     def as_json(self) -> dict[str, Any]:
-        """What two calls must have in common to be one search; the number of trials may grow."""
-        told = {
+        """Returns what must be equal for a search to be resumed; the number of trials may grow."""
+        choices = {
             name: value for name, value in vars(self).items() if name not in ("base", "space", "bounds", "max_trials")
         }
         bounds = {name: value for name, value in asdict(self.bounds).items() if name in ("parameters", "macs")}
         recipe = {name: value for name, value in as_json(self.base).items() if name != "data_dir"}
-        return {**told, "space": self.space.as_json(), "bounds": bounds, "base": recipe}
+        return {**choices, "space": self.space.as_json(), "bounds": bounds, "base": recipe}
 
     @property
-    def first_whole(self) -> int:
-        """The number of the first trial that is whole, where one comes behind the other: 1 but for Hyperband."""
+    def first_full_trial(self) -> int:
+        """Number of the first trial of the full budget, when trials run one after another; 1 except for Hyperband."""
         if self.tuner != "hyperband":
             return 1
-        from .oracles import first_whole  # of keras-tuner, which imports Keras
+        from .oracles import first_full_trial  # imports keras-tuner and with it Keras
 
-        return first_whole(self.budget)
+        return first_full_trial(self.budget)
 
     def check(self, folder: Path, strict: bool = False) -> None:
-        """Refuses a folder of another search. One that no trial has left anything in, any search may take.
+        """Checks that the folder may be used: that it is new, empty, or contains this search or one without results.
 
         Args:
-            folder: of the search.
-            strict: refuses that as well.
+            folder: folder of the search.
+            strict: whether to refuse every other search, even one without results or checkpoints.
 
         Raises:
-            ValueError: it holds another search, or something else.
+            ValueError: if it contains another search, or something else.
         """
         if folder.is_dir() and not (folder / FILE).is_file():
             if any(not path.name.startswith(".") for path in folder.iterdir()):
-                raise ValueError(f"{str(folder)!r} holds something else than a search. Choose another --out.")
+                raise ValueError(f"{str(folder)!r} contains something other than a search. Choose another --out.")
             return
-        if (changed := self._changed(folder)) and (strict or _begun(folder)):
+        if (changed := self._changed(folder)) and (strict or _has_progress(folder)):
             raise ValueError(
-                f"{str(folder)!r} holds another search: its {', '.join(changed)} differ. Choose another --out, or "
-                "say what it was begun with."
+                f"{str(folder)!r} contains another search, which differs in: {', '.join(changed)}. Choose another "
+                "--out, or give the options with which it was started."
             )
 
     def begin(self, folder: Path) -> None:
-        """Writes down what this search is, in a folder that is held.
+        """Writes `search.json` into a folder, which the caller must have locked.
 
         Raises:
-            ValueError: it holds another search, or something else.
+            ValueError: if it contains another search, or something else.
         """
         self.check(folder)
         if self._changed(folder) and (folder / TRIALS).is_dir():
-            shutil.rmtree(folder / TRIALS)  # of another search, which came to nothing
+            shutil.rmtree(folder / TRIALS)  # left by another search, which has no results
         saving.write_json(folder / FILE, self.as_json())
 
     def _changed(self, folder: Path) -> list[str]:
-        """In what a search that is there differs; empty where none is."""
+        """Returns the names of the values in which a saved search differs; empty if the folder contains none."""
         if not (folder / FILE).is_file():
             return []
-        told, there = json.loads(json.dumps(self.as_json())), saving.read_json(folder / FILE, "Choose another --out.")
-        there["base"] = with_later_fields(there.get("base", {}))
-        return [name for name in {**told, **there} if told.get(name) != there.get(name)]
+        own, saved = json.loads(json.dumps(self.as_json())), saving.read_json(folder / FILE, "Choose another --out.")
+        saved["base"] = with_later_fields(saved.get("base", {}))
+        return [name for name in {**own, **saved} if own.get(name) != saved.get(name)]
 
 
-def _begun(folder: Path) -> bool:
-    """Whether a trial has left something worth keeping."""
+def _has_progress(folder: Path) -> bool:
+    """Whether any trial has left a result or a checkpoint."""
     trials = folder / TRIALS
     return any(trials.glob(f"trial_*/{RESULT}")) or any(trials.glob("trial_*/run/checkpoints/*.keras"))
 
@@ -189,32 +193,33 @@ def study_of(
     max_macs: int | None = None,
     **choices: Any,
 ) -> Study:
-    """A search on a data set.
+    """Returns the study of a search on a data set.
 
     Args:
-        dataset: as `keras_resnet.data.load` takes it.
-        recipe: what trials have in common: the name of a recipe, or a file.
-        space_name, without, changes: as `space` takes them.
-        epochs: of a whole trial.
-        validation: training images that are held out, and by which trials are judged; None for a tenth.
-        images: training images, drawn at random; None for all.
-        data_dir: where prepared data sets lie.
-        max_parameters, max_macs: what a candidate may cost.
-        **choices: of `Study`; without `max_trials`, its default, or more if it takes more until a trial is whole.
+        dataset: name of the data set, as in `keras_resnet.data.load`.
+        recipe: recipe that trials have in common: its name or file.
+        space_name, without, changes: as `name`, `without` and `changes` of `space`.
+        epochs: epochs of a trial of the full budget.
+        validation: number of training images held out, whose error trials are judged by; None for a tenth.
+        images: number of training images, drawn at random; None for all.
+        data_dir: folder of prepared data sets.
+        max_parameters, max_macs: upper bounds on the cost of a candidate.
+        **choices: further fields of `Study`. The default of `max_trials` is raised, if necessary, to include the first
+            trial of the full budget.
 
     Raises:
-        ValueError: a choice that does not exist, or data that are not there.
+        ValueError: if a choice does not exist or the data are not available.
     """
     data = load(dataset, data_dir)
     validation = data.train_count // 10 if validation is None else validation
     if not 0 <= validation < data.train_count:
         raise ValueError(
-            f"`validation` must leave some of the {data.train_count} training images of {dataset}. "
-            f"Received: {validation}"
+            f"`validation` must be at least 0 and below {data.train_count}, the number of training images of "
+            f"{dataset}. Received: {validation}"
         )
     images = min(images or data.train_count, data.train_count - validation)
-    where = {"data_dir": data_dir} if data_dir else {}
-    base = recipe_for(recipe, dataset=dataset, epochs=epochs, validation=validation, images=images, **where)
+    folder = {"data_dir": data_dir} if data_dir else {}
+    base = recipe_for(recipe, dataset=dataset, epochs=epochs, validation=validation, images=images, **folder)
     if not data.in_memory and base.size is None:
         base = replace(base, size=data.defaults()["size"])
     bounds = Bounds(base, data.classes, tuple(data.image_shape(base.size)), max_parameters, max_macs)
@@ -222,23 +227,26 @@ def study_of(
     study = Study(base, rows, bounds, **choices)
     if "max_trials" in choices:
         return study
-    return replace(study, max_trials=max(study.max_trials, study.first_whole))
+    return replace(study, max_trials=max(study.max_trials, study.first_full_trial))
 
 
-def hopeless(own: Path, others: Sequence[Path], column: str, epochs: int) -> bool:
-    """Whether a trial is worse than most were at this time: the median rule (Golovin et al. 2017, section 3.2.2).
+def hopeless(history: Path, others: Sequence[Path], column: str, epochs: int) -> bool:
+    """Whether a trial is to be stopped by the median rule (Golovin et al. 2017, section 3.2.2).
+
+    That is if its best error so far is above the median of the other trials' mean errors up to the same epoch, which
+    at least three of them must have reached.
 
     Args:
-        own: its `history.csv`.
-        others: those of trials that are as long.
-        column: of the error.
-        epochs: of the whole trial.
+        history: `history.csv` of the trial.
+        others: `history.csv` of each trial of the same budget.
+        column: name of the column of the error.
+        epochs: number of epochs of the complete trial.
     """
-    errors = _errors(own, column)
+    errors = _errors(history, column)
     done = len(errors)
-    if done < max(1, SETTLED * epochs) or done >= epochs:
+    if done < max(1, MIN_SHARE * epochs) or done >= epochs:
         return False
-    averages = [statistics.mean(seen[:done]) for path in others if len(seen := _errors(path, column)) >= done]
+    averages = [statistics.mean(past[:done]) for path in others if len(past := _errors(path, column)) >= done]
     return len(averages) >= 3 and min(errors) > statistics.median(averages)
 
 

@@ -1,14 +1,14 @@
-"""A search on many machines: keras-tuner's chief and workers, which survive each other's deaths.
+"""Distributed search: keras-tuner's chief and workers, which survive each other's deaths.
 
-Each process is told what it is by keras-tuner's own variables:
+keras-tuner's environment variables give each process its role:
 
-    KERASTUNER_TUNER_ID     "chief", or a name of its own for every worker
-    KERASTUNER_ORACLE_IP    where the chief listens
-    KERASTUNER_ORACLE_PORT
+    KERASTUNER_TUNER_ID     "chief", or a unique name for each worker
+    KERASTUNER_ORACLE_IP    address of the chief
+    KERASTUNER_ORACLE_PORT  port of the chief
 
-All share the search's folder. A worker lets its chief know every few seconds that it lives; one that does not is taken
-for dead, and another tries its trial again, from its last checkpoint. A chief that is started again goes on with what
-it had written down, and its workers wait for it.
+All processes share the search's folder. A worker sends its chief a heartbeat every few seconds; if none arrives, the
+worker counts as dead, and another resumes its trial from the last checkpoint. A chief that is restarted resumes from
+its saved state, and its workers wait for it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from typing import Any
 import grpc
 from keras_tuner.src.distribute import oracle_client
 
-AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+# Errors of calls that may succeed later.
+RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
 
 
 def role() -> str | None:
-    """Whether this process is a "chief" or a "worker"; None alone.
+    """Returns "chief" or "worker"; None if the search is not distributed.
 
     Raises:
-        ValueError: some of the variables are missing.
+        ValueError: if only some of the environment variables are set.
     """
     names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
     missing = [name for name in names if not os.environ.get(name)]
     if len(missing) == len(names):
         return None
     if missing:
-        raise ValueError(f"A search on many machines needs {', '.join(names)}. Missing: {', '.join(missing)}")
+        raise ValueError(f"A distributed search needs {', '.join(names)}. Missing: {', '.join(missing)}")
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
 
 
@@ -46,11 +47,11 @@ def _address() -> tuple[str, str]:
     return os.environ["KERASTUNER_ORACLE_IP"], os.environ["KERASTUNER_ORACLE_PORT"]
 
 
-def check_chief(patience: float) -> None:
-    """Waits for a chief that is being started.
+def wait_for_chief(patience: float) -> None:
+    """Waits until the chief accepts connections, for at most `patience` seconds.
 
     Raises:
-        ValueError: none answers.
+        ValueError: if it does not.
     """
     host, port = _address()
     deadline = time.monotonic() + patience
@@ -67,16 +68,16 @@ def check_chief(patience: float) -> None:
 
 
 def _limit_calls(seconds: float) -> None:
-    """Sets after how long keras-tuner's client gives a call up, for all clients of this process; its own is an hour."""
+    """Sets the timeout of calls of keras-tuner's clients, for the entire process; the default is an hour."""
     oracle_client.TIMEOUT = seconds
 
 
 class PatientClient:
-    """keras-tuner's client of a chief, whose calls are made again while the chief is being started again.
+    """Wraps keras-tuner's client of a chief: calls are retried while the chief restarts.
 
     Args:
         client: the client.
-        patience: seconds without an answer behind which the chief counts as dead.
+        patience: seconds without an answer after which the chief counts as dead.
     """
 
     def __init__(self, client: Any, patience: float) -> None:
@@ -84,37 +85,38 @@ class PatientClient:
         _limit_calls(patience)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        return self._again(found) if callable(found) else found
+        attribute = getattr(self._client, name)
+        return self._retrying(attribute) if callable(attribute) else attribute
 
-    def _again(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def patient(*args: Any, **kwargs: Any) -> Any:
+    def _retrying(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def retrying_call(*args: Any, **kwargs: Any) -> Any:
             deadline = time.monotonic() + self._patience
             while True:
                 try:
                     return call(*args, **kwargs)
                 except grpc.RpcError as error:
-                    if error.code() not in AGAIN or time.monotonic() > deadline:
+                    if error.code() not in RETRIED or time.monotonic() > deadline:
                         raise ValueError(
-                            f"The chief at {':'.join(_address())} does not answer any more ({error.code().name}). "
-                            "Start it and this worker again: the search goes on from there."
+                            f"The chief at {':'.join(_address())} no longer answers ({error.code().name}). "
+                            "Start it and this worker again to resume the search."
                         ) from None
                     time.sleep(1)
 
-        return patient
+        return retrying_call
 
 
 @contextlib.contextmanager
-def alive(oracle: Any, trial_id: str, every: float) -> Iterator[None]:
-    """Lets the chief know that a trial is being run, until it has ended."""
+def heartbeats(oracle: Any, trial_id: str, every: float) -> Iterator[None]:
+    """Context manager that tells the chief every `every` seconds that a trial is still running."""
     ended = threading.Event()
 
-    def tell() -> None:
+    def send() -> None:
         while not ended.wait(every):
-            with contextlib.suppress(ValueError, grpc.RpcError):  # a chief that is away will be back, or be missed
+            # If the chief is unavailable, it will either return or the end of the trial will report the error.
+            with contextlib.suppress(ValueError, grpc.RpcError):
                 oracle.get_trial(trial_id)
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
         yield

@@ -32,7 +32,7 @@ def test_tune_searches_and_resumes(command, monkeypatch):
     status, out, err = command(f"{line} 1 --json")  # nothing is left to do
     assert (status, err, json.loads(out)) == (0, "", best)
     status, _, err = command(f"{line} 1 --seed 1")
-    assert (status, "holds another search: its seed differ" in err) == (2, True)
+    assert (status, "contains another search, which differs in: seed" in err) == (2, True)
 
 
 def test_tune_that_is_stopped_says_how_to_resume(command, monkeypatch):
@@ -57,7 +57,9 @@ def test_tune_says_if_no_full_length_trial_has_finished(command, monkeypatch):
         0,
         "Best: 20.00 % validation error, trial 1. It was a short trial; no full-length trial has finished.",
     )
-    assert err.startswith("Of 1 trials none will be whole; hyperband's first is number 4 (--max-trials 4).\ntrial 1/1")
+    assert err.startswith(
+        "Of 1 trials, none has the full budget; hyperband's first is number 4 (--max-trials 4).\ntrial 1/1"
+    )
     _, out, err = command(f"{TINY} --epochs 3 --max-trials 4")
     assert out.splitlines()[0] == "Best: 20.00 % validation error, trial 4."
     assert err.startswith("trial 2/4: ")
@@ -68,12 +70,12 @@ def test_tune_in_which_all_trials_failed_ends_with_one_line(command, monkeypatch
     status, out, err = command(f"{TINY} --tuner random --epochs 1 --max-trials 2")
     assert (status, out, err.count("\n")) == (2, "", 3)
     last = err.splitlines()[-1]
-    assert last == "keras-resnet: error: No trial of 'searches/digits' came to an end. The last, trial 2: out of memory"
+    assert last == "keras-resnet: error: No trial of 'searches/digits' was completed. The last, trial 2: out of memory"
 
 
 def test_tune_with_impossible_bounds_can_be_corrected_in_the_same_folder(command, monkeypatch, mistake):
     monkeypatch.setattr(Processes, "run", lambda *_: (0, json.dumps({"validation_error": 20.0, "seconds": 1.0}), ""))
-    mistake(f"{TINY} --tuner random --max-trials 2 --max-params 10", "No candidate of the space keeps the bounds")
+    mistake(f"{TINY} --tuner random --max-trials 2 --max-params 10", "No candidate of the space is within the bounds")
     assert command(f"{TINY} --tuner random --max-trials 2 --max-params 100000")[0] == 0
 
 

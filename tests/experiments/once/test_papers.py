@@ -1,4 +1,4 @@
-"""The rows say what the papers print, and each can be trained."""
+"""The rows contain the published numbers, and each can be trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS = [(experiment, row) for experiment in EXPERIMENTS.values() for row in expe
 
 @pytest.fixture(scope="module")
 def printed(shared):
-    """The papers' errors as the reference material has them."""
+    """The published errors, from the reference material."""
     return json.loads((shared / "facts" / "facts.json").read_text())["error_percent"]
 
 
@@ -31,12 +31,12 @@ def test_the_tables_of_2015(printed):
         ("he2015-table3", "he2015_table3_10crop_top1_top5"),
         ("he2015-table4", "he2015_table4_multiscale_top1_top5"),
     ):
-        found = [[row.published.error, row.published.top5] for row in find_experiment(table).rows]
-        assert found == list(printed[key].values())
+        published = [[row.published.error, row.published.top5] for row in find_experiment(table).rows]
+        assert published == list(printed[key].values())
 
 
 def test_table_1_of_2016(printed):
-    """Its row of exclusive gating that fails stands for biases of 0 to -5: the first and the last are run."""
+    """Its row of exclusive gating that fails is for biases from 0 to -5, of which the first and the last are run."""
     expected = []
     for _, bias, error in printed["he2016_table1_cifar10_resnet110"]:
         expected += [error] * (2 if bias == [0, -5] else 1)
@@ -51,7 +51,7 @@ def test_table_2_of_2016(printed):
 
 
 def test_tables_3_and_5_of_2016(printed):
-    """Original before pre-activated, as the rows stand in the table."""
+    """Original before pre-activation, in the order of the table."""
     for name, key in (("he2016-table3", "cifar10"), ("he2016-table3-cifar100", "cifar100")):
         pairs = printed["he2016_table3"][key].values()
         assert errors(name) == [error for pair in pairs for error in pair]
@@ -59,21 +59,21 @@ def test_tables_3_and_5_of_2016(printed):
         f"resnet{depth}{version}" for depth in (110, 164, 1001) for version in ("", "v2")
     ]
     first, *rows = find_experiment("he2016-table5").rows
-    found = [[row.published.error, row.published.top5] for row in rows]
-    assert found == list(printed["he2016_table5_top1_top5_320"].values())
-    # Of 2015's network at 224, whose other numbers the table has as well.
+    published = [[row.published.error, row.published.top5] for row in rows]
+    assert published == list(printed["he2016_table5_top1_top5_320"].values())
+    # The table also repeats numbers of the 2015 network, tested at 224.
     assert (first.published.error, first.published.top5, first.view) == (23.0, 6.7, {})
 
 
 def test_table_4_of_2016(shared):
     text = (shared / "facts" / "papers.md").read_text()
-    whole, smaller = (str(row.published) for row in find_experiment("he2016-table4").rows)
-    assert f"Table 4: ResNet-1001 {whole}, with batch 64 {smaller}." in text
-    hundred = find_experiment("he2016-table3-cifar100").rows[-1].published  # printed there as well
+    batch_128, batch_64 = (str(row.published) for row in find_experiment("he2016-table4").rows)
+    assert f"Table 4: ResNet-1001 {batch_128}, with batch 64 {batch_64}." in text
+    hundred = find_experiment("he2016-table3-cifar100").rows[-1].published  # table 4 prints it, too
     assert (hundred.error, hundred.mean, hundred.deviation) == (22.71, 22.68, 0.22)
 
 
-def test_batches_of_64_are_trained_as_the_code_that_table_4_refers_to():
+def test_batches_of_64_are_trained_like_the_code_that_table_4_refers_to():
     """https://github.com/KaimingHe/resnet-1k-layers: `-batchSize 64 -nEpochs 200`; and fb.resnet.torch's train.lua:
     `decay = epoch >= 122 and 2 or epoch >= 81 and 1 or 0`, counted from 1, with Nesterov's momentum and no warm-up."""
     experiment = find_experiment("he2016-table4")
@@ -87,7 +87,7 @@ def test_batches_of_64_are_trained_as_the_code_that_table_4_refers_to():
 
 
 def test_all_of_2016_warms_up_on_cifar():
-    """For 400 iterations, the full pre-activation too (2016, appendix); but not the code that table 4 refers to."""
+    """For 400 iterations, even with full pre-activation (2016, appendix); but not the code that table 4 refers to."""
     for experiment, row in ROWS:
         if experiment.dataset != "imagenet2012":
             warmup = 400 if experiment.name.startswith("he2016") and "batch 64" not in row.name else None
@@ -100,7 +100,7 @@ def test_the_skips_of_table_1_are_in_all_units():
     assert all(spec.skip_everywhere for spec in rows.values())
     assert (rows["1x1 convolution"].shortcut, rows["1x1 convolution"].skip) == ("C", "identity")
     assert count(rows["1x1 convolution"], 10).parameters == CIFAR_PARAMETERS[110]["v1_C"]
-    # A gate a unit: 18 of 16 to 16 channels, one of 16 to 32, 17 of 32 to 32, one of 32 to 64, 17 of 64 to 64.
+    # One gate per unit: 18 of 16 to 16 channels, one of 16 to 32, 17 of 32 to 32, one of 32 to 64, 17 of 64 to 64.
     gates = 18 * 16 * 17 + 17 * 32 + 17 * 32 * 33 + 33 * 64 + 17 * 64 * 65
     gated = count(rows["exclusive gating, -6"], 10)
     assert gated.parameters == CIFAR_PARAMETERS[110]["v1_A"] + gates
@@ -115,7 +115,7 @@ FIGURES = {
     ],
     "he2015-figure7": ["plain-20", "plain-56", "ResNet-20", "ResNet-56", "ResNet-110"],
     "he2016-figure1": ["ResNet-1001", "ResNet-1001 V2"],
-    # "... a poor result of 12.86 % ... also caused by higher training error (Fig 3(c))": of a bias of 0.
+    # Figure 3(c) has a bias of 0: "... a poor result of 12.86 % ... also caused by higher training error (Fig 3(c))".
     "he2016-figure3": [
         *("original", "constant scaling 0.5, 0.5", "exclusive gating, -6", "shortcut-only gating, 0"),
         "1x1 convolution",
@@ -125,7 +125,7 @@ FIGURES = {
 
 
 def test_the_curves_of_the_figures(printed):
-    """As the figures' captions and legends name them; whose numbers are those of the tables that show the same runs."""
+    """As in the captions and legends of the figures; their numbers are from the tables that show the same runs."""
     assert {name: [row.name for row in EXPERIMENTS[name].rows] for name in EXPERIMENTS if "figure" in name} == FIGURES
     assert [row.published.error for row in find_experiment("he2016-figure3").rows] == [6.61, 12.35, 8.70, 12.86, 12.22]
     assert [row.published.error for row in find_experiment("he2016-figure6").rows] == [6.61, 8.17, 5.93, 5.46]
@@ -140,8 +140,8 @@ def test_plain_110_stays_above_60_percent(shared):
     assert str(row.published) == "above 60"
 
 
-def test_networks_are_those_of_their_rows():
-    """The parameters that the papers print, to their precision."""
+def test_rows_have_the_networks_of_the_papers():
+    """The published numbers of parameters, to their precision."""
     parameters = {row.name: count(row.spec, 10).parameters for row in find_experiment("he2015-table6").rows}
     assert [round(value / 1e6, 2) for value in list(parameters.values())[:4]] == [0.27, 0.46, 0.66, 0.85]
     assert round(parameters["ResNet-1202"] / 1e6, 1) == 19.4
@@ -158,18 +158,18 @@ def test_every_row_has_a_recipe(experiment, row):
     assert recipe.spec == row.spec
     if experiment.dataset != "imagenet2012":
         assert (recipe.learning_rate, recipe.weight_decay, recipe.momentum) == (0.1, 1e-4, 0.9)
-        # Batches of 64: 200 epochs, as the README of https://github.com/KaimingHe/resnet-1k-layers has it.
+        # Batches of 64: 200 epochs, according to the README of https://github.com/KaimingHe/resnet-1k-layers.
         length = (64, 200, None) if "batch 64" in row.name else (128, None, 64_000)
         assert (recipe.batch_size, recipe.epochs, recipe.iterations) == length
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
-def test_names_are_unique_and_sources_are_named(experiment):
+def test_names_are_unique_and_sources_are_given(experiment):
     assert len({row.name for row in experiment.rows}) == len(experiment.rows)
     assert experiment.source.startswith(("He et al. 2015, ", "He et al. 2016, "))
 
 
-def test_what_is_printed_reads_as_in_the_paper():
+def test_published_numbers_are_printed_as_in_the_papers():
     rows = {row.name: str(row.published) for row in find_experiment("he2015-table6").rows}
     assert (rows["ResNet-20"], rows["ResNet-110"]) == ("8.75", "6.43 (6.61 ± 0.16)")
     assert str(find_experiment("he2016-table1").rows[1].published) == "fail"
@@ -177,10 +177,10 @@ def test_what_is_printed_reads_as_in_the_paper():
     assert str(find_experiment("he2015-figure6").rows[0].published) == ""
 
 
-def test_an_unknown_experiment_or_row_is_refused_beside_what_is_there():
-    with pytest.raises(ValueError, match=r"Unknown experiment 'he2016-tabel2'. Near it: he2016-table2"):
+def test_an_unknown_experiment_or_row_is_refused_with_the_existing_ones():
+    with pytest.raises(ValueError, match=r"Unknown experiment 'he2016-tabel2'. Did you mean he2016-table2"):
         find_experiment("he2016-tabel2")
-    with pytest.raises(ValueError, match=r"he2015-table6 has the rows ResNet-20, .* Received: ResNet-18"):
+    with pytest.raises(ValueError, match=r"Rows of he2015-table6 must be among ResNet-20, .* Received: ResNet-18"):
         find_experiment("he2015-table6").only(["ResNet-20", "ResNet-18"])
     assert [row.name for row in find_experiment("he2015-table6").only(["ResNet-44", "ResNet-20"]).rows] == [
         "ResNet-20",

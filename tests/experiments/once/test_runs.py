@@ -1,4 +1,4 @@
-"""Runs that are missing are trained, and nothing twice; what is left is a report."""
+"""Runs without a result are trained, none twice, and reported."""
 
 from __future__ import annotations
 
@@ -49,23 +49,25 @@ EXPERIMENT = Experiment(
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    """The folder of both runs, and what was said."""
-    folder, told = tmp_path_factory.mktemp("experiments"), []
-    carry_out(plan(EXPERIMENT, folder, [0]), workers=2, backend=keras.backend.backend(), scaled="tiny", say=told.append)
-    return folder, told
+    """The folder of both runs, and the printed lines."""
+    folder, lines = tmp_path_factory.mktemp("experiments"), []
+    carry_out(
+        plan(EXPERIMENT, folder, [0]), workers=2, backend=keras.backend.backend(), scaled="tiny", say=lines.append
+    )
+    return folder, lines
 
 
 def test_each_run_leaves_a_folder_and_a_result(out):
-    folder, told = out
+    folder, lines = out
     narrow, diverges = plan(EXPERIMENT, folder, [0])
     result = narrow.result()
     assert {"model", "recipe", "seed", "error", "summary", "curves", "scaled", "diverged"} <= result.keys()
     assert result["error"] == json.loads((narrow.folder / "summary.json").read_text())["test_error"]
     assert [len(result["curves"][name]) for name in ("epoch", "train_error", "test_error")] == [2, 2, 2]
     assert (result["recipe"]["images"], result["diverged"], result["scaled"]) == (64, False, "tiny")
-    assert "data_dir" not in result["recipe"]  # it may be given to others
+    assert "data_dir" not in result["recipe"]  # results may be published
     assert (diverges.result()["diverged"], diverges.result()["error"]) == (True, None)
-    assert sorted(told) == ["diverges, seed 0: diverged", f"narrow, seed 0: {result['error']:.2f} %"]
+    assert sorted(lines) == ["diverges, seed 0: diverged", f"narrow, seed 0: {result['error']:.2f} %"]
 
 
 def test_nothing_is_trained_twice(out, monkeypatch):
@@ -74,38 +76,38 @@ def test_nothing_is_trained_twice(out, monkeypatch):
     carry_out(plan(EXPERIMENT, folder, [0]), say=print)
 
 
-def test_the_data_are_prepared_once_before_any_run_begins(tmp_path, monkeypatch):
-    """Or the first of runs side by side would download them unseen, and each of the others."""
-    happened = []
+def test_data_are_prepared_once_before_any_run_starts(tmp_path, monkeypatch):
+    """Otherwise each of several parallel runs would download them, without showing its progress."""
+    calls = []
 
     def run(*_):
-        happened.append("run")
+        calls.append("run")
         raise StoppedError("stopped by SIGTERM")
 
-    monkeypatch.setattr("keras_resnet.experiments.runs.make_available", lambda *which: happened.append(which))
+    monkeypatch.setattr("keras_resnet.experiments.runs.make_available", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(Processes, "run", run)
     others = dataclasses.replace(EXPERIMENT, dataset="cifar100")
     both = plan(EXPERIMENT, tmp_path, [0, 1], "data") + plan(others, tmp_path, [0, 1], "data")
     with pytest.raises(StoppedError):
         carry_out(both, workers=2)
-    assert happened[:3] == [("digits", "data"), ("cifar100", "data"), "run"]
-    assert set(happened[2:]) == {"run"}
+    assert calls[:3] == [("digits", "data"), ("cifar100", "data"), "run"]
+    assert set(calls[2:]) == {"run"}
 
 
 def test_the_runs_of_this_project_are_found():
-    """Whatever recipes can say since; but for those of table 1's skips, which were not in all units then."""
+    """Even with fields that `Recipe` has gained since; except those of table 1's skips, which were not in all units."""
     folder = Path(__file__).parents[3] / "experiments"
     commands = re.findall("^keras-resnet reproduce (.*)$", (folder / "README.md").read_text(), re.MULTILINE)
     assert len(commands) == 4
-    found = set()
+    result_files = set()
     for command in commands:
         name, _, seeds, _, budget = command.split()
         runs = plan(Budget.parse(budget).scale(find_experiment(name)), folder, range(int(seeds)))
         ours = [run for run in runs if name != "he2016-table1" or run.row.name == "original"]
         assert all(run.result() is not None for run in ours), command
         assert not any(run.result() for run in runs if run not in ours)
-        found |= {run.result_file for run in ours}
-    others = set((folder / "results").iterdir()) - found
+        result_files |= {run.result_file for run in ours}
+    others = set((folder / "results").iterdir()) - result_files
     networks = [json.loads(path.read_text())["recipe"]["network"] for path in others]
     assert len(networks) == 3 * (len(find_experiment("he2016-table1").rows) - 1)
     assert all(network["skip"] != "identity" and "skip_everywhere" not in network for network in networks)
@@ -122,27 +124,27 @@ def test_experiments_with_a_row_in_common_share_its_runs(tmp_path):
     (one, _), (same,) = plan(EXPERIMENT, tmp_path, [0]), plan(other, tmp_path, [0])
     assert one.folder == same.folder
     keys = {run.key for run in plan(EXPERIMENT, tmp_path, [0, 1])}
-    assert len(keys) == 2  # a key a row: seeds lie side by side
+    assert len(keys) == 2  # one key per row; its folder contains the seeds
     assert len({run.folder for run in plan(EXPERIMENT, tmp_path, [0, 1])}) == 4
 
 
-def test_the_report_stands_beside_the_paper_in_three_forms(out):
+def test_the_report_compares_with_the_paper_in_three_formats(out):
     folder, _ = out
     report = write_report(EXPERIMENT, plan(EXPERIMENT, folder, [0]), folder)
     narrow, diverges = report["rows"]
     assert (narrow["published"], narrow["runs"]) == ("8.75", 1)
-    assert diverges["verdict"] == "reproduced: it fails here too"
+    assert diverges["verdict"] == "reproduced: it fails as in the paper"
     text = (folder / "tiny.md").read_text()
     assert f"| narrow | resnet8 | 8.75 | {narrow['median']:.2f} |" in text
     assert json.loads((folder / "tiny.json").read_text()) == report
     page = (folder / "tiny.html").read_text()
     assert "two &lt;small&gt; networks" in page
     assert "data:image/png;base64," in page
-    assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing to be fetched
+    assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing is loaded from elsewhere
     assert cv2.imread(str(folder / "tiny-curves.png")).std() > 10
 
 
-def test_a_scaled_report_says_so_in_every_form(out):
+def test_a_scaled_report_says_so_in_every_format(out):
     folder, _ = out
     write_report(EXPERIMENT, plan(EXPERIMENT, folder, [0]), folder, "2 epochs")
     assert json.loads((folder / "tiny-scaled.json").read_text())["scaled"] == "2 epochs"
@@ -153,11 +155,11 @@ def test_a_scaled_report_says_so_in_every_form(out):
     assert "reproduced:" not in (folder / "tiny-scaled.md").read_text()
 
 
-def test_a_trained_network_is_looked_into_without_a_further_training(out):
+def test_a_trained_network_is_analyzed_without_training_again(out):
     folder, _ = out
     again = dataclasses.replace(EXPERIMENT, name="looked", analysis="responses")
     wanted = plan(again, folder, [0])
-    assert [bool(run.result()) for run in wanted] == [False, True]  # one that diverged has nothing to look into
+    assert [bool(run.result()) for run in wanted] == [False, True]  # one that diverged is not analyzed
     history = (wanted[0].folder / "history.csv").stat().st_mtime_ns
     carry_out(wanted, backend=keras.backend.backend(), say=print)
     assert (wanted[0].folder / "history.csv").stat().st_mtime_ns == history
@@ -172,7 +174,7 @@ def test_a_trained_network_is_looked_into_without_a_further_training(out):
 
 
 def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_path):
-    """One of ten crops and one of one view have a row in common: its error is that of each view."""
+    """Experiments with ten crops, two scales and a single view share a row, whose error differs between them."""
     shutil.copytree(out[0], tmp_path, dirs_exist_ok=True)
     rows = EXPERIMENT.rows[:1]
     crops = dataclasses.replace(EXPERIMENT, rows=rows, view={"crops": 10})
@@ -190,18 +192,18 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
     assert asked[0][3:5] == ["--crops", "10"]
     assert asked[1][3:5] == ["--scales", "224,256"]
     error = plan(EXPERIMENT, out[0], [0])[0].result()["error"]
-    found = [plan(experiment, tmp_path, [0])[0].result()["error"] for experiment in (EXPERIMENT, crops, scales)]
-    assert found == [error, 11.0, 12.0]
+    errors = [plan(experiment, tmp_path, [0])[0].result()["error"] for experiment in (EXPERIMENT, crops, scales)]
+    assert errors == [error, 11.0, 12.0]
 
 
-def test_a_row_may_be_looked_at_in_another_way_than_the_others(tmp_path):
+def test_a_row_may_be_tested_with_other_views_than_the_rest(tmp_path):
     runs = plan(find_experiment("he2016-table5"), tmp_path, [0])
     assert [run.view for run in runs] == ["", *["--size 320 --resize 320"] * 5]
-    assert runs[0].folder == runs[1].folder  # one training
+    assert runs[0].folder == runs[1].folder  # the same run
 
 
-def test_a_run_that_fails_ends_the_others_at_once(tmp_path, monkeypatch):
-    """The first is at it for a minute unless it is told to end."""
+def test_a_failed_run_ends_the_others_at_once(tmp_path, monkeypatch):
+    """The first run takes a minute unless it is stopped."""
     ended = threading.Event()
 
     def run(_, words):
@@ -213,14 +215,14 @@ def test_a_run_that_fails_ends_the_others_at_once(tmp_path, monkeypatch):
     plans = plan(two_rows(), tmp_path, [0])
     monkeypatch.setattr(Processes, "run", run)
     monkeypatch.setattr(Processes, "__exit__", lambda *_: ended.set())
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(ValueError, match=r"other, seed 0: .*no such data"):
         carry_out(plans, workers=2, say=print)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - start < 30
 
 
-def test_a_run_that_another_process_is_at_is_told_as_such(tmp_path, monkeypatch):
-    """Whatever it says: the status decides."""
+def test_a_run_that_another_process_trains_is_reported_as_such(tmp_path, monkeypatch):
+    """The status decides, not the text."""
     monkeypatch.setattr(Processes, "run", lambda *_: (4, "", "keras-resnet: error: training diverged elsewhere"))
     with pytest.raises(FolderInUseError, match="narrow, seed 0: training diverged elsewhere"):
         carry_out(plan(EXPERIMENT, tmp_path, [0]), say=print)
@@ -232,29 +234,29 @@ def two_rows():
     return dataclasses.replace(EXPERIMENT, rows=(EXPERIMENT.rows[0], other))
 
 
-def test_a_run_is_told_of_while_others_go_on(tmp_path, monkeypatch):
-    runs, told = plan(two_rows(), tmp_path, [0]), []
+def test_a_run_is_reported_while_others_continue(tmp_path, monkeypatch):
+    runs, lines = plan(two_rows(), tmp_path, [0]), []
 
     def run(_, words):
         deadline = time.monotonic() + 20
-        while str(runs[1].folder) in words and not told and time.monotonic() < deadline:
+        while str(runs[1].folder) in words and not lines and time.monotonic() < deadline:
             time.sleep(0.05)
-        seen.append(list(told))
+        lines_before.append(list(lines))
         folder = Path(words[words.index("--out") + 1])
         folder.mkdir(parents=True)
         (folder / "recipe.json").write_text("{}")
         (folder / "summary.json").write_text('{"test_error": 12.5}')
         return 0, "{}", ""
 
-    seen = []
+    lines_before = []
     monkeypatch.setattr(Processes, "run", run)
-    carry_out(runs, say=told.append)
-    assert seen == [[], ["narrow, seed 0: 12.50 %"]]
-    assert told == ["narrow, seed 0: 12.50 %", "other, seed 0: 12.50 %"]
+    carry_out(runs, say=lines.append)
+    assert lines_before == [[], ["narrow, seed 0: 12.50 %"]]
+    assert lines == ["narrow, seed 0: 12.50 %", "other, seed 0: 12.50 %"]
 
 
-def test_the_bar_knows_how_long_runs_of_so_many_iterations_are(tmp_path, monkeypatch):
-    """64,000 iterations of 128 of 50,000 images: 164 epochs, as others who repeat the paper count them."""
+def test_the_progress_bar_counts_the_epochs_of_runs_whose_length_is_in_iterations(tmp_path, monkeypatch):
+    """64,000 iterations with 128 of 50,000 images are 164 epochs, as other reproductions of the paper count them."""
     bar = MagicMock()
     monkeypatch.setattr("keras_resnet.experiments.runs.tqdm", bar)
     monkeypatch.setattr("keras_resnet.experiments.runs.make_available", lambda *_: None)
@@ -265,7 +267,7 @@ def test_the_bar_knows_how_long_runs_of_so_many_iterations_are(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("text", ['{"error": 1', "[]", "\udcff"])
-def test_a_damaged_result_is_told_in_a_line(tmp_path, text):
+def test_a_damaged_result_is_reported_in_one_line(tmp_path, text):
     run, *_ = plan(EXPERIMENT, tmp_path, [0])
     run.result_file.parent.mkdir()
     run.result_file.write_text(text, errors="surrogateescape")
@@ -274,13 +276,13 @@ def test_a_damaged_result_is_told_in_a_line(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
-def test_curves_go_on_where_one_of_several_runs_has_diverged(tmp_path, monkeypatch):
-    """The number beside a row is the median of the runs that came to the end."""
-    whole = {"epoch": [1, 2, 3], "train_error": [50, 40, 30], "test_error": [60, 50, 20]}
-    short = {"epoch": [1], "train_error": [90], "test_error": [90]}
+def test_curves_continue_after_one_of_several_runs_has_diverged(tmp_path, monkeypatch):
+    """The number next to a row is the median of the runs that were completed."""
+    completed = {"epoch": [1, 2, 3], "train_error": [50, 40, 30], "test_error": [60, 50, 20]}
+    diverged = {"epoch": [1], "train_error": [90], "test_error": [90]}
     drawn = []
     monkeypatch.setattr("keras_resnet.experiments.pictures.save", lambda figure, *_: drawn.append(figure))
-    draw_curves({"a row": [whole, short, whole]}, tmp_path / "curves.png", "")
+    draw_curves({"a row": [completed, diverged, completed]}, tmp_path / "curves.png", "")
     (axes,) = drawn[0].axes
     test = next(line for line in axes.lines if line.get_label() == "a row: 20.00 %")
     assert test.get_ydata().tolist() == [60, 50, 20]
@@ -302,15 +304,15 @@ except StoppedError as error:
 """
 
 
-def test_asked_to_stop_it_has_its_runs_save_what_they_have_and_goes_on_from_there(tmp_path):
+def test_when_asked_to_stop_its_runs_save_a_checkpoint(tmp_path):
     program = LONG.format(tests=str(Path(__file__).parent), epochs=400, out=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/seed0/history.csv")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 75, told
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 75, stderr
     (history,) = tmp_path.glob("runs/*/seed0/history.csv")
     done = len(history.read_text().splitlines()) - 1
     assert 0 < done < 400

@@ -1,4 +1,4 @@
-"""What results come to beside the paper's, in plain words."""
+"""The verdicts on results, compared with the paper's."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def line(published, *errors, scaled=""):
     return summarize(Row("a row", "resnet20", published), results(*errors), scaled)
 
 
-def test_a_line_has_the_median_and_the_mean_of_its_runs():
-    found = line(Published(6.43, 6.61, 0.16), 6.5, 6.4, 6.9, 6.6, 6.7)
-    assert (found["median"], found["runs"], found["published"]) == (6.6, 5, "6.43 (6.61 ± 0.16)")
-    assert (found["mean"], found["deviation"]) == (pytest.approx(6.62), pytest.approx(0.1924, abs=1e-4))
+def test_a_row_has_the_median_and_the_mean_of_its_runs():
+    summary = line(Published(6.43, 6.61, 0.16), 6.5, 6.4, 6.9, 6.6, 6.7)
+    assert (summary["median"], summary["runs"], summary["published"]) == (6.6, 5, "6.43 (6.61 ± 0.16)")
+    assert (summary["mean"], summary["deviation"]) == (pytest.approx(6.62), pytest.approx(0.1924, abs=1e-4))
     assert line(Published(6.43), 6.5)["deviation"] is None
 
 
@@ -31,11 +31,11 @@ def test_a_line_has_the_median_and_the_mean_of_its_runs():
         (Published(4.92, 4.89, 0.14), 5.25, "not reproduced: 0.36 above the paper's"),
         (Published(6.43, 6.61, 0.16), 6.80, "reproduced: within 0.32 of the paper's"),  # 6.43 is the best of five
         (Published(4.92, 4.89, 0.14), 5.15, "reproduced: within 0.28 of the paper's"),
-        (Published(fail=True), 34.0, "reproduced: it fails here too"),
-        (Published(fail=True), None, "reproduced: it fails here too"),  # it diverged
-        (Published(fail=True, above=60.0), 61.0, "reproduced: it fails here too"),
-        (Published(fail=True, above=60.0), 34.0, "not reproduced: 34.00 %, where the paper's is above 60 %"),
-        (Published(fail=True), 9.1, "not reproduced: 9.10 %, where the paper's is above 20 %"),
+        (Published(fail=True), 34.0, "reproduced: it fails as in the paper"),
+        (Published(fail=True), None, "reproduced: it fails as in the paper"),  # it diverged
+        (Published(fail=True, above=60.0), 61.0, "reproduced: it fails as in the paper"),
+        (Published(fail=True, above=60.0), 34.0, "not reproduced: 34.00 %, the paper's is above 60 %"),
+        (Published(fail=True), 9.1, "not reproduced: 9.10 %, the paper's is above 20 %"),
         (Published(8.75), None, "not reproduced: 91.25 above the paper's"),
         (Published(), 8.0, "the paper prints no number"),
     ],
@@ -44,14 +44,14 @@ def test_the_verdict(published, error, verdict):
     assert line(published, error)["verdict"] == verdict
 
 
-def test_a_scaled_run_is_never_held_against_the_paper():
+def test_a_scaled_run_is_never_compared_with_the_paper():
     for published, error in ((Published(8.75), 8.75), (Published(fail=True), 40.0)):
         assert line(published, error, scaled="8 epochs")["verdict"] == "not comparable: scaled"
 
 
 def test_without_runs_there_is_no_number():
-    found = line(Published(8.75))
-    assert (found["median"], found["runs"], found["verdict"]) == (None, 0, "not run")
+    summary = line(Published(8.75))
+    assert (summary["median"], summary["runs"], summary["verdict"]) == (None, 0, "not run")
 
 
 def test_the_order_counts_pairs_that_differ_clearly():
@@ -72,7 +72,7 @@ def test_the_order_counts_pairs_that_differ_clearly():
 
 
 @pytest.mark.parametrize("names", ["ab", "ba"])
-def test_a_tie_says_nothing_of_the_order_however_the_rows_stand(names):
+def test_a_tie_does_not_count_in_whichever_order_the_rows_are(names):
     errors = {"a": 6.0, "b": 8.0}
     rows = [Row(name, "resnet20", Published(errors[name])) for name in names]
     assert order([summarize(row, results(20.0), "") for row in rows], rows) == (0, 0)

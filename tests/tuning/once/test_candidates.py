@@ -1,4 +1,4 @@
-"""A candidate is a recipe, whose cost is known before it is built."""
+"""A candidate is a recipe whose cost is known before it is built."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keras_resnet.tuning.space import space
 BASE = Recipe(dataset="cifar10", epochs=3)
 
 
-def bounds(**most):
-    return Bounds(BASE, 10, (32, 32, 3), **most)
+def bounds(**limits):
+    return Bounds(BASE, 10, (32, 32, 3), **limits)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def bounds(**most):
         ({"model": "resnet56"}, "resnet56", 56),
     ],
 )
-def test_units_per_stage_make_the_depth(values, model, depth):
+def test_units_per_stage_determine_the_depth(values, model, depth):
     recipe = recipe_of(BASE, {**values, "learning_rate": 0.2, "tuner/epochs": 7})
     assert (recipe.model, recipe.spec.depth) == (model, depth)
     assert recipe.spec.unit == values.get("unit", "basic")
@@ -36,8 +36,8 @@ def test_units_per_stage_make_the_depth(values, model, depth):
 
 
 @pytest.mark.parametrize("unit", ["one_layer", "basic", "bottleneck"])
-def test_every_unit_makes_a_cifar_network_of_every_number_of_units(unit):
-    """Also of as many as make the depth of one of ImageNet's networks."""
+def test_there_is_a_cifar_network_of_every_unit_and_number_of_units(unit):
+    """Including numbers that give the depth of one of ImageNet's networks."""
     for n in (*space("all")["units_per_stage"].values, 8, 11, 16):
         recipe = recipe_of(BASE, {"units_per_stage": n, "unit": unit})
         assert recipe.spec == cifar_spec(0, unit, stage_units=(n, n, n))
@@ -45,13 +45,13 @@ def test_every_unit_makes_a_cifar_network_of_every_number_of_units(unit):
         assert bounds().admits({"units_per_stage": n, "unit": unit})
 
 
-def test_a_candidate_is_plain_or_of_version_2_as_the_network_that_it_is_made_of():
+def test_a_candidate_is_plain_or_of_version_2_if_its_base_is():
     base = Recipe(dataset="cifar10", model="resnet110v2")
     assert recipe_of(base, {"units_per_stage": 5}).spec.order == "full_preactivation"
     assert recipe_of(Recipe(dataset="cifar10", model="plainnet20"), {"units_per_stage": 3}).spec.shortcut is None
 
 
-def test_what_the_base_says_gives_way_to_values_that_leave_no_room_for_it():
+def test_values_override_choices_of_the_base_that_they_exclude():
     base = Recipe(
         dataset="cifar10", network={"skip": "dropout", "skip_dropout": 0.3, "zero_init_residual": True, "width": 2.0}
     )
@@ -70,23 +70,23 @@ def test_the_stages_are_those_of_a_candidate_s_model(value):
 
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
-def test_the_cost_is_the_papers(depth):
+def test_the_parameters_are_the_papers(depth):
     """`facts.py`, option A."""
     cost = bounds().cost({"units_per_stage": (depth - 2) // 6, "shortcut": "A"})
     assert cost.parameters == facts.CIFAR_PARAMETERS[depth]["v1_A"]
 
 
-def test_a_grid_finds_what_is_within_bounds_in_another_order_alone():
+def test_a_grid_contains_candidates_that_only_one_order_brings_within_bounds():
     """Version 2 of ResNet-20 with projections has 272,282 parameters, the original 272,474."""
     rows = space(
         "shape",
         changes={"units_per_stage": "3", "width": "1", "shortcut": "B", "order": "original,full_preactivation"},
     )
-    found = list(grid(rows, bounds(parameters=272_300)))
-    assert [values["order"] for values in found] == ["full_preactivation"]
+    candidates = list(grid(rows, bounds(parameters=272_300)))
+    assert [values["order"] for values in candidates] == ["full_preactivation"]
 
 
-def test_what_costs_more_than_the_bounds_is_not_admitted():
+def test_candidates_out_of_bounds_are_not_admitted():
     parameters, macs = 269_722, 40_551_040  # ResNet-20
     assert bounds(parameters=parameters).admits({"units_per_stage": 3})
     assert not bounds(parameters=parameters - 1).admits({"units_per_stage": 3})
@@ -95,8 +95,8 @@ def test_what_costs_more_than_the_bounds_is_not_admitted():
     assert str(bounds(parameters=300_000, macs=5)) == "300,000 parameters and 5 multiply-adds"
 
 
-def test_what_cannot_be_is_not_admitted():
-    """Option A where channels would be dropped, behind a stem of 16 filters."""
+def test_candidates_that_cannot_be_built_are_not_admitted():
+    """Option A would drop channels after a stem of 16 filters."""
     assert not bounds().admits({"width": 0.5, "shortcut": "A"})
     assert bounds().admits({"width": 0.5, "shortcut": "B"})
     assert bounds().cost({"width": 0.5, "shortcut": "A"}) is None
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_not_admitted():
         ("resnet110", {"learning_rate": 0.2}, 0.01),
     ],
 )
-def test_a_warm_up_is_that_of_a_candidate_s_own_network(of, values, rate):
-    """From 110 layers on, but for full pre-activation (2015, section 4.2; 2016, appendix); runs write it down."""
+def test_the_warm_up_is_that_of_the_candidates_own_network(of, values, rate):
+    """From 110 layers, except with full pre-activation (2015, section 4.2; 2016, appendix); saved recipes state it."""
     base = Recipe(dataset="cifar10", model=of, epochs=3).resolve(390, {"pad": 4, "flip": True})
     assert recipe_of(base, values).resolve(390, {"pad": 4, "flip": True}).warmup_rate == rate

@@ -1,4 +1,4 @@
-"""keras-tuner's oracles keep to the bounds, and go on after a stop, whatever stopped them."""
+"""keras-tuner's oracles respect the bounds, and resume after a stop, whatever stopped them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.tuning.candidates import Bounds, grid
-from keras_resnet.tuning.oracles import ORACLES, first_whole
+from keras_resnet.tuning.oracles import ORACLES, first_full_trial
 from keras_resnet.tuning.parameters import decoded, hyperparameters
 from keras_resnet.tuning.space import space
 
@@ -21,9 +21,9 @@ BOUNDS = Bounds(Recipe(dataset="cifar10", epochs=9), 10, (32, 32, 3), parameters
 
 
 def oracle(name, folder, trials=6, bounds=BOUNDS, rows=SPACE, max_epochs=9):
-    own = {"hyperband": {"max_epochs": max_epochs}, "bayesian": {"num_initial_points": 3}}.get(name, {})
+    options = {"hyperband": {"max_epochs": max_epochs}, "bayesian": {"num_initial_points": 3}}.get(name, {})
     made = ORACLES[name](
-        objective=keras_tuner.Objective("score", "min"), hyperparameters=hyperparameters(rows), seed=1, **own
+        objective=keras_tuner.Objective("score", "min"), hyperparameters=hyperparameters(rows), seed=1, **options
     )
     made.attach(rows, bounds, trials)
     made._set_project_dir(str(folder), "tuner")
@@ -34,16 +34,16 @@ def oracle(name, folder, trials=6, bounds=BOUNDS, rows=SPACE, max_epochs=9):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Stands for the oracles' clock, which a test sets."""
-    stopped = SimpleNamespace(now=1000.0)
+    """Replaces the oracles' clock by one that a test sets."""
+    fake = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(
-        "keras_resnet.tuning.oracles.time", SimpleNamespace(monotonic=lambda: stopped.now, sleep=time.sleep)
+        "keras_resnet.tuning.oracles.time", SimpleNamespace(monotonic=lambda: fake.now, sleep=time.sleep)
     )
-    return stopped
+    return fake
 
 
 def run(made, worker="tuner0", status="COMPLETED"):
-    """Runs one trial, whose score is a function of its values; returns the trial."""
+    """Runs and returns a trial, whose score is a function of its values."""
     trial = made.create_trial(worker)
     if trial.status == "RUNNING":
         values = decoded(trial.hyperparameters.values)
@@ -55,38 +55,38 @@ def run(made, worker="tuner0", status="COMPLETED"):
 
 @pytest.mark.parametrize("name", list(ORACLES))
 def test_no_trial_is_spent_on_a_candidate_out_of_bounds(tmp_path, name):
-    """Of this space, about half costs more than 150,000 parameters, or cannot be."""
-    made, seen = oracle(name, tmp_path, trials=8), []
+    """About half of this space has more than 150,000 parameters, or cannot be built."""
+    made, tried = oracle(name, tmp_path, trials=8), []
     while (trial := run(made)).status != "STOPPED":
         values = decoded(trial.hyperparameters.values)
         cost = BOUNDS.cost(values)
         assert cost is not None
         assert cost.parameters <= 150_000
-        seen.append(json.dumps(values, sort_keys=True))
-    assert len(set(seen)) == len(seen) == 8
+        tried.append(json.dumps(values, sort_keys=True))
+    assert len(set(tried)) == len(tried) == 8
 
 
 @pytest.mark.parametrize(("epochs", "number"), [(1, 1), (3, 4), (9, 13), (10, 17), (27, 40)])
-def test_hyperbands_first_whole_trial_is_known_beforehand(tmp_path, epochs, number):
+def test_hyperbands_first_trial_of_the_full_budget_is_known_beforehand(tmp_path, epochs, number):
     made = oracle("hyperband", tmp_path, None, max_epochs=epochs)
     lengths = []
     while epochs not in lengths:
         lengths.append(run(made).hyperparameters.values["tuner/epochs"])
-    assert len(lengths) == first_whole(epochs) == number
+    assert len(lengths) == first_full_trial(epochs) == number
 
 
 def test_a_grid_search_tries_every_candidate_within_bounds_once_the_papers_first(tmp_path):
     rows = space("shape", changes={"units_per_stage": "1,2,3", "width": "0.5,1", "shortcut": "A,B"})
-    made, seen = oracle("grid", tmp_path, None, rows=rows), []
+    made, tried = oracle("grid", tmp_path, None, rows=rows), []
     made.bounds = dataclasses.replace(BOUNDS, parameters=None)
     while (trial := made.create_trial("tuner0")).status == "RUNNING":
         values = decoded(trial.hyperparameters.values)
-        seen.append((values["units_per_stage"], values["width"], values["shortcut"]))
+        tried.append((values["units_per_stage"], values["width"], values["shortcut"]))
         made.update_trial(trial.trial_id, {"score": 1.0})
         trial.status = "COMPLETED"
         made.end_trial(trial)
-    assert seen[0] == (3, 1.0, "A")
-    assert sorted(seen) == sorted(
+    assert tried[0] == (3, 1.0, "A")
+    assert sorted(tried) == sorted(
         (units, width, shortcut)
         for units in (1, 2, 3)
         for width in (0.5, 1.0)
@@ -95,30 +95,30 @@ def test_a_grid_search_tries_every_candidate_within_bounds_once_the_papers_first
     )
 
 
-def test_a_grid_has_the_ranges_ends_and_the_recipe_changes_faster_than_the_network():
+def test_a_grid_contains_the_ends_of_ranges_and_the_recipe_varies_faster_than_the_network():
     rows = space("shape", changes={"units_per_stage": "1,2", "width": "1", "shortcut": "A", "learning_rate": "0.01..1"})
     candidates = grid(rows, dataclasses.replace(BOUNDS, parameters=None))
-    found = [(values["units_per_stage"], values["learning_rate"]) for values in candidates]
+    pairs = [(values["units_per_stage"], values["learning_rate"]) for values in candidates]
     rates = [0.1, 0.01, 0.03162, 0.3162, 1.0]
-    assert found == [(units, rate) for units in (1, 2) for rate in rates]
+    assert pairs == [(units, rate) for units in (1, 2) for rate in rates]
 
 
 @pytest.mark.parametrize("name", list(ORACLES))
-def test_after_a_stop_it_goes_on_and_tries_nothing_twice(tmp_path, name):
-    whole = oracle(name, tmp_path / "whole")
+def test_after_a_stop_a_search_resumes_and_tries_nothing_twice(tmp_path, name):
+    uninterrupted = oracle(name, tmp_path / "uninterrupted")
     expected = []
-    while (trial := run(whole)).status != "STOPPED":
+    while (trial := run(uninterrupted)).status != "STOPPED":
         expected.append(decoded(trial.hyperparameters.values))
-    found = []
+    resumed = []
     for _ in range(20):
         made = oracle(name, tmp_path / "parts")  # a new process each time
         trial = run(made)
         if trial.status == "STOPPED":
             break
-        found.append(decoded(trial.hyperparameters.values))
-    assert len(found) == 6
-    assert found == expected
-    assert len({json.dumps(values, sort_keys=True) for values in found}) == 6
+        resumed.append(decoded(trial.hyperparameters.values))
+    assert len(resumed) == 6
+    assert resumed == expected
+    assert len({json.dumps(values, sort_keys=True) for values in resumed}) == 6
 
 
 def test_a_trial_that_was_running_is_run_again_by_its_worker(tmp_path):
@@ -133,8 +133,8 @@ def test_a_trial_that_was_running_is_run_again_by_its_worker(tmp_path):
 
 
 @pytest.mark.parametrize("name", list(ORACLES))
-def test_a_trial_that_a_chief_dies_in_giving_out_is_chosen_again(tmp_path, monkeypatch, name):
-    """It has a file of its own before the state of the search knows of it."""
+def test_a_trial_is_chosen_again_if_the_chief_dies_before_assigning_it(tmp_path, monkeypatch, name):
+    """The file of the trial is written before the state of the search."""
     made = oracle(name, tmp_path)
     run(made)
     monkeypatch.setattr(made, "save", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -146,17 +146,17 @@ def test_a_trial_that_a_chief_dies_in_giving_out_is_chosen_again(tmp_path, monke
     assert again.hyperparameters.values == lost["hyperparameters"]["values"]
 
 
-def test_a_worker_whose_chief_was_restarted_is_waited_for(tmp_path):
-    """Its trial ends, and another's, whose worker is dead, is not given up before it can ask for that."""
+def test_a_restarted_chief_waits_for_its_workers(tmp_path):
+    """A worker's trial ends; the trial of a dead worker is kept until the former can ask for it."""
     made = oracle("random", tmp_path, trials=2)
-    lost, own = made.create_trial("dead"), made.create_trial("alive")
+    lost, finished = made.create_trial("dead"), made.create_trial("alive")
     again = oracle("random", tmp_path, trials=2)
     again.patience = 0.2
-    again.trials[own.trial_id].status = "COMPLETED"
-    again.update_trial(own.trial_id, {"score": 1.0})
-    again.end_trial(again.trials[own.trial_id])
+    again.trials[finished.trial_id].status = "COMPLETED"
+    again.update_trial(finished.trial_id, {"score": 1.0})
+    again.end_trial(again.trials[finished.trial_id])
     again.get_trial(lost.trial_id)
-    again._asked["alive"] = time.monotonic() + 60  # it is about to
+    again._last_request["alive"] = time.monotonic() + 60  # as if it were about to ask
     again.watch(every=0.1)
     time.sleep(0.6)
     assert again.trials[lost.trial_id].status == "RUNNING"
@@ -167,7 +167,7 @@ def test_a_trial_of_a_dead_worker_is_tried_by_another_and_the_search_ends(tmp_pa
     made = oracle("random", tmp_path, trials=2)
     lost = made.create_trial("dead")
     done = run(made, "alive")
-    assert made.create_trial("alive").status == "IDLE"  # not yet the end: the other might still be lost
+    assert made.create_trial("alive").status == "IDLE"  # the other trial may still be lost
     clock.now += made.patience + 1
     taken = run(made, "alive")
     assert taken.trial_id == lost.trial_id
@@ -176,17 +176,17 @@ def test_a_trial_of_a_dead_worker_is_tried_by_another_and_the_search_ends(tmp_pa
     assert (made.ongoing_trials, made.tuner_ids) == ({}, set())
 
 
-def test_a_worker_that_is_heard_of_keeps_its_trial(tmp_path, clock):
+def test_a_worker_that_stays_in_contact_keeps_its_trial(tmp_path, clock):
     made = oracle("random", tmp_path, trials=2)
     trial = made.create_trial("slow")
     for _ in range(4):
         clock.now += made.patience / 2
         made.get_trial(trial.trial_id)
-        assert made.take_back() == []
+        assert made.reclaim_lost_trials() == []
 
 
-def test_workers_that_were_all_away_for_long_take_their_trials_up_again(tmp_path):
-    """As a cluster takes its machines back and gives others: three trials that fail in a row would end the search."""
+def test_the_trials_of_workers_that_all_disappear_are_run_again(tmp_path):
+    """As on a cluster that preempts its machines: if the trials failed, three in a row would end the search."""
     made = oracle("random", tmp_path, trials=5)
     made.patience = 0.1
     lost = {made.create_trial(worker).trial_id for worker in "abcd"}
@@ -202,34 +202,34 @@ def test_workers_that_were_all_away_for_long_take_their_trials_up_again(tmp_path
     assert run(made, "e").status == "STOPPED"
 
 
-def test_a_space_that_is_used_up_ends_a_bayesian_search_at_once(tmp_path, monkeypatch):
+def test_an_exhausted_space_ends_a_bayesian_search_at_once(tmp_path, monkeypatch):
     rows = space("shape", changes={"units_per_stage": "1,2", "width": "1", "shortcut": "A,B", "learning_rate": "0.1"})
     anything = dataclasses.replace(BOUNDS, parameters=None)
     made, drawn = oracle("bayesian", tmp_path, trials=9, rows=rows, bounds=anything), []
-    whole = made._random_values
-    monkeypatch.setattr(made, "_random_values", lambda: drawn.append(1) or whole())
+    random_values = made._random_values
+    monkeypatch.setattr(made, "_random_values", lambda: drawn.append(1) or random_values())
     assert [run(made).status for _ in range(5)] == 4 * ["COMPLETED"] + ["STOPPED"]
     drawn.clear()
     run(made)
     assert len(drawn) == 1
 
 
-def test_of_a_running_trial_a_bayesian_search_expects_what_others_came_to(tmp_path, monkeypatch):
-    """And not the zero that a process expects which has seen nothing, next to errors of about 50."""
+def test_a_bayesian_search_predicts_the_score_of_a_running_trial_from_others(tmp_path, monkeypatch):
+    """An unfitted process would predict zero, where errors are about 50."""
     made = oracle("bayesian", tmp_path, trials=8)
     ended = [run(made) for _ in range(3)]
-    made.gpr = made._make_gpr()  # as behind a restart
+    made.gpr = made._make_gpr()  # as after a restart
     made.create_trial("tuner1")
-    seen, fit = [], type(made.gpr).fit
-    monkeypatch.setattr(type(made.gpr), "fit", lambda self, x, y: seen.append(list(y)) or fit(self, x, y))
+    fitted, fit = [], type(made.gpr).fit
+    monkeypatch.setattr(type(made.gpr), "fit", lambda self, x, y: fitted.append(list(y)) or fit(self, x, y))
     made.gpr = made._make_gpr()
     made.create_trial("tuner2")
-    *others, running = seen[-1]
+    *others, running = fitted[-1]
     assert others == [trial.score for trial in ended]
     assert 40 < running < 60
 
 
-def test_its_state_is_never_half_written(tmp_path, monkeypatch):
+def test_the_state_is_never_partially_written(tmp_path, monkeypatch):
     made = oracle("random", tmp_path)
     run(made)
     before = (tmp_path / "tuner" / "oracle.json").read_text()

@@ -1,4 +1,4 @@
-"""The scripts that start a search: what each process is given, and how they end."""
+"""The scripts that start a search: what each process receives, and how they end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_resnet import cli
 from keras_resnet.training.processes import SHARED_GPU
 
 TUNING = Path(__file__).resolve().parents[3] / "tuning"
-# Stands for Python: notes what a process of the search is given, and ends as it is told to.
+# Replaces Python: logs what a process of the search receives, and exits with the status that a variable gives.
 STUB = """#!/usr/bin/env bash
 if [[ $1 == -c ]]; then exec "$REAL" "$@"; fi
 memory="${XLA_PYTHON_CLIENT_PREALLOCATE-} ${TF_FORCE_GPU_ALLOW_GROWTH-}"
@@ -31,17 +31,17 @@ exit "${!KERASTUNER_TUNER_ID}"
 
 @pytest.fixture
 def search(tmp_path):
-    """Runs `distributed.sh`; returns its status, what it said, and by process what that was given."""
+    """Runs `distributed.sh`; returns its status, its stderr, and what each process received."""
     (stub := tmp_path / "python").write_text(STUB)
     stub.chmod(0o755)
 
     def run(workers, gpus, **ends):
         log = tmp_path / "log"
         names = {"PYTHON": stub, "REAL": sys.executable, "LOG": log, "CUDA_VISIBLE_DEVICES": gpus, **ends}
-        around = {name: value for name, value in os.environ.items() if name not in SHARED_GPU}  # backends set them
+        inherited = {name: value for name, value in os.environ.items() if name not in SHARED_GPU}  # backends set these
         done = subprocess.run(
             [TUNING / "distributed.sh", str(workers), "digits", "--epochs", "1"],
-            env={**around, **{name: str(value) for name, value in names.items()}},
+            env={**inherited, **{name: str(value) for name, value in names.items()}},
             capture_output=True,
             text=True,
             timeout=50,
@@ -52,7 +52,7 @@ def search(tmp_path):
     return run
 
 
-def test_workers_take_gpus_by_turns_and_those_who_share_one_share_its_memory(search):
+def test_gpus_are_assigned_in_turn_and_workers_that_share_one_share_its_memory(search):
     status, _, given = search(3, "0,2", CHIEF=0, worker0=0, worker1=0, worker2=0)
     words = "-m keras_resnet.cli tune digits --epochs 1"
     assert status == 0
@@ -64,72 +64,72 @@ def test_workers_take_gpus_by_turns_and_those_who_share_one_share_its_memory(sea
     }
 
 
-def test_a_worker_of_its_own_gpu_takes_all_of_it(search):
+def test_a_worker_with_its_own_gpu_uses_all_of_it(search):
     _, _, given = search(2, "0,2", CHIEF=0, worker0=0, worker1=0)
     assert [given[f"worker{number}"].split("|")[:2] for number in (0, 1)] == [["0", " "], ["2", " "]]
 
 
-def test_the_search_ends_as_its_chief_or_where_all_workers_have_failed(search):
+def test_the_search_ends_with_the_status_of_its_chief_or_of_a_worker_if_all_have_failed(search):
     assert search(2, "", CHIEF=5, worker0=3, worker1=0)[0] == 5
-    status, said, given = search(2, "", worker0=3, worker1=3)
-    assert status == 3 and "every worker has ended with an error" in said and "chief" in given
+    status, stderr, given = search(2, "", worker0=3, worker1=3)
+    assert status == 3 and "every worker has ended with an error" in stderr and "chief" in given
 
 
-def test_who_names_no_workers_is_told_how(tmp_path):
+def test_without_a_number_of_workers_the_usage_is_printed(tmp_path):
     for words in ([], ["digits", "--epochs"], ["0", "digits"]):
         done = subprocess.run([TUNING / "distributed.sh", *words], capture_output=True, text=True)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "WORKERS DATASET" in done.stderr
 
 
-def test_the_projects_own_environment_is_taken_where_none_is_active(tmp_path):
+def test_the_projects_own_environment_is_used_if_none_is_active(tmp_path):
     (script := tmp_path / "tuning" / "distributed.sh").parent.mkdir()
     script.write_bytes((TUNING / script.name).read_bytes())
-    own, active = tmp_path / ".venv/bin/python", tmp_path / "active/python3"
-    for stub in (own, active):
+    installed, active = tmp_path / ".venv/bin/python", tmp_path / "active/python3"
+    for stub in (installed, active):
         stub.parent.mkdir(parents=True)
         stub.write_text(STUB.replace("$LOG", f"{stub}.log"))
-    for program in (script, own, active):
+    for program in (script, installed, active):
         program.chmod(0o755)
-    around = {"PATH": f"{active.parent}:{os.environ['PATH']}", "REAL": sys.executable, "CUDA_VISIBLE_DEVICES": "0"}
-    around |= {"CHIEF": "0", "worker0": "0"}
+    base = {"PATH": f"{active.parent}:{os.environ['PATH']}", "REAL": sys.executable, "CUDA_VISIBLE_DEVICES": "0"}
+    base |= {"CHIEF": "0", "worker0": "0"}
     for environment in ({}, {"VIRTUAL_ENV": str(active.parent)}):
         assert not Path(f"{active}.log").exists()
-        subprocess.run([script, "1", "digits"], env={**around, **environment}, check=True, timeout=50)
-    for stub in (own, active):
+        subprocess.run([script, "1", "digits"], env={**base, **environment}, check=True, timeout=50)
+    for stub in (installed, active):
         assert Path(f"{stub}.log").read_text().count("tune digits") == 2  # a chief and a worker
 
 
-def test_other_scripts_are_bash():
+def test_scripts_are_valid_bash():
     for name in ("distributed.sh", "slurm.sh"):
         subprocess.run(["bash", "-n", TUNING / name], check=True)
 
 
-def test_what_kubernetes_starts_can_be_typed_and_has_a_folder_for_its_data(tmp_path):
-    """The containers' commands, given what their config map holds, with a program that notes its words."""
-    around, _, *jobs = yaml.safe_load_all((TUNING / "kubernetes.yaml").read_text())
+def test_the_commands_for_kubernetes_are_valid_and_have_a_folder_for_their_data(tmp_path):
+    """The containers' commands, in the environment of their config map, with a program that prints its arguments."""
+    config_map, _, *jobs = yaml.safe_load_all((TUNING / "kubernetes.yaml").read_text())
     (stub := tmp_path / "keras-resnet").write_text('#!/bin/sh\necho "$KERASTUNER_TUNER_ID" "$@"\n')
     stub.chmod(0o755)
-    told = []
+    roles = []
     for job in jobs:
         (container,) = job["spec"]["template"]["spec"]["containers"]
         data = tmp_path / job["metadata"]["name"]
-        own = {one["name"]: one["value"] for one in container["env"]}
-        names = {**around["data"], **own, "DATA": str(data), "JOB_COMPLETION_INDEX": "3"}
+        variables = {variable["name"]: variable["value"] for variable in container["env"]}
+        names = {**config_map["data"], **variables, "DATA": str(data), "JOB_COMPLETION_INDEX": "3"}
         path = f"{tmp_path}:{os.environ['PATH']}"
         done = subprocess.run(container["command"], env={**names, "PATH": path}, capture_output=True, check=True)
         name, *words = shlex.split(done.stdout.decode())
         arguments = cli._parser().parse_args(words)
         assert (arguments.dataset, arguments.tuner, arguments.data_dir) == ("cifar10", "hyperband", str(data))
         assert data.is_dir()
-        told.append(name)
-    assert told == ["chief", "worker3"]
+        roles.append(name)
+    assert roles == ["chief", "worker3"]
 
 
 @pytest.mark.parametrize(
     "words",
     [["digits", "--epochs", "1"], ["--epochs", "1", "--dataset", "digits"], ["--dataset", "digits", "--epochs", "1"]],
 )
-def test_the_data_set_may_be_said_either_way(monkeypatch, words):
+def test_the_data_set_may_be_an_argument_or_an_option(monkeypatch, words):
     given = []
     monkeypatch.setattr(cli, "main", lambda argv: given.append(argv) or 0)
     monkeypatch.setattr(sys, "argv", ["search.py", *words])
@@ -139,19 +139,21 @@ def test_the_data_set_may_be_said_either_way(monkeypatch, words):
     assert given == [["tune", "digits", "--epochs", "1"]]
 
 
-def test_a_report_of_nothing_is_refused_in_a_line(tmp_path, capsys):
+def test_a_report_without_a_search_is_refused_in_one_line(tmp_path, capsys):
     report = runpy.run_path(str(TUNING / "report.py"))["main"]
     assert report([]) == report([str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 2
 
 
 def test_a_report_needs_no_tensorflow(tmp_path):
-    """Where nothing says which backend, Keras would take that one."""
+    """Without a configured backend, Keras itself would choose TensorFlow."""
     program = (
         "import runpy, sys; sys.modules['tensorflow'] = None; sys.argv = ['report.py', sys.argv[2]]; "
         f"runpy.run_path({str(TUNING / 'report.py')!r}, run_name='__main__')"
     )
-    around = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    done = subprocess.run([sys.executable, "-c", program, "", tmp_path], env=around, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "", tmp_path], env=environment, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "holds no search" in done.stderr
+    assert "contains no search.json" in done.stderr

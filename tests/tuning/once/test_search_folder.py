@@ -1,4 +1,4 @@
-"""Whom a search's folder belongs to, and what is damaged in it."""
+"""Which searches may use a folder, and what happens if its files are damaged."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from trials import Trials, small
 def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
     Trials(monkeypatch, 30.0, 20.0)
     Search(small(), tmp_path / "search", say=print).search()
-    with pytest.raises(ValueError, match="holds another search: its tuner differ"):
+    with pytest.raises(ValueError, match="contains another search, which differs in: tuner"):
         Search(small("grid"), tmp_path / "search")
-    with pytest.raises(ValueError, match="holds another search: its base differ"):
+    with pytest.raises(ValueError, match="contains another search, which differs in: base"):
         Search(small(epochs=2), tmp_path / "search")
     begun = json.loads((tmp_path / "search" / "search.json").read_text())
-    for name in ("optimizer", "kernel_rate", "kernel_momentum"):  # of which a search from before knows nothing
+    for name in ("optimizer", "kernel_rate", "kernel_momentum"):  # fields that older searches do not have
         del begun["base"][name]
     (tmp_path / "search" / "search.json").write_text(json.dumps(begun))
     Search(small(), tmp_path / "search")
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "photo.jpg").touch()
-    with pytest.raises(ValueError, match="something else than a search"):
+    with pytest.raises(ValueError, match="something other than a search"):
         Search(small(), tmp_path / "else")
 
 
-def test_what_no_candidate_keeps_is_refused_and_leaves_the_folder_free(monkeypatch, tmp_path):
+def test_bounds_that_exclude_all_candidates_are_refused_and_leave_the_folder_unused(monkeypatch, tmp_path):
     out = tmp_path / "search"
-    with pytest.raises(ValueError, match=r"No candidate of the space keeps the bounds: 10 parameters\."):
+    with pytest.raises(ValueError, match=r"No candidate of the space is within the bounds: 10 parameters\."):
         Search(small(max_parameters=10), out)
-    impossible = study_of("digits", space_name="recipe", changes={"model": "resnet50"}, epochs=1)  # of 8x8 pixels
+    impossible = study_of(
+        "digits", space_name="recipe", changes={"model": "resnet50"}, epochs=1
+    )  # images of 8x8 pixels
     with pytest.raises(ValueError, match="at least 32x32"):
         Search(impossible, out)
     assert not out.exists()
@@ -44,10 +46,10 @@ def test_what_no_candidate_keeps_is_refused_and_leaves_the_folder_free(monkeypat
     Search(small(), out, say=print).search()
 
 
-def test_a_search_that_came_to_nothing_gives_its_folder_to_any_other(monkeypatch, tmp_path):
-    """But not one whose only trial has left a checkpoint, with which it could go on."""
-    lost = (2, "", "keras-resnet: error: There is no data set here")
-    Trials(monkeypatch, lost)
+def test_the_folder_of_a_search_without_results_may_be_used_by_another(monkeypatch, tmp_path):
+    """But not if its only trial has left a checkpoint, from which it could be resumed."""
+    refused = (2, "", "keras-resnet: error: There is no data set here")
+    Trials(monkeypatch, refused)
     with pytest.raises(ValueError, match="no data set"):
         Search(small(), tmp_path, say=print).search()
     other = Trials(monkeypatch, 30.0, 20.0)
@@ -55,12 +57,12 @@ def test_a_search_that_came_to_nothing_gives_its_folder_to_any_other(monkeypatch
     assert [recipe["epochs"] for recipe in other.recipes] == [2, 2]
     assert [result["error"] for result in results(tmp_path)] == [30.0, 20.0]
     begun = tmp_path / "begun"
-    Trials(monkeypatch, lost)
+    Trials(monkeypatch, refused)
     with pytest.raises(ValueError, match="no data set"):
         Search(small(), begun, say=print).search()
     (checkpoint := begun / "tuner/trial_0/run/checkpoints/epoch_0001.keras").parent.mkdir(parents=True)
     checkpoint.touch()
-    with pytest.raises(ValueError, match="holds another search: its tuner, base differ"):
+    with pytest.raises(ValueError, match="contains another search, which differs in: tuner, base"):
         Search(small("grid", epochs=2), begun)
 
 
@@ -77,19 +79,19 @@ def test_a_folder_in_which_another_process_searches_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_the_trial_of_a_search_that_was_killed_is_waited_for(monkeypatch, tmp_path):
-    """Its process lives on, and ends what it began."""
+def test_a_search_waits_for_the_running_trial_of_one_that_was_killed(monkeypatch, tmp_path):
+    """The process of the trial is still alive and trains to the end."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     held = (4, "", "")
     trials = Trials(monkeypatch, held, held, 20.0)
-    told = []
-    Search(small(max_trials=1), tmp_path, say=told.append).search()
-    assert told[0] == "trial 1: a run of it still goes on, and is waited for"
-    assert len(told) == 2 and [result["error"] for result in results(tmp_path)] == [20.0] and not trials.outcomes
+    lines = []
+    Search(small(max_trials=1), tmp_path, say=lines.append).search()
+    assert lines[0] == "trial 1: waiting for another process that is still training it"
+    assert len(lines) == 2 and [result["error"] for result in results(tmp_path)] == [20.0] and not trials.outcomes
 
 
 @pytest.mark.parametrize("name", ["search.json", "tuner/trial_0/result.json"])
-def test_a_damaged_file_is_told_in_a_line(monkeypatch, tmp_path, name):
+def test_a_damaged_file_is_reported_in_one_line(monkeypatch, tmp_path, name):
     Trials(monkeypatch, 30.0, 20.0)
     Search(small(), tmp_path, say=print).search()
     (tmp_path / name).write_text('{"trial": ')

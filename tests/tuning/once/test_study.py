@@ -1,4 +1,4 @@
-"""What a search makes of the recipe that its trials have in common, and what they are worth."""
+"""The recipes and the scores of a search's trials."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pictures import jpeg, photograph
 from trials import small, write_history
 
 
-def test_photographs_that_are_smaller_in_short_trials_are_tested_so(tmp_path):
+def test_photographs_that_are_smaller_in_short_trials_are_tested_at_smaller_sizes(tmp_path):
     for name in ("train/a/1.jpg", "train/a/2.jpg", "val/a/1.jpg"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(photograph(0, 40, 40)))
     study = study_of(f"folder:{tmp_path}", recipe="modern", fidelity="size", epochs=2, validation=1)
-    seen = [study.recipe({}, budget) for budget in (1, 3, 9)]
-    assert [(recipe.first_size, recipe.size, recipe.test_size) for recipe in seen] == [
+    recipes = [study.recipe({}, budget) for budget in (1, 3, 9)]
+    assert [(recipe.first_size, recipe.size, recipe.test_size) for recipe in recipes] == [
         (64, 64, 85),
         (96, 96, 128),
         (128, 192, 256),
@@ -27,28 +27,28 @@ def test_photographs_that_are_smaller_in_short_trials_are_tested_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("own", "others", "expected"),
+    ("trial", "others", "expected"),
     [
-        ([50], 3 * [[50, 40, 30, 20]], False),  # as good as they were
+        ([50], 3 * [[50, 40, 30, 20]], False),  # as good as the others
         ([51], 3 * [[50, 40, 30, 20]], True),
         ([90, 44], 3 * [[50, 40, 30, 20]], False),  # better than their average of 45
         ([90, 46], 3 * [[50, 40, 30, 20]], True),
-        ([90, 46], 2 * [[50, 40, 30, 20]], False),  # two are too few
-        ([90, 46], [[50, 40], [50], [50], [50]], False),  # so is one that came as far
+        ([90, 46], 2 * [[50, 40, 30, 20]], False),  # two others are too few
+        ([90, 46], [[50, 40], [50], [50], [50]], False),  # only one of the others came as far
         ([90, 80, 70, 60], 3 * [[50, 40, 30, 20]], False),  # it has ended
     ],
 )
-def test_the_median_rule(tmp_path, own, others, expected):
-    """Golovin et al. 2017: stopped if its best is worse than the median of the others' averages up to here."""
+def test_the_median_rule(tmp_path, trial, others, expected):
+    """Golovin et al. 2017: stopped if its best is worse than the median of the others' averages up to this epoch."""
     paths = []
-    for number, errors in enumerate([own, *others]):
+    for number, errors in enumerate([trial, *others]):
         paths.append(tmp_path / f"{number}.csv")
         write_history(paths[-1], *errors, column="test_error")
     assert hopeless(paths[0], paths[1:], "test_error", epochs=4) == expected
 
 
-def test_short_trials_have_no_more_images_than_whole_ones():
-    """Also where these are fewer than a batch."""
+def test_short_trials_have_no_more_images_than_full_ones():
+    """Even if these have fewer than a batch."""
     study = small("hyperband", images=64, fidelity="images")
     assert [study.recipe({"batch_size": 128}, budget).images for budget in (1, 3, 9)] == [64, 64, 64]
     assert study.recipe({"batch_size": 32}, 1).images == 32
@@ -62,13 +62,13 @@ def test_beyond_its_target_a_networks_error_counts_for_more():
     assert study.score(10.0, dataclasses.replace(cost, macs=2_000_000)) == pytest.approx(10.497, abs=1e-3)
 
 
-def test_the_search_never_looks_at_the_test_set():
+def test_by_default_trials_are_judged_on_held_out_training_images():
     study = study_of("digits", epochs=1)
     assert study.base.validation == 143  # a tenth of 1,437
     assert study.base.images == 1437 - 143
 
 
-def test_a_study_that_makes_no_sense_is_refused():
+def test_an_invalid_study_is_refused():
     base = Recipe(dataset="digits", epochs=1)
     one = small()
     with pytest.raises(ValueError, match="`tuner` must be one of"):

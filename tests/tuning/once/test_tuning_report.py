@@ -1,4 +1,4 @@
-"""What a search leaves to look at."""
+"""The report of a search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = space("network", changes={"learning_rate": "0.01..0.4"})
 
 @pytest.fixture
 def folder(tmp_path):
-    """A search of four trials: one whole, two short, one that diverged."""
+    """The folder of a search of four trials: one full, two short, one that diverged."""
     study = {"tuner": "hyperband", "space": ROWS.as_json(), "base": {"dataset": "<digits>"}}
     (tmp_path / "search.json").write_text(json.dumps(study))
     for number, (error, macs, epochs, status, changes) in enumerate(
@@ -50,14 +50,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_short_trial_stands_for_itself_alone(folder):
-    """The best is the best of the whole ones: at a third of the epochs, 15 % may come to more than 20 % in the end."""
+def test_a_short_trial_is_never_the_best(folder):
+    """15 % after a third of the epochs may be more than 20 % at the end: only full trials are compared."""
     assert write_report(folder)["error"] == 20.0
     assert json.loads((folder / "best_recipe.json").read_text()) == {"number": 0}
 
 
-def test_a_search_from_before_the_budget_had_its_name_is_read(folder):
-    """It was called "units" in `result.json`."""
+def test_results_with_the_former_name_of_the_budget_can_be_read(folder):
+    """`result.json` used to call it "units"."""
     for path in folder.glob("tuner/trial_*/result.json"):
         path.write_text(path.read_text().replace('"budget"', '"units"'))
     assert write_report(folder)["error"] == 20.0
@@ -74,7 +74,7 @@ def test_the_leaderboard_has_every_trial_and_dimension(folder):
     write_report(folder)
     rows = list(csv.DictReader((folder / "leaderboard.csv").open()))
     assert [row["trial"] for row in rows] == ["1", "2", "3", "4"]
-    assert [row["gate_bias"] for row in rows] == ["", "-5.5", "", ""]  # it means nothing without a gate
+    assert [row["gate_bias"] for row in rows] == ["", "-5.5", "", ""]  # inactive without a gate
     assert set(rows[0]) >= {row.name for row in ROWS.dimensions}
     page = (folder / "leaderboard.html").read_text()
     assert page.count("<tr>") == 5
@@ -83,13 +83,13 @@ def test_the_leaderboard_has_every_trial_and_dimension(folder):
     assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing to be fetched
 
 
-def test_pictures_are_drawn(folder):
+def test_plots_are_drawn(folder):
     write_report(folder)
     for name in ("front", "dimensions", "curves", "parallel"):
         assert cv2.imread(str(folder / f"{name}.png")).std() > 5
 
 
-def test_the_front_are_those_that_no_other_beats():
+def test_the_front_is_the_set_of_trials_that_no_other_beats():
     pairs = ((1, 9), (2, 9), (2, 7), (3, 8), (4, 5), (4, 6), (5, 5))
     results = [{"macs": macs, "error": error} for macs, error in pairs]
     expected = [
@@ -102,8 +102,8 @@ def test_the_front_are_those_that_no_other_beats():
     assert front(results) == expected == [{"macs": 1, "error": 9}, {"macs": 2, "error": 7}, {"macs": 4, "error": 5}]
 
 
-def test_what_is_no_search_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no search"):
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"contains no search\.json"):
         write_report(tmp_path)
     (tmp_path / "search.json").write_text('{"space": {"width": "1,2"}}')
     with pytest.raises(ValueError, match="has ended yet"):

@@ -1,4 +1,4 @@
-"""A worker waits for a chief that is being started again, and not for ever; whole searches are killed in `across`."""
+"""A worker waits for a chief that restarts, but not forever; `tests/across` kills the processes of entire searches."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from keras_tuner.src.distribute import oracle_client
 
 from keras_resnet.cli import main
 from keras_resnet.tuning import workers
-from keras_resnet.tuning.workers import AGAIN, PatientClient
+from keras_resnet.tuning.workers import RETRIED, PatientClient
 
 
 class Failed(grpc.RpcError):
-    """What a call of gRPC raises."""
+    """An error of a gRPC call."""
 
     def __init__(self, code):
         self.code = lambda: code
 
 
 class Client:
-    """keras-tuner's client of a chief that is away for a number of calls."""
+    """Replaces keras-tuner's client of a chief; its first calls fail."""
 
     objective = "the one"
 
@@ -39,49 +39,49 @@ class Client:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """A clock that only waiting moves, of which a chief's address is known."""
+    """A clock that only waiting advances; also sets the address of the chief."""
     now = [0.0]
     fake = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr(workers, "time", fake)
-    monkeypatch.setattr(oracle_client, "TIMEOUT", oracle_client.TIMEOUT)  # which a client sets
+    monkeypatch.setattr(oracle_client, "TIMEOUT", oracle_client.TIMEOUT)  # restores what a client changes
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "10.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
     return now
 
 
-@pytest.mark.parametrize("code", AGAIN, ids=lambda code: code.name)
-def test_a_call_is_made_again_until_the_chief_answers(code, clock):
+@pytest.mark.parametrize("code", RETRIED, ids=lambda code: code.name)
+def test_a_call_is_retried_until_the_chief_answers(code, clock):
     client = Client(Failed(code), Failed(code))
     assert PatientClient(client, 15).get_trial("3", wait=True) == "trial 3"
     assert client.asked == 3 * [("3", {"wait": True})]
     assert 0 < clock[0] <= 15
 
 
-def test_a_chief_that_stays_away_is_told_of_behind_the_deadline(clock):
+def test_a_chief_that_stays_away_is_an_error_after_the_deadline(clock):
     client = Client(*100 * [Failed(grpc.StatusCode.UNAVAILABLE)])
-    words = r"The chief at 10.0.0.1:8000 does not answer any more \(UNAVAILABLE\)"
-    with pytest.raises(ValueError, match=words) as told:
+    words = r"The chief at 10.0.0.1:8000 no longer answers \(UNAVAILABLE\)"
+    with pytest.raises(ValueError, match=words) as raised:
         PatientClient(client, 15).get_trial("3")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     assert 15 < clock[0] < 18
     assert 15 <= len(client.asked) < 20
 
 
 @pytest.mark.parametrize("error", [Failed(grpc.StatusCode.INVALID_ARGUMENT), KeyError("no such trial")], ids=repr)
-def test_what_another_call_would_not_mend_is_raised_at_once(error, clock):
+def test_an_error_that_a_retry_would_not_fix_is_raised_at_once(error, clock):
     client = Client(error)
     with pytest.raises((ValueError, KeyError)):
         PatientClient(client, 15).get_trial("3")
     assert (len(client.asked), clock[0]) == (1, 0)
 
 
-def test_each_call_has_the_patience_of_its_own_and_else_it_is_the_client(clock):
-    """keras-tuner's own call waits an hour."""
+def test_each_call_has_its_own_deadline_and_other_attributes_are_the_clients(clock):
+    """keras-tuner's own calls wait an hour."""
     client = Client(*10 * [Failed(grpc.StatusCode.UNAVAILABLE)])
     patient = PatientClient(client, 15)
     assert oracle_client.TIMEOUT == 15
     assert patient.objective == "the one"
-    for _ in range(2):  # the second has the whole time again
+    for _ in range(2):  # the second has the full time again
         client.failures = 10 * [Failed(grpc.StatusCode.UNAVAILABLE)]
         assert patient.get_trial("3") == "trial 3"
 
@@ -95,8 +95,8 @@ def test_a_worker_without_a_chief_says_so_in_a_line(monkeypatch, tmp_path, capsy
     out = tmp_path / "search"
     words = ["tune", "digits", "--backend", keras.backend.backend(), "--patience", "1", "--out", str(out)]
     assert main(words) == 2
-    (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith(f"keras-resnet: error: No chief answers at 127.0.0.1:{port}. Start one with ")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"keras-resnet: error: No chief answers at 127.0.0.1:{port}. Start one with ")
     monkeypatch.delenv("KERASTUNER_ORACLE_PORT")
     assert main(words) == 2
     assert "Missing: KERASTUNER_ORACLE_PORT" in capsys.readouterr().err
