@@ -1,1 +1,1 @@
-"""What a residual network is: rows of choices, and pure functions that read them."""
+"""Residual networks: tables of variants, and the pure functions that build networks from them."""

@@ -22,7 +22,7 @@ def find(name: str, unit: str | None = None) -> Architecture:
 
     Args:
         name: a named network, "resnet50" or "ResNet110V2", or a CIFAR network of any valid depth, "plainnet38". If
-            there is an ImageNet network of that depth, the plain name means that one, and CIFAR's is "cifar-resnet50".
+            there is an ImageNet network of that depth, this name is ImageNet's, and CIFAR's is "cifar-resnet50".
         unit: the unit that the caller chose for the network, if any. It is used if there is no network of this depth
             with basic units: "resnet29" exists with bottleneck units.
 

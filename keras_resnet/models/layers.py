@@ -12,7 +12,10 @@ Tensor = Any  # what the layer set operates on: a Keras tensor or a shape
 
 
 class LayerSet(Protocol):
-    """Makes the layers of a network: each method makes one from its input and its name, and returns its output."""
+    """Makes the layers of a network.
+
+    Each method but `channels` takes the input and the name of a layer, makes the layer, and returns its output.
+    """
 
     def channels(self, x: Tensor) -> int:
         """Returns the number of channels of a tensor."""

@@ -25,7 +25,7 @@ def trunk(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
         images'.
     """
     x = stem(layers, x, spec)
-    total_units, position = sum(spec.stage_units), 0  # position: of the unit in the network, from 1
+    total_units, position = sum(spec.stage_units), 0  # the position of a unit in the network counts from 1
     for stage, (count, filters) in enumerate(zip(spec.stage_units, spec.stage_filters, strict=True), start=1):
         strided = 1 if stage > 1 else None  # number of the unit that halves the map
         if strided and spec.downsample == "max_pool":

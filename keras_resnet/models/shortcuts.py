@@ -41,7 +41,7 @@ def add_shortcut(
         ValueError: if zero padding (option A) would have to reduce the number of channels.
     """
     row, filters = SHORTCUTS[spec.shortcut], layers.channels(residual)
-    if stride != 1 and spec.downsample == "last_unit":
+    if stride != 1 and spec.downsample == "last_unit":  # the shortcut takes every second position
         subsampled = layers.subsample(x, f"{name}_shortcut_subsample", stride)
         if preactivated is x:
             preactivated = subsampled

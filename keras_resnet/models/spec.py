@@ -70,16 +70,16 @@ class Spec:
     """
 
     stage_units: tuple[int, ...] = option(
-        MISSING, "units in each stage, such as 3,4,6,3 (default: those of the named network)"
+        MISSING, "units in each stage, such as 3,4,6,3 (default: the named network's)"
     )
     stage_filters: tuple[int, ...] = option(
-        MISSING, "filters of each stage, such as 64,128,256,512 (default: likewise)"
+        MISSING, "filters of each stage, such as 64,128,256,512 (default: the named network's)"
     )
     unit: str = option("basic", f"the residual unit: {', '.join(UNITS)}", choices=UNITS)
     order: str = option("original", f"positions of batch norm and ReLU: {', '.join(ORDERS)}", choices=ORDERS)
     shortcut: str | None = option(
         "B",
-        "where the shape changes: A zero padding, B projection; C projection in all units; none: a plain network",
+        "where the shape changes: A zero padding, B projection; C: projections in all units; none: no shortcuts",
         choices=SHORTCUTS,
     )
     skip: str = option("identity", f"what multiplies the shortcut and the residual: {', '.join(SKIPS)}", choices=SKIPS)

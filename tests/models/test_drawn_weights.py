@@ -1,4 +1,4 @@
-"""Weights as they are drawn: those that Keras draws of the same seed, and of the papers' variance."""
+"""Initial weights: equal to Keras's for the same seed, and with the papers' variance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_resnet.models.fast_layers import VarianceScaling
 
 SHAPES = [(3, 3, 5, 7), (1, 1, 64, 256), (3, 3, 64, 64), (17, 3), (300, 201), (9,)]
 MODES, DTYPES = ("fan_in", "fan_out", "fan_avg"), ("float32", "bfloat16", None)
-# What is drawn faster in every shape, and all that there is in one.
+# The settings with a faster implementation in every shape, and all settings in one shape.
 DRAWN = dict.fromkeys(
     [*itertools.product(SHAPES, MODES[:2], DTYPES[:1]), *itertools.product(SHAPES[:1], MODES, DTYPES)]
 )
@@ -22,22 +22,22 @@ DRAWN = dict.fromkeys(
 
 @pytest.mark.parametrize(("shape", "mode", "dtype"), DRAWN)
 def test_weights_are_drawn_as_keras_draws_them(shape, mode, dtype):
-    """Whatever their shape, of the same seed; also many times as many as are drawn at once, and a few more."""
+    """For the same seed and any shape, also for one that needs several draws, the last of them incomplete."""
     settings = {"scale": 2.0, "mode": mode, "distribution": "untruncated_normal", "seed": 7}
     expected = keras.initializers.VarianceScaling(**settings)(shape, dtype)
-    found = VarianceScaling(**settings)(shape, dtype)
-    assert keras.backend.standardize_dtype(found.dtype) == (dtype or "float32")
-    np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-6)
+    drawn = VarianceScaling(**settings)(shape, dtype)
+    assert keras.backend.standardize_dtype(drawn.dtype) == (dtype or "float32")
+    np.testing.assert_allclose(numpy(drawn), numpy(expected), rtol=1e-6)
 
 
-def test_weights_whose_fans_lie_elsewhere_are_drawn_as_keras_draws_them():
+def test_weights_with_fans_on_other_axes_are_drawn_as_keras_draws_them():
     settings = {"scale": 2.0, "mode": "fan_in", "distribution": "untruncated_normal", "seed": 7}
     axes = {"input_axes": [0], "output_axes": [1, 2]}
     expected = keras.initializers.VarianceScaling(**settings, **axes)((5, 3, 4))
     np.testing.assert_allclose(numpy(VarianceScaling(**settings, **axes)((5, 3, 4))), numpy(expected), rtol=1e-6)
 
 
-def test_an_initializer_is_keras_own_for_whoever_writes_it_down():
+def test_an_initializer_is_serialised_as_keras_own():
     ours = VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
     theirs = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
     assert keras.initializers.serialize(ours) == keras.initializers.serialize(theirs)

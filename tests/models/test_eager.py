@@ -1,4 +1,4 @@
-"""Whole networks as they run are Keras's to the last digits, and keep no more than they need."""
+"""Networks with faster calls agree with Keras's up to rounding, and keep no outputs longer than needed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ VARIANTS = [
     *({"downsample": downsample, "shortcut": "A"} for downsample in DOWNSAMPLES),
     {"unit": "bottleneck", "stride_on": "3x3"},
 ]
-VARIANTS = [row for row in VARIANTS if row != {"stem": "unactivated", "order": "original"}]  # which cannot be
-# Elsewhere a network is Keras's, of layers that `test_fast_layers` tests one by one: a few will do.
+VARIANTS = [row for row in VARIANTS if row != {"stem": "unactivated", "order": "original"}]  # is not valid
+# On other backends only the layers are replaced, and `test_fast_layers` tests each of them: a few variants suffice.
 VARIANTS = VARIANTS if RUNNING == "torch" else VARIANTS[::6]
 
 
@@ -37,7 +37,7 @@ def images(model, batch=3):
 
 
 def twins(dtype="float32", **choices):
-    """A network with fast layers, and the same of Keras's; wide enough for kernels that `test_fast_layers` names."""
+    """A network with fast layers and the same of Keras's, wide enough for the kernels that `test_fast_layers` tests."""
     keras.utils.set_random_seed(0)
     size = 16 if choices.get("stem", "cifar") == "cifar" else 48
     choices.setdefault("stem", "cifar")
@@ -53,7 +53,7 @@ def twins(dtype="float32", **choices):
 
 
 @pytest.mark.parametrize("choices", VARIANTS, ids=lambda choices: "-".join(map(str, choices.values())))
-def test_every_variant_computes_and_learns_as_of_keras_layers(choices):
+def test_every_variant_computes_and_learns_like_one_of_keras_layers(choices):
     model, plain = twins(**choices)
     x = images(model)
     alike(model(x), plain(x), 1e-4)
@@ -61,9 +61,10 @@ def test_every_variant_computes_and_learns_as_of_keras_layers(choices):
     for each in (model, plain):
         each.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
         each.train_on_batch(x, np.eye(3, 5))
-    for old, found, expected in zip(before, model.weights, plain.weights, strict=True):
-        change, other = numpy(found) - old, numpy(expected) - old
-        assert np.linalg.norm(change - other) <= 1e-2 * np.linalg.norm(other) + 1e-6, found.path
+    for old, actual, expected in zip(before, model.weights, plain.weights, strict=True):
+        change, expected_change = numpy(actual) - old, numpy(expected) - old
+        error = np.linalg.norm(change - expected_change)
+        assert error <= 1e-2 * np.linalg.norm(expected_change) + 1e-6, actual.path
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-4), ("mixed_bfloat16", 0.1)])
@@ -87,7 +88,7 @@ def test_a_stateless_call_computes_with_the_values_it_is_given():
 
 
 def test_averages_move_as_often_as_a_layer_is_called_and_with_those_of_models_within():
-    """Of statistics that no other call of the same step has moved, but in the order of the calls."""
+    """Outputs use statistics that no other call of the step has updated; the updates follow the order of the calls."""
     keras.utils.set_random_seed(0)
     image = keras.Input((4, 4, 16))
     twice = layers.BatchNormalization(momentum=0.5)
@@ -116,7 +117,7 @@ def test_a_kernel_with_lora_is_the_sum_that_keras_makes():
     alike(model(x), plain(x))
 
 
-def test_what_is_put_in_or_comes_out_is_overwritten_by_nobody():
+def test_inputs_and_outputs_are_never_overwritten():
     model, plain = twins()
     x = images(model)
     tensor = keras.ops.convert_to_tensor(x)
@@ -129,7 +130,7 @@ def test_what_is_put_in_or_comes_out_is_overwritten_by_nobody():
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_graphs_of_other_shapes(data_format):
-    """A layer called twice, a tensor added to itself and three at once, padding of one side or for two layers."""
+    """A layer called twice, a tensor added to itself, a sum of three, padding on one side or for two layers."""
     last = data_format == "channels_last"
     image = keras.Input((8, 8, 2) if last else (2, 8, 8))
     spatial = {"data_format": data_format}
@@ -152,15 +153,15 @@ def test_graphs_of_other_shapes(data_format):
         alike(found, expected, 1e-4)
 
 
-def test_what_the_graph_says_of_training_goes_before_what_inference_would_do():
-    """As in Keras, where the call of the whole model says nothing."""
+def test_a_training_argument_in_the_graph_takes_precedence_over_inference():
+    """As in Keras, if the call of the model does not set `training`."""
     image = keras.Input((4, 4, 2))
     model = use_fast_layers(keras.Model(image, layers.BatchNormalization(epsilon=1e-3)(image, training=True)))
     x = 5 + 3 * images(model)
     alike(model(x), (x - x.mean(axis=(0, 1, 2))) / np.sqrt(x.var(axis=(0, 1, 2)) + 1e-3))
 
 
-def test_a_layer_whose_activity_counts_against_it_is_left_to_keras():
+def test_a_layer_with_an_activity_regularizer_is_left_to_keras():
     image = keras.Input((4, 4, 2))
     model = use_fast_layers(keras.Model(image, layers.Conv2D(3, 1, activity_regularizer="l2")(image)))
     model(images(model))
@@ -174,8 +175,8 @@ if RUNNING == "torch":
     HOOKED = [f"stage2_unit1_{part}" for part in ("conv1_pad", "conv1", "bn1", "relu1", "conv2", "bn2", "add")]
 
     @pytest.mark.parametrize("name", HOOKED)
-    def test_hooks_of_torch_see_what_a_layer_of_keras_takes_and_gives(name):
-        """Once a call, until they are removed; what they have kept is overwritten by nobody."""
+    def test_hooks_of_torch_see_the_inputs_and_outputs_of_a_keras_layer(name):
+        """Once per call, until they are removed; tensors that they keep are never overwritten."""
         model, plain = twins()
         x = images(model)
         before, kept, hooks = numpy(model(x)), {model: [], plain: []}, []
@@ -194,7 +195,7 @@ if RUNNING == "torch":
         assert len(kept[model]) == 2
 
     @pytest.mark.parametrize("name", HOOKED)
-    def test_hooks_of_torch_replace_what_a_layer_takes_and_gives(name):
+    def test_hooks_of_torch_replace_the_inputs_and_outputs_of_a_layer(name):
         model, plain = twins()
         x = images(model)
         before, given = numpy(model(x)), []
@@ -211,7 +212,7 @@ if RUNNING == "torch":
         assert np.abs(numpy(found) - before).max() > 1e-2 * np.abs(before).max()
         alike(given[0].detach(), given[1].detach())
 
-    @pytest.mark.parametrize("name", HOOKED[:-1])  # of a layer that takes several, Torch follows what it gives alone
+    @pytest.mark.parametrize("name", HOOKED[:-1])  # for a layer with several inputs, Torch tracks only the output
     def test_hooks_of_torch_see_gradients(name):
         model, plain = twins()
         x, seen = images(model), []
@@ -237,7 +238,7 @@ if RUNNING == "torch":
 
 
 class Watch(layers.Layer):
-    """Notes whether what a layer like it gave before is still there."""
+    """Records whether the output of an earlier layer of this class still exists."""
 
     def __init__(self, before=None, **arguments):
         super().__init__(**arguments)
@@ -251,17 +252,17 @@ class Watch(layers.Layer):
         return y
 
 
-def test_what_nobody_takes_any_more_is_not_kept():
+def test_outputs_that_no_later_layer_takes_are_released():
     first = Watch()
     second = Watch(first)
     image = keras.Input((4,))
     x = layers.Rescaling(3.0)(layers.Rescaling(2.0)(first(image)))
     model = use_fast_layers(keras.Model(image, second(x)))
     model(np.ones((1, 4), "float32"), training=False)
-    assert second.alive == (backend.eager_layers() is None)  # Keras keeps it to the end
+    assert second.alive == (backend.eager_layers() is None)  # Keras keeps it until the end
 
 
-def test_it_is_a_functional_model_to_whoever_asks(tmp_path):
+def test_it_is_a_functional_model_to_other_code(tmp_path):
     model, plain = twins()
     assert model.__class__ is plain.__class__
     assert isinstance(model, plain.__class__)

@@ -1,4 +1,4 @@
-"""What an engine's own layers promise beyond what Keras's compute (`test_fast_layers.py`): derivatives, no detours."""
+"""What the backends' own layers promise beyond equal results (`test_fast_layers.py`): derivatives, no extra work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if keras.backend.backend() == "jax":
 
     @pytest.mark.parametrize("wide", [True, False])
     def test_kernels_learn_the_same_on_every_processor(monkeypatch, wide):
-        """With AVX-512 XLA computes their gradients, and without it products of matrices."""
+        """With AVX-512, XLA's convolutions compute their gradients; without it, products of matrices do."""
         monkeypatch.setattr(jax_layers, "avx512", lambda: wide)
         chosen = [(3, 1, "same"), (2, 1, "same"), ((1, 4), 1, "same")]
         chosen += [(3, 2, "valid"), (7, 2, "valid"), (2, (3, 1), "valid")]
@@ -54,13 +54,13 @@ if keras.backend.backend() == "jax":
         for one, other in zip(found, expected, strict=True):
             alike(one, other, 1e-4)
 
-    def test_no_images_have_no_answers():
-        """On TensorFlow, Keras's own convolutions fail where there are none."""
+    def test_an_empty_batch_has_an_empty_output():
+        """On TensorFlow, Keras's own convolutions fail for an empty batch."""
         assert ResNet50(input_shape=(32, 32, 3), classes=3)(np.zeros((0, 32, 32, 3), "float32")).shape == (0, 3)
 
     @pytest.mark.parametrize("order", ["original", "full_preactivation"])
-    def test_a_unit_is_not_computed_again_by_those_behind_it(order):
-        """XLA makes of what it computes at once a fusion; none may take more of a stage with more units."""
+    def test_a_unit_is_not_computed_again_by_later_units(order):
+        """XLA fuses what it computes together; no fusion may have more operands in a stage with more units."""
 
         def operands(units):
             model = ResNet([units], [16], order=order, stem="cifar", input_shape=(8, 8, 3), classes=3)

@@ -1,4 +1,4 @@
-"""Layers as they run: what Keras's compute, in training and at inference, and Keras's in every file."""
+"""The faster layers compute what Keras's do, in training and at inference, and are saved as Keras's."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_batch_norm_of_one_image_and_over_another_axis():
 
 
 def test_convolutions():
-    """Of 16 channels: of fewer, Keras's own may end the process, see `test_narrow_projections_learn_as_they_should`."""
+    """With 16 channels: with fewer, Keras's own may crash, see `test_narrow_projections_learn_as_they_should`."""
     chosen = itertools.product((1, 2, 3, (3, 1)), (1, 2, (1, 2)), ("same", "valid"))
     models = twins(convolutions(chosen, activation="relu"), (9, 8, 16))
     trained_alike(models, RNG.normal(size=(2, 9, 8, 16)).astype("float32"))
@@ -53,7 +53,7 @@ def test_convolutions_of_tiny_images():
 
 
 def test_max_pooling_also_where_pixels_are_equal():
-    """The gradient goes to one of them, the same one, which the kernel before tells."""
+    """The gradient goes to one of the equal pixels, the same as in Keras, as the kernel before shows."""
     pools = [
         (size, strides, padding)
         for size, strides in [(3, 2), (2, 2), ((2, 3), (1, 2)), (3, 1)]
@@ -66,8 +66,8 @@ def test_max_pooling_also_where_pixels_are_equal():
     trained_alike(twins(branches, (9, 8, 3)), RNG.integers(0, 2, (4, 9, 8, 3)).astype("float32"))
 
 
-def test_max_pooling_of_what_is_no_number():
-    """In windows of 3x3; in those of 2x2, XLA's own loses it."""
+def test_max_pooling_of_nan():
+    """In windows of 3x3; in windows of 2x2, XLA's own max-pooling loses it."""
     images = RNG.normal(size=(40, 9, 8, 3)).astype("float32")
     images[RNG.uniform(size=images.shape) < 0.05] = np.nan
     expected, found = (model(images) for model in twins(lambda dtype: [layers.MaxPooling2D(3, 2)], (9, 8, 3)))
@@ -76,7 +76,7 @@ def test_max_pooling_of_what_is_no_number():
 
 @pytest.mark.parametrize("batch", [3, 29])
 def test_narrow_projections_learn_as_they_should(batch):
-    """oneDNN, of Keras's layers on TensorFlow and Torch, writes past its memory (uxlfoundation/oneDNN#6035)."""
+    """With Keras's layers on TensorFlow and Torch, oneDNN writes out of bounds (uxlfoundation/oneDNN#6035)."""
     image = keras.Input((32, 32, 4))
     model = use_fast_layers(keras.Model(image, layers.Conv2D(8, 1, 2, padding="same", use_bias=False)(image)))
     images = RNG.normal(size=(batch, 32, 32, 4)).astype("float32")
@@ -85,8 +85,8 @@ def test_narrow_projections_learn_as_they_should(batch):
     for _ in range(3):
         model.set_weights([before])
         model.train_on_batch(images, np.zeros((batch, 16, 16, 8)))
-        seen = images[:, ::2, ::2].astype("float64")
-        gradient = np.einsum("bhwi,bhwo->io", seen, 2 * np.einsum("bhwi,io->bhwo", seen, before[0, 0]))
+        pixels = images[:, ::2, ::2].astype("float64")
+        gradient = np.einsum("bhwi,bhwo->io", pixels, 2 * np.einsum("bhwi,io->bhwo", pixels, before[0, 0]))
         expected = before - 0.1 * gradient / (batch * 16 * 16 * 8)
         alike(model.weights[0], expected.astype("float32"), 1e-4)
 
@@ -108,7 +108,7 @@ def test_relu():
     trained_alike(twins(branches, (5, 4, 3)), RNG.normal(size=(2, 5, 4, 3)).astype("float32"))
 
 
-def test_relu_at_zero_and_of_what_is_no_number():
+def test_relu_at_zero_and_of_nan():
     images = np.array([[-1, 0, -0.0, 2, np.nan, np.inf, -np.inf]], "float32")
     expected, found = (model(images) for model in twins(lambda dtype: [layers.ReLU()], (7,)))
     np.testing.assert_array_equal(numpy(found), numpy(expected))
@@ -133,8 +133,8 @@ def test_sums(others):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_whole_network_in_half_precision_answers_as_keras_has_it(dtype):
-    """Its statistics too, which kernels do not take."""
+def test_a_network_in_half_precision_computes_what_keras_does(dtype):
+    """Its statistics are in half precision too, which the kernels do not support."""
     model = CifarResNet(8, dtype=dtype)
     plain = keras.models.clone_model(model)
     plain.set_weights(model.get_weights())
@@ -152,7 +152,7 @@ def test_a_network_that_was_adapted_by_lora_opens(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "float64"])
 def test_other_precisions(dtype):
-    """Also of a tiny image, the middle of the others."""
+    """Also for a tiny image, the centre of the others."""
 
     def branch(kernel, *before):
         return lambda dtype: [
@@ -166,7 +166,7 @@ def test_other_precisions(dtype):
     trained_alike(twins(branches, (8, 8, 4), dtype), images, 1e-4 if dtype == "float64" else 0.03)
 
 
-def test_networks_are_built_of_layers_that_run_fast_and_are_keras_to_others(tmp_path):
+def test_networks_are_built_of_fast_layers_that_are_keras_own_to_other_code(tmp_path):
     model = ResNet20()
     assert {type(layer) for layer in model.layers} >= {BatchNormalization, Conv2D}
     assert {layer.__class__ for layer in model.layers} >= {layers.BatchNormalization, layers.Conv2D}
@@ -178,8 +178,8 @@ def test_networks_are_built_of_layers_that_run_fast_and_are_keras_to_others(tmp_
     alike(plain(images), model(images), 1e-5)
 
 
-def test_a_whole_network_learns_the_same():
-    """With softplus for ReLU, whose gradient is another where rounding changes the sign of what comes in."""
+def test_a_network_learns_the_same():
+    """With softplus for ReLU, whose gradient changes if rounding changes the sign of its input."""
     keras.utils.set_random_seed(2)
     plain, fast = (
         keras.models.clone_model(CifarResNet(8, order="full_preactivation", shortcut="B"), clone_function=with_softplus)

@@ -1,4 +1,4 @@
-"""A frozen part stays as it is, computes in training what it computes afterwards, and learns again when it is freed."""
+"""A frozen part keeps its values, computes the same in training and inference, and learns again once it is unfrozen."""
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ def test_neither_weights_nor_statistics_of_a_frozen_part_move_and_all_others_do(
     assert changed(before, values(model)) == learns
 
 
-def test_what_stands_in_front_of_a_stem_is_frozen_with_it():
+def test_layers_before_the_stem_are_frozen_with_it():
     image = keras.Input((32, 32, 5))
     model = keras_resnet.CifarResNet(8, input_tensor=keras.layers.Conv2D(3, 1, name="adapter")(image))
     keras_resnet.freeze(model)
@@ -51,7 +51,7 @@ def test_what_stands_in_front_of_a_stem_is_frozen_with_it():
     assert not model.get_layer("adapter").trainable and model.get_layer("stage1_unit1_conv1").trainable
 
 
-def test_the_last_stage_of_version_2_has_the_activation_behind_it_with_it():
+def test_the_last_stage_of_version_2_includes_the_activation_after_it():
     model = network(order="full_preactivation")
     before = values(model)
     keras_resnet.freeze(model, until="stage3")
@@ -62,8 +62,8 @@ def test_the_last_stage_of_version_2_has_the_activation_behind_it_with_it():
     assert changed(before, values(model)) == {"stage3", "head", "logits"}
 
 
-def test_a_frozen_network_computes_in_training_what_it_computes_afterwards(seeded):
-    """The difference that users stumble over is batch norm by the batch's own statistics."""
+def test_a_frozen_network_computes_the_same_in_training_and_inference(seeded):
+    """The difference that surprises users is batch norm by the batch's own statistics."""
     model = seeded(network())
     images = np.random.default_rng(1).normal(1, 2, (8, 16, 16, 3)).astype("float32")
 
@@ -85,12 +85,12 @@ def test_the_error_in_fit_and_the_one_afterwards_agree():
     model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(images, labels, batch_size=24, verbose=0, validation_data=(images, labels)).history
     loss, accuracy = model.evaluate(images, labels, verbose=0)
-    for found in (history["loss"][0], history["val_loss"][0]):
-        assert found == pytest.approx(loss, rel=1e-5)
+    for reported in (history["loss"][0], history["val_loss"][0]):
+        assert reported == pytest.approx(loss, rel=1e-5)
     assert history["accuracy"][0] == history["val_accuracy"][0] == pytest.approx(accuracy)
 
 
-def test_a_freed_network_learns_again():
+def test_an_unfrozen_network_learns_again():
     model = network()
     keras_resnet.freeze(model)
     fit(model)
@@ -100,7 +100,7 @@ def test_a_freed_network_learns_again():
     assert changed(before, values(model)) == ALL
 
 
-def test_freezing_less_frees_the_rest():
+def test_freezing_less_unfreezes_the_rest():
     model = network()
     keras_resnet.freeze(model, until="stage3")
     keras_resnet.freeze(model, until="stem")
@@ -119,7 +119,7 @@ def test_a_normalisation_is_never_trained():
 
 
 @pytest.mark.parametrize("until", ["stage4", "logits", "conv1", None])
-def test_a_part_that_is_not_there_is_refused_beside_those_that_are(until):
+def test_an_unknown_part_is_refused_with_the_valid_ones(until):
     with pytest.raises(ValueError, match=rf"one of stem, stage1, stage2, stage3, features for .* Received: {until!r}"):
         keras_resnet.freeze(network(), until=until)
     with pytest.raises(ValueError, match="is not a network of keras_resnet"):

@@ -1,4 +1,4 @@
-"""Shortcuts and skips compute what the papers write."""
+"""Shortcuts and skips compute the papers' formulas."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def sigmoid(x):
 
 
 def skipped(skip, **numbers):
-    """What goes into and comes out of a unit's skip and addition; the unit is the second of its stage."""
+    """Returns a model, and input, residual and sum of a unit that keeps the shape, the second of its stage."""
     model = keras_resnet.CifarResNet(14, skip=skip, **numbers)
     x, residual, total = outputs(model, "stage1_unit1_relu2", "stage1_unit2_bn2", "stage1_unit2_add")
     return model, x, residual, total
@@ -74,7 +74,7 @@ def test_1x1_convolution():
     np.testing.assert_allclose(total, x @ kernel[0, 0] / np.sqrt(1 + 1e-5) + residual, atol=1e-5)
 
 
-def test_dropout_works_on_the_shortcut_and_in_training_alone():
+def test_dropout_applies_only_to_the_shortcut_and_only_in_training():
     model, x, residual, total = skipped("dropout", skip_dropout=0.25)
     np.testing.assert_allclose(total, x + residual, atol=1e-6)
     dropout = model.get_layer("stage1_unit2_shortcut_dropout")
@@ -94,7 +94,7 @@ def test_stochastic_depth_drops_whole_samples():
 
 
 def where_the_shape_changes(skip, **numbers):
-    """The same as `skipped`, of a unit that halves the map and has option A, with what that option carries."""
+    """The same as `skipped` for a unit with option A that halves the map, with the padded shortcut."""
     model = keras_resnet.CifarResNet(8, shortcut="A", skip=skip, **numbers)
     names = ("stage1_unit1_relu2", "stage2_unit1_bn2", "stage2_unit1_add")
     x, residual, total = outputs(model, *names)
@@ -137,10 +137,10 @@ def test_a_1x1_convolution_in_all_units_is_option_c(shortcut):
 C = {"shortcut": "C"}
 
 
-def test_a_skip_is_in_all_units_or_where_the_shape_stays_alone():
-    """As networks had it from before they could say."""
-    alone = ["stage1_unit1", "stage1_unit2", "stage2_unit2", "stage3_unit2"]
-    for everywhere, units in ((True, sorted({*alone, "stage2_unit1", "stage3_unit1"})), (False, alone)):
+def test_a_skip_is_in_all_units_or_only_where_the_shape_stays():
+    """The latter is how networks were before `skip_everywhere` existed."""
+    same_shape = ["stage1_unit1", "stage1_unit2", "stage2_unit2", "stage3_unit2"]
+    for everywhere, units in ((True, sorted({*same_shape, "stage2_unit1", "stage3_unit1"})), (False, same_shape)):
         choices = {"skip": "exclusive_gating", "shortcut": "B", "skip_everywhere": everywhere}
         model = keras_resnet.CifarResNet(14, **choices)
         assert [layer.name for layer in model.layers if layer.name.endswith("_gate")] == [f"{u}_gate" for u in units]
@@ -154,7 +154,7 @@ def test_without_a_shortcut_nothing_carries_the_signal():
     np.testing.assert_array_equal(total, residual)
 
 
-def test_a_projection_has_the_batch_norm_that_its_order_puts_behind_a_convolution():
+def test_a_projection_has_the_batch_norm_that_its_order_puts_after_a_convolution():
     with_norm = {"original", "relu_before_addition", "relu_only_preactivation"}
     for order in [*with_norm, "bn_after_addition", "full_preactivation"]:
         names = {layer.name for layer in keras_resnet.CifarResNet(8, order=order, shortcut="B").layers}

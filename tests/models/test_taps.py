@@ -15,7 +15,7 @@ def images(size, count=2):
     return np.random.default_rng(0).random((count, size, size, 3), "float32")
 
 
-def test_a_features_gives_every_stage_for_a_pyramid():
+def test_features_returns_every_stage_for_a_pyramid():
     model = keras_resnet.ResNet18(include_top=False, width=0.125)
     features = call(keras_resnet.features(model), images(96))
     assert {name: value.shape[1:] for name, value in features.items()} == {
@@ -66,8 +66,8 @@ def test_dense_logits_average_to_the_logits(data_format):
     np.testing.assert_allclose(dense.mean(axis=(2, 3) if first else (1, 2)), call(model, batch), atol=1e-5)
 
 
-def test_a_map_as_wide_as_it_has_channels_is_told_apart():
-    """16 channels of 16x16, first and last, and images of fewer pixels than channels."""
+def test_sides_and_channels_of_equal_size_are_not_confused():
+    """16 channels of 16x16, and images with fewer rows than channels."""
     choices = {"stage_units": (1,), "stage_filters": (16,), "stem": "cifar", "classes": 5}
     model = keras_resnet.ResNet(**choices, input_shape=(3, 16, 16), data_format="channels_first")
     assert keras_resnet.dense_logits(model).output_shape == (None, 5, 16, 16)
@@ -88,19 +88,19 @@ def test_a_chain_of_stem_units_and_head_is_the_network(choices):
     model = keras_resnet.CifarResNet(14, classes=4, **choices)
     parts, x = chain(model), images(32)
     np.testing.assert_allclose(call(parts, x), call(model, x), rtol=1e-5, atol=1e-6)
-    shapes = [tuple(found.shape) for found in parts.maps(x)]
+    shapes = [tuple(feature_map.shape) for feature_map in parts.maps(x)]
     assert shapes == [(2, 32, 32, 16)] * 3 + [(2, 16, 16, 32)] * 2 + [(2, 8, 8, 64)] * 2
 
 
-def test_a_part_of_a_network_is_none():
-    """It has some of the layers' names; what is taken apart is whole."""
+def test_a_part_of_a_network_is_not_a_network():
+    """It has only some of the layers' names."""
     unit = chain(keras_resnet.CifarResNet(8)).units["stage2_unit1"]
     for take in (chain, keras_resnet.taps, any_size):
         with pytest.raises(ValueError, match="'stage2_unit1' is not a network of keras_resnet"):
             take(unit)
 
 
-def test_a_tap_that_is_not_there_is_named():
+def test_the_message_for_an_unknown_tap_names_it():
     model = keras_resnet.ResNet20(include_top=False)
     with pytest.raises(ValueError, match=r"stage1, stage2, stage3, features. Received: logits"):
         keras_resnet.features(model, ["logits"])
@@ -129,24 +129,24 @@ def test_a_network_of_one_size_becomes_one_of_any(seeded, data_format):
 @pytest.mark.parametrize(
     "look", [keras_resnet.features, keras_resnet.dense_logits, to_logits], ids=lambda look: look.__name__
 )
-def test_a_network_made_for_any_size_is_looked_into_as_one_built_for_it(seeded, look):
+def test_a_network_converted_to_any_size_has_the_outputs_of_one_built_for_it(seeded, look):
     model = seeded(keras_resnet.CifarResNet(8, classes=5))
     other = keras_resnet.CifarResNet(8, classes=5, input_shape=(None, None, 3))
     other.set_weights(model.get_weights())
-    found, expected = (keras.tree.flatten(call(look(network), images(48))) for network in (any_size(model), other))
-    assert len(found) == len(expected) > 0
-    for one, another in zip(found, expected, strict=True):
+    outputs, expected = (keras.tree.flatten(call(look(network), images(48))) for network in (any_size(model), other))
+    assert len(outputs) == len(expected) > 0
+    for one, another in zip(outputs, expected, strict=True):
         np.testing.assert_array_equal(one, another)
 
 
-def test_a_network_that_was_compiled_with_a_loss_of_ones_own_becomes_one_of_any_size():
+def test_a_network_that_was_compiled_with_a_custom_loss_becomes_one_of_any_size():
     model = keras_resnet.CifarResNet(8)
     model.compile("sgd", lambda expected, found: keras.ops.mean(found))
     free = any_size(model)
     assert free.input_shape == (None, None, None, 3) and not free.compiled
 
 
-def test_a_mean_by_pixel_fits_one_size():
+def test_a_per_pixel_mean_fits_one_size():
     image = keras.Input((32, 32, 3))
     model = keras_resnet.CifarResNet(8, input_tensor=normalize(image, np.zeros((32, 32, 3))))
     with pytest.raises(ValueError, match=r"per-pixel mean, so it takes only images of \(32, 32, 3\)\."):
@@ -155,7 +155,7 @@ def test_a_mean_by_pixel_fits_one_size():
     assert any_size(keras_resnet.CifarResNet(8, input_tensor=normalize(image, np.zeros(3)))).input_shape[1] is None
 
 
-def test_another_s_network_stays_of_its_size():
+def test_a_model_of_another_package_keeps_its_size():
     image = keras.Input((4, 4, 3))
     with pytest.raises(ValueError, match=r"'other' is not a network of keras_resnet, so it takes only .*\(4, 4, 3\)"):
         any_size(keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="other"))

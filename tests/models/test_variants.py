@@ -1,4 +1,4 @@
-"""Each row of the variants trains, saves and reloads on every backend; all of them do in `once`."""
+"""Each row of the tables of variants trains, saves and reloads on every backend; more combinations are in `once`."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_channels_that_come_first_learn_the_same():
 if keras.backend.backend() == "tensorflow":
 
     def test_channels_that_come_first_learn_the_same_without_onednn():
-        """As on processors that have no AVX-512, where TensorFlow convolves channels last alone."""
+        """As on processors without AVX-512, where TensorFlow convolves only images with channels last."""
         name = check_that_channels_that_come_first_learn_the_same.__name__
         path = f"{TESTS}{os.pathsep}{TESTS.parent}"
         done = subprocess.run(

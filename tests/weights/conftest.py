@@ -1,4 +1,4 @@
-"""What the tests of weights share."""
+"""Fixtures of the tests of weights."""
 
 import keras
 import pytest
@@ -6,20 +6,20 @@ import pytest
 
 @pytest.fixture(scope="module")
 def networks():
-    """Those of keras.applications that a file's tests have asked for."""
+    """The networks of keras.applications that the tests of a file have used so far."""
     return {}
 
 
 @pytest.fixture
 def published(monkeypatch, seeded, networks):
-    """Stands in for keras.applications' download: its network with seeded weights, only to be read."""
+    """Replaces keras.applications' download by a network with seeded weights, which tests must not change."""
 
     def provide(name, **arguments):
         key = (name, *arguments.items())
         if key not in networks:
             networks[key] = seeded(getattr(keras.applications, name)(weights=None, **arguments))
-        asked = []
-        monkeypatch.setattr(keras.applications, name, lambda **wanted: asked.append(wanted) or networks[key])
-        return networks[key], asked
+        requests = []
+        monkeypatch.setattr(keras.applications, name, lambda **request: requests.append(request) or networks[key])
+        return networks[key], requests
 
     return provide

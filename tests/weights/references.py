@@ -1,4 +1,4 @@
-"""What weights are held against: torchvision's networks, seeded and beside the project, and keras.applications'."""
+"""References for weights: torchvision's networks with seeded weights, in ../shared, and keras.applications'."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ def state(shared, depth):
 
 
 def images(shared):
-    """Two images, already normalised."""
+    """Two normalised images."""
     return _seeded(shared).seeded_image_batch()
 
 
@@ -30,10 +30,10 @@ def logits(shared, depth):
 
 
 def akamaster_logits(state, images):
-    """Those of akamaster's PyTorch ResNet-20 of CIFAR-10, written out in NumPy, for normalised images.
+    """Returns the logits of akamaster's PyTorch ResNet-20 for CIFAR-10, computed in NumPy, for normalised images.
 
-    Where a stage begins, its option A takes every second pixel and puts half of the new channels, of zeros, before the
-    others and half behind them (https://github.com/akamaster/pytorch_resnet_cifar10, resnet.py).
+    At the beginning of a stage, its option A takes every second pixel and pads half of the zero channels before the
+    others and half after them (https://github.com/akamaster/pytorch_resnet_cifar10, resnet.py).
     """
     state = {name.removeprefix("module."): np.asarray(value, "float64") for name, value in state.items()}
 
@@ -60,9 +60,9 @@ def akamaster_logits(state, images):
 
 
 def check_torchvision_logits(shared, folder, depth):
-    """Those of raw images, which the network normalises itself as torchvision's user does.
+    """Compares the logits of raw images, which the network normalises itself as torchvision's users do.
 
-    Returns torchvision's state dict, and the path of the `.keras` file that was made of it.
+    Returns torchvision's state dict, and the path of the `.keras` file that was converted from it.
     """
     import keras
     from safetensors.numpy import save_file
@@ -78,19 +78,19 @@ def check_torchvision_logits(shared, folder, depth):
     expected = logits(shared, depth)
     assert np.abs(expected).max() > 0.5
     raw = (images(shared) * DEVIATION + MEAN).astype("float32")
-    found = keras_resnet.features(model, ["logits"])(raw)["logits"]
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, atol=1e-4)
+    actual = keras_resnet.features(model, ["logits"])(raw)["logits"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(actual), expected, atol=1e-4)
     return theirs, ours
 
 
 def check_imagenet_weights(published, name, include_top, side=224):
-    """On what `preprocess_input` makes of an image, and without it on the raw image itself."""
+    """Compares the outputs with keras.applications', for preprocessed images and for raw images."""
     import keras
 
     import keras_resnet
 
     arguments = {"include_top": include_top, **({"classifier_activation": None} if include_top else {})}
-    theirs, asked = published(name, **arguments)
+    theirs, requests = published(name, **arguments)
     raw = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype("float32")
     module = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}[name]
     prepared = module.preprocess_input(raw.copy())
@@ -100,6 +100,6 @@ def check_imagenet_weights(published, name, include_top, side=224):
     bare = network(weights="imagenet", include_preprocessing=False, **arguments)
     whole = network(weights="imagenet", **arguments)
     for model, images in ((bare, prepared), (whole, raw)):
-        found = keras.ops.convert_to_numpy(model(images))
-        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
-    assert asked == 2 * [{"include_top": include_top, "weights": "imagenet"}]
+        actual = keras.ops.convert_to_numpy(model(images))
+        np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
+    assert requests == 2 * [{"include_top": include_top, "weights": "imagenet"}]

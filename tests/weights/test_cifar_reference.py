@@ -1,4 +1,4 @@
-"""The weights of an independent PyTorch ResNet-20, as each backend computes with them; its score is in `once`."""
+"""The weights of an independent PyTorch ResNet-20 on each backend; its score is tested in `once`."""
 
 import keras
 
@@ -11,8 +11,8 @@ from keras_resnet.weights.conversion import convert
 from keras_resnet.weights.torch_files import read_state
 
 
-def test_its_logits_are_those_of_its_network_written_out_in_numpy(shared, tmp_path):
-    """Option A puts its zeros about the other channels there, and behind them here."""
+def test_its_logits_are_those_of_its_network_in_numpy(shared, tmp_path):
+    """Its option A pads zeros before and after the other channels, that of this package only after them."""
     theirs = shared / "references/akamaster_resnet20.th"
     report = convert(theirs, tmp_path / "out.keras", "resnet20")
     assert (report["tensors"], report["classes"], report["labels"]) == (97, 10, 10)
@@ -22,6 +22,6 @@ def test_its_logits_are_those_of_its_network_written_out_in_numpy(shared, tmp_pa
     data = load("cifar10", shared / "data/tfds")
     raw, labels = data.x_test[:10].astype("float32"), data.y_test[:10]
     expected = references.akamaster_logits(read_state(theirs), (raw - references.MEAN) / references.DEVIATION)
-    assert (expected.argmax(axis=1) == labels).mean() > 0.7  # of such a network as its author's
-    found = call(keras_resnet.features(model, ["logits"]), raw)["logits"]
-    alike(found, expected, 1e-5)
+    assert (expected.argmax(axis=1) == labels).mean() > 0.7  # as with the author's own network
+    logits = call(keras_resnet.features(model, ["logits"]), raw)["logits"]
+    alike(logits, expected, 1e-5)

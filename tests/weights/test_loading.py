@@ -1,4 +1,4 @@
-"""Weights from a file, as each backend takes them in; what is refused, and what else files bring, is in `once`."""
+"""Loading weights from a file on each backend; errors and metadata are tested in `once`."""
 
 import h5py
 import keras
@@ -21,7 +21,7 @@ def test_a_file_gives_its_network_its_weights(tmp_path, ending):
 
 
 def test_a_weights_file_has_names_and_the_normalisation(tmp_path):
-    """In which order its layers lie is Keras's affair: by attributes of HDF5, each says what it is called."""
+    """The order of its layers is up to Keras: their names are attributes of HDF5."""
     image = keras.Input((32, 32, 3))
     layer = keras_resnet.preprocessing.normalize(image, np.array([100.0, 110.0, 120.0]), np.full(3, 50.0))
     model = keras_resnet.CifarResNet(8, classes=3, input_tensor=layer, dtype="bfloat16")
@@ -29,8 +29,9 @@ def test_a_weights_file_has_names_and_the_normalisation(tmp_path):
     again = keras_resnet.CifarResNet(8, classes=3, weights=tmp_path / "x.weights.h5", dtype="bfloat16")
     assert same(again, model)
     fresh = keras_resnet.CifarResNet(8, weights=tmp_path / "x.weights.h5", classes=7)
-    kept = keras_resnet.weights.pretrained.tensors_of
-    np.testing.assert_array_equal(kept(fresh)["stem_conv/kernel"], np.float32(kept(model)["stem_conv/kernel"]))
+    tensors_of = keras_resnet.weights.pretrained.tensors_of
+    kernels = [tensors_of(network)["stem_conv/kernel"] for network in (fresh, model)]
+    np.testing.assert_array_equal(kernels[0], np.float32(kernels[1]))
     with h5py.File(tmp_path / "x.weights.h5", "a") as file:
         del file["layers/conv2d/vars"].attrs["name"]
     with pytest.raises(ValueError, match=r"x.weights.h5' is not .* layers/conv2d/vars is not a layer"):
@@ -44,17 +45,17 @@ def test_a_trained_model_brings_its_normalisation(tmp_path):
     model.save(tmp_path / "trained.keras")
     raw = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     again = keras_resnet.CifarResNet(8, weights=tmp_path / "trained.keras")
-    expected, found = (keras.ops.convert_to_numpy(network(raw)) for network in (model, again))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    expected, actual = (keras.ops.convert_to_numpy(network(raw)) for network in (model, again))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_images_are_those_of_the_run_that_the_weights_are_of():
-    """Digits of 8x8 pixels in grey, each pixel of which has a mean of its own."""
+def test_the_input_shape_is_that_of_the_run_that_trained_the_weights():
+    """Grey digits of 8x8 pixels with a per-pixel mean."""
     run, network = small_runs.finished(), find("resnet8")
     plain = keras.models.load_model(run / "model.keras")
     images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)).astype("float32")
-    found, expected = (keras.ops.convert_to_numpy(model(images)) for model in (network(weights=run), plain))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    actual, expected = (keras.ops.convert_to_numpy(model(images)) for model in (network(weights=run), plain))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
     last = network(weights=run, include_top=False)
     assert (last.input_shape, last.output_shape) == ((None, 8, 8, 1), (None, 2, 2, 16))
     bare = network(weights=run, include_top=False, include_preprocessing=False)

@@ -1,4 +1,4 @@
-"""The networks compute what torchvision's compute, from its files; of more depths, and back again, in `once`."""
+"""The networks compute what torchvision's do, from its files; more depths and the way back are tested in `once`."""
 
 import pytest
 

@@ -87,7 +87,7 @@ def test_an_unknown_keyword_is_a_type_error_as_in_any_function():
         (20.5, "basic", r"nearest: 8"),
     ],
 )
-def test_a_depth_that_units_do_not_make_up_gets_the_nearest_that_they_do(depth, unit, message):
+def test_the_message_for_an_invalid_depth_names_the_nearest_valid_ones(depth, unit, message):
     with pytest.raises(ValueError, match=message):
         keras_resnet.CifarResNet(depth, unit=unit)
 
@@ -105,18 +105,24 @@ def test_networks_are_found_by_name_in_any_case_and_at_any_valid_depth():
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet200", "resnet152v2"])
-def test_a_cifar_network_of_a_depth_that_imagenet_has_too_is_found_by_a_name_of_its_own(name):
-    theirs, own = find(name).spec, find(f"cifar-{name}").spec
-    assert (own.depth, own.stage_filters, own.stem, own.unit) == (theirs.depth, (16, 32, 64), "cifar", "basic")
-    assert (own.order, own.shortcut) == (theirs.order, "A")
-    assert of_depth("resnet20", own.depth) == f"cifar-resnet{own.depth}" and of_depth("resnet20v2", 26) == "resnet26v2"
+def test_a_cifar_network_of_a_depth_that_imagenet_has_too_has_a_prefix(name):
+    imagenet, cifar = find(name).spec, find(f"cifar-{name}").spec
+    assert (cifar.depth, cifar.stage_filters, cifar.stem, cifar.unit) == (
+        imagenet.depth,
+        (16, 32, 64),
+        "cifar",
+        "basic",
+    )
+    assert (cifar.order, cifar.shortcut) == (imagenet.order, "A")
+    assert of_depth("resnet20", cifar.depth) == f"cifar-resnet{cifar.depth}"
+    assert of_depth("resnet20v2", 26) == "resnet26v2"
 
 
-def test_a_depth_that_basic_units_do_not_make_is_found_for_the_unit_that_does():
+def test_a_depth_that_basic_units_cannot_have_is_found_for_a_unit_that_can():
     """9n+2 and 3n+2 (2016, section 3.1 and table 3)."""
     assert find("resnet29", "bottleneck").spec.stage_units == (3, 3, 3)
     assert find("resnet29", "one_layer").spec.stage_units == (9, 9, 9)
-    assert find("resnet20", "bottleneck") is keras_resnet.ResNet20  # whose unit `respec` changes
+    assert find("resnet20", "bottleneck") is keras_resnet.ResNet20  # `respec` changes its unit
     with pytest.raises(ValueError, match="nearest: 26 and 32, or 29 with unit='one_layer' or 'bottleneck'"):
         find("resnet29")
 
@@ -129,8 +135,8 @@ def test_another_unit_keeps_the_depth_of_a_cifar_net():
     assert keras_resnet.ResNet164.respec(unit="basic").depth == 164
 
 
-def test_stages_that_are_chosen_make_the_depth_of_a_cifar_net():
-    """Of bottleneck units there is no ResNet-8 otherwise."""
+def test_chosen_stages_determine_the_depth_of_a_cifar_net():
+    """With bottleneck units, there is no ResNet-8 otherwise."""
     chosen = find("resnet8").respec(unit="bottleneck", stage_units=(1, 2), stage_filters=(8, 16))
     assert (chosen.depth, chosen.stage_units, chosen.stage_filters) == (11, (1, 2), (8, 16))
     assert (chosen.shortcut, chosen.stem) == ("B", "cifar")

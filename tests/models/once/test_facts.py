@@ -93,7 +93,7 @@ def test_multiply_adds_of_resnet34_with_option_a():
     assert round(count(find("resnet34").respec(shortcut="A"), 1000).macs / 1e9, 3) == RESNET34_A_MACS
 
 
-def test_what_the_papers_print_stands_beside_what_is_counted():
+def test_what_the_papers_print_agrees_with_what_is_counted():
     for depth, printed in PAPER_PARAMETERS.items():
         assert find(f"resnet{depth}").published["parameters"] == printed
         decimals = len(printed.strip("M").split(".")[1])
@@ -156,7 +156,7 @@ def test_the_built_network_has_the_parameters_the_multiply_adds_and_the_depth(de
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_thousand_layers_build_and_run(network, parameters):
-    """On every backend, that a file of a thousand layers opens is shown by `test_saving`."""
+    """`test_saving` shows on every backend that a file of a thousand layers opens."""
     model = network()
     assert trainable(model) == parameters
     probabilities = keras.ops.convert_to_numpy(model(np.zeros((1, 32, 32, 3), "float32")))

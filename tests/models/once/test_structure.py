@@ -1,4 +1,4 @@
-"""A network has its parts where the papers draw them."""
+"""The layers of a network are where the papers draw them."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from facts import ORDERS
 from keras_resnet import Spec
 from keras_resnet.models.units import parts
 
-ANALYSES = {keras.layers.Conv2D: "conv", keras.layers.BatchNormalization: "bn", keras.layers.ReLU: "relu"}
+KINDS = {keras.layers.Conv2D: "conv", keras.layers.BatchNormalization: "bn", keras.layers.ReLU: "relu"}
 
 
 def unit_layers(model, unit):
@@ -17,7 +17,7 @@ def unit_layers(model, unit):
     drawn = []
     for layer in model.layers:
         if layer.name.startswith(f"{unit}_") and "shortcut" not in layer.name:
-            drawn.append("+" if layer.name.endswith("_add") else ANALYSES[layer.__class__])
+            drawn.append("+" if layer.name.endswith("_add") else KINDS[layer.__class__])
     return " ".join(drawn)
 
 
@@ -71,7 +71,7 @@ def test_layer_names_are_stable():
     ]  # fmt: skip
     v2 = {layer.name for layer in keras_resnet.ResNet50V2(input_shape=(32, 32, 3)).layers}
     assert {"stem_pool_pad", "stem_pool", "stage1_unit1_conv3", "stage4_unit3_bn3", "head_bn", "head_relu"} <= v2
-    assert "stage1_unit1_bn1" not in v2  # its activation stands in the stem
+    assert "stage1_unit1_bn1" not in v2  # its activation is in the stem
 
 
 @pytest.mark.parametrize("order", ["relu_only_preactivation", "full_preactivation"])
@@ -80,7 +80,7 @@ def test_the_first_unit_shares_one_activation_before_the_split(order):
     model = keras_resnet.ResNet20(order=order)
     assert source(model.get_layer("stage1_unit1_conv1")) == ["stem_relu"]
     assert source(model.get_layer("stage1_unit1_add"))[0] == "stem_relu"
-    # The second unit has its own, behind the split.
+    # The second unit has its own, after the split.
     assert source(model.get_layer("stage1_unit2_add"))[0] == "stage1_unit1_add"
 
 
@@ -103,7 +103,7 @@ def test_projections_see_the_preactivated_input_and_zero_padding_the_raw_one():
     assert source(padded.get_layer("stage2_unit1_shortcut_pad_subsample")) == ["stage1_unit3_add"]
 
 
-def test_the_stride_stands_in_the_first_convolution_or_in_the_3x3():
+def test_the_stride_is_in_the_first_convolution_or_in_the_3x3():
     paper = keras_resnet.ResNet50(input_shape=(64, 64, 3))
     assert [paper.get_layer(f"stage2_unit1_conv{i}").strides[0] for i in (1, 2, 3)] == [2, 1, 1]
     v15 = keras_resnet.ResNet50(input_shape=(64, 64, 3), stride_on="3x3")
@@ -122,7 +122,7 @@ def test_a_plain_net_may_halve_the_map_by_max_pooling():
     assert keras_resnet.taps(model)["stage3"].shape[1:] == (8, 8, 64)
 
 
-def test_batch_norm_has_the_papers_momentum_and_epsilon_unless_told_otherwise():
+def test_batch_norm_has_the_papers_momentum_and_epsilon_by_default():
     norm = keras_resnet.ResNet20().get_layer("stage1_unit1_bn1")
     assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
     norm = keras_resnet.ResNet20(bn_momentum=0.99, bn_epsilon=1e-3).get_layer("stage1_unit1_bn1")

@@ -1,4 +1,4 @@
-"""Variants train, save and reload, also in a Keras without this package; each row of them does on every backend."""
+"""Variants train, save and reload, also in a Keras without this package."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ def test_a_variant_trains_one_step_and_reloads_to_equal_outputs(name, tmp_path):
     check_one_step_and_reloading(VARIANTS[name], tmp_path)
 
 
-def test_every_row_is_among_those_that_every_backend_trains():
+def test_every_row_is_trained_on_every_backend():
     default = {"order": "original", "unit": "basic", "shortcut": "B", "stem": "cifar", "skip": "identity"}
     default |= {"downsample": "stride", "stride_on": "1x1"}
     chosen = [{**default, **VARIANTS[name]} for name in EVERY_ROW]
@@ -74,7 +74,7 @@ def test_saved_nets_open_in_a_process_that_cannot_import_this_package(tmp_path):
 
 @st.composite
 def specs(draw):
-    """Any spec that contradicts itself nowhere, small enough to build at once."""
+    """Any valid spec that is small enough to build quickly."""
     stages = draw(st.integers(1, 3))
     shortcut = draw(st.sampled_from(["A", "B", "C", None]))
     stem = draw(st.sampled_from(sorted(STEMS)))

@@ -1,4 +1,4 @@
-"""What a network has in common with that of keras.applications before it has weights, which no backend changes."""
+"""What networks without weights have in common with keras.applications', on any backend."""
 
 import inspect
 import re
@@ -19,8 +19,8 @@ def test_its_totals_are_ours_and_its_convolution_biases(name, total):
     biases = sum(layer.filters for layer in theirs.layers if isinstance(layer, keras.layers.Conv2D) and layer.use_bias)
     layout = (V2 if name.endswith("V2") else V1)["layout"]
     ours = getattr(keras_resnet, name)(**layout)
-    kept = 64 if name.endswith("V2") else 0  # the stem's, behind which zeros are padded
-    assert ours.count_params() == total - biases + kept
+    stem_bias = 64 if name.endswith("V2") else 0  # is not folded, since a zero padding follows
+    assert ours.count_params() == total - biases + stem_bias
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2"])
@@ -29,7 +29,7 @@ def test_the_arguments_are_its_arguments_in_its_order(name):
     ours = inspect.signature(getattr(keras_resnet, name)).parameters
     assert list(ours)[: len(theirs)] == list(theirs)
     for argument in theirs:
-        if argument != "weights":  # the one difference
+        if argument != "weights":  # the only difference
             assert ours[argument].default == theirs[argument].default, argument
     assert ours["weights"].default is None
 
@@ -46,14 +46,14 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("arguments", SHAPES)
-def test_inputs_outputs_and_names_are_as_there(arguments):
+def test_inputs_outputs_and_names_are_those_of_keras_applications(arguments):
     theirs = keras.applications.ResNet50(weights=None, **arguments)
     ours = keras_resnet.ResNet50(weights=None, **arguments)
     assert (ours.input_shape, ours.output_shape, ours.name) == (theirs.input_shape, theirs.output_shape, theirs.name)
 
 
-def test_a_program_of_keras_applications_predicts_by_a_change_of_its_imports():
-    """Its documentation's own, with weights by chance: raw images go in as they are, triples come out."""
+def test_a_program_for_keras_applications_works_with_changed_imports():
+    """The example of its documentation, with random weights: raw images go in unchanged, triples come out."""
     model = keras_resnet.ResNet18(width=0.125)
     image = np.random.default_rng(0).uniform(0, 255, (1, 224, 224, 3)).astype("float32")
     x = keras_resnet.preprocess_input(image)
@@ -64,6 +64,6 @@ def test_a_program_of_keras_applications_predicts_by_a_change_of_its_imports():
     assert re.fullmatch(r"n\d{8}", identifier) and name and score >= others[0][2]
 
 
-def test_preprocessing_takes_the_arguments_that_it_takes_there():
+def test_preprocess_input_has_the_arguments_of_keras_applications():
     theirs = inspect.signature(keras.applications.resnet.preprocess_input)
     assert list(inspect.signature(keras_resnet.preprocess_input).parameters) == list(theirs.parameters)

@@ -1,4 +1,4 @@
-"""The weights of an independent PyTorch ResNet-20: its known result, what its file says, and what it goes with."""
+"""The weights of an independent PyTorch ResNet-20: its published score, and the networks that they fit."""
 
 import keras
 import numpy as np
@@ -9,19 +9,19 @@ from keras_resnet.data import load
 from keras_resnet.weights.conversion import convert
 from keras_resnet.weights.torch_files import read_state, write_state
 
-RIGHT = 9173  # of the test set's 10,000 images, as its author's network has it
+CORRECT = 9173  # of the test set's 10,000 images, as with its author's network
 
 
-def test_its_score_is_what_its_author_says(shared, tmp_path):
+def test_its_score_is_what_its_author_reports(shared, tmp_path):
     convert(shared / "references/akamaster_resnet20.th", tmp_path / "out.keras", "resnet20")
     model = keras.saving.load_model(tmp_path / "out.keras")
     data = load("cifar10", shared / "data/tfds")
     predicted = np.argmax(model.predict(data.x_test, batch_size=500, verbose=0), axis=1)
-    assert int((predicted == data.y_test).sum()) == RIGHT
+    assert int((predicted == data.y_test).sum()) == CORRECT
 
 
 @pytest.mark.parametrize("depth", [14, 32])
-def test_those_of_another_depth_are_refused(shared, depth):
+def test_another_depth_is_refused(shared, depth):
     with pytest.raises(ValueError, match=r"akamaster_resnet20.th' does not fit 'resnet\d+'"):
         keras_resnet.CifarResNet(depth, weights=shared / "references/akamaster_resnet20.th")
 
@@ -31,11 +31,11 @@ def test_a_file_without_a_head_gives_the_same_features(shared, tmp_path):
     state = {name: value for name, value in read_state(path).items() if "linear" not in name}
     write_state(state, tmp_path / "headless.safetensors")
     image = np.full((1, 32, 32, 3), 99, "float32")
-    found, expected = (
+    features, expected = (
         keras.ops.convert_to_numpy(keras_resnet.ResNet20(weights=file, include_top=False, pooling="avg")(image))
         for file in (tmp_path / "headless.safetensors", path)
     )
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(features, expected)
 
 
 def test_other_classes_get_a_new_head_on_the_same_features(shared):

@@ -1,4 +1,4 @@
-"""What a conversion reports, what it takes from its user, and what it refuses."""
+"""Conversion: its report, the metadata that a user adds, and its errors."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from keras_resnet.weights.torch_names import to_state
 
 @pytest.fixture
 def small(seeded, tmp_path):
-    """A file of a network without a normalisation or labels, and the network."""
+    """A file of a network without normalisation or labels, and the network."""
     model = seeded(keras_resnet.CifarResNet(8, classes=3))
     path = tmp_path / "small.keras"
     model.save(path)
@@ -38,7 +38,7 @@ def test_the_report_counts_what_was_used(small, tmp_path):
     }
 
 
-def test_what_its_user_knows_goes_into_the_file(small, tmp_path):
+def test_what_the_user_says_is_saved_in_the_file(small, tmp_path):
     path, model = small
     out = tmp_path / "out.keras"
     known = {"class_labels": ["a", "b", "c"], "mean": [0.5, 0.4, 0.3], "deviation": [0.2, 0.2, 0.25]}
@@ -49,9 +49,9 @@ def test_what_its_user_knows_goes_into_the_file(small, tmp_path):
     assert info["input"] == "raw images, 0 to 255"
     raw = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     prepared = ((raw / 255 - known["mean"]) / known["deviation"]).astype("float32")
-    found, expected = (keras.ops.convert_to_numpy(value) for value in (converted(raw), model(prepared)))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-    # What the file knows, the next conversion knows too.
+    actual, expected = (keras.ops.convert_to_numpy(value) for value in (converted(raw), model(prepared)))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+    # The next conversion reads it from the file.
     again = convert(out, tmp_path / "again.keras")
     assert (again["model"], again["labels"], again["normalization"]) == ("resnet8", 3, report["normalization"])
 
@@ -59,33 +59,33 @@ def test_what_its_user_knows_goes_into_the_file(small, tmp_path):
 @pytest.mark.parametrize(
     "choices", [{"shortcut": "B", "order": "full_preactivation"}, {"stage_units": (1, 2), "stage_filters": (16, 24)}]
 )
-def test_choices_of_the_network_that_a_file_names_need_not_be_said_again(tmp_path, seeded, choices):
+def test_choices_that_a_file_records_need_not_be_given_again(tmp_path, seeded, choices):
     model = seeded(keras_resnet.CifarResNet(8, **choices))
     model.save(tmp_path / "b.keras")
-    convert(tmp_path / "b.keras", tmp_path / "told.keras", "resnet8", **choices)
+    convert(tmp_path / "b.keras", tmp_path / "named.keras", "resnet8", **choices)
     image = np.ones((1, 32, 32, 3), "float32")
-    for source, out in (("told", "once"), ("once", "twice")):
+    for source, out in (("named", "once"), ("once", "twice")):
         convert(tmp_path / f"{source}.keras", tmp_path / f"{out}.keras")
         converted, _ = saving.load(tmp_path / f"{out}.keras")
         np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (converted, model)))
 
 
-def test_a_mean_alone_is_told_as_such(small, tmp_path):
-    """As Caffe's networks have it."""
+def test_a_mean_without_a_deviation_is_reported_alone(small, tmp_path):
+    """Caffe's networks subtract a mean and do not divide."""
     assert convert(small[0], tmp_path / "out.keras", "resnet8", mean=3 * [0.5])["normalization"] == {
         "mean": 3 * [127.5]
     }
 
 
-def test_a_run_keeps_its_mean_by_pixel(tmp_path):
+def test_a_run_keeps_its_per_pixel_mean(tmp_path):
     run = small_runs.finished()
     assert convert(run, tmp_path / "out.keras")["normalization"] == {"mean": "by pixel"}
-    (there, _), (here, _) = saving.load(run / "model.keras"), saving.load(tmp_path / "out.keras")
+    (source, _), (converted, _) = saving.load(run / "model.keras"), saving.load(tmp_path / "out.keras")
     image = np.full((1, 8, 8, 1), 9, "float32")
-    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (there, here)))
+    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (source, converted)))
 
 
-def test_imagenet_are_weights_where_a_folder_is_called_so_too(tmp_path, monkeypatch):
+def test_imagenet_means_the_weights_even_if_a_folder_has_that_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "imagenet").mkdir()
     with pytest.raises(ValueError, match="No ImageNet weights are published for 'resnet20'"):
@@ -105,22 +105,22 @@ def test_a_weights_file_gives_torchvision_all_tensors(tmp_path, seeded):
 
 
 def test_another_epsilon_of_batch_norm_goes_into_the_statistics_of_torchvision(tmp_path, seeded):
-    """Torch's is 1e-5, and it divides by the root of the variance and that."""
+    """Torch's epsilon is 1e-5; the output depends only on its sum with the variance."""
     whole = seeded(keras_resnet.ResNet18(input_shape=(32, 32, 3), bn_epsilon=0.01))
     whole.save(tmp_path / "whole.keras")
     convert(tmp_path / "whole.keras", tmp_path / "out.safetensors", "resnet18", to="torchvision")
     state = safetensors.numpy.load_file(tmp_path / "out.safetensors")
-    for there, here in (("bn1", "stem_bn"), ("layer4.1.bn2", "stage4_unit2_bn2")):
-        divisor = keras.ops.convert_to_numpy(whole.get_layer(here).moving_variance) + 0.01
-        np.testing.assert_allclose(state[f"{there}.running_var"] + 1e-5, divisor, rtol=1e-6)
+    for module, layer in (("bn1", "stem_bn"), ("layer4.1.bn2", "stage4_unit2_bn2")):
+        total = keras.ops.convert_to_numpy(whole.get_layer(layer).moving_variance) + 0.01
+        np.testing.assert_allclose(state[f"{module}.running_var"] + 1e-5, total, rtol=1e-6)
     bare = {"input_shape": (32, 32, 3), "include_preprocessing": False}
     again = keras_resnet.ResNet18(weights=tmp_path / "out.safetensors", **bare)
     image = np.random.default_rng(0).standard_normal((1, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(*(keras.ops.convert_to_numpy(model(image)) for model in (again, whole)), rtol=1e-3)
 
 
-def test_the_usual_mean_of_photographs_is_none_of_grey_images(tmp_path, seeded):
-    """PyTorch's files do not say it; for three channels it is ImageNet's."""
+def test_grey_images_do_not_get_the_usual_mean_of_photographs(tmp_path, seeded):
+    """PyTorch's files do not record the mean; for three channels, ImageNet's is assumed."""
     choices = {"input_shape": (32, 32, 1), "classes": 3, "width": 0.25, "shortcut": "B"}
     grey = seeded(keras_resnet.ResNet18(**choices))
     safetensors.numpy.save_file(to_state(tensors_of(grey)), tmp_path / "grey.safetensors")
@@ -131,11 +131,11 @@ def test_the_usual_mean_of_photographs_is_none_of_grey_images(tmp_path, seeded):
 def test_weights_of_other_stages_are_refused(tmp_path, seeded):
     stages = {"stage_filters": (16, 24), "stem": "cifar", "shortcut": "A", "classes": 10}
     seeded(keras_resnet.ResNet((1, 2), **stages)).save(tmp_path / "b.keras")
-    told = tmp_path / "told.keras"
-    convert(tmp_path / "b.keras", told, "resnet8", stage_units=(1, 2), stage_filters=(16, 24))
-    assert keras_resnet.ResNet20(weights=told).get_layer("stage2_unit2_conv2").kernel.shape == (3, 3, 24, 24)
+    path = tmp_path / "named.keras"
+    convert(tmp_path / "b.keras", path, "resnet8", stage_units=(1, 2), stage_filters=(16, 24))
+    assert keras_resnet.ResNet20(weights=path).get_layer("stage2_unit2_conv2").kernel.shape == (3, 3, 24, 24)
     with pytest.raises(ValueError, match=r"are for `stage_units=\(1, 2\)`. Received: stage_units=\(1, 1\)"):
-        keras_resnet.ResNet((1, 1), weights=told, **stages)
+        keras_resnet.ResNet((1, 1), weights=path, **stages)
 
 
 def test_a_weights_file_gives_its_network(small, tmp_path):
@@ -177,7 +177,7 @@ def test_a_weights_file_gives_its_network(small, tmp_path):
         ({"source": "nothing.pth"}, r"finished run. Received: weights='nothing.pth'"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_written(small, tmp_path, monkeypatch, arguments, words):
+def test_mistakes_are_refused_and_nothing_is_written(small, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=words):
         convert(**{"source": small[0], "out": "out.keras", "model": "resnet8", **arguments})

@@ -1,4 +1,4 @@
-"""Weights from the Hugging Face hub, of which a server on this machine plays the part."""
+"""Weights from the Hugging Face hub, for which a local server stands in."""
 
 import json
 import threading
@@ -31,8 +31,8 @@ CONFIG = {
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A dict of files by "OWNER/NAME/FILE", which a server gives as the hub does; and what it was asked for."""
-    files, asked = {}, []
+    """A dict of files by "OWNER/NAME/FILE", which a server serves like the hub, and the list of requests."""
+    files, requests = {}, []
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -40,7 +40,7 @@ def hub(monkeypatch, tmp_path):
             revision, _, file = rest.partition("/")
             content = files.get(f"{name}/{file}")
             if self.command == "GET":
-                asked.append((name, revision, file))
+                requests.append((name, revision, file))
             self.send_response(200 if content is not None else 404)
             if content is None:
                 self.send_header("X-Error-Code", "EntryNotFound" if f"{name}/" in str(list(files)) else "RepoNotFound")
@@ -65,7 +65,7 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    yield files, asked
+    yield files, requests
     server.shutdown()
     server.server_close()
 
@@ -75,7 +75,7 @@ def logits(model, images):
 
 
 def test_a_repository_of_timm_gives_weights_normalisation_view_and_names(hub, shared, tmp_path):
-    files, asked = hub
+    files, requests = hub
     files["timm/resnet18.a1_in1k/model.safetensors"] = save(references.state(shared, 18))
     files["timm/resnet18.a1_in1k/config.json"] = json.dumps(CONFIG).encode()
     report = convert("hf://timm/resnet18.a1_in1k", tmp_path / "out.keras", "resnet18")
@@ -86,22 +86,22 @@ def test_a_repository_of_timm_gives_weights_normalisation_view_and_names(hub, sh
     mean, deviation = (255 * np.array(CONFIG["pretrained_cfg"][name]) for name in ("mean", "std"))
     raw = (references.images(shared) * deviation + mean).astype("float32")
     np.testing.assert_allclose(logits(model, raw), references.logits(shared, 18), atol=1e-4)
-    assert {("timm/resnet18.a1_in1k", "main", file) for file in ("model.safetensors", "config.json")} <= set(asked)
+    assert {("timm/resnet18.a1_in1k", "main", file) for file in ("model.safetensors", "config.json")} <= set(requests)
 
 
 def test_the_second_time_nothing_is_fetched(hub, shared):
-    files, asked = hub
+    files, requests = hub
     files["timm/resnet18.tv_in1k/model.safetensors"] = save(references.state(shared, 18))
     files["timm/resnet18.tv_in1k/config.json"] = json.dumps(CONFIG).encode()
     keras_resnet.ResNet18(weights="imagenet")
-    fetched = list(asked)
+    fetched = list(requests)
     keras_resnet.ResNet18(weights="imagenet")
-    assert asked == fetched
+    assert requests == fetched
     with pytest.raises(ValueError, match=r"are for `bn_epsilon=1e-05`. Received: bn_epsilon=0.001"):
         keras_resnet.ResNet18(weights="imagenet", bn_epsilon=1e-3)
 
 
-def test_imagenet_weights_of_the_strides_that_torchvision_has_come_from_there(hub, shared):
+def test_imagenet_weights_with_the_strides_of_torchvision_are_torchvisions(hub, shared):
     files, _ = hub
     files["timm/resnet50.tv_in1k/model.safetensors"] = save(references.state(shared, 50))
     model = keras_resnet.ResNet50(weights="imagenet", stride_on="3x3", include_preprocessing=False)
@@ -109,14 +109,14 @@ def test_imagenet_weights_of_the_strides_that_torchvision_has_come_from_there(hu
 
 
 def test_a_revision_and_an_older_file_of_torch(hub, shared, tmp_path):
-    files, asked = hub
+    files, requests = hub
     torch.save({name: torch.tensor(value) for name, value in references.state(shared, 18).items()}, tmp_path / "x.pth")
     files["someone/cats/pytorch_model.bin"] = (tmp_path / "x.pth").read_bytes()
     files["someone/cats/config.json"] = json.dumps(
         {**CONFIG, "label_names": [f"cat {n}" for n in range(1000)]}
     ).encode()
     convert("hf://someone/cats@v2", tmp_path / "out.keras", "resnet18")
-    assert {revision for _, revision, _ in asked} <= {"v2", COMMIT}
+    assert {revision for _, revision, _ in requests} <= {"v2", COMMIT}
     assert saving.read_info(tmp_path / "out.keras")["class_names"][7] == "cat 7"
 
 
@@ -128,7 +128,7 @@ def test_a_revision_and_an_older_file_of_torch(hub, shared, tmp_path):
         ("hf://timm/empty", "has no model.safetensors and no pytorch_model.bin"),
     ],
 )
-def test_what_cannot_be_had_is_said_in_one_line(hub, address, words):
+def test_what_cannot_be_downloaded_is_reported_in_one_line(hub, address, words):
     files, _ = hub
     files["timm/empty/README.md"] = b"nothing"
     with pytest.raises(ValueError, match=words) as error:
@@ -136,7 +136,7 @@ def test_what_cannot_be_had_is_said_in_one_line(hub, address, words):
     assert "\n" not in str(error.value)
 
 
-def test_a_hub_out_of_reach_is_said_in_one_line(monkeypatch, tmp_path):
+def test_a_hub_out_of_reach_is_reported_in_one_line(monkeypatch, tmp_path):
     nowhere = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))

@@ -1,4 +1,4 @@
-"""What comes of keras.applications' weights besides the numbers, and what is refused as there."""
+"""keras.applications' weights: results, layout, and the errors that keras.applications raises too."""
 
 import keras
 import numpy as np
@@ -12,13 +12,13 @@ from keras_resnet.weights.keras_applications import from_model
 
 @pytest.mark.parametrize("include_top", [True, False])
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet50V2"])
-def test_imagenet_weights_compute_there_and_here_the_same(published, name, include_top):
+def test_imagenet_weights_compute_the_same_as_in_keras_applications(published, name, include_top):
     references.check_imagenet_weights(published, name, include_top)
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet50V2"])
-def test_any_epsilon_of_batch_norm_gives_what_theirs_gives(published, name):
-    """Theirs is 1.001e-5, and the statistics make up for the difference."""
+def test_any_epsilon_of_batch_norm_gives_their_outputs(published, name):
+    """Theirs is 1.001e-5; the moving variances compensate for the difference."""
     theirs, _ = published(name, include_top=False)
     choices = {"input_shape": (64, 64, 3), "include_preprocessing": False, "bn_epsilon": 0.01}
     ours = getattr(keras_resnet, name)(weights="imagenet", include_top=False, pooling="avg", **choices)
@@ -69,15 +69,15 @@ def test_it_builds_on_a_given_tensor():
         {"weights": "no-such-file.weights.h5"},
     ],
 )
-def test_what_is_an_error_there_is_one_here(arguments):
+def test_what_is_an_error_in_keras_applications_is_one_here(arguments):
     for network in (keras.applications.ResNet50, keras_resnet.ResNet50):
         with pytest.raises(ValueError, match=r".") as error:
             network(**arguments)
     value = list(arguments.values())[-1]
-    assert str(value) in str(error.value)  # the last message is this package's
+    assert str(value) in str(error.value)  # the last error is this package's
 
 
-def test_pretrained_weights_want_a_softmax_or_none(tmp_path):
+def test_pretrained_weights_require_a_softmax_or_none(tmp_path):
     keras_resnet.CifarResNet(8).save_weights(tmp_path / "x.weights.h5")
     with pytest.raises(ValueError, match=r"`classifier_activation` must be None or 'softmax'. Received.*'relu'"):
         keras_resnet.CifarResNet(8, weights=tmp_path / "x.weights.h5", classifier_activation="relu")
@@ -101,9 +101,9 @@ def test_a_layout_that_contradicts_the_weights_is_refused(published):
 
 
 def test_classes_other_than_the_weights_get_a_new_head(published):
-    theirs, asked = published("ResNet50", include_top=False)
+    theirs, requests = published("ResNet50", include_top=False)
     model = keras_resnet.ResNet50(weights="imagenet", classes=37)
-    assert asked == [{"include_top": False, "weights": "imagenet"}]
+    assert requests == [{"include_top": False, "weights": "imagenet"}]
     assert model.output_shape == (None, 37)
     ours, expected = (
         keras.ops.convert_to_numpy(network.get_layer(name).kernel)
@@ -118,7 +118,7 @@ def test_the_preactivation_order_of_a_network_is_its_v2(published):
     assert "head_bn" in [layer.name for layer in model.layers]
 
 
-def test_a_download_that_fails_is_said_in_one_line(monkeypatch):
+def test_a_failed_download_is_reported_in_one_line(monkeypatch):
     def fail(**_):
         raise Exception("URL fetch failure on https://...: None -- [Errno -2] Name or service not known")
 

@@ -1,4 +1,4 @@
-"""Files of keras.applications' networks, in every format that Keras writes or wrote, are taken as they are."""
+"""Files of keras.applications' networks are read in every format that Keras writes or used to write."""
 
 import json
 import warnings
@@ -26,13 +26,13 @@ def answers(model, images):
     return keras.ops.convert_to_numpy(model(images, training=False))
 
 
-def close(found, expected):
-    """But for rounding, beside the largest logit."""
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+def close(actual, expected):
+    """Asserts equality up to rounding, relative to the largest logit."""
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def write_as_keras_2(model, path):
-    """As the files that keras.applications downloads: a group a layer, its variables by names that end in ":0"."""
+    """Like the files that keras.applications downloads: a group per layer, with variables whose names end in ":0"."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
         for layer in model.layers:
@@ -45,7 +45,7 @@ def write_as_keras_2(model, path):
 
 @pytest.fixture(scope="module", params=MODULES)
 def theirs(request, tmp_path_factory):
-    """The name of a network of three classes, the folder of its files, raw images, and what it answers to them."""
+    """The name of a network with three classes, the folder of its files, and its outputs for raw images."""
     name, folder = request.param, tmp_path_factory.mktemp(request.param)
     model = getattr(keras.applications, name)(
         weights=None, input_shape=(SIDE, SIDE, 3), classes=3, classifier_activation=None
@@ -55,12 +55,12 @@ def theirs(request, tmp_path_factory):
         model.save_weights(folder / file) if ".weights." in file else model.save(folder / file)
     write_as_keras_2(model, folder / FORMATS[3])
     expected = answers(model, MODULES[name].preprocess_input(raw_images()))
-    assert np.ptp(expected, axis=0).min() > 0.01 * np.abs(expected).max()  # images tell
+    assert np.ptp(expected, axis=0).min() > 0.01 * np.abs(expected).max()  # the outputs depend on the images
     return name, folder, expected
 
 
 def fill(model):
-    """Every bias and statistic off its default, so that none goes astray unseen."""
+    """Changes every bias and statistic from its default, so that a test notices if one is lost."""
     rng = np.random.default_rng(1)
     for variable in model.variables:
         if variable.name in ("bias", "beta", "moving_mean"):
@@ -70,7 +70,7 @@ def fill(model):
 
 
 @pytest.mark.parametrize("file", FORMATS)
-def test_a_file_of_theirs_answers_raw_images_as_they_answer_prepared_ones(theirs, file):
+def test_a_file_of_theirs_gives_for_raw_images_what_they_give_for_preprocessed_ones(theirs, file):
     name, folder, expected = theirs
     arguments = {"classes": 3, "input_shape": (SIDE, SIDE, 3), "classifier_activation": None}
     with warnings.catch_warnings():
@@ -80,22 +80,22 @@ def test_a_file_of_theirs_answers_raw_images_as_they_answer_prepared_ones(theirs
 
 
 @pytest.mark.parametrize("file", FORMATS)
-def test_convert_takes_it_over(theirs, file, tmp_path, capsys):
+def test_convert_reads_it(theirs, file, tmp_path, capsys):
     name, folder, expected = theirs
     out = tmp_path / "out.keras"
     assert main(["convert", str(folder / file), str(out), "--model", name.lower(), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     mean = {"ResNet50": [123.68, 116.779, 103.939], "ResNet50V2": 3 * [127.5]}[name]
     assert (report["classes"], report["normalization"]["mean"]) == (3, mean)
-    side = SIDE if file == "tuned.keras" else 224  # of the others, only layers' weights are read
+    side = SIDE if file == "tuned.keras" else 224  # of the others, only the weights of layers are read
     assert report["view"] == {"size": side, "resize": side}
     logits = keras_resnet.features(saving.load(out)[0], ["logits"])(raw_images(), training=False)["logits"]
     close(keras.ops.convert_to_numpy(logits), expected)
 
 
 @pytest.mark.parametrize("ending", ["keras", "weights.h5", "h5"])
-def test_a_network_within_a_model_of_another_head_is_taken_with_its_head(tmp_path, ending):
-    """As Keras's guide to transfer learning builds it; the layers behind are its author's."""
+def test_a_network_nested_in_a_model_is_read_with_the_head_of_the_model(tmp_path, ending):
+    """As Keras's guide to transfer learning builds it, with a new head after the network."""
     base = keras.applications.ResNet50(weights=None, input_shape=(SIDE, SIDE, 3), include_top=False)
     fill(base)
     image = keras.Input((SIDE, SIDE, 3))
@@ -108,14 +108,14 @@ def test_a_network_within_a_model_of_another_head_is_taken_with_its_head(tmp_pat
     close(answers(ours, raw_images()), answers(model, raw_images()))
 
 
-def test_what_is_known_of_a_thousand_classes_is_imagenet_s(tmp_path):
+def test_a_thousand_classes_are_those_of_imagenet(tmp_path):
     model = keras.applications.ResNet50(weights=None)
     model.save_weights(tmp_path / "whole.weights.h5")
     report = convert(tmp_path / "whole.weights.h5", tmp_path / "out.keras", "resnet50")
     assert (report["labels"], report["view"]) == (1000, {"size": 224, "resize": 256})
 
 
-def test_images_that_a_layer_of_theirs_scales_are_not_taken_for_those_of_preprocess_input(tmp_path):
+def test_a_network_that_scales_its_images_with_its_own_layer_is_refused(tmp_path):
     image = keras.Input((SIDE, SIDE, 3))
     base = keras.applications.ResNet50(weights=None, input_tensor=keras.layers.Rescaling(1 / 255)(image), classes=2)
     base.save(tmp_path / "scaled.keras")

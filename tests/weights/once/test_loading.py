@@ -1,4 +1,4 @@
-"""Weights from a file, and only from the file of the same network."""
+"""Weights are loaded from a file of the same network, and from no other."""
 
 import warnings
 
@@ -17,7 +17,7 @@ STAGES = {"stage_units": (1, 2), "stage_filters": (16, 32)}
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
 def test_a_file_of_another_network_is_refused_by_the_names_of_its_layers(tmp_path, ending):
-    """ResNet20 and ResNet20V2 have tensors of the same shapes in the same order; a model shows that of its units."""
+    """ResNet20 and ResNet20V2 have tensors of the same shapes; a `.keras` file also shows the order of its units."""
     model, path = keras_resnet.ResNet20(), tmp_path / f"v1{ending}"
     model.save(path) if ending == ".keras" else model.save_weights(path)
     words = {".keras": "are for `order='original'`", ".weights.h5": "does not fit 'resnet20v2'.*head_bn"}[ending]
@@ -31,24 +31,24 @@ def test_a_file_of_another_network_is_refused_by_the_names_of_its_layers(tmp_pat
         keras_resnet.CifarResNet(20, width=4.0, weights=path)
 
 
-def test_the_units_of_a_name_are_not_those_of_a_file_that_says_others(tmp_path):
-    """He et al. 2016 have another unit, the plain nets of 2015 no shortcut; tensors alone do not show the latter."""
-    told = {}
+def test_a_named_network_refuses_a_file_with_another_order_or_without_shortcuts(tmp_path):
+    """He et al. 2016 have another order, the plain networks of 2015 no shortcuts; tensors do not show the latter."""
+    paths = {}
     for name in ("resnet8", "resnet8v2", "plainnet8"):
         network = find(name)
-        told[name] = tmp_path / f"{name}.keras"
-        saving.save(network(), told[name], {"model": name, "network": network.spec.to_config({})})
-    for name, path in told.items():
+        paths[name] = tmp_path / f"{name}.keras"
+        saving.save(network(), paths[name], {"model": name, "network": network.spec.to_config({})})
+    for name, path in paths.items():
         assert same(find(name)(weights=path), saving.load(path)[0])
-        for other in told.keys() - {name}:
+        for other in paths.keys() - {name}:
             with pytest.raises(ValueError, match=rf"{name}.keras' are for `(order|shortcut)=.*Received: \1="):
                 find(other)(weights=path)
-    assert find("resnet8")(weights=told["resnet8v2"], order="full_preactivation").get_layer("head_bn")
+    assert find("resnet8")(weights=paths["resnet8v2"], order="full_preactivation").get_layer("head_bn")
     with pytest.raises(ValueError, match=r"are for `order='original'`. Received: order='full_preactivation'"):
-        convert(told["resnet8"], tmp_path / "no.keras", "resnet8v2")
+        convert(paths["resnet8"], tmp_path / "no.keras", "resnet8v2")
 
 
-def test_a_trained_model_lends_its_weights_without_its_normalisation_if_asked(tmp_path):
+def test_weights_of_a_trained_model_can_be_used_without_its_normalisation(tmp_path):
     image = keras.Input((32, 32, 3))
     layer = keras.layers.Normalization(mean=[1.0] * 3, variance=[1.0] * 3)
     model = keras_resnet.ResNet20(input_tensor=layer(image))
@@ -83,8 +83,8 @@ def test_a_file_that_keras_saved_brings_its_layout(tmp_path, seeded, network, ch
     images = np.random.default_rng(0).standard_normal((2, 40, 40, 3)).astype("float32")
     plain = keras.models.load_model(tmp_path / "tuned.keras")
     again = network(weights=tmp_path / "tuned.keras", classes=3, **built)
-    found, expected = (keras.ops.convert_to_numpy(model(images)) for model in (again, plain))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    actual, expected = (keras.ops.convert_to_numpy(model(images)) for model in (again, plain))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_layout_that_contradicts_a_file_that_keras_saved_is_refused(tmp_path):
@@ -96,7 +96,7 @@ def test_a_layout_that_contradicts_a_file_that_keras_saved_is_refused(tmp_path):
         find("plainnet8")(weights=tmp_path / "with.keras")
 
 
-def test_where_a_weights_file_strides_is_its_users_word(tmp_path):
+def test_the_user_says_which_convolution_of_a_weights_file_has_the_stride(tmp_path):
     path = tmp_path / "x.weights.h5"
     keras_resnet.ResNet50(input_shape=(32, 32, 3), **STAGES).save_weights(path)
     words = "x.weights.h5' does not record which convolution of a unit has the stride; '1x1' is"
@@ -111,7 +111,7 @@ def test_where_a_weights_file_strides_is_its_users_word(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
-def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, ending):
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, ending):
     path = tmp_path / f"broken{ending}"
     path.write_bytes(b"not a model")
     with pytest.raises(ValueError, match="broken") as error:
@@ -119,7 +119,7 @@ def test_a_file_that_is_none_is_refused_in_one_line(tmp_path, ending):
     assert "\n" not in str(error.value)
 
 
-def test_a_head_that_nobody_asked_to_replace_is_said(tmp_path):
+def test_a_head_that_the_user_did_not_ask_to_replace_is_warned_of(tmp_path):
     keras_resnet.ResNet20(classes=3).save(tmp_path / "three.keras")
     with pytest.warns(UserWarning, match="three.keras' has 3 classes; the dense layer for 10 is initialised") as warned:
         keras_resnet.ResNet20(weights=tmp_path / "three.keras")
@@ -129,7 +129,7 @@ def test_a_head_that_nobody_asked_to_replace_is_said(tmp_path):
         keras_resnet.ResNet20(weights=tmp_path / "three.keras", classes=5)
 
 
-def test_a_run_folder_is_as_good_as_its_model(tmp_path):
+def test_a_run_folder_stands_for_its_model(tmp_path):
     model = keras_resnet.CifarResNet(8)
     model.save(tmp_path / "model.keras")
     assert same(keras_resnet.CifarResNet(8, weights=tmp_path), model)

@@ -1,4 +1,4 @@
-"""torchvision's files: what is refused, and what they say of a network."""
+"""torchvision's files: what they say about a network, and which are refused."""
 
 import json
 
@@ -13,13 +13,13 @@ import references
 from keras_resnet.weights.conversion import convert
 
 
-def test_without_preprocessing_it_takes_what_torchvisions_takes(shared, tmp_path):
+def test_without_preprocessing_it_takes_the_images_of_torchvisions_network(shared, tmp_path):
     save_file(references.state(shared, 18), tmp_path / "theirs.safetensors")
     model = keras_resnet.ResNet18(
         weights=tmp_path / "theirs.safetensors", classifier_activation=None, include_preprocessing=False
     )
-    found = keras.ops.convert_to_numpy(model(references.images(shared)))
-    np.testing.assert_allclose(found, references.logits(shared, 18), atol=1e-4)
+    logits = keras.ops.convert_to_numpy(model(references.images(shared)))
+    np.testing.assert_allclose(logits, references.logits(shared, 18), atol=1e-4)
 
 
 @pytest.mark.parametrize("wrapped", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
@@ -33,8 +33,8 @@ def test_a_pth_file_is_read_and_written(shared, tmp_path, wrapped):
     assert len(back) == len(state)
 
 
-def test_a_state_dict_of_parameters_is_one_of_tensors(shared, tmp_path):
-    """As `dict(network.named_parameters())` with the buffers gives it."""
+def test_a_state_dict_may_hold_parameters(shared, tmp_path):
+    """As from `dict(network.named_parameters())`, with the buffers."""
     state = {name: torch.tensor(value) for name, value in references.state(shared, 18).items()}
     learned = {name: torch.nn.Parameter(value) if value.is_floating_point() else value for name, value in state.items()}
     torch.save(learned, tmp_path / "learned.pth")
@@ -59,14 +59,14 @@ def beside(shared, folder, config):
         {"pretrained_cfg": {"input_size": [3, "224", None], "std": [1, 1, 1], "label_names": []}},
     ],
 )
-def test_a_config_beside_it_that_is_none_of_timm_s_says_nothing(shared, tmp_path, config):
+def test_a_config_beside_it_that_is_not_timm_s_is_ignored(shared, tmp_path, config):
     report = convert(beside(shared, tmp_path, config), tmp_path / "out.keras", "resnet18")
     assert report["normalization"]["mean"] == [123.675, 116.28, 103.53]  # 255 * (0.485, 0.456, 0.406)
     assert (report["view"], report["labels"]) == ({"size": 224, "resize": 256}, 1000)
 
 
 @pytest.mark.parametrize("crop", [None, 0, "0.9"])
-def test_a_view_without_a_share_is_cut_as_timm_cuts_it(shared, tmp_path, crop):
+def test_without_a_valid_crop_share_the_default_of_timm_is_used(shared, tmp_path, crop):
     path = beside(shared, tmp_path, {"input_size": [3, 288, 288], "crop_pct": crop})
     assert convert(path, tmp_path / "out.keras", "resnet18")["view"] == {"size": 288, "resize": 329}  # 288 / 0.875
 
@@ -87,13 +87,13 @@ def test_a_config_of_another_scale_is_refused_in_one_line(shared, tmp_path, conf
 
 
 class Wicked:
-    """What runs code when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self):
         return print, ("code was run",)
 
 
-def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path, capsys):
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
     torch.save({"conv1.weight": Wicked()}, tmp_path / "wicked.pth")
     with pytest.raises(ValueError, match=r"wicked.pth' is refused: it is a pickle of more than tensors") as error:
         keras_resnet.ResNet18(weights=tmp_path / "wicked.pth")
@@ -134,8 +134,8 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, ending, content):
     assert "\n" not in str(error.value)
 
 
-def test_the_paper_s_stride_is_not_that_of_these_weights(shared, tmp_path):
-    """Taken over unless the user asks for another: then the weights do not fit, though every tensor does."""
+def test_the_stride_is_that_of_these_weights_and_not_the_papers(shared, tmp_path):
+    """If the user asks for the paper's, the weights do not fit, although every tensor does."""
     save_file(references.state(shared, 50), tmp_path / "theirs.safetensors")
     model = keras_resnet.ResNet50(weights=tmp_path / "theirs.safetensors")
     assert model.get_layer("stage2_unit1_conv2").strides == (2, 2)
@@ -143,7 +143,7 @@ def test_the_paper_s_stride_is_not_that_of_these_weights(shared, tmp_path):
         keras_resnet.ResNet50(weights=tmp_path / "theirs.safetensors", stride_on="1x1")
 
 
-def test_what_torchvision_does_not_have_is_not_written_for_it(tmp_path):
+def test_a_network_that_torchvision_does_not_have_is_not_written_for_it(tmp_path):
     keras_resnet.ResNet20().save(tmp_path / "cifar.keras")
     keras_resnet.ResNet50(classes=7, input_shape=(32, 32, 3)).save(tmp_path / "paper.keras")
     for file, name, words in (

@@ -1,4 +1,4 @@
-"""The deeper networks compute what torchvision's compute too, and every depth gives torchvision's file back."""
+"""Deeper networks compute what torchvision's do too, and every depth converts back to torchvision's file."""
 
 import numpy as np
 import pytest
