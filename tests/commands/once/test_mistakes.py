@@ -179,7 +179,7 @@ def test_what_is_no_image_is_told_in_a_line(mistake):
     Path("text.npy").write_text("hello")
     for source, *words in (
         ("nothing.png", "No such file"),
-        ("broken.png", "not a whole image", ".png"),
+        ("broken.png", "cannot be decoded as an image", ".png"),
         ("empty", "no image", ".png"),
         ("vector.npy", "(n, height, width, channels)", "(3,)"),
         ("text.npy", "no array of images"),

@@ -29,7 +29,7 @@ def test_too_many_photographs_that_are_not_whole_end_a_run_in_a_line(album, tmp_
     line = f"train folder:{tmp_path / 'album'} --model resnet8 --width 0.25 --shortcut B --size 32 --epochs 1"
     assert main([*line.split(), "--out", str(tmp_path / "run")]) == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith("keras-resnet: error: folder:") and "images are not whole" in last
+    assert last.startswith("keras-resnet: error: folder:") and "images cannot be decoded" in last
 
 
 def test_views_that_cannot_be_leave_nothing(album, tmp_path, capsys):
