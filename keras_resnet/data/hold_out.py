@@ -1,4 +1,4 @@
-"""Random choice of the training images that are held out for validation, or kept to train on fewer."""
+"""Random selection of training images, to hold out for validation or to train on a subset."""
 
 from __future__ import annotations
 

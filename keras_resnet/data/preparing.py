@@ -59,7 +59,7 @@ def _check_possible(builder: DatasetBuilder, folder: Path) -> None:
         raise DataError(
             f"{folder}: no prepared {builder.name} here, and its archives must be downloaded manually. "
             f"{' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())} The manual_dir is {manual}. Run again when they "
-            "are there, with TensorFlow installed to prepare them, or give a data_dir that holds it as array_record."
+            "are in place, with TensorFlow installed to prepare them, or give a data_dir that holds it as array_record."
         )
     if find_spec("tensorflow") is None:
         raise DataError(
