@@ -1,4 +1,4 @@
-"""Data: sets of images in memory or streamed from disk, the papers' augmentation, and images read from disk."""
+"""Data sets of images in memory or streamed from disk, the papers' augmentation, and single images read from disk."""
 
 from .augment import ArrayTestBatches, TrainingBatches, cut_out, pad_crop_flip, steps_per_epoch
 from .datasets import DATASETS, Dataset, DatasetRow

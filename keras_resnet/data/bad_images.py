@@ -1,4 +1,4 @@
-"""What becomes of images that do not decode: they are named and counted, and too many of them end the run."""
+"""Handling of images that cannot be decoded: they are logged and counted, and too many of them end the run."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ LOG = logging.getLogger("keras_resnet.data")
 BAD_SHARE = 0.01
 ALWAYS_ACCEPTED = 10
 
-_named: set[str] = set()  # a process names each file once, however many epochs meet it
+_logged: set[str] = set()  # each process logs a file once, however many epochs meet it
 
 
 class BadImages:
-    """The bad images of one side of a data set.
+    """The undecodable images of one side of a data set.
 
     Args:
         where: the data set and the side, for messages.
-        total: the images there are.
-        share: the share of them that may be bad. Up to 10 may be in any case, so that a small set does not
-            fail over one.
+        total: the number of images of this side.
+        share: the share of them that may be undecodable. Up to 10 images are always tolerated, so that a small set does
+            not fail because of a single one.
 
     Attributes:
-        names: those met so far.
+        names: the undecodable images met so far.
         times: how often one was met since the last `report`.
     """
 
@@ -33,41 +33,41 @@ class BadImages:
             raise DataError(f"`bad_share` must be from 0 to 1. Received: {share}")
         self.where, self.total, self.share = where, total, share
         self.limit = max(ALWAYS_ACCEPTED, int(share * total))
-        self.names: dict[str, None] = {}  # a set that keeps its order
+        self.names: dict[str, None] = {}  # an ordered set
         self.times = 0
 
     def note(self, names: Iterable[str]) -> None:
-        """Counts bad images, and names those in the log that this process has not named yet.
+        """Counts undecodable images and logs those that this process has not logged before.
 
         Raises:
-            DataError: there are now too many.
+            DataError: there are too many of them.
         """
         for name in names:
             self.times += 1
             self.names[name] = None
-            if name not in _named:
-                _named.add(name)
-                LOG.warning("%s is not a whole image, and is passed over", name)
+            if name not in _logged:
+                _logged.add(name)
+                LOG.warning("%s cannot be decoded as an image and is skipped", name)
         self.check(self.names)
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuses too many different names.
+        """Checks that the number of different names is acceptable.
 
         Raises:
-            DataError: with the first three.
+            DataError: there are too many; the message lists the first three.
         """
         names = list(dict.fromkeys(names))
         if len(names) > min(self.limit, self.total - 1):
             raise DataError(
-                f"{self.where}: {len(names)} of {self.total} images are not whole, the first are "
+                f"{self.where}: {len(names)} of {self.total} images cannot be decoded, the first are "
                 f"{', '.join(names[:3])}. Accepted: up to {min(self.limit, self.total - 1)} (bad_share={self.share})"
             )
 
     def report(self, when: str) -> None:
-        """Tells the log how often a bad image was met, if one was, and starts counting anew."""
+        """Logs how often undecodable images were met, if at all, and restarts the count."""
         if self.times:
             LOG.warning(
-                "%s, %s: came %d times upon an image that is not whole; %d different ones so far, of %d",
+                "%s, %s: met images that cannot be decoded %d times; %d different ones so far, of %d",
                 *(self.where, when, self.times, len(self.names), self.total),
             )
         self.times = 0

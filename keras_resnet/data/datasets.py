@@ -1,4 +1,4 @@
-"""Data sets that are held in memory, as rows: `DATASETS`."""
+"""Data sets that are held in memory, as rows of `DATASETS`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from .augment import ArrayTestBatches, TrainingBatches
 from .errors import DataError
-from .hold_out import hold_out, taken
+from .hold_out import fixed_subset, hold_out
 from .labelled_images import LabelledImages
 from .prepared import Arrays, read_prepared
 from .sharding import Shard
@@ -32,13 +32,13 @@ tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 
 @dataclass(frozen=True, eq=False)
 class Dataset(LabelledImages):
-    """Labelled images in memory, to train on and to test on.
+    """Labelled images in memory, for training and testing.
 
     Attributes:
         name: a key of `DATASETS`.
-        x_train, x_test: uint8 (N, H, W, C), raw values 0 to 255, RGB or one grey channel.
+        x_train, x_test: uint8 (N, H, W, C), raw values from 0 to 255, RGB or one grey channel.
         y_train, y_test: int32 (N,), indices into `class_names`.
-        class_names: one name a class.
+        class_names: one name per class.
     """
 
     in_memory: ClassVar[bool] = True
@@ -50,17 +50,17 @@ class Dataset(LabelledImages):
     class_names: tuple[str, ...]
 
     def image_shape(self, size: int | None = None) -> tuple[int, int, int]:
-        """(H, W, C) of every image.
+        """Returns the shape (H, W, C) of every image.
 
         Args:
-            size: None, or their height and width: images in memory are taken as they are.
+            size: None or the height and width of the images, since images in memory are not resized.
 
         Raises:
-            DataError: they have another size.
+            DataError: the images have another size.
         """
         shape = self.x_train.shape[1:]
         if size is not None and (size, size) != shape[:2]:
-            raise DataError(f"`size` of {self.name} must be {shape[0]}, which all of its images have. Received: {size}")
+            raise DataError(f"`size` of {self.name} must be {shape[0]}, the size of all its images. Received: {size}")
         return shape
 
     @property
@@ -75,12 +75,12 @@ class Dataset(LabelledImages):
 
     @property
     def mean_image(self) -> np.ndarray:
-        """The per-pixel mean of the training images, float64 (H, W, C), which the papers subtract."""
+        """The per-pixel mean of the training images, float64 (H, W, C), as subtracted in the papers."""
         return self.x_train.mean(axis=0)
 
     @property
     def mean_color(self) -> np.ndarray:
-        """The mean colour of the training images, uint8 (C,), which augmentation fills borders with."""
+        """The mean colour of the training images, uint8 (C,), with which augmentation fills borders."""
         return np.rint(self.mean_image.mean(axis=(0, 1))).astype(np.uint8)
 
     def _mean_image(self, size: int | None) -> np.ndarray:
@@ -88,10 +88,10 @@ class Dataset(LabelledImages):
         return self.mean_image
 
     def defaults(self, size: int | None = None, test_size: int | None = None) -> dict[str, Any]:
-        """What training does where nothing else is said: the mean, and the set's augmentation.
+        """Returns the default training options for this data set: the mean and the augmentation.
 
         Raises:
-            DataError: the images have another size than these.
+            DataError: `size` or `test_size` is not the size of the images.
         """
         self.image_shape(size)
         self.image_shape(test_size)
@@ -110,9 +110,10 @@ class Dataset(LabelledImages):
         fill: ArrayLike | None = None,
         cutout: int = 0,
     ) -> TrainingBatches:
-        """Batches for training, as `TrainingBatches` has them; the border is filled with the mean colour.
+        """Returns the batches for training; the other arguments are as for `TrainingBatches`.
 
-        `workers` change nothing: batches of images in memory are made at once.
+        Borders are filled with the mean colour by default. `workers` is ignored: batches of images in memory are made
+        on demand.
         """
         fill = self.mean_color if fill is None else fill
         augmentation = {"pad": pad, "flip": flip, "fill": fill, "cutout": cutout}
@@ -129,10 +130,10 @@ class Dataset(LabelledImages):
         resize: int | None = None,
         split: str = "test",
     ) -> ArrayTestBatches:
-        """Batches that have every test image once, as it is; or with the split "train" every training image.
+        """Returns batches that contain every test image once, or every training image if `split` is "train".
 
         Raises:
-            DataError: the images have another size than these.
+            DataError: `size` or `resize` is not the size of the images.
         """
         self.image_shape(size)
         self.image_shape(resize)
@@ -140,41 +141,41 @@ class Dataset(LabelledImages):
         return ArrayTestBatches(images=images, labels=labels, batch_size=batch_size, shard=shard)
 
     def take(self, count: int) -> Dataset:
-        """The same with a random `count` of the training images, always the same ones.
+        """Returns the same data set with a random but fixed subset of `count` training images.
 
         Raises:
             DataError: `count` is out of range.
         """
-        kept = taken(count, self.train_count, self.name)
-        return replace(self, x_train=self.x_train[kept], y_train=self.y_train[kept])
+        subset = fixed_subset(count, self.train_count, self.name)
+        return replace(self, x_train=self.x_train[subset], y_train=self.y_train[subset])
 
     def hold_out(self, count: int, seed: int) -> Dataset:
-        """Moves a random `count` of the training images to the test side, see `LabelledImages`.
+        """Returns the data set with `count` randomly drawn training images as its test images; see `LabelledImages`.
 
         Raises:
             DataError: `count` is out of range.
         """
-        held, kept = hold_out(count, self.train_count, seed, self.name)
+        held_out, remaining = hold_out(count, self.train_count, seed, self.name)
         return replace(
             self,
-            x_train=self.x_train[kept],
-            y_train=self.y_train[kept],
-            x_test=self.x_train[held],
-            y_test=self.y_train[held],
+            x_train=self.x_train[remaining],
+            y_train=self.y_train[remaining],
+            x_test=self.x_train[held_out],
+            y_test=self.y_train[held_out],
         )
 
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """What is known of a data set before it is read.
+    """Properties of a data set that are known before it is read.
 
     Attributes:
-        description: what it is, in a line.
-        class_names: one name a class, in the order of the labels.
-        read: from `data_dir` to the arrays x_train, y_train, x_test, y_test.
-        side: rows and columns of an image.
-        pad, flip: the default augmentation, as `pad_crop_flip` takes it.
-        embedded: whether it comes with a library; otherwise it is a set of tensorflow-datasets, of the row's name.
+        description: a one-line description.
+        class_names: one name per class, in the order of the labels.
+        read: function from `data_dir` to the arrays x_train, y_train, x_test, y_test.
+        side: the height and width of the images in pixels.
+        pad, flip: the default augmentation, as for `pad_crop_flip`.
+        embedded: whether a Python package ships the data; otherwise tensorflow-datasets has it under the row's key.
     """
 
     description: str
@@ -187,10 +188,10 @@ class DatasetRow:
 
 
 def _read_digits(_data_dir: str | os.PathLike[str] | None) -> Arrays:
-    """The 1,797 digits that scikit-learn embeds, 360 of them as the test set.
+    """Returns the 1,797 digits that scikit-learn embeds, with 360 of them as the test set.
 
-    The digits are sorted by class and every fifth is a test image: a split that is even over the classes,
-    and that no seed, global generator or version can move, since nothing is drawn.
+    The digits are sorted by class and every fifth is a test image. This split is stratified and, since nothing is drawn
+    at random, independent of seeds, of global generators and of library versions.
     """
     from sklearn.datasets import load_digits
 
@@ -209,7 +210,7 @@ DATASETS: dict[str, DatasetRow] = {
         _read_digits,
         side=8,
         pad=1,
-        flip=False,  # a mirrored digit is another sign
+        flip=False,  # a mirrored digit is a different symbol
         embedded=True,
     ),
     "cifar10": DatasetRow(

@@ -1,7 +1,7 @@
-"""Decodes of an image only what a window of it needs. Most of a stream's time goes here, so it saves work:
+"""Decodes only the part of an image that a window needs, since decoding takes most of the time of a stream.
 
-a JPEG is decoded at a half, a quarter or an eighth of its size where the window shrinks as much, and only down
-to the window's last row. OpenCV offers the first; for the second, the height in the file's header is lowered.
+A JPEG is decoded at a half, a quarter or an eighth of its size if the window is reduced at least as much, and only down
+to the window's last row. OpenCV supports the former; for the latter, the height in the file's header is lowered.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 from .images import decode
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-# In place of the end marker. The decoder reads a few bytes ahead and finds them; where the data ends before the
-# picture does it runs out of bytes, and fails, where at a marker it would paint the rest grey and tell stderr.
+# Replaces the end marker. The decoder reads a few bytes ahead, and these satisfy it. If the data ends before the image
+# does, the decoder runs out of bytes and fails; at an end marker it would fill the rest with grey and warn on stderr.
 _PADDING = bytes(16)
 
 
 class Window(NamedTuple):
-    """A part of an upright image, in its pixels."""
+    """A rectangle of an upright image, in pixels."""
 
     top: int
     left: int
@@ -32,92 +32,92 @@ class Window(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a JPEG file tells before its data.
+    """The header of a JPEG file.
 
     Attributes:
-        height, width: as stored.
-        height_at: where in the file the height stands.
-        scan: where the data begins.
-        step: the rows of a block row: the height can be lowered to its multiples.
-        sequential: whether one scan holds all there is from top to bottom, which no progressive file does.
-        restarts: whether markers stand within the data.
-        several: whether further pictures may follow the first (a camera's multi-picture format).
-        orientation: EXIF's, 1 to 8; from 5 on, height and width change places.
+        height, width: the size of the stored image, before rotation.
+        height_offset: the position of the height field in the file.
+        scan_offset: the position of the first scan in the file.
+        block_height: the number of rows in a row of blocks; the height can be lowered to a multiple of it.
+        sequential: whether a single scan contains the entire image from top to bottom, unlike in progressive files.
+        restarts: whether there are restart markers within the data.
+        multi_picture: whether further images may follow the first (the multi-picture format of cameras).
+        orientation: the EXIF orientation, 1 to 8; from 5 on, height and width are swapped.
     """
 
     height: int
     width: int
-    height_at: int
-    scan: int
-    step: int
+    height_offset: int
+    scan_offset: int
+    block_height: int
     sequential: bool
     restarts: bool
-    several: bool
+    multi_picture: bool
     orientation: int
 
 
 def decode_window(data: bytes, choose: Callable[[int, int], Window], size: int) -> np.ndarray | None:
-    """Decodes the part of an image that a window keeps.
+    """Decodes the part of an image that lies within a window.
 
     Args:
         data: an image file's bytes.
-        choose: from the upright image's height and width to the window.
-        size: the side in pixels that the window will be resized to. The part returned is never smaller, unless
-            the window is.
+        choose: function from the upright image's height and width to the window.
+        size: the side in pixels to which the window will be resized. The result is never smaller, unless the window is.
 
     Returns:
-        uint8 (H, W, 3), RGB, upright; None where the data is no whole image. Where the image was decoded at a reduced
-        size, the part is the window to within one pixel of that size. Grey, CMYK and 16-bit images become 8-bit RGB,
-        as with `read_image`. A JPEG that lacks only its end marker is whole; one that lacks data of the decoded rows
-        is not. Damage that leaves the data long enough goes unnoticed, and shows in the picture.
+        uint8 (H, W, 3), RGB, upright; None if the data cannot be decoded. If the image was decoded at a reduced size,
+        the result matches the window to within one pixel of that size. Grey, CMYK and 16-bit images become 8-bit RGB,
+        as in `read_image`. A JPEG may lack its end marker, but no data of the decoded rows. Damage that does not
+        shorten the data is not detected and is visible in the result.
     """
     if data[:2] != _START:
-        return _decode_whole(data, choose)
+        return _decode_entire(data, choose)
     header = read_header(data)
     if header is None:
         return None
-    turned = header.orientation > 4
-    height, width = (header.width, header.height) if turned else (header.height, header.width)
+    swapped = header.orientation > 4
+    height, width = (header.width, header.height) if swapped else (header.height, header.width)
     window = choose(height, width)
     shrink = next((n for n in (8, 4, 2) if min(window.height, window.width) >= n * size), 1)
-    rows = _rows(header, window, shrink)
+    rows = _rows_to_decode(header, window, shrink)
     image = _decode_jpeg(data, header, rows, shrink)
     if image is None:
         return None
     expected = -(-(rows if rows < header.height else height) // shrink), -(-width // shrink)
-    if image.shape[:2] != expected:  # OpenCV reads the orientation, or the header, otherwise than we do
-        return _decode_whole(data, choose)
-    return _part(image, window, shrink)
+    if image.shape[:2] != expected:  # OpenCV has interpreted the orientation or the header differently
+        return _decode_entire(data, choose)
+    return _crop(image, window, shrink)
 
 
-def _decode_whole(data: bytes, choose: Callable[[int, int], Window]) -> np.ndarray | None:
+def _decode_entire(data: bytes, choose: Callable[[int, int], Window]) -> np.ndarray | None:
     _silence_opencv()
     image = decode(data) if _intact_png(data) else None
-    return None if image is None else _part(image, choose(*image.shape[:2]), 1)
+    return None if image is None else _crop(image, choose(*image.shape[:2]), 1)
 
 
 @cache
 def _silence_opencv() -> None:
-    """Once a process: OpenCV writes lines to stderr about every damaged file, which a stream's log names anyway."""
+    """Stops OpenCV from writing to stderr about damaged files, which the log of a stream names; once per process."""
     import cv2
 
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        (cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2).setLogLevel(0)  # since 5.0, and before
+        (cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2).setLogLevel(0)  # OpenCV 5, or 4
 
 
-def _part(image: np.ndarray, window: Window, shrink: int) -> np.ndarray:
+def _crop(image: np.ndarray, window: Window, shrink: int) -> np.ndarray:
+    """Crops a window of the original image from an image that was decoded at 1/`shrink` of its size."""
     top, left = round(window.top / shrink), round(window.left / shrink)
     height, width = max(1, round(window.height / shrink)), max(1, round(window.width / shrink))
     return image[top : top + height, left : left + width]
 
 
-def _rows(header: Header, window: Window, shrink: int) -> int:
-    """How many rows to decode: all, or whole block rows to below the window, where there are fewer."""
+def _rows_to_decode(header: Header, window: Window, shrink: int) -> int:
+    """Returns the number of rows to decode: all, or complete rows of blocks down to the end of the window."""
     if not header.sequential or header.restarts or header.orientation != 1:
         return header.height
-    # Two rows more, since a row's colour is interpolated from the rows about it.
+    # Two more rows, since a row's colour is interpolated from its neighbours.
     bottom = window.top + window.height + 2 * shrink
-    return min(header.height, -(-bottom // header.step) * header.step)
+    return min(header.height, -(-bottom // header.block_height) * header.block_height)
 
 
 def _decode_jpeg(data: bytes, header: Header, rows: int, shrink: int) -> np.ndarray | None:
@@ -125,14 +125,14 @@ def _decode_jpeg(data: bytes, header: Header, rows: int, shrink: int) -> np.ndar
 
     buffer = bytearray(data)
     if header.sequential:
-        end = data.rfind(_END, header.scan)
-        if 0 <= end < len(data) - len(_END) or header.several:
-            end = data.find(_END, header.scan)  # slow, for pictures in which something follows the picture
-        whole = end >= 0
-        buffer[end if whole else len(data) :] = _PADDING
-        if whole and rows < header.height:
-            buffer[header.height_at : header.height_at + 2] = rows.to_bytes(2, "big")
-    # As the colour of IMREAD_REDUCED_COLOR_n is BGR, that of IMREAD_REDUCED_GRAYSCALE_n is asked to be RGB.
+        end = data.rfind(_END, header.scan_offset)
+        if 0 <= end < len(data) - len(_END) or header.multi_picture:
+            end = data.find(_END, header.scan_offset)  # slower, for files in which other data follows the image
+        has_end = end >= 0
+        buffer[end if has_end else len(data) :] = _PADDING
+        if has_end and rows < header.height:
+            buffer[header.height_offset : header.height_offset + 2] = rows.to_bytes(2, "big")
+    # IMREAD_REDUCED_COLOR_n decodes to BGR, so the flags of IMREAD_REDUCED_GRAYSCALE_n are combined with that of RGB.
     reduced = {1: 0, 2: 16, 4: 32, 8: 64}[shrink]
     try:
         return cv2.imdecode(np.frombuffer(buffer, np.uint8), cv2.IMREAD_COLOR_RGB | reduced)
@@ -141,35 +141,40 @@ def _decode_jpeg(data: bytes, header: Header, rows: int, shrink: int) -> np.ndar
 
 
 def read_header(data: bytes) -> Header | None:
-    """Reads a JPEG's header; None where it makes no sense."""
-    at, frame, restarts, several, orientation = 2, None, False, False, 1
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xFF:  # any number of these may stand before a marker
-            at += 1
+    """Reads the header of a JPEG file; returns None if it is invalid."""
+    offset, frame, restarts, multi_picture, orientation = 2, None, False, False, 1
+    while offset + 4 <= len(data) and data[offset] == 0xFF:
+        marker, length = data[offset + 1], int.from_bytes(data[offset + 2 : offset + 4], "big")
+        if marker == 0xFF:  # any number of these may precede a marker
+            offset += 1
             continue
         if marker == 0xDA:  # start of scan
-            if frame is None or at + 5 > len(data):
+            if frame is None or offset + 5 > len(data):
                 return None
-            height, width, height_at, step, components, sequential = frame
-            sequential = sequential and data[at + 4] == components
-            return Header(height, width, height_at, at, step, sequential, restarts, several, orientation)
+            height, width, height_offset, block_height, components, sequential = frame
+            sequential = sequential and data[offset + 4] == components
+            layout = height_offset, offset, block_height, sequential, restarts, multi_picture
+            return Header(height, width, *layout, orientation)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            frame = _read_frame(data, at, marker)
+            frame = _read_frame(data, offset, marker)
             if frame is None:
                 return None
-        elif marker == 0xDD:
+        elif marker == 0xDD:  # restart interval
             restarts = True
-        elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = _orientation(data[at + 10 : at + 2 + length])
-        elif marker == 0xE2 and data[at + 4 : at + 8] == b"MPF\0":
-            several = True
-        at += 2 + length
+        elif marker == 0xE1 and data[offset + 4 : offset + 10] == b"Exif\0\0":
+            orientation = _orientation(data[offset + 10 : offset + 2 + length])
+        elif marker == 0xE2 and data[offset + 4 : offset + 8] == b"MPF\0":
+            multi_picture = True
+        offset += 2 + length
     return None
 
 
 def _read_frame(data: bytes, at: int, marker: int) -> tuple[int, int, int, int, int, bool] | None:
-    """Height, width, where the height stands, rows of a block row, components, sequential; None if cut short."""
+    """Reads the frame header at position `at`; returns None if it is truncated or invalid.
+
+    Returns:
+        Height, width, the height's position in the file, rows per row of blocks, components, whether it is sequential.
+    """
     if at + 10 > len(data) or at + 10 + 3 * data[at + 9] > len(data):
         return None
     height, width = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
@@ -181,7 +186,7 @@ def _read_frame(data: bytes, at: int, marker: int) -> tuple[int, int, int, int, 
 
 
 def _orientation(tiff: bytes) -> int:
-    """EXIF's orientation; 1 where there is none, or none that makes sense, as OpenCV has it."""
+    """Returns the EXIF orientation; 1 if it is missing or invalid, as in OpenCV."""
     order = {b"II": "little", b"MM": "big"}.get(tiff[:2])
     if order is None:
         return 1
@@ -194,17 +199,17 @@ def _orientation(tiff: bytes) -> int:
 
 
 def _intact_png(data: bytes) -> bool:
-    """False for a PNG whose picture is cut short or damaged, of which libpng would complain on stderr."""
+    """Returns False for a PNG file with truncated or damaged image data, about which libpng would warn on stderr."""
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         return True
-    at = 8
-    while at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        kind = data[at + 4 : at + 8]
-        needed = kind[:1].isupper()  # a picture can do without the others
-        if needed and zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+    offset = 8
+    while offset + 12 <= len(data):
+        end = offset + 8 + int.from_bytes(data[offset : offset + 4], "big")
+        chunk_type = data[offset + 4 : offset + 8]
+        critical = chunk_type[:1].isupper()  # an image can be decoded without the other chunks
+        if critical and zlib.crc32(data[offset + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             return False
-        if kind == b"IEND":
+        if chunk_type == b"IEND":
             return True
-        at = end + 4
+        offset = end + 4
     return False

@@ -1,5 +1,5 @@
-"""The one exception of this room."""
+"""The exception that `keras_resnet.data` raises."""
 
 
 class DataError(ValueError):
-    """A user's mistake about data, said in one line: which path or name, what is wrong, what would work."""
+    """A user's mistake about data; the message is one line with the path or name, the fault and the remedy."""

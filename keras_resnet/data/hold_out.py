@@ -1,4 +1,4 @@
-"""Which training images are held out to choose by, or left out to save time."""
+"""Random selection of training images, to hold out for validation or to train on a subset."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import numpy as np
 from .errors import DataError
 
 
-def taken(count: int, total: int, name: str) -> np.ndarray:
-    """Draws a random `count` of `total` images, always the same: fewer of them are a part of more.
+def fixed_subset(count: int, total: int, name: str) -> np.ndarray:
+    """Draws `count` of `total` images with a fixed seed, so that smaller subsets are contained in larger ones.
+
+    Args:
+        count: the number of images to draw; at least 1.
+        total: the number of training images.
+        name: the data set's name, for error messages.
 
     Returns:
-        Their numbers, in order.
+        The sorted indices of the drawn images.
 
     Raises:
         DataError: `count` is out of range.
@@ -24,16 +29,16 @@ def taken(count: int, total: int, name: str) -> np.ndarray:
 
 
 def hold_out(count: int, total: int, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a random `count` of `total` images.
+    """Draws `count` of `total` images to hold out.
 
     Args:
-        count: how many to hold out; at least 1 and fewer than there are.
-        total: how many training images there are.
-        seed: the same seed holds out the same images.
-        name: what messages call the data set.
+        count: the number of images to hold out; at least 1 and less than `total`.
+        total: the number of training images.
+        seed: determines which images are held out.
+        name: the data set's name, for error messages.
 
     Returns:
-        The numbers of the images that are held out, and of those that are left to train on, each in order.
+        The sorted indices of the images that are held out, and those of the images that remain for training.
 
     Raises:
         DataError: `count` is out of range.

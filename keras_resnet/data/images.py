@@ -1,4 +1,4 @@
-"""Images from disk, for prediction. OpenCV decodes and resizes; its global settings are left alone."""
+"""Reads single images from disk, for prediction. OpenCV decodes and resizes; its global settings are not changed."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", 
 
 
 def decode(data: bytes) -> np.ndarray | None:
-    """Decodes an image file's bytes to RGB, uint8 (H, W, 3), or returns None where that is impossible."""
+    """Decodes an image file's bytes to RGB, uint8 (H, W, 3); returns None if they cannot be decoded."""
     import cv2
 
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:  # no bytes at all, or a header that claims more than 2^30 pixels
+    except cv2.error:  # empty data, or a header that claims more than 2^30 pixels
         return None
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads an image file.
+    """Reads an image file as 8-bit RGB.
 
-    Grey, CMYK and 16-bit images become 8-bit RGB, transparency is dropped, and the image is turned upright
-    as its EXIF orientation says.
+    Grey, CMYK and 16-bit images are converted, transparency is dropped, and the image is rotated upright according to
+    its EXIF orientation.
 
     Returns:
         uint8 (H, W, 3), RGB, 0 to 255.
 
     Raises:
-        DataError: the file is missing, is a folder, cannot be opened or is not a whole image.
+        DataError: the file is missing, is a folder, or cannot be opened or decoded.
     """
     image = decode(read_bytes(path))
     if image is None:
-        raise not_whole(path)
+        raise undecodable(path)
     return image
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Reads a file.
+    """Returns the contents of a file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         return Path(path).read_bytes()
@@ -52,28 +52,28 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         raise DataError(f"{path}: {error.strerror}") from error
 
 
-def not_whole(path: str | os.PathLike[str]) -> DataError:
-    """What to raise of a file that does not decode."""
-    return DataError(f"{path}: not a whole image. Accepted: {', '.join(EXTENSIONS)}")
+def undecodable(path: str | os.PathLike[str]) -> DataError:
+    """Returns the error to raise for a file that cannot be decoded."""
+    return DataError(f"{path}: cannot be decoded as an image. Accepted: {', '.join(EXTENSIONS)}")
 
 
 def resize_to(image: np.ndarray, height: int, width: int, channels: int) -> np.ndarray:
-    """Fits an image to a network's input.
+    """Crops and resizes an image to the input size of a network.
 
-    The largest centred part that has the target's aspect ratio is resized, which is the papers' way of
-    resizing the shorter side and cutting the centre, but never makes more than the pixels asked for.
-    Shrinking averages areas, enlarging interpolates with cubics.
+    The largest centred part with the target's aspect ratio is resized. This is equivalent to the papers' resizing of
+    the shorter side followed by a centre crop, but computes only the pixels that are returned. Images are reduced by
+    area averaging and enlarged by bicubic interpolation.
 
     Args:
         image: uint8 (H, W, 3) in RGB, or (H, W, 1).
         height, width: the size to return, in pixels.
-        channels: 3 or 1. Grey is repeated; RGB becomes its luma (ITU-R BT.601).
+        channels: 3 or 1. Grey images are repeated to 3 channels; RGB images are reduced to their luma (ITU-R BT.601).
 
     Returns:
         uint8 (height, width, channels).
 
     Raises:
-        ValueError: `image` or `channels` is none of these.
+        ValueError: `image` has another shape, or `channels` is neither 3 nor 1.
     """
     import cv2
 
@@ -83,38 +83,38 @@ def resize_to(image: np.ndarray, height: int, width: int, channels: int) -> np.n
             f"Received: {image.shape} and {channels}"
         )
     rows, columns = image.shape[:2]
-    scale = min(rows / height, columns / width)  # source pixels a target pixel
-    kept_rows, kept_columns = max(1, round(scale * height)), max(1, round(scale * width))
-    top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
-    part = image[top : top + kept_rows, left : left + kept_columns]
+    scale = min(rows / height, columns / width)  # source pixels per target pixel
+    crop_rows, crop_columns = max(1, round(scale * height)), max(1, round(scale * width))
+    top, left = (rows - crop_rows) // 2, (columns - crop_columns) // 2
+    crop = image[top : top + crop_rows, left : left + crop_columns]
     method = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
-    resized = cv2.resize(part, (width, height), interpolation=method)
+    resized = cv2.resize(crop, (width, height), interpolation=method)
     if image.shape[-1] == 3 and channels == 1:
         resized = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)
     elif image.shape[-1] == 1 and channels == 3:
         resized = cv2.cvtColor(resized, cv2.COLOR_GRAY2RGB)
-    return resized.reshape(height, width, channels)  # OpenCV drops a single channel's axis
+    return resized.reshape(height, width, channels)  # OpenCV drops the axis of a single channel
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Lists the image files in a folder and the folders beneath it, sorted by path.
+    """Lists the image files in a folder and its subfolders, sorted by path.
 
-    An image is a file whose name ends in one of `EXTENSIONS`, in small or capital letters. What is hidden, by a name
-    that begins with a dot, is passed over.
+    An image is a file whose name ends in one of `EXTENSIONS`, in upper or lower case. Hidden files and folders, whose
+    names begin with a dot, are skipped.
 
     Raises:
-        DataError: the folder does not exist or holds no image.
+        DataError: the folder does not exist or contains no images.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    found = [
+    images = [
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in EXTENSIONS
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    if not found:
+    if not images:
         raise DataError(f"{folder}: no image in this folder. Accepted: {', '.join(EXTENSIONS)}")
-    return sorted(found)
+    return sorted(images)

@@ -1,4 +1,4 @@
-"""What every data set is to those who use it: `LabelledImages`."""
+"""The interface that all data sets implement: `LabelledImages`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from .multi_view import Cut, MultiViewBatches
     from .stream_batches import StreamTestBatches, StreamTrainingBatches
 
-MEANS = ("pixel", "channel")  # kinds of mean
+MEANS = ("pixel", "channel")  # the kinds of mean that can be subtracted
 
 
 class LabelledImages(ABC):
-    """Labelled images to train on and to test on: `Dataset` in memory, `ImageStream` on disk.
+    """Labelled images for training and testing: `Dataset` in memory, `ImageStream` on disk.
 
     Attributes:
-        name: the name that the set was loaded by.
-        class_names: one name a class.
-        in_memory: whether the images lie in memory, all of one size, and are seen as they are; otherwise they are
-            photographs of any size, which are cut to a size that is chosen.
+        name: the name by which the set was loaded.
+        class_names: one name per class.
+        in_memory: whether the images are held in memory, have one common size and are used unresized. Otherwise they
+            are photographs of any size, which are resized and cropped to a chosen size.
     """
 
     in_memory: ClassVar[bool]
@@ -49,21 +49,21 @@ class LabelledImages(ABC):
 
     @abstractmethod
     def image_shape(self, size: int | None = None) -> tuple[int, int, int]:
-        """(H, W, C) of every image; `size` is its side in pixels, by default the set's own.
+        """Returns the shape (H, W, C) of every image; `size` is its side in pixels, by default the set's own.
 
         Raises:
-            DataError: images in memory have another size.
+            DataError: the images are in memory and have another size.
         """
 
     def mean(self, kind: str, size: int | None = None) -> np.ndarray:
-        """The mean of the training images, float64: (H, W, C) by "pixel", or (C,) by "channel".
+        """Returns the mean of the training images, float64: (H, W, C) per "pixel", or (C,) per "channel".
 
         Args:
             kind: one of `MEANS`.
-            size: as `image_shape` takes it.
+            size: as for `image_shape`.
 
         Raises:
-            DataError: another kind, images in memory of another size, or photographs of which none is whole.
+            DataError: `kind` is unknown, images in memory have another size, or no photograph can be decoded.
         """
         if kind not in MEANS:
             raise DataError(f"`kind` must be one of {', '.join(MEANS)}. Received: {kind!r}")
@@ -72,11 +72,11 @@ class LabelledImages(ABC):
 
     @abstractmethod
     def _mean_image(self, size: int | None) -> np.ndarray:
-        """The mean by pixel."""
+        """Returns the mean per pixel."""
 
     @abstractmethod
     def take(self, count: int) -> LabelledImages:
-        """The same with a random `count` of the training images, always the same ones.
+        """Returns the same data set with a random but fixed subset of `count` training images.
 
         Raises:
             DataError: `count` is out of range.
@@ -84,14 +84,14 @@ class LabelledImages(ABC):
 
     @abstractmethod
     def hold_out(self, count: int, seed: int) -> LabelledImages:
-        """Moves a random `count` of the training images to the test side, in place of the test images.
+        """Returns the data set with `count` randomly drawn training images as its test images.
 
-        This is the split to choose by (He et al. 2015, section 4.2: 45k/5k of CIFAR-10's 50k training images); the
-        official test images are then neither trained nor tested on.
+        This is the split for model selection (He et al. 2015, section 4.2: 45k/5k of CIFAR-10's 50k training images);
+        the official test images are then used neither for training nor for testing.
 
         Args:
-            count: how many images to hold out; at least 1 and fewer than there are training images.
-            seed: the same seed holds out the same images.
+            count: the number of images to hold out; at least 1 and fewer than there are training images.
+            seed: determines which images are held out.
 
         Raises:
             DataError: `count` is out of range.
@@ -99,25 +99,26 @@ class LabelledImages(ABC):
 
     @abstractmethod
     def defaults(self, size: int | None = None, test_size: int | None = None) -> dict[str, Any]:
-        """What training does where nothing else is said: the mean, the views and their augmentation.
+        """Returns the default training options for this data set: the mean, the views and their augmentation.
 
         Args:
-            size, test_size: of training and test images in pixels, where they are chosen already.
+            size, test_size: the size of training and of test images in pixels, if already chosen.
 
         Raises:
-            DataError: images in memory have another size.
+            DataError: the images are in memory and have another size.
         """
 
     @abstractmethod
     def training_batches(
         self, *, batch_size: int, seed: int, shard: Shard = (0, 1), workers: int = 0, **augmentation: Any
     ) -> TrainingBatches | StreamTrainingBatches:
-        """Batches for training.
+        """Returns the batches for training.
 
         Args:
-            batch_size, seed, shard: as `TrainingBatches` takes them.
-            workers: processes that make batches of photographs ahead; batches of images in memory are made at once.
-            **augmentation: as `TrainingBatches`, or `StreamTrainingBatches`, takes it.
+            batch_size, seed, shard: as for `TrainingBatches`.
+            workers: the number of processes that prepare batches of photographs ahead of time; ignored for images in
+                memory, whose batches are made on demand.
+            **augmentation: as for `TrainingBatches` or `StreamTrainingBatches`.
         """
 
     @abstractmethod
@@ -130,21 +131,21 @@ class LabelledImages(ABC):
         resize: int | None = None,
         split: str = "test",
     ) -> ArrayTestBatches | StreamTestBatches:
-        """Batches that have every test image once; or with the split "train" every training image.
+        """Returns batches that contain every test image once, or every training image if `split` is "train".
 
         Args:
-            batch_size, shard: as `ArrayTestBatches` takes them.
-            size, resize: of photographs, as `StreamTestBatches` takes them.
+            batch_size, shard: as for `ArrayTestBatches`.
+            size, resize: as for `StreamTestBatches`; images in memory accept only their own size.
             split: "test" or "train".
 
         Raises:
-            DataError: images in memory have another size.
+            DataError: the images are in memory and have another size.
         """
 
     def multi_view(self, cut: Cut, *, split: str = "test", **options: Any) -> MultiViewBatches:
-        """Every test image once, or with the split "train" every training image, as the several views of `cut`.
+        """Returns every test image once, or every training image if `split` is "train", as the views made by `cut`.
 
         Raises:
-            DataError: the images lie in memory.
+            DataError: the images are in memory.
         """
-        raise DataError(f"The images of {self.name} are seen as they are; crops and scales are for photographs.")
+        raise DataError(f"The images of {self.name} have a fixed size; crops and scales apply to photographs only.")

@@ -1,4 +1,4 @@
-"""The classes of the data sets that networks are published for, in the order of the networks' outputs."""
+"""Classes of the data sets for which networks are published, in the order of the networks' outputs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ IMAGENET = "imagenet"
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """A name a class.
+    """Returns one name per class.
 
     Args:
-        name: "imagenet", for ILSVRC 2012's 1,000 classes, or a data set that is held in memory, such as "cifar10".
+        name: "imagenet" for the 1,000 classes of ILSVRC 2012, or a data set that is held in memory, such as "cifar10".
 
     Raises:
-        DataError: it is another.
+        DataError: the name is unknown.
     """
     if name == IMAGENET:
         return _imagenet()[1]
@@ -29,25 +29,26 @@ def class_names(name: str) -> tuple[str, ...]:
 
 
 def class_ids(name: str) -> tuple[str, ...] | None:
-    """An identifier a class: ImageNet's are WordNet's ("n01440764"); None for other sets, which have none."""
+    """Returns one identifier per class, for ImageNet those of WordNet ("n01440764"); None for other data sets."""
     return _imagenet()[0] if name == IMAGENET else None
 
 
 def class_info(classes: Sequence[str]) -> dict[str, list[str]]:
-    """What a model file says of its classes: "class_names" and, where ImageNet's are called by them, "class_ids".
+    """Returns the class information for a model file: "class_names" and, for ImageNet's identifiers, "class_ids".
 
     Args:
-        classes: what a data set calls them: some of ImageNet's by their identifiers, as imagenet2012 does, or others.
+        classes: the class names of a data set. If all of them are WordNet identifiers of ImageNet's classes, as in
+            imagenet2012, these are returned as "class_ids" and their English names as "class_names".
     """
     names = dict(zip(*_imagenet(), strict=True))
     if not names.keys() >= set(classes):
         return {"class_names": list(classes)}
-    return {"class_names": [names[own] for own in classes], "class_ids": list(classes)}
+    return {"class_names": [names[identifier] for identifier in classes], "class_ids": list(classes)}
 
 
 @cache
 def _imagenet() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """WordNet's identifiers and, for each, a word of its synonym set, made unique as torchvision has it."""
+    """WordNet's identifiers and, for each, a word of its synonym set, made unique as in torchvision."""
     lines = files(__package__).joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     ids, names = zip(*(line.split(" ", 1) for line in lines), strict=True)
     return ids, names

@@ -1,4 +1,4 @@
-"""Data sets by name: a row of `DATASETS` is read into memory, any other name is opened as a stream."""
+"""Opens data sets by name: a row of `DATASETS` is read into memory, any other name is opened as a stream."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .streams import FOLDER, load_stream
 
 
 def is_registered(name: str) -> bool:
-    """Whether a data set's name is a key of `DATASETS`; any other is that of a stream.
+    """Returns whether a data set's name is a key of `DATASETS`; any other name is that of a stream.
 
     Raises:
-        DataError: the name is a key in another spelling, or with a version or configuration. tensorflow-datasets takes
-            "Cifar10" and "cifar10:3.0.2" for "cifar10", and so as a stream they would be the same images, but treated
-            as photographs.
+        DataError: the name is a key spelled differently, or with a version or configuration. tensorflow-datasets
+            accepts "Cifar10" and "cifar10:3.0.2" for "cifar10"; opened as a stream, these would give the same images,
+            but treated as photographs.
     """
     key = re.split("[/:]", name, maxsplit=1)[0].lower()
     if key in DATASETS and name != key:
@@ -30,23 +30,23 @@ def is_registered(name: str) -> bool:
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> LabelledImages:
-    """Opens a data set. Every call gives the same images in the same order.
+    """Opens a data set. Every call returns the same images in the same order.
 
     Args:
-        name: a key of `DATASETS`, which is read into memory; "folder:PATH" for a folder of photographs, with a folder
-            a class in PATH/train and PATH/val; or any set of labelled images of tensorflow-datasets, such as
+        name: a key of `DATASETS`, which is read into memory; "folder:PATH" for a folder of photographs, with one folder
+            per class in PATH/train and PATH/val; or any set of labelled images in tensorflow-datasets, such as
             "imagenet2012" or "imagenet2012:5.1.0".
-        data_dir: the folder in which tensorflow-datasets keeps its sets, by default its own
-            (`TFDS_DATA_DIR`, else `~/tensorflow_datasets`). A set that is not there yet is downloaded and
-            prepared, which needs TensorFlow; reading a prepared one does not. "digits" and folders need none.
+        data_dir: the folder in which tensorflow-datasets stores its sets; by default `TFDS_DATA_DIR`, else
+            `~/tensorflow_datasets`. A set that is missing there is downloaded and prepared, which requires TensorFlow;
+            reading a prepared set does not. Not used for "digits" and folders of photographs.
 
     Returns:
-        A `Dataset` for a key of `DATASETS`, else an `ImageStream`.
+        A `Dataset` for a key of `DATASETS`, otherwise an `ImageStream`.
 
     Raises:
-        DataError: the name is unknown, or the set can be neither read nor prepared.
+        DataError: the name is unknown, or the set can neither be read nor prepared.
     """
-    with _nearest_told(name):
+    with _suggesting_nearest_name(name):
         if is_registered(name):
             row = DATASETS[name]
             return Dataset(name, *row.read(data_dir), row.class_names)
@@ -54,24 +54,24 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> LabelledI
 
 
 def make_available(name: str, data_dir: str | os.PathLike[str] | None = None) -> None:
-    """Downloads and prepares a set that is not there yet, and reads nothing of it.
+    """Downloads and prepares a data set if it is missing, without reading its images.
 
     Args:
-        name, data_dir: as `load` takes them.
+        name, data_dir: as for `load`.
 
     Raises:
-        DataError: the name is unknown, or the set can be neither opened nor prepared.
+        DataError: the name is unknown, or the set can neither be opened nor prepared.
     """
     if name.startswith(FOLDER):
         return
-    with _nearest_told(name):
+    with _suggesting_nearest_name(name):
         if not (is_registered(name) and DATASETS[name].embedded):
             open_prepared(name, data_dir)
 
 
 @contextlib.contextmanager
-def _nearest_told(name: str) -> Iterator[None]:
-    """Has the error of a name that tensorflow-datasets does not know say which names are, and the nearest."""
+def _suggesting_nearest_name(name: str) -> Iterator[None]:
+    """Makes the error for a name unknown to tensorflow-datasets list the accepted names and suggest the nearest."""
     try:
         yield
     except UnknownNameError:

@@ -1,4 +1,4 @@
-"""Photographs seen more than once: the papers' ten crops, and whole ones at several scales."""
+"""Several views of each photograph: the papers' ten crops, and entire images at several scales."""
 
 from __future__ import annotations
 
@@ -15,45 +15,47 @@ from .stream_batches import Side
 from .transport import ahead
 from .views import resized
 
-STEP = 32  # pixels, of which the longer side of a scaled image is a multiple
-_CHUNK = 4  # images made at a time by one thread
+STEP = 32  # the longer side of a scaled image is a multiple of this many pixels
+_CHUNK = 4  # images that a thread decodes at a time
 
 Cut = Callable[[bytes], list[np.ndarray] | None]
 
 
 def five_crops(data: bytes, *, size: int, resize: int) -> list[np.ndarray] | None:
-    """The four corners and the centre of an image, whose mirror images make ten (Krizhevsky et al. 2012).
+    """Returns the four corner crops and the centre crop, half of the ten-crop test (Krizhevsky et al. 2012).
+
+    The other half are their mirror images.
 
     Args:
         data: an image file's bytes.
         size: the side of the crops.
-        resize: the shorter side of the image that they are cut from.
+        resize: the shorter side to which the image is resized before cropping.
 
     Returns:
-        uint8 (size, size, 3) each; None where the image does not decode.
+        uint8 (size, size, 3) each; None if the image cannot be decoded.
     """
-    image = _whole(data, resize)
+    image = _decode_entire(data, resize)
     if image is None:
         return None
     scale = resize / min(image.shape[:2])
     image = resized(image, *(round(scale * side) for side in image.shape[:2]))
     bottom, right = image.shape[0] - size, image.shape[1] - size
-    places = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
-    return [image[top : top + size, left : left + size] for top, left in places]
+    origins = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
+    return [image[top : top + size, left : left + size] for top, left in origins]
 
 
 def scaled(data: bytes, *, scales: tuple[int, ...]) -> list[np.ndarray] | None:
-    """A whole image at several scales, for a fully convolutional network (He et al. 2015, section 3.4).
+    """Returns the entire image at several scales, for a fully convolutional network (He et al. 2015, section 3.4).
 
     Args:
         data: an image file's bytes.
-        scales: the shorter side of each. The longer side is rounded to a multiple of 32 pixels, so that images of
-            many shapes come in few.
+        scales: the shorter side of each view. The longer side is rounded to a multiple of 32 pixels, so that there are
+            few different shapes.
 
     Returns:
-        uint8 (H, W, 3) each; None where the image does not decode.
+        uint8 (H, W, 3) each; None if the image cannot be decoded.
     """
-    image = _whole(data, max(scales))
+    image = _decode_entire(data, max(scales))
     if image is None:
         return None
     height, width = image.shape[:2]
@@ -64,23 +66,23 @@ def scaled(data: bytes, *, scales: tuple[int, ...]) -> list[np.ndarray] | None:
     return [resized(image, *shape) for shape in shapes]
 
 
-def _whole(data: bytes, size: int) -> np.ndarray | None:
-    """The image, decoded small where its shorter side stays at least so long."""
+def _decode_entire(data: bytes, size: int) -> np.ndarray | None:
+    """Decodes an entire image, at a reduced size if its shorter side remains at least `size`."""
     return decode_window(data, lambda height, width: Window(0, 0, height, width), size)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MultiViewBatches:
-    """Every image once, in order, as several views.
+    """Several views of every image, in order.
 
-    Iterating yields an image's label and its views, uint8 (H, W, 3) each; an image that is not whole has none, and is
-    named in the log.
+    Iterating yields each image's label and the list of its views, uint8 (H, W, 3) each. For an image that cannot be
+    decoded, the list is empty and the image is named in the log.
 
     Attributes:
         side: the images.
-        cut: from an image file's bytes to its views: `five_crops` or `scaled` with their arguments.
-        workers, threads: as `ahead` takes them; of speed alone.
-        bad_share: the share of the images that may be bad, see `BadImages`.
+        cut: function from an image file's bytes to its views: `five_crops` or `scaled` with bound arguments.
+        workers, threads: as for `ahead`; they affect speed only.
+        bad_share: the share of the images that may be undecodable; see `BadImages`.
     """
 
     side: Side
@@ -99,27 +101,27 @@ class MultiViewBatches:
 
     def __iter__(self) -> Iterator[tuple[int, list[np.ndarray]]]:
         chunks = -(-len(self) // _CHUNK)
-        for seen, bad in ahead(self._make, 0, chunks, workers=self.workers, threads=self.threads):
+        for images, bad in ahead(self._make, 0, chunks, workers=self.workers, threads=self.threads):
             self.bad.note(bad)
-            yield from seen
-        self.bad.report("tested")
+            yield from images
+        self.bad.report("after the test")
 
     def _make(self, chunk: int) -> tuple[list[tuple[int, list[np.ndarray]]], list[str]]:
         positions = np.arange(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(self)))
-        seen, bad = [], []
+        images, bad = [], []
         for record in self.side.records(positions):
             views = self.cut(record.data)
             if views is None:
                 bad.append(record.name)
-            seen.append((record.label, views or []))
-        return seen, bad
+            images.append((record.label, views or []))
+        return images, bad
 
 
 def ten_crops_of(size: int, resize: int) -> Cut:
-    """`five_crops`, of this size.
+    """Returns `five_crops` with these arguments bound.
 
     Raises:
-        DataError: the crops do not fit.
+        DataError: the crops do not fit into the resized image.
     """
     if not 1 <= size <= resize:
         raise DataError(f"`size` must be at least 1, and `resize` at least `size`. Received: {size} and {resize}")
@@ -127,11 +129,11 @@ def ten_crops_of(size: int, resize: int) -> Cut:
 
 
 def scales_of(scales: tuple[int, ...]) -> Cut:
-    """`scaled`, to these scales.
+    """Returns `scaled` with these scales bound.
 
     Raises:
-        DataError: there is none, or one below 32 pixels.
+        DataError: there are no scales, or one is below 32 pixels.
     """
     if not scales or min(scales) < STEP:
-        raise DataError(f"`scales` must be one or more, from {STEP} pixels up. Received: {scales}")
+        raise DataError(f"`scales` must be one or more sizes of at least {STEP} pixels. Received: {scales}")
     return partial(scaled, scales=tuple(scales))

@@ -1,4 +1,4 @@
-"""Sets prepared by tensorflow-datasets, opened, and read into arrays, without TensorFlow."""
+"""Opens sets prepared by tensorflow-datasets and reads them into arrays, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
-# A name as tfds.builder takes it, without a namespace, which is a look into the network: name/config:version.
+# name/config:version as for tfds.builder, but without a namespace, which would be looked up on the network.
 _NAME = re.compile(r"\w+(/[\w.@-]+)?(:[\d.*]+)?")
 # Sets whose split "test" has no labels.
 _TESTED_ON = {
@@ -30,40 +30,40 @@ _TESTED_ON = {
     "i_naturalist2018": "validation",
     "i_naturalist2021": "val",
 }
-_REMEDY = "Give another data_dir, or delete this folder so that the set is prepared anew."
+_REMEDY = "Give another data_dir, or delete this folder so that the set is prepared again."
 
 
 def read_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Arrays:
-    """Reads the splits "train" and "test" whole, in the order in which they are stored.
+    """Reads the entire splits "train" and "test" in the order in which they are stored.
 
-    The features "image" (fixed size, RGB) and "label" are taken. A set that is not in `data_dir` is
-    downloaded and prepared there as `array_record`; one that is there in part is never touched.
+    Reads the features "image" (RGB, of a fixed size) and "label". A set that is missing in `data_dir` is downloaded and
+    prepared there as `array_record`; an incomplete set is never modified.
 
     Returns:
         x_train, y_train, x_test, y_test: uint8 (N, H, W, 3) and int32 (N,).
 
     Raises:
-        DataError: the folder does not exist, holds a set that is incomplete or damaged, or the set
-            cannot be downloaded and prepared.
+        DataError: the folder does not exist or contains an incomplete or damaged set, or the set cannot be downloaded
+            and prepared.
     """
     builder = open_prepared(name, data_dir)
     return *_read_split(builder, "train"), *_read_split(builder, "test")
 
 
 class UnknownNameError(DataError):
-    """No set has this name."""
+    """The name is unknown to tensorflow-datasets."""
 
 
 def open_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> DatasetBuilder:
-    """Opens a set of labelled images, and prepares it first if it is not there.
+    """Opens a set of labelled images, after preparing it if it is missing.
 
     Args:
-        name: as tensorflow-datasets takes it, such as "imagenet2012" or "imagenet2012:5.1.0".
-        data_dir: the folder in which the set lies, or is to lie; None for tensorflow-datasets' own.
+        name: the name in tensorflow-datasets, such as "imagenet2012" or "imagenet2012:5.1.0".
+        data_dir: the folder in which the set is or will be stored; None for the default of tensorflow-datasets.
 
     Raises:
-        UnknownNameError: tensorflow-datasets knows no such set, nor is there one in the folder.
-        DataError: as `read_prepared`, or it is no set of labelled images.
+        UnknownNameError: the set is neither known to tensorflow-datasets nor found in the folder.
+        DataError: as for `read_prepared`, or the set does not consist of labelled images.
     """
     if not _NAME.fullmatch(name):
         raise UnknownNameError(name)
@@ -79,7 +79,7 @@ def open_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset
     _check_features(builder)
     if not folder.exists():
         prepare(builder, folder)
-        builder = _builder(name, data_dir)  # which knows what is there now, whoever has prepared it
+        builder = _builder(name, data_dir)  # opened again to read what was prepared, by whichever process
     if fault := _fault(builder, folder):
         raise DataError(f"{folder}: {fault}. {_REMEDY}")
     return builder
@@ -94,17 +94,17 @@ def _builder(name: str, data_dir: Path | None) -> DatasetBuilder:
         raise UnknownNameError(name) from error
     except Exception as error:  # a damaged dataset_info.json: protobuf's error, or a bare AssertionError
         where = data_dir or "the default folder of tensorflow-datasets"
-        raise DataError(f"{where}: the {name} there cannot be opened: {first_line(error)}") from error
+        raise DataError(f"{where}: the prepared {name} in it cannot be opened: {first_line(error)}") from error
 
 
 def split_to_test(builder: DatasetBuilder) -> str | None:
-    """The split of labelled images to test on: "test", or "validation"; None where there is neither."""
-    wanted = _TESTED_ON.get(builder.name)
-    return next((split for split in (wanted, "test", "validation") if split in builder.info.splits), None)
+    """Returns the labelled split to test on, such as "test" or "validation"; None if there is none."""
+    preferred = _TESTED_ON.get(builder.name)
+    return next((split for split in (preferred, "test", "validation") if split in builder.info.splits), None)
 
 
 def _check_features(builder: DatasetBuilder) -> None:
-    features = dict(builder.info.features or {})  # None where nothing is known of a set
+    features = dict(builder.info.features or {})  # None if the set does not declare its features
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "num_classes"):
         raise DataError(
             f"{builder.name} must have the features 'image' and 'label', as imagenet2012 has. "
@@ -113,16 +113,16 @@ def _check_features(builder: DatasetBuilder) -> None:
 
 
 def _fault(builder: DatasetBuilder, folder: Path) -> str | None:
-    """What can be said against a prepared set without reading it."""
+    """Returns what is wrong with a prepared set, as far as can be determined without reading it; None if nothing."""
     if not (folder / "dataset_info.json").is_file():
-        return "dataset_info.json is missing, so this set was never finished"
+        return "dataset_info.json is missing, so the set was not prepared completely"
     info = builder.info
     if info.file_format.value != "array_record":
         return f"the set must be prepared as array_record. Received: {info.file_format.value}"
-    tested = split_to_test(builder)
-    if "train" not in info.splits or tested is None:
+    test_split = split_to_test(builder)
+    if "train" not in info.splits or test_split is None:
         return f"the set must have the splits train, and test or validation. Received: {', '.join(sorted(info.splits))}"
-    shards = [Path(path) for split in ("train", tested) for path in info.splits[split].filepaths]
+    shards = [Path(path) for split in ("train", test_split) for path in info.splits[split].filepaths]
     missing = [path.name for path in shards if not path.is_file()]
     if missing:
         return f"{len(missing)} of {len(shards)} shards are missing, the first is {missing[0]}"
@@ -130,7 +130,7 @@ def _fault(builder: DatasetBuilder, folder: Path) -> str | None:
 
 
 def _read_split(builder: DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of a split. 60,000 CIFAR images take 4 s; item by item, tfds takes 7 s."""
+    """Reads the images and labels of a split. 60,000 CIFAR images take 4 s; reading item by item, tfds takes 7 s."""
     import tensorflow_datasets as tfds
     from tqdm import tqdm
 
@@ -139,7 +139,7 @@ def _read_split(builder: DatasetBuilder, split: str) -> tuple[np.ndarray, np.nda
     images = np.empty((info.num_examples, *shape), np.uint8)
     labels = np.empty(info.num_examples, np.int32)
     source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    # disable=None: silent where stderr is not a terminal.
+    # disable=None: no progress bar if stderr is not a terminal.
     bar = tqdm(desc=f"Reading {builder.name} {split}", total=len(images), delay=1, leave=False, disable=None)
     with bar:
         for path, keys in _runs(info):
@@ -160,7 +160,7 @@ def _read_split(builder: DatasetBuilder, split: str) -> tuple[np.ndarray, np.nda
 
 
 def _runs(split: SplitInfo, longest: int = 1000) -> Iterator[tuple[str, range]]:
-    """A split's keys in runs that cross no shard, each with its shard's path, so that an error names it."""
+    """Yields a split's keys in runs that cross no shard, each with its shard's path for error messages."""
     end = 0
     for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
         start, end = end, end + length

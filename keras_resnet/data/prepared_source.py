@@ -1,4 +1,4 @@
-"""Sets prepared by tensorflow-datasets, read an image at a time without TensorFlow."""
+"""Reads single images of sets prepared by tensorflow-datasets, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .records import Record
 class PreparedSource:
     """A split of a prepared set.
 
-    The classes have their own names where the set names them, else their numbers.
+    The class names are those of the set or, if it has none, the class indices.
 
     Args:
-        name, data_dir: as `open_prepared` takes them.
-        test: whether to read the split to test on, in place of "train".
+        name, data_dir: as for `open_prepared`.
+        test: whether to read the split to test on instead of "train".
 
     Raises:
-        DataError: as `open_prepared`.
+        DataError: as for `open_prepared`.
     """
 
     def __init__(self, name: str, data_dir: str | os.PathLike[str] | None, *, test: bool) -> None:
@@ -34,16 +34,16 @@ class PreparedSource:
         return self._length
 
     def read(self, numbers: Sequence[int]) -> list[Record]:
-        """The records of these numbers; the data of one that is damaged is empty.
+        """Returns the records of these numbers; the data of a damaged record is empty.
 
         Raises:
-            DataError: a record's label is none of a class, as in a split that has no labels.
+            DataError: a record's label is not a class index, as in a split without labels.
         """
         if self._records is None:
             self._records = self._open()
         try:
             items = self._records.__getitems__(numbers)
-        except (RuntimeError, IndexError, ValueError):  # a damaged one spoils them all
+        except (RuntimeError, IndexError, ValueError):  # one damaged record fails all of them
             items = [self._item(number) for number in numbers]
         return [self._record(number, item) for number, item in zip(numbers, items, strict=True)]
 
@@ -63,7 +63,7 @@ class PreparedSource:
     def _record(self, number: int, item: dict[str, Any] | None) -> Record:
         item = item or {"image": b"", "label": 0}
         key = item.get("file_name") or item.get("file_id") or item.get("id") or b""
-        key = key.decode() if isinstance(key, bytes) else key  # of some sets, a number
+        key = key.decode() if isinstance(key, bytes) else key  # in some sets it is a number
         name = f"{self._name} {self._split} record {number}" + f" ({key})" * bool(key)
         if not 0 <= item["label"] < len(self.class_names):
             raise DataError(

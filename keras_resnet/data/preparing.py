@@ -1,4 +1,4 @@
-"""Sets that are not there yet: tensorflow-datasets downloads and prepares them, for one process at a time."""
+"""Downloads and prepares missing sets with tensorflow-datasets, in one process at a time."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 
 def prepare(builder: DatasetBuilder, folder: Path) -> None:
-    """Downloads a set and prepares it as `array_record`, unless another process does so meanwhile.
+    """Downloads a set and prepares it as `array_record`, unless another process has done so in the meantime.
 
     Args:
-        builder: of the set.
-        folder: where the set lies when it is prepared; nothing is there yet.
+        builder: the builder of the set.
+        folder: the folder in which the set will be stored; it does not exist yet.
 
     Raises:
-        DataError: its archives must be fetched by hand, TensorFlow is not installed, a preparation was cut short here,
-            or this one fails.
+        DataError: the archives must be downloaded manually, TensorFlow is not installed, an earlier preparation was
+            interrupted, or this one fails.
     """
     _check_possible(builder, folder)
-    with _alone(builder.name, folder):
-        if folder.exists():  # the process that was waited for has prepared it
+    with _locked(builder.name, folder):
+        if folder.exists():  # the process that held the lock has prepared it
             return
-        # Not removed, though no process of this package is at it: another program of tensorflow-datasets may be.
+        # Not removed: no process of this package is using it, but another program with tensorflow-datasets may be.
         if leftover := next(folder.parent.glob("incomplete.*"), None):
             raise DataError(
-                f"{leftover}: a preparation of {builder.name} was cut short here, or another program of "
-                "tensorflow-datasets is at it. Wait for that to end, or delete this folder, and run again."
+                f"{leftover}: a preparation of {builder.name} was interrupted, or another program with "
+                "tensorflow-datasets is running one. Wait for it to end, or delete this folder, then run again."
             )
         try:
-            # tfds tells its progress on stdout, which is the caller's.
+            # tfds writes its progress to stdout, which is reserved for the caller's output.
             with redirect_stdout(sys.stderr), _unwinding_at_sigterm():
                 builder.download_and_prepare(file_format="array_record")
         except Exception as error:
@@ -57,9 +57,9 @@ def _check_possible(builder: DatasetBuilder, folder: Path) -> None:
     manual = folder.parents[builder.info.full_name.count("/")] / "downloads" / "manual"
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not (manual.is_dir() and any(manual.iterdir())):
         raise DataError(
-            f"{folder}: no prepared {builder.name} here, and its archives must be fetched by hand. "
+            f"{folder}: no prepared {builder.name} here, and its archives must be downloaded manually. "
             f"{' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())} The manual_dir is {manual}. Run again when they "
-            "are there, with TensorFlow installed to prepare them, or give a data_dir that holds it as array_record."
+            "are in place, with TensorFlow installed to prepare them, or give a data_dir that holds it as array_record."
         )
     if find_spec("tensorflow") is None:
         raise DataError(
@@ -69,15 +69,15 @@ def _check_possible(builder: DatasetBuilder, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(name: str, folder: Path) -> Iterator[None]:
-    """Holds a lock beside the set, which the system releases when this process ends, however it ends; waits for it."""
+def _locked(name: str, folder: Path) -> Iterator[None]:
+    """Waits for and holds a lock file beside the set; the system releases it however the process ends."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder.parent / ".lock", mode=0o666)  # for whoever may write to this folder
+        lock = filelock.FileLock(folder.parent / ".lock", mode=0o666)  # for all users who may write to this folder
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            LOG.warning("Waiting for another process, which prepares %s in %s", name, folder.parent)
+            LOG.warning("Waiting for another process to prepare %s in %s", name, folder.parent)
             lock.acquire()
     except OSError as error:
         raise DataError(f"{folder}: {name} cannot be prepared here: {first_line(error)}") from error
@@ -88,18 +88,19 @@ def _alone(name: str, folder: Path) -> Iterator[None]:
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM came. No `Exception`, so that nothing on the way takes it for an error of its own."""
+    """Raised on SIGTERM. It is no `Exception`, so that no handler on the way up catches it."""
 
 
 @contextlib.contextmanager
 def _unwinding_at_sigterm() -> Iterator[None]:
-    """Has SIGTERM end this process as it would anyway, but after tensorflow-datasets has removed what is half done."""
+    """Delays the end of the process by SIGTERM until tensorflow-datasets has removed its incomplete files."""
 
     def terminate(*_: object) -> None:
         raise _TerminatedError
 
-    in_charge = threading.current_thread() is threading.main_thread()
-    if not in_charge or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    # Only the main thread may set handlers, and a handler of the caller is left in place.
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGTERM, terminate)

@@ -1,4 +1,4 @@
-"""Where the encoded images of a stream come from: a source gives any of its images by number."""
+"""Sources of the encoded images of a stream, which return any of their images by number."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .errors import DataError
 from .images import EXTENSIONS
 
 _TEST_FOLDERS = ("val", "validation", "test")
-_LAYOUT = "a folder of images a class in PATH/train, and the same in PATH/val"
+_LAYOUT = "one folder of images per class in PATH/train, and the same in PATH/val"
 
 
 class Record(NamedTuple):
-    """An image as it is stored.
+    """An encoded image.
 
     Attributes:
-        data: the file's bytes; none where it cannot be read.
-        label: the number of its class.
-        name: what a user finds it by: a path, or a record's key.
+        data: the file's bytes; empty if it cannot be read.
+        label: the index of its class.
+        name: identifies the image in messages: a path, or the key of a record.
     """
 
     data: bytes
@@ -31,27 +31,27 @@ class Record(NamedTuple):
 
 
 class Source(Protocol):
-    """Labelled images by number, from 0. It is pickled to worker processes, so it opens its files late."""
+    """Labelled images by number, from 0. Sources are pickled to worker processes, so they open their files late."""
 
     class_names: tuple[str, ...]
 
     def __len__(self) -> int: ...
 
     def read(self, numbers: Sequence[int]) -> list[Record]:
-        """The records of these numbers, in their order."""
+        """Returns the records of these numbers, in the order given."""
 
 
 class FolderSource:
-    """The images of a folder of class folders, whose names in alphabetical order are the classes.
+    """The images in a folder of class folders, whose names in alphabetical order are the classes.
 
-    The folders are listed once. An image is a file that ends in one of `EXTENSIONS`; other files are passed
-    over, and nothing is opened before it is read.
+    The folders are listed once. An image is a file whose name ends in one of `EXTENSIONS`; other files are ignored. No
+    file is opened before it is read.
 
     Args:
-        folder: holds the class folders, and in them the images.
+        folder: contains the class folders, which contain the images.
 
     Raises:
-        DataError: there are no class folders, or one of them holds no image.
+        DataError: there are no class folders, or one of them contains no images.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,10 +59,10 @@ class FolderSource:
         self.class_names = _class_folders(folder)
         names, labels = [], []
         for label, class_name in enumerate(self.class_names):
-            found = _images(folder / class_name)
-            names += found
-            labels += [label] * len(found)
-        # Two arrays in place of a million objects: 40 MB for ImageNet, and soon pickled.
+            class_images = _images(folder / class_name)
+            names += class_images
+            labels += [label] * len(class_images)
+        # Two arrays instead of a million objects take 40 MB for ImageNet and are pickled fast.
         self._names = np.array([os.fsencode(name) for name in names])
         self._labels = np.array(labels, np.int32)
 
@@ -70,7 +70,7 @@ class FolderSource:
         return len(self._names)
 
     def read(self, numbers: Sequence[int]) -> list[Record]:
-        """The records of these numbers; the data of a file that cannot be read is empty."""
+        """Returns the records of these numbers; the data of a file that cannot be read is empty."""
         return [self._read(number) for number in numbers]
 
     def _read(self, number: int) -> Record:
@@ -84,10 +84,10 @@ class FolderSource:
 
 
 def open_folder(path: str | os.PathLike[str]) -> tuple[FolderSource, FolderSource]:
-    """The training and the test images of `PATH/train` and `PATH/val` (or `validation`, or `test`).
+    """Opens the training images in `PATH/train` and the test images in `PATH/val` (or `validation`, or `test`).
 
     Raises:
-        DataError: a folder is missing, has no classes or an empty one, or the classes of the two differ.
+        DataError: a folder is missing, has no classes or an empty class, or the two have different classes.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
@@ -96,13 +96,14 @@ def open_folder(path: str | os.PathLike[str]) -> tuple[FolderSource, FolderSourc
         raise DataError(f"{path}: no folder 'train' in it. Accepted: {_LAYOUT}")
     test = next((path / name for name in _TEST_FOLDERS if (path / name).is_dir()), None)
     if test is None:
-        wanted = " or ".join(map(repr, _TEST_FOLDERS))
-        raise DataError(f"{path}: no folder of test images in it, {wanted}. Accepted: {_LAYOUT}")
-    learned, tested = set(_class_folders(path / "train")), set(_class_folders(test))
-    if learned != tested:
-        fault = [f"only in train: {_few(learned - tested)}"] * bool(learned - tested)
-        fault += [f"only in {test.name}: {_few(tested - learned)}"] * bool(tested - learned)
-        raise DataError(f"{path}: the class folders of train and {test.name} differ: {'; '.join(fault)}")
+        names = " or ".join(map(repr, _TEST_FOLDERS))
+        raise DataError(f"{path}: no folder of test images in it, named {names}. Accepted: {_LAYOUT}")
+    train_classes, test_classes = set(_class_folders(path / "train")), set(_class_folders(test))
+    if train_classes != test_classes:
+        train_only, test_only = train_classes - test_classes, test_classes - train_classes
+        differences = [f"only in train: {_abbreviated(train_only)}"] * bool(train_only)
+        differences += [f"only in {test.name}: {_abbreviated(test_only)}"] * bool(test_only)
+        raise DataError(f"{path}: the class folders of train and {test.name} differ: {'; '.join(differences)}")
     return FolderSource(path / "train"), FolderSource(test)
 
 
@@ -115,7 +116,7 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
 
 
 def _images(folder: Path) -> list[str]:
-    """The names of a class folder's images, sorted. No file is looked at: a set may have a million."""
+    """Returns the sorted names of a class folder's images, without inspecting the files: there may be a million."""
     with os.scandir(folder) as entries:
         names = sorted(e.name for e in entries if e.name.lower().endswith(EXTENSIONS) and not e.name.startswith("."))
     if not names:
@@ -123,6 +124,6 @@ def _images(folder: Path) -> list[str]:
     return names
 
 
-def _few(names: set[str], most: int = 3) -> str:
-    listed = ", ".join(map(repr, sorted(names)[:most]))
-    return f"{listed} and {len(names) - most} more" if len(names) > most else listed
+def _abbreviated(names: set[str], limit: int = 3) -> str:
+    listed = ", ".join(map(repr, sorted(names)[:limit]))
+    return f"{listed} and {len(names) - limit} more" if len(names) > limit else listed

@@ -1,4 +1,4 @@
-"""How processes that train together share a batch."""
+"""Distribution of global batches over the processes that train together."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ Shard = tuple[int, int]
 
 
 def check_shard(batch_size: int, shard: Shard) -> None:
-    """Refuses what cannot be shared.
+    """Checks that a batch can be divided evenly among the processes.
 
     Raises:
-        DataError: there is no such process, or the batch cannot be shared out evenly.
+        DataError: the process number is out of range, or the batch size is no multiple of the number of processes.
     """
     process, count = shard
     if not 0 <= process < count:
-        raise DataError(
-            f"`shard` must be (process, processes), the first from 0 and below the second. Received: {shard}"
-        )
+        raise DataError(f"`shard` must be (process, processes), where 0 <= process < processes. Received: {shard}")
     if batch_size < 1 or batch_size % count:
         raise DataError(
             f"`batch_size` must be a positive multiple of the number of processes, {count}. Received: {batch_size}"
@@ -25,6 +23,6 @@ def check_shard(batch_size: int, shard: Shard) -> None:
 
 
 def share_of(count: int, shard: Shard) -> slice:
-    """The part of a global batch of `count` images that is one process's: those of all processes make the batch."""
+    """Returns one process's part of a global batch of `count` images; the parts of all processes make up the batch."""
     process, processes = shard
     return slice(count * process // processes, count * (process + 1) // processes)

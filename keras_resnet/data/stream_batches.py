@@ -1,4 +1,4 @@
-"""Batches of photographs that do not fit memory, drawn from a source when they are needed."""
+"""Batches of photographs that do not fit into memory, read from a source on demand."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from .views import (
     scale_window,
 )
 
-_CHUNK = 16  # records in memory at a time: they stay in the processor's cache
+_CHUNK = 16  # records read at a time, few enough to stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """The images of a source that are trained, or tested, on.
+    """The images of a source that are used for training, or those for testing.
 
     Attributes:
-        source: gives any of its images by number.
-        numbers: those of this side.
-        where: what messages call it.
+        source: the source, which returns its images by number.
+        numbers: the numbers of the images of this side.
+        where: the name of this side in messages.
     """
 
     source: Source
@@ -47,38 +47,38 @@ class Side:
         return len(self.numbers)
 
     def records(self, positions: np.ndarray) -> Iterator[Record]:
-        """The images at these positions of the side, in their order."""
+        """Yields the images at these positions of the side, in the order given."""
         for first in range(0, len(positions), _CHUNK):
             yield from self.source.read(self.numbers[positions[first : first + _CHUNK]].tolist())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StreamTrainingBatches:
-    """Shuffled, augmented batches for training, each one a pure function of (seed, epoch, index).
+    """Shuffled, augmented batches for training, each a pure function of (seed, epoch, index).
 
-    So the same batches come from any number of workers and threads, and a run that is resumed sees exactly what an
-    uninterrupted one would have seen: the state of a stream is the epoch and the index of its next batch. The images
-    that an epoch's whole batches leave over are dropped, other ones in every epoch. Where there are fewer images than
-    a batch, a batch is all of them.
+    The batches are therefore independent of the number of workers and threads, and a resumed run receives exactly the
+    batches of an uninterrupted one: the state of a stream is the epoch and the index of its next batch. Images that do
+    not fill a batch at the end of an epoch are dropped; they are different ones in every epoch. If there are fewer
+    images than a batch, every batch contains all of them.
 
-    An image that is not whole is replaced by the next of the epoch's order that is, named once in the log
-    ("keras_resnet.data") and counted there at the end of each epoch.
+    An image that cannot be decoded is replaced by the next decodable image in the epoch's order. The log
+    ("keras_resnet.data") names it once and states at the end of each epoch how often such images were met.
 
     Attributes:
         side: the images.
-        batch_size: images a global batch.
+        batch_size: the number of images per global batch.
         seed: a non-negative integer.
-        shard: (process, processes): each process gets its part of every global batch.
-        size: the views' side in pixels; or one an epoch, of which the last holds from there on.
+        shard: (process, processes): each process receives its part of every global batch.
+        size: the views' side in pixels; or one side per epoch, the last of which applies to all later epochs.
         crop: "scale" (`scale_window`) or "aspect_ratio" (`aspect_ratio_window`).
-        scales, area: of these two; the scales are those for the last size, and in proportion for others.
-        flip: whether to mirror left and right, each image with probability one half.
+        scales, area: the arguments of these two; scales refer to the last size and are proportional for other sizes.
+        flip: whether to mirror each image left to right with probability one half.
         color: "none", or "pca" for `color_offsets`.
-        workers, threads: as `ahead` takes them; of speed alone.
-        bad_share: the share of the images that may be bad, see `BadImages`.
+        workers, threads: as for `ahead`; they affect speed only.
+        bad_share: the share of the images that may be undecodable; see `BadImages`.
 
     Raises:
-        DataError: an attribute is out of its range, or none of the accepted names.
+        DataError: an attribute is out of range or not one of the accepted names.
     """
 
     side: Side
@@ -106,7 +106,7 @@ class StreamTrainingBatches:
         object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """The number of batches per epoch."""
         return steps_per_epoch(len(self.side), self.batch_size)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,36 +114,36 @@ class StreamTrainingBatches:
 
         Raises:
             IndexError: the epoch has no such batch.
-            DataError: too many images are bad.
+            DataError: too many images cannot be decoded.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of an epoch of {len(self)} batches")
+            raise IndexError(f"`index` must be from 0 to {len(self) - 1}. Received: {index}")
         images, labels, bad = self._make(epoch * len(self) + index)
         self.bad.note(bad)
         return images, labels
 
     def stream(self, start_epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields the batches from `start_batch` of epoch `start_epoch` on, and those of the next, without end.
+        """Yields batches without end, beginning with batch `start_batch` of epoch `start_epoch`.
 
         Raises:
-            DataError: too many images are bad.
+            DataError: too many images cannot be decoded.
         """
         start = start_epoch * len(self) + start_batch
-        made = ahead(self._make, start, workers=self.workers, threads=self.threads)
-        for step, (images, labels, bad) in enumerate(made, start):
+        batches = ahead(self._make, start, workers=self.workers, threads=self.threads)
+        for step, (images, labels, bad) in enumerate(batches, start):
             self.bad.note(bad)
             if (step + 1) % len(self) == 0:
                 self.bad.report(f"epoch {step // len(self) + 1}")
             yield images, labels
 
     def _make(self, step: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """The images and labels of a step of the run, counted from 0, and the names of the bad images met."""
+        """Returns the images and labels of a step of the run, counted from 0, and the names of undecodable images."""
         epoch, index = divmod(step, len(self))
         order = _order(len(self.side), self.seed, epoch)
         first = index * self.batch_size
         count = min(self.batch_size, len(order))
-        # All that is random in the global batch is drawn here, whether it is used or not: neither the other
-        # processes nor another choice of augmentation change what an image gets.
+        # All random numbers of the global batch are drawn, whether used or not, so that an image's augmentation
+        # depends neither on the number of processes nor on which other augmentations are enabled.
         rng = generator(self.seed, epoch, index)
         windows, mirrored, normals = (
             rng.random((count, DRAWS)),
@@ -153,18 +153,18 @@ class StreamTrainingBatches:
         part = share_of(count, self.shard)
         windows, mirrored = windows[part].tolist(), (mirrored[part] & self.flip).tolist()
         colors = (color_offsets(normals[part]) * (self.color == "pca")).tolist()
-        places = range(count)[part]
+        rows = range(count)[part]
         size = self._sizes[min(epoch, len(self._sizes) - 1)]
-        images = np.empty((len(places), size, size, 3), np.uint8)
-        labels = np.empty(len(places), np.int32)
+        images = np.empty((len(rows), size, size, 3), np.uint8)
+        labels = np.empty(len(rows), np.int32)
         bad: list[str] = []
-        records = self.side.records(order[first + places.start : first + places.stop])
+        records = self.side.records(order[first + rows.start : first + rows.stop])
         for row, record in enumerate(records):
             view = partial(
                 draw_view, images[row], choose=self._window(windows[row], size), flip=mirrored[row], color=colors[row]
             )
             if not view(record.data):
-                record = self._replacement(order, first + places[row], record, view, bad)
+                record = self._replacement(order, first + rows[row], record, view, bad)
             labels[row] = record.label
         return images, labels, bad
 
@@ -174,27 +174,27 @@ class StreamTrainingBatches:
         return partial(aspect_ratio_window, draws=draws, area=self.area)
 
     def _scales(self, size: int) -> tuple[int, ...]:
-        last = max(1, self._sizes[-1])  # what is below is refused
+        last = max(1, self._sizes[-1])  # `check_views` refuses smaller sizes
         return tuple(round(scale * size / last) for scale in self.scales)
 
-    def _replacement(self, order: np.ndarray, at: int, record: Record, view: partial, bad: list[str]) -> Record:
-        """Draws the view of the next image that is whole; adds those that are not to `bad`."""
+    def _replacement(self, order: np.ndarray, position: int, record: Record, view: partial, bad: list[str]) -> Record:
+        """Draws the view of the next decodable image and returns its record; adds the undecodable ones to `bad`."""
         for step in range(1, len(order)):
             bad.append(record.name)
             self.bad.check(bad)
-            (record,) = self.side.records(order[[(at + step) % len(order)]])
+            (record,) = self.side.records(order[[(position + step) % len(order)]])
             if view(record.data):
                 return record
-        raise DataError(f"{self.side.where}: none of {len(order)} images is whole, the last is {record.name}")
+        raise DataError(f"{self.side.where}: none of {len(order)} images can be decoded, the last is {record.name}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StreamTestBatches:
-    """Every image once, in order: the centre square, with the shorter side resized.
+    """Batches for testing that contain every image once, in order: the centre square of the resized image.
 
-    Iterating yields images uint8 (batch, size, size, 3), labels int32 (batch,) and weights float32 (batch,), as often
-    as it is asked for. All batches have the full size: what lacks to the last one has weight 0, as has an image that
-    is not whole, which is named in the log.
+    Iterating yields images uint8 (batch, size, size, 3), labels int32 (batch,) and weights float32 (batch,), and may
+    be repeated. All batches have the full size: the last one is filled up with rows of weight 0. An image that cannot
+    be decoded has weight 0, too, and is named in the log.
 
     Attributes:
         side, batch_size, shard, workers, threads, bad_share: as for `StreamTrainingBatches`.
@@ -202,7 +202,7 @@ class StreamTestBatches:
         resize: the shorter side of the resized image; by default `default_resize(size)`.
 
     Raises:
-        DataError: an attribute is out of its range, or none of the accepted names.
+        DataError: an attribute is out of range.
     """
 
     side: Side
@@ -224,7 +224,7 @@ class StreamTestBatches:
         object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
 
     def __len__(self) -> int:
-        """Batches in one pass."""
+        """The number of batches in one pass."""
         return -(-len(self.side) // self.batch_size)
 
     def batch(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -232,10 +232,10 @@ class StreamTestBatches:
 
         Raises:
             IndexError: there is no such batch.
-            DataError: too many images are bad.
+            DataError: too many images cannot be decoded.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
+            raise IndexError(f"`index` must be from 0 to {len(self) - 1}. Received: {index}")
         *batch, bad = self._make(index)
         self.bad.note(bad)
         return tuple(batch)
@@ -244,7 +244,7 @@ class StreamTestBatches:
         for images, labels, weights, bad in ahead(self._make, 0, len(self), workers=self.workers, threads=self.threads):
             self.bad.note(bad)
             yield images, labels, weights
-        self.bad.report("tested")
+        self.bad.report("after the test")
 
     def _make(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
         part = share_of(self.batch_size, self.shard)
@@ -263,7 +263,7 @@ class StreamTestBatches:
         return images, labels, weights, bad
 
 
-@lru_cache(maxsize=2)  # an epoch's batches, and those of the next that are made ahead
+@lru_cache(maxsize=2)  # for the current epoch and for batches of the next that are made ahead of time
 def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     order = generator(seed, epoch).permutation(count)
     order.flags.writeable = False

@@ -1,4 +1,4 @@
-"""Data sets of photographs that do not fit memory."""
+"""Data sets of photographs that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .hold_out import hold_out, taken
+from .hold_out import fixed_subset, hold_out
 from .labelled_images import LabelledImages
 from .multi_view import Cut, MultiViewBatches
 from .prepared_source import PreparedSource
@@ -19,17 +19,17 @@ from .stream_batches import Side, StreamTestBatches, StreamTrainingBatches
 from .views import SIZE, default_sizes
 
 FOLDER = "folder:"
-MEAN_OF = 1000  # training images that are looked at for the mean
+MEAN_OF = 1000  # the number of training images from which the mean is estimated
 
 
 @dataclass(frozen=True, eq=False)
 class ImageStream(LabelledImages):
-    """Labelled photographs of any size on disk, to train on and to test on.
+    """Labelled photographs of any size on disk, for training and testing.
 
     Attributes:
-        name: the name it was loaded by.
-        class_names: one name a class.
-        train, test: the images of either side.
+        name: the name by which the set was loaded.
+        class_names: one name per class.
+        train, test: the training and the test images.
     """
 
     in_memory: ClassVar[bool] = False
@@ -50,14 +50,14 @@ class ImageStream(LabelledImages):
         return len(self.test)
 
     def image_shape(self, size: int | None = None) -> tuple[int, int, int]:
-        """(H, W, C) of every view: a square of `size`, by default 224 as in the papers, in RGB."""
+        """Returns the shape (H, W, C) of every view: an RGB square of side `size`, by default 224 as in the papers."""
         size = SIZE if size is None else size
         return size, size, 3
 
     def _mean_image(self, size: int | None) -> np.ndarray:
-        """The mean of up to 1,000 training images, evenly spread over them and seen as test views: centre squares.
+        """Returns the mean of up to 1,000 evenly spaced training images, cropped to the centre square as in testing.
 
-        The same set, side and size give the same mean.
+        The result is deterministic.
         """
         size = SIZE if size is None else size
         if size not in self._means:
@@ -65,46 +65,48 @@ class ImageStream(LabelledImages):
         return self._means[size]
 
     def take(self, count: int) -> ImageStream:
-        """The same with a random `count` of the training images, always the same ones.
+        """Returns the same data set with a random but fixed subset of `count` training images.
 
         Raises:
             DataError: `count` is out of range.
         """
-        numbers = self.train.numbers[taken(count, self.train_count, self.name)]
+        numbers = self.train.numbers[fixed_subset(count, self.train_count, self.name)]
         return replace(self, train=replace(self.train, numbers=numbers))
 
     def hold_out(self, count: int, seed: int) -> ImageStream:
-        """Moves a random `count` of the training images to the test side, see `LabelledImages`.
+        """Returns the data set with `count` randomly drawn training images as its test images; see `LabelledImages`.
 
         Raises:
             DataError: `count` is out of range.
         """
-        held, kept = (self.train.numbers[part] for part in hold_out(count, self.train_count, seed, self.name))
+        held_out, remaining = (self.train.numbers[part] for part in hold_out(count, self.train_count, seed, self.name))
         return replace(
-            self, train=replace(self.train, numbers=kept), test=Side(self.train.source, held, f"{self.name}, held out")
+            self,
+            train=replace(self.train, numbers=remaining),
+            test=Side(self.train.source, held_out, f"{self.name}, held out"),
         )
 
     def defaults(self, size: int | None = None, test_size: int | None = None) -> dict[str, Any]:
-        """What training does where nothing else is said: the mean, the views and their augmentation.
+        """Returns the default training options for photographs: the mean, the views and their augmentation.
 
         Args:
-            size, test_size: of the views in pixels, where they are chosen already.
+            size, test_size: the size of the training and of the test views in pixels, if already chosen.
         """
         size = size or SIZE
-        photographs = {"mean": "channel", "size": size, "crop": "scale", "color": "none", "flip": True}
-        return {**photographs, **default_sizes(size, test_size)}
+        options = {"mean": "channel", "size": size, "crop": "scale", "color": "none", "flip": True}
+        return {**options, **default_sizes(size, test_size)}
 
     def training_batches(
         self, *, batch_size: int, seed: int, shard: Shard = (0, 1), workers: int = 0, **augmentation: Any
     ) -> StreamTrainingBatches:
-        """Batches for training; the arguments are those of `StreamTrainingBatches`."""
-        made = {"batch_size": batch_size, "seed": seed, "shard": shard, "workers": workers}
-        return StreamTrainingBatches(side=self.train, **made, **augmentation)
+        """Returns the batches for training; the arguments are those of `StreamTrainingBatches`."""
+        options = {"batch_size": batch_size, "seed": seed, "shard": shard, "workers": workers}
+        return StreamTrainingBatches(side=self.train, **options, **augmentation)
 
     def test_batches(
         self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, split: str = "test", **options: Any
     ) -> StreamTestBatches:
-        """Batches that have every test image once, or with the split "train" every training image.
+        """Returns batches that contain every test image once, or every training image if `split` is "train".
 
         The other arguments are those of `StreamTestBatches`.
         """
@@ -113,7 +115,7 @@ class ImageStream(LabelledImages):
         return StreamTestBatches(side=side, batch_size=batch_size, shard=shard, size=size, **options)
 
     def multi_view(self, cut: Cut, *, split: str = "test", **options: Any) -> MultiViewBatches:
-        """Every test image once, or with the split "train" every training image, as the several views of `cut`.
+        """Returns every test image once, or every training image if `split` is "train", as the views made by `cut`.
 
         The other arguments are those of `MultiViewBatches`.
         """
@@ -123,32 +125,32 @@ class ImageStream(LabelledImages):
 def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:
     from tqdm import tqdm
 
-    places = np.linspace(0, len(side) - 1, min(MEAN_OF, len(side))).round().astype(int)
-    looked_at = replace(side, numbers=side.numbers[places])
+    positions = np.linspace(0, len(side) - 1, min(MEAN_OF, len(side))).round().astype(int)
+    sample = replace(side, numbers=side.numbers[positions])
     total, weight = np.zeros((size, size, 3)), 0.0
-    # disable=None: silent where stderr is not a terminal.
-    bar = tqdm(desc=f"Mean of {side.where}", total=len(looked_at), delay=1, leave=False, disable=None)
+    # disable=None: no progress bar if stderr is not a terminal.
+    bar = tqdm(desc=f"Mean of {side.where}", total=len(sample), delay=1, leave=False, disable=None)
     with bar:
-        # As many may be bad as are: too many among these few need not be too many of all.
-        for images, _, weights in StreamTestBatches(side=looked_at, batch_size=batch_size, size=size, bad_share=1.0):
+        # Any share of bad images is accepted here: too many in this sample need not be too many of the entire set.
+        for images, _, weights in StreamTestBatches(side=sample, batch_size=batch_size, size=size, bad_share=1.0):
             total += images.sum(axis=0, dtype=np.int64)  # an image of weight 0 is black
             weight += weights.sum()
-            bar.update(min(batch_size, len(looked_at) - bar.n))
+            bar.update(min(batch_size, len(sample) - bar.n))
     return total / weight
 
 
 def whole_path(name: str) -> str | None:
-    """The absolute path of a folder of photographs, from a name "folder:PATH"; None for the name of any other set."""
+    """Returns the absolute path of the folder of photographs named "folder:PATH"; None for any other data set."""
     if not name.startswith(FOLDER):
         return None
     return str(Path(name.removeprefix(FOLDER)).expanduser().resolve())
 
 
 def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStream:
-    """Opens a folder of photographs, or a set prepared by tensorflow-datasets.
+    """Opens a folder of photographs or a set prepared by tensorflow-datasets.
 
     Raises:
-        DataError: as `open_folder` and `open_prepared`.
+        DataError: as for `open_folder` and `open_prepared`.
     """
     sources: tuple[Source, Source]
     if name.startswith(FOLDER):
@@ -156,9 +158,9 @@ def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStre
     else:
         sources = PreparedSource(name, data_dir, test=False), PreparedSource(name, data_dir, test=True)
         for source in sources:
-            source.read([0])  # or a split without labels would be found out behind the first epoch
+            source.read([0])  # otherwise missing labels of a test split would only be noticed after the first epoch
     train, test = (
-        Side(source, np.arange(len(source)), f"{name}, {what}")
-        for source, what in zip(sources, ("train", "test"), strict=True)
+        Side(source, np.arange(len(source)), f"{name}, {split}")
+        for source, split in zip(sources, ("train", "test"), strict=True)
     )
     return ImageStream(name, sources[0].class_names, train, test)

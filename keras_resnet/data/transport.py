@@ -1,4 +1,4 @@
-"""Batches made ahead of time by threads or worker processes, in order, through grain."""
+"""Prefetching: batches are made ahead of time and in order by threads or worker processes, using grain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .errors import DataError
 
 @dataclass(frozen=True)
 class _Steps:
-    """What grain reads from: the batches as if they lay there by number."""
+    """A random-access data source for grain, whose elements are the batches."""
 
     make: Callable[[int], tuple]
     start: int
@@ -31,21 +31,21 @@ class _Steps:
 def ahead(
     make: Callable[[int], tuple], start: int, stop: int | None = None, *, workers: int = 0, threads: int | None = None
 ) -> Iterator[tuple]:
-    """Yields make(start), make(start + 1), ..., made ahead of time.
+    """Yields make(start), make(start + 1), ..., computed ahead of time.
 
-    An element of grain's pipeline is a whole batch: what a pipeline costs an element is then no matter. The order
-    does not depend on who makes what, and the number of the next batch is all there is to a state.
+    An element of the grain pipeline is an entire batch, so that the overhead per element is negligible. The order does
+    not depend on the number of threads or workers, and the number of the next batch is the only state.
 
     Args:
-        make: a pure function that returns a tuple, of arrays among others; with workers it is pickled.
-        start, stop: the first number, and the one behind the last; None for no end.
-        workers: processes; 0 for threads of this one. They are spawned, so that a script which is run as a program
-            has to begin behind `if __name__ == "__main__":`.
-        threads: threads a process: by default one a worker, else as many as `host.reader_threads` says. 0
-            makes each batch when it is asked for.
+        make: a pure function that returns a tuple of arrays and other objects; pickled if there are workers.
+        start, stop: the first number, and the one after the last; None for no end.
+        workers: the number of worker processes; 0 for threads of this process. Workers are spawned, so a script must
+            start its work within `if __name__ == "__main__":`.
+        threads: the number of threads per process; by default 1 per worker, or `host.reader_threads()` without
+            workers. 0 computes each batch on demand.
 
     Raises:
-        DataError: a number is negative.
+        DataError: `workers` or `threads` is negative.
     """
     if workers < 0 or (threads is not None and threads < 0):
         raise DataError(f"`workers` and `threads` must be at least 0. Received: {workers} and {threads}")
@@ -55,31 +55,31 @@ def ahead(
 
 
 def _run(steps: _Steps, workers: int, threads: int) -> Iterator[tuple]:
-    # Only here: grain imports JAX where it is installed, which takes a second and starts no device.
+    # Imported here because grain imports JAX if it is installed, which takes a second but initialises no device.
     import grain
 
-    # One more than there are threads, so that none of them waits for the reader.
+    # One more element than threads, so that no thread waits for the consumer.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1 if threads else 0)
     batches = grain.MapDataset.source(steps).to_iter_dataset(options)
     if workers:
         _mark_flags_as_parsed()
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     iterator = iter(batches)
-    atexit.register(iterator.close)  # whoever holds this generator may never let go of it, as TensorFlow does
+    atexit.register(iterator.close)  # the holder of this generator may never release it, as in TensorFlow
     try:
-        # Out of the shared memory in which a worker's arrays come: it goes with them, whoever has a view of it.
+        # Workers return arrays in shared memory, which is freed with them even while views of it are in use: copy them.
         yield from map(_copied, iterator) if workers else iterator
     finally:
         atexit.unregister(iterator.close)
         iterator.close()
 
 
-def _copied(made: tuple) -> tuple:
-    return tuple(np.array(part) if isinstance(part, np.ndarray) else part for part in made)
+def _copied(batch: tuple) -> tuple:
+    return tuple(np.array(part) if isinstance(part, np.ndarray) else part for part in batch)
 
 
 def _mark_flags_as_parsed() -> None:
-    """Lets grain read its flags' defaults in a program that has no absl flags (grain 0.2.18, its issue 1355)."""
+    """Lets grain read the defaults of its flags in a program that parses no absl flags (grain 0.2.18, issue 1355)."""
     from absl import flags
 
     if not flags.FLAGS.is_parsed():

@@ -1,7 +1,7 @@
-"""The papers' views of photographs: which window of an image is shown, and how it is drawn.
+"""The papers' views of photographs: which window of an image is used, and how it is resized.
 
-A window is a pure function of an image's size and of numbers drawn beforehand. It is chosen in the image as it is
-stored, so that no pixel is resized that is not shown.
+A window is a pure function of the image's size and of random numbers drawn beforehand. It is chosen in the original
+image, before resizing, so that only the pixels of the view are resized.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 from .decoding import Window, decode_window
 from .errors import DataError
-from .images import not_whole, read_bytes
+from .images import read_bytes, undecodable
 
-SIZE, RESIZE = 224, 256  # the papers' views of photographs: a square, of the image with this shorter side
-CROPS = ("scale", "aspect_ratio")  # how training images are cut
-COLORS = ("none", "pca")  # how their colours are shifted
-ATTEMPTS = 10  # of the scale and aspect-ratio crop, before it takes the centre
-DRAWS = 2 + 2 * ATTEMPTS  # numbers a window is made of
+SIZE, RESIZE = 224, 256  # the papers' test view: the side of the square crop, and the resized image's shorter side
+CROPS = ("scale", "aspect_ratio")  # ways to crop training images
+COLORS = ("none", "pca")  # ways to shift their colours
+ATTEMPTS = 10  # random windows that the aspect-ratio crop tries before it takes the centre
+DRAWS = 2 + 2 * ATTEMPTS  # random numbers that determine a window
 ASPECT = (3 / 4, 4 / 3)
 
-# Eigenvalues and eigenvectors (in columns) of the colours of ImageNet's training images, whose covariance is that of
-# RGB from 0 to 1, as fb.resnet.torch has them. AlexNet scales them by 0.1 (Krizhevsky et al. 2012, section 4.1).
+# Eigenvalues and eigenvectors (in columns) of the covariance of the RGB values, from 0 to 1, of ImageNet's training
+# images, as in fb.resnet.torch. AlexNet scales them by 0.1 (Krizhevsky et al. 2012, section 4.1).
 EIGENVALUES = np.array([0.2175, 0.0188, 0.0045])
 EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 DEVIATION = 0.1
@@ -35,14 +35,14 @@ Draws = Sequence[float]
 
 
 def scale_window(height: int, width: int, draws: Draws, *, size: int, scales: tuple[int, int]) -> Window:
-    """The papers' scale augmentation (He et al. 2015, section 3.4; Simonyan & Zisserman 2015).
+    """Returns a window of the papers' scale augmentation (He et al. 2015, section 3.4; Simonyan & Zisserman 2015).
 
-    The shorter side is resized to a whole number drawn uniformly from `scales`, and a random square is cut.
+    The shorter side is resized to an integer drawn uniformly from `scales`, and a random square is cropped.
 
     Args:
-        height, width: the image's.
-        draws: from 0 to below 1: what decides the scale, the row and the column.
-        size: the square's side.
+        height, width: the size of the image.
+        draws: random numbers in [0, 1) that determine the scale, the row and the column.
+        size: the square's side in the resized image.
         scales: the lowest and the highest shorter side.
     """
     low, high = scales
@@ -50,24 +50,25 @@ def scale_window(height: int, width: int, draws: Draws, *, size: int, scales: tu
 
 
 def center_window(height: int, width: int, *, size: int, resize: int) -> Window:
-    """The centre square of side `size` of the image whose shorter side is resized to `resize`."""
+    """Returns the window of the centre square of side `size` in the image whose shorter side is resized to `resize`."""
     return _square(height, width, resize, size, None)
 
 
 def _square(height: int, width: int, shorter: int, size: int, draws: Draws | None) -> Window:
-    """Where a square of the resized image lies in the image; by default the centre one."""
+    """Maps a square of the resized image, by default the centre one, to its window in the original image."""
     scale = shorter / min(height, width)
-    tall, wide = round(height * scale), round(width * scale)
+    new_height, new_width = round(height * scale), round(width * scale)
     if draws is None:
-        top, left = (tall - size) // 2, (wide - size) // 2
+        top, left = (new_height - size) // 2, (new_width - size) // 2
     else:
-        top, left = int(draws[0] * (tall - size + 1)), int(draws[1] * (wide - size + 1))
-    (top, below), (left, beyond) = _span(top, size, height / tall, height), _span(left, size, width / wide, width)
-    return Window(top, left, below - top, beyond - left)
+        top, left = int(draws[0] * (new_height - size + 1)), int(draws[1] * (new_width - size + 1))
+    top, bottom = _span(top, size, height / new_height, height)
+    left, right = _span(left, size, width / new_width, width)
+    return Window(top, left, bottom - top, right - left)
 
 
 def _span(first: int, size: int, scale: float, length: int) -> tuple[int, int]:
-    """The whole pixels nearest to a span of resized ones; at least one."""
+    """Returns the start and end of the pixels nearest to `size` resized pixels from `first` on; at least one pixel."""
     start = min(round(first * scale), length - 1)
     return start, max(start + 1, min(round((first + size) * scale), length))
 
@@ -75,16 +76,16 @@ def _span(first: int, size: int, scale: float, length: int) -> tuple[int, int]:
 def aspect_ratio_window(
     height: int, width: int, draws: Draws, *, area: tuple[float, float], ratios: tuple[float, float] = ASPECT
 ) -> Window:
-    """The scale and aspect-ratio augmentation (Szegedy et al. 2015), of table 5 of He et al. 2016.
+    """Returns a window of the scale and aspect-ratio augmentation (Szegedy et al. 2015), as in He et al. 2016, table 5.
 
-    A share of the image's area, drawn uniformly, and an aspect ratio, drawn uniformly in its logarithm, make a
-    window at a random place. If ten such windows do not fit the image, the largest centred square does.
+    The window's share of the image's area is drawn uniformly, its aspect ratio log-uniformly, and its position at
+    random. If ten such windows do not fit into the image, the largest centred square is used.
 
     Args:
-        height, width: the image's.
-        draws: from 0 to below 1, `DRAWS` of them: the row and the column, then area and ratio of each attempt.
-        area: the lowest and the highest share.
-        ratios: the lowest and the highest width by height.
+        height, width: the size of the image.
+        draws: `DRAWS` random numbers in [0, 1): for the row and the column, then for area and ratio of each attempt.
+        area: the lowest and the highest share of the image's area.
+        ratios: the lowest and the highest ratio of width to height.
     """
     low, high = math.log(ratios[0]), math.log(ratios[1])
     for attempt in range(2, DRAWS, 2):
@@ -99,16 +100,16 @@ def aspect_ratio_window(
 
 
 def color_offsets(normals: np.ndarray) -> np.ndarray:
-    """AlexNet's "standard colour augmentation": what is added to every pixel of an image, per channel.
+    """Returns the offsets of AlexNet's "standard colour augmentation", which are added to every pixel of an image.
 
     Args:
-        normals: (N, 3), standard normal.
+        normals: (N, 3), samples of the standard normal distribution.
 
     Returns:
-        int (N, 3), for R, G and B from 0 to 255: whole, since the pixels are.
+        int (N, 3), the offsets of R, G and B on the scale of 0 to 255, rounded because pixels are integers.
     """
-    shares = DEVIATION * normals * EIGENVALUES
-    return np.rint(255 * shares @ EIGENVECTORS.T).astype(int)
+    components = DEVIATION * normals * EIGENVALUES
+    return np.rint(255 * components @ EIGENVECTORS.T).astype(int)
 
 
 def draw_view(
@@ -120,40 +121,40 @@ def draw_view(
     color: Sequence[int] = (0, 0, 0),
     average: bool = False,
 ) -> bool:
-    """Draws an image's window into `out`.
+    """Decodes a window of an image and resizes it into `out`.
 
     Args:
-        out: uint8 (size, size, 3), contiguous; overwritten where the image decodes.
+        out: uint8 (size, size, 3), contiguous; overwritten if the image can be decoded.
         data: the image file's bytes.
-        choose: from the upright image's height and width to the window.
-        flip: whether to mirror left and right.
-        color: what to add to R, G and B; the sum is clipped to 0 to 255.
-        average: whether a window that shrinks averages areas, as `resize_to` does, in place of interpolating
-            linearly, which is several times as fast.
+        choose: function from the upright image's height and width to the window.
+        flip: whether to mirror left to right.
+        color: offsets that are added to R, G and B; the sums are clipped to 0 to 255.
+        average: whether to reduce windows by area averaging, like `resize_to`, instead of linear interpolation, which
+            is several times as fast.
 
     Returns:
-        Whether the image decodes.
+        Whether the image could be decoded.
     """
     import cv2
 
     size = out.shape[0]
-    part = decode_window(data, choose, size)
-    if part is None:
+    window = decode_window(data, choose, size)
+    if window is None:
         return False
-    # A photograph that no reduced decoding has brought near its size is rare, and would alias.
-    shrink = min(part.shape[:2]) / size
+    # Rarely, decoding at reduced size is not possible and the window stays large: linear interpolation would alias.
+    shrink = min(window.shape[:2]) / size
     method = cv2.INTER_AREA if shrink > 2 or (average and shrink > 1) else cv2.INTER_LINEAR
     if flip:
-        cv2.flip(cv2.resize(part, (size, size), interpolation=method), 1, dst=out)
+        cv2.flip(cv2.resize(window, (size, size), interpolation=method), 1, dst=out)
     else:
-        cv2.resize(part, (size, size), dst=out, interpolation=method)
+        cv2.resize(window, (size, size), dst=out, interpolation=method)
     if any(color):
         cv2.add(out, (*color, 0), dst=out)
     return True
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes an image as tests see it: areas are averaged where it shrinks, else it is interpolated linearly."""
+    """Resizes an image as for testing: reduces it by area averaging or enlarges it by linear interpolation."""
     import cv2
 
     shrinks = min(image.shape[0] / height, image.shape[1] / width) > 1
@@ -161,33 +162,38 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def read_center(path: str | os.PathLike[str], *, size: int, resize: int) -> np.ndarray:
-    """Reads an image file as a test sees it: the centre square, with the shorter side resized.
+    """Reads an image file as for testing: resizes the shorter side to `resize` and crops the centre square.
 
     Returns:
         uint8 (size, size, 3), RGB.
 
     Raises:
-        DataError: the file cannot be read or is not a whole image.
+        DataError: the file cannot be read or decoded.
     """
     out = np.empty((size, size, 3), np.uint8)
     if not draw_view(out, read_bytes(path), partial(center_window, size=size, resize=resize), average=True):
-        raise not_whole(path)
+        raise undecodable(path)
     return out
 
 
 def default_resize(size: int) -> int:
-    """The shorter side of which the centre is tested: 256 for the papers' 224, and in proportion for other sizes."""
+    """Returns the shorter side to resize to before the centre crop: 256 for a crop of 224, otherwise in proportion."""
     return round(size * RESIZE / SIZE)
 
 
 def default_sizes(size: int, test_size: int | None = None) -> dict[str, Any]:
-    """What follows from the size of training images: their first size, the test images', and the resizing, in pixels.
+    """Returns the sizes that follow from the size of the training images, all in pixels.
 
-    He et al. 2015, section 3.4: for a cut of 224 the shorter side is drawn from [256, 480]; for others in proportion.
+    For training crops of 224, the shorter side is drawn from [256, 480] (He et al. 2015, section 3.4); the range is
+    proportional for other sizes.
 
     Args:
-        size: of training images.
-        test_size: of test images, where it is another.
+        size: the size of training images.
+        test_size: the size of test images; None if it is the same.
+
+    Returns:
+        "first_size" (of the first epoch), "test_size", "test_resize" (the shorter side before the centre crop) and
+        "scales" (the range of the shorter side in training).
     """
     test_size = test_size or size
     return {
@@ -199,10 +205,10 @@ def default_sizes(size: int, test_size: int | None = None) -> dict[str, Any]:
 
 
 def check_views(*, size: int, crop: str, scales: tuple[int, int], area: tuple[float, float], color: str) -> None:
-    """Refuses what makes no training views.
+    """Checks the arguments of training views.
 
     Raises:
-        DataError: an argument is out of its range, or none of the accepted names.
+        DataError: an argument is out of range or not one of the accepted names.
     """
     if size < 1:
         raise DataError(f"`size` must be at least 1. Received: {size}")
@@ -211,7 +217,7 @@ def check_views(*, size: int, crop: str, scales: tuple[int, int], area: tuple[fl
             raise DataError(f"`{name}` must be one of {', '.join(accepted)}. Received: {value!r}")
     if crop == "scale" and not (len(scales) == 2 and size <= scales[0] <= scales[1]):
         raise DataError(
-            f"`scales` must be a lowest and a highest shorter side, from the size {size} up. Received: {scales}"
+            f"`scales` must be the lowest and the highest shorter side, from the size {size} up. Received: {scales}"
         )
     if crop == "aspect_ratio" and not (len(area) == 2 and 0 < area[0] <= area[1] <= 1):
-        raise DataError(f"`area` must be a lowest and a highest share, above 0 and up to 1. Received: {area}")
+        raise DataError(f"`area` must be the lowest and the highest share, above 0 and up to 1. Received: {area}")

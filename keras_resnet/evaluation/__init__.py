@@ -1,1 +1,1 @@
-"""Testing a trained network, and asking it about images."""
+"""Evaluation of trained networks on data sets, prediction for images, and feature extraction."""

@@ -1,4 +1,4 @@
-"""A test of one network, or of several together, on a data set: the papers' three ways."""
+"""Evaluation of a network, or of an ensemble, on a data set in the papers' three ways."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from . import scores
 from .views import TestOutputs, multi_view, shapes, single_view
 
 CROPS = (1, 10)
-IN_MEMORY, PHOTOGRAPHS = 500, 50  # images at a time
+BATCH_IN_MEMORY, BATCH_PHOTOGRAPHS = 500, 50  # default batch sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How images are looked at.
+    """The views of each image that a network is tested on.
 
     Attributes:
-        crops: 1 for the centre, 10 for the four corners and the centre, mirrored too (2015, table 3).
-        scales: the shorter sides of whole images, mirrored too (2015, table 4); none for crops.
-        size, resize: of the crops, and of the shorter side of the image that they are cut from; None for what the
-            network was trained for.
-        mirror: whether the mirror image of the one view counts as much as the view itself.
+        crops: 1 for the centre crop; 10 for the four corners, the centre and their mirror images (2015, table 3).
+        scales: the shorter sides to which entire images are resized, each tested with its mirror image (2015, table 4);
+            empty for crops.
+        size, resize: the side of the crops, and the shorter side of the image from which they are cropped; None for
+            the network's own.
+        mirror: whether a single view is averaged with its mirror image.
     """
 
     crops: int = 1
@@ -43,31 +44,33 @@ class View:
         if self.crops not in CROPS:
             raise ValueError(f"`crops` must be 1 or 10. Received: {self.crops}")
         if self.scales and (self.crops != 1 or self.size or self.resize):
-            raise ValueError("`scales` show whole images, so that there is nothing to say of crops.")
+            raise ValueError(
+                "`scales` cannot be combined with `crops`, `size` or `resize`, since they apply to entire images."
+            )
         if self.mirror and (self.crops != 1 or self.scales):
             raise ValueError(
-                "`mirror` is for one view; ten crops and whole images at several scales are mirrored already."
+                "`mirror` is for one view; ten crops and entire images at several scales are mirrored already."
             )
 
     def __str__(self) -> str:
         if self.scales:
             return f"scales {','.join(map(str, self.scales))}"
-        look = "ten crops" if self.crops == 10 else "one view" + ", mirrored too" * self.mirror
+        kind = "ten crops" if self.crops == 10 else "one view" + ", mirrored too" * self.mirror
         sizes = [f"{name} {side}" for name, side in (("size", self.size), ("resize", self.resize)) if side]
-        return ", ".join([look, *sizes])
+        return ", ".join([kind, *sizes])
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a test has found.
+    """The result of an evaluation.
 
     Attributes:
-        result: of the network, or of all together, as JSON takes it: what `scores.score` returns, and "model",
-            "dataset", "dataset_path" (of a folder, absolute), "split", "view", "bad" (images that are not whole, be it
-            for one network alone), "seconds", "images_per_second", "classes" (`scores.by_class`) and, of several
-            networks, "members" with the result of each.
-        confusion: how many images of each class (rows) were taken for each class (columns).
-        class_names: a name a class.
+        result: the scores of the network or the ensemble, ready for JSON: the output of `scores.score`, and "model",
+            "dataset", "dataset_path" (absolute, for a folder of photographs), "split", "view", "bad" (the number of
+            images that at least one network could not decode), "seconds", "images_per_second", "classes"
+            (`scores.by_class`) and, for ensembles, "members" with the result of each network.
+        confusion: the number of images of each class (rows) that were predicted as each class (columns).
+        class_names: one name per class.
     """
 
     result: dict[str, Any]
@@ -85,42 +88,42 @@ def evaluate(
     batch_size: int | None = None,
     verbose: int = 0,
 ) -> Evaluation:
-    """Tests networks; several are one ensemble, whose probabilities are averaged (2015, table 5).
+    """Evaluates one network, or an ensemble of several, whose probabilities are averaged (2015, table 5).
 
     Args:
-        models: `.keras` files or run folders; each sees images in its own size.
-        dataset: a data set's name. Its classes are found among those of the networks by name.
-        data_dir: where prepared sets of tensorflow-datasets lie.
+        models: `.keras` files or run folders; each network receives images of its own size.
+        dataset: the name of a data set. Its classes are matched by name to those of the networks.
+        data_dir: the folder with the prepared sets of tensorflow-datasets.
         split: "test" or "train".
-        view: how images are looked at; None for one view.
-        batch_size: images at a time; by default 500 of a set in memory, and 50 photographs.
+        view: the views of each image; None for the centre view.
+        batch_size: the number of images per batch; by default 500 for sets in memory and 50 for photographs.
         verbose: 1 for a progress bar.
 
     Raises:
-        ValueError: a model that cannot be opened or does not fit the data, views that the data does not have, classes
-            that a network does not know, networks of different classes.
+        ValueError: a model cannot be opened or does not fit the data, the data set does not have such views, a network
+            lacks classes of the data set, or the networks have different classes.
     """
     view = view or View()
-    opened = [saving.load(path) for path in models]
+    networks = [saving.load(path) for path in models]
     data = load(dataset, data_dir)
     if data.in_memory and replace(view, mirror=False) != View():
-        raise ValueError(f"The images of {dataset} are seen as they are; crops and scales are for photographs.")
-    batch_size = batch_size or (IN_MEMORY if data.in_memory else PHOTOGRAPHS)
-    for model, _ in opened:
+        raise ValueError(f"The images of {dataset} have a fixed size; crops and scales apply to photographs only.")
+    batch_size = batch_size or (BATCH_IN_MEMORY if data.in_memory else BATCH_PHOTOGRAPHS)
+    for model, _ in networks:
         shapes(model)
-    placed = [class_indices(model, info, data) for model, info in opened]
-    known = [_known(info) or [list(data.class_names)] for _, info in opened]
-    fullest = max(known, key=len)
-    if not all(_alike(own, fullest) for own in known):
-        raise ValueError("Networks that are tested together must know the same classes in the same order.")
-    tests = []
-    for (model, info), place in zip(opened, placed, strict=True):
-        tested = _test(model, info.get("view", {}), data, split, view, batch_size, verbose)
-        tests.append(replace(tested, labels=place[tested.labels]))
-    together = _together(tests)
-    confusion = scores.confusion(together.probabilities, together.labels)
+    indices = [class_indices(model, info, data) for model, info in networks]
+    labellings = [_labellings(info) or [list(data.class_names)] for _, info in networks]
+    fullest = max(labellings, key=len)
+    if not all(_same_classes(labelling, fullest) for labelling in labellings):
+        raise ValueError("The networks of an ensemble must have the same classes in the same order.")
+    members = []
+    for (model, info), class_index in zip(networks, indices, strict=True):
+        outputs = _test(model, info.get("view", {}), data, split, view, batch_size, verbose)
+        members.append(replace(outputs, labels=class_index[outputs.labels]))
+    ensemble = _averaged(members)
+    confusion = scores.confusion(ensemble.probabilities, ensemble.labels)
     result = {
-        **_scored(" + ".join(map(str, models)), together),
+        **_scored(" + ".join(map(str, models)), ensemble),
         "dataset": dataset,
         **({"dataset_path": path} if (path := whole_path(dataset)) else {}),
         "split": split,
@@ -128,35 +131,35 @@ def evaluate(
         "classes": scores.by_class(confusion, fullest[-1]),
     }
     if len(models) > 1:
-        result["members"] = [_scored(str(path), tested) for path, tested in zip(models, tests, strict=True)]
+        result["members"] = [_scored(str(path), outputs) for path, outputs in zip(models, members, strict=True)]
     return Evaluation(result, confusion, fullest[-1])
 
 
-def _together(tests: Sequence[TestOutputs]) -> TestOutputs:
-    """What networks make of a data set together: of the images that are whole for each of them.
+def _averaged(members: Sequence[TestOutputs]) -> TestOutputs:
+    """Averages the outputs of an ensemble over its members, for the images that all of them could decode.
 
-    A file that is cut short may have all that the view of one network shows, and not that of another.
+    A truncated file may contain all that the view of one network needs, but not all that another needs.
     """
-    positions = functools.reduce(np.intersect1d, [tested.positions for tested in tests])
+    positions = functools.reduce(np.intersect1d, [outputs.positions for outputs in members])
     if not len(positions):
-        raise ValueError("No image is whole in the views of all networks.")
-    rows = [np.isin(tested.positions, positions) for tested in tests]
+        raise ValueError("No image can be decoded for the views of all networks.")
+    rows = [np.isin(outputs.positions, positions) for outputs in members]
     return TestOutputs(
-        probabilities=np.mean([tested.probabilities[row] for tested, row in zip(tests, rows, strict=True)], axis=0),
-        labels=tests[0].labels[rows[0]],
+        probabilities=np.mean([outputs.probabilities[row] for outputs, row in zip(members, rows, strict=True)], axis=0),
+        labels=members[0].labels[rows[0]],
         positions=positions,
-        bad=tests[0].bad + len(tests[0].positions) - len(positions),
-        seconds=sum(tested.seconds for tested in tests),
+        bad=members[0].bad + len(members[0].positions) - len(positions),
+        seconds=sum(outputs.seconds for outputs in members),
     )
 
 
-def _scored(model: str, tested: TestOutputs) -> dict[str, Any]:
+def _scored(model: str, outputs: TestOutputs) -> dict[str, Any]:
     return {
         "model": model,
-        **scores.score(tested.probabilities, tested.labels),
-        "bad": tested.bad,
-        "seconds": round(tested.seconds, 2),
-        "images_per_second": round(len(tested.labels) / max(tested.seconds, 0.01), 1),
+        **scores.score(outputs.probabilities, outputs.labels),
+        "bad": outputs.bad,
+        "seconds": round(outputs.seconds, 2),
+        "images_per_second": round(len(outputs.labels) / max(outputs.seconds, 0.01), 1),
     }
 
 
@@ -173,8 +176,8 @@ def _test(
         batches = data.test_batches(batch_size=batch_size, split=split)
         return single_view(model, batches, mirror=view.mirror, verbose=verbose)
     if view.scales:
-        whole = data.multi_view(scales_of(view.scales), split=split)
-        return multi_view(_for_size(model, None), whole, batch_size, verbose=verbose)
+        images = data.multi_view(scales_of(view.scales), split=split)
+        return multi_view(_for_size(model, None), images, batch_size, verbose=verbose)
     size, resize = crop_of(model, trained, view)
     model = _for_size(model, size)
     if view.crops == 10:
@@ -185,53 +188,59 @@ def _test(
 
 
 def crop_of(model: keras.Model, trained: Mapping[str, int], view: View) -> tuple[int, int]:
-    """The side of the crops that a network is shown, and the shorter side of the image that they are cut from.
+    """Returns the side of the crops for a network, and the shorter side of the image from which they are cropped.
 
     Args:
         model: the network.
-        trained: its "view", if its file has one.
-        view: what its user wants.
+        trained: the "view" in the network's file; empty if there is none.
+        view: the view that the user has chosen.
     """
     size = view.size or trained.get("size") or shapes(model)[0][0] or SIZE
     return size, view.resize or (trained.get("resize") if size == trained.get("size") else None) or default_resize(size)
 
 
 def _for_size(model: keras.Model, size: int | None) -> keras.Model:
-    """The network, for images of any size if its own is another than this."""
+    """Returns the network itself if it accepts this size, otherwise the same network for images of any size."""
     return model if shapes(model)[0][0] in (None, size) else any_size(model)
 
 
-def _known(info: Mapping[str, Any]) -> list[list[str]]:
-    """What a network's file calls its classes: by identifiers, if it has any, and by names."""
+def _labellings(info: Mapping[str, Any]) -> list[list[str]]:
+    """Returns the identifiers and the names of the classes in a network's file, as far as it has them."""
     return [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
 
 
-def _alike(one: list[list[str]], other: list[list[str]]) -> bool:
-    """Whether two networks know the same classes: by identifiers, which may be the only names of one, else by names."""
-    return one[0] == other[0] if len(one) == len(other) else any(own in other for own in one)
+def _same_classes(one: list[list[str]], other: list[list[str]]) -> bool:
+    """Returns whether two networks have the same classes: the same identifiers, or the same names if neither has any.
+
+    If only one has identifiers, the names of the other may match either its identifiers or its names.
+    """
+    return one[0] == other[0] if len(one) == len(other) else any(labelling in other for labelling in one)
 
 
 def class_indices(model: keras.Model, info: Mapping[str, Any], data: LabelledImages) -> np.ndarray:
-    """Which of a network's classes each of the data's is, by identifier or name; by number where it names none.
+    """Returns the network's class index for each class of the data, matched by identifier or name.
+
+    Classes are matched by index if the network's file names none.
 
     Raises:
-        ValueError: it names classes, and not these; or it names none, and has more or fewer than the data.
+        ValueError: the network has names for its classes, but lacks some of the data's; or it has no names, and
+            another number of classes than the data.
     """
-    known = _known(info)
-    for own in known:
-        if set(data.class_names) <= set(own):
-            return np.array([own.index(name) for name in data.class_names])
-    if known:
-        foreign = [name for name in data.class_names if name not in known[-1]]
+    labellings = _labellings(info)
+    for labelling in labellings:
+        if set(data.class_names) <= set(labelling):
+            return np.array([labelling.index(name) for name in data.class_names])
+    if labellings:
+        missing = [name for name in data.class_names if name not in labellings[-1]]
         raise ValueError(
-            f"{model.name!r} knows other classes than {data.name}: {', '.join(map(repr, foreign[:3]))} "
-            f"{'is' if len(foreign) == 1 else 'are'} not among {', '.join(map(repr, known[-1][:3]))}, ..."
+            f"{model.name!r} has other classes than {data.name}: {', '.join(map(repr, missing[:3]))} "
+            f"{'is' if len(missing) == 1 else 'are'} not among {', '.join(map(repr, labellings[-1][:3]))}, ..."
         )
     if data.classes > (classes := shapes(model)[1]):
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {data.name}, which has {data.classes}")
     if data.classes < classes:
         raise ValueError(
-            f"{model.name!r} names none of its {classes:,} classes, and {data.name} has {data.classes:,}. "
-            "`keras-resnet convert FILE OUT --model NAME --labels imagenet`, or a text file there, gives them names."
+            f"{model.name!r} names none of its {classes:,} classes, and {data.name} has {data.classes:,}. Add names by "
+            "`keras-resnet convert FILE OUT --model NAME --labels imagenet`, or with a text file instead of imagenet."
         )
     return np.arange(data.classes)

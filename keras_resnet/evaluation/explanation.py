@@ -1,4 +1,4 @@
-"""Where in an image a network sees what it says."""
+"""Explanation of predictions by class activation maps."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ..models.taps import dense_logits
 
 
 def grad_cam(model: keras.Model, images: Any, classes: Sequence[int] | None = None) -> np.ndarray:
-    """The parts of images that speak for a class (Grad-CAM, Selvaraju et al. 2017, section 3).
+    """Returns maps of the image regions that support a class (Grad-CAM, Selvaraju et al. 2017, section 3).
 
-    Grad-CAM weights the channels of the last map by the mean gradient of the class's logit. Behind average pooling and
-    one dense layer, that is the class's column of the dense layer, but for a factor (their section 3.1; CAM, Zhou et
-    al. 2016): so the map is the logit at every position, without its bias, where it is positive. No gradient is taken,
-    and all backends agree.
+    Grad-CAM weights the channels of the last feature map by the mean gradient of the class's logit. If average pooling
+    and one dense layer follow, these weights are the class's column of the dense layer, up to a constant factor (their
+    section 3.1; CAM, Zhou et al. 2016). The result is therefore the positive part of the logit at every position,
+    without its bias. No gradients are computed, and all backends give the same result.
 
     Args:
         model: a model of this package with a top.
-        images: (n, height, width, channels), raw, of 0 to 255.
-        classes: of which class, an image each; None for the most probable.
+        images: raw images of 0 to 255, (n, height, width, channels), or the data format of the model.
+        classes: one class index per image; None for the most probable class.
 
     Returns:
-        float32 (n, h, w), of the size of the last map: 7x7 for 224x224. Not negative.
+        float32 (n, h, w), non-negative and of the size of the last feature map: 7x7 for 224x224.
 
     Raises:
-        ValueError: a model without a top, or none of this package; classes that it does not have.
+        ValueError: the model has no top or is not of this package, or a class is out of range.
     """
     return heat(model, dense_logits(model), images, classes)
 
 
 def heat(model: keras.Model, dense: keras.Model, images: Any, classes: Sequence[int] | None) -> np.ndarray:
-    """What `grad_cam` returns, for many batches: `dense` is what `dense_logits` makes of the model."""
+    """Computes `grad_cam` with `dense`, the result of `dense_logits(model)`, which can be reused for many batches."""
     logits = np.asarray(dense.predict_on_batch(keras.ops.convert_to_numpy(images)), dtype="float32")
     if model.get_layer("avg_pool").data_format == "channels_first":
         logits = np.moveaxis(logits, 1, -1)
@@ -46,22 +46,22 @@ def heat(model: keras.Model, dense: keras.Model, images: Any, classes: Sequence[
     classes = np.asarray(classes)
     if classes.shape != (len(logits),) or not ((classes >= 0) & (classes < logits.shape[-1])).all():
         raise ValueError(
-            f"`classes` must be a class below {logits.shape[-1]} for each of {len(logits)} images. "
+            f"`classes` must be one index below {logits.shape[-1]} for each of {len(logits)} images. "
             f"Received: {classes.tolist()}"
         )
     bias = keras.ops.convert_to_numpy(model.get_layer("logits").bias)
-    own = logits[np.arange(len(logits)), :, :, classes] - bias[classes][:, None, None]
-    return np.maximum(own, 0)
+    class_maps = logits[np.arange(len(logits)), :, :, classes] - bias[classes][:, None, None]
+    return np.maximum(class_maps, 0)
 
 
 def draw_explanation(image: np.ndarray, heat: np.ndarray, path: Path, *, title: str) -> None:
-    """Draws an image beside itself under its map.
+    """Draws an image beside the same image overlaid with its class activation map.
 
     Args:
         image: uint8 (height, width, channels).
-        heat: (h, w), what `grad_cam` returns of it.
+        heat: (h, w), its map as returned by `grad_cam`.
         path: the PNG file to write.
-        title: what stands above the picture.
+        title: the title of the picture.
     """
     height, width = image.shape[:2]
     figure = Figure(figsize=(7, 0.45 + 3.4 * height / width), dpi=150, layout="constrained")

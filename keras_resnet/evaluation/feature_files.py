@@ -1,4 +1,4 @@
-"""Files of features that are written row by row: arrays and tables larger than memory."""
+"""Feature files that are written row by row, for arrays and tables that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy as np
 
 from ..saving import PARTIAL
 
-ROWS = 8192  # of a table that are written together
-BUFFER = 2**20  # bytes of an array that are written together
+ROWS = 8192  # rows per row group of a table
+BUFFER = 2**20  # size of the write buffer of an array, in bytes
 
 
 class ArrayFile:
-    """A `.npy` file, float32 (rows, length), which grows by a row at a time.
+    """A `.npy` file, float32 (rows, length), to which single rows are appended.
 
     Args:
         path: the file.
-        lengths: of the rows, by the name of their one tap.
+        lengths: the length of the rows, under the name of their only tap.
     """
 
     def __init__(self, path: Path, lengths: Mapping[str, int]) -> None:
@@ -41,40 +41,40 @@ class ArrayFile:
             self._write_header()
 
     def append(self, image: str, row: Mapping[str, np.ndarray]) -> None:
-        """Adds the row of an image, a vector a tap."""
+        """Appends the features of an image, one vector per tap."""
         self._file.write(np.ascontiguousarray(row[self._name], "<f4").tobytes())
         self._rows += 1
 
     def _write_header(self) -> None:
-        """Of the same size for any number of rows: NumPy pads it for arrays that grow."""
+        """Writes the header, whose size is independent of the number of rows: NumPy pads it for growing arrays."""
         shape = (self._rows, self._length)
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
 class Archive:
-    """A `.npz` file of an array a tap, and of the images' names as "image".
+    """A `.npz` file of one array per tap, and of the names of the images as "image".
 
     Args:
         path: the file.
-        lengths: of the rows, by tap.
+        lengths: the length of the rows, by tap.
     """
 
     def __init__(self, path: Path, lengths: Mapping[str, int]) -> None:
         self._names: list[str] = []
-        with ExitStack() as until_the_end:
-            self._archive = until_the_end.enter_context(ZipFile(path, "w", allowZip64=True))
-            # Beside the file, since it may be larger than what the system has for temporary ones.
-            folder = until_the_end.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=PARTIAL))
+        with ExitStack() as resources:
+            self._archive = resources.enter_context(ZipFile(path, "w", allowZip64=True))
+            # Beside the file, since the arrays may be too large for the system's folder of temporary files.
+            folder = resources.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=PARTIAL))
             self._paths = {tap: Path(folder) / f"{number}.npy" for number, tap in enumerate(lengths)}
             self._arrays = {tap: ArrayFile(self._paths[tap], {tap: length}) for tap, length in lengths.items()}
-            self._until_the_end = until_the_end.pop_all()
+            self._resources = resources.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
-        with self._until_the_end:
+        with self._resources:
             for array in self._arrays.values():
                 array.__exit__()
             if kind is None:
@@ -84,18 +84,18 @@ class Archive:
                     self._archive.write(path, f"{tap}.npy")
 
     def append(self, image: str, row: Mapping[str, np.ndarray]) -> None:
-        """Adds the row of an image, a vector a tap."""
+        """Appends the features of an image, one vector per tap."""
         self._names.append(image)
         for array in self._arrays.values():
             array.append(image, row)
 
 
 class Table:
-    """A `.parquet` file of a row an image: its name as "image", and a column of vectors a tap.
+    """A `.parquet` file of one row per image: its name as "image", and one column of vectors per tap.
 
     Args:
         path: the file.
-        lengths: of the vectors, by tap.
+        lengths: the length of the vectors, by tap.
     """
 
     def __init__(self, path: Path, lengths: Mapping[str, int]) -> None:
@@ -117,7 +117,7 @@ class Table:
                 self._write_rows()
 
     def append(self, image: str, row: Mapping[str, np.ndarray]) -> None:
-        """Adds the row of an image, a vector a tap."""
+        """Appends the features of an image, one vector per tap."""
         self._names.append(image)
         for tap, rows in self._rows.items():
             rows.append(row[tap])
@@ -125,7 +125,7 @@ class Table:
             self._write_rows()
 
     def _write_rows(self) -> None:
-        """Writes the rows since the last time, as a row group."""
+        """Writes the rows that have accumulated as a row group."""
         import pyarrow
 
         if not self._names:

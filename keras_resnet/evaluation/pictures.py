@@ -1,4 +1,4 @@
-"""The pictures of a test."""
+"""Plots of an evaluation's results."""
 
 from __future__ import annotations
 
@@ -14,42 +14,44 @@ from matplotlib.ticker import MaxNLocator
 
 from ..drawing import ACCENT, FAINT, INK, literal, plain, save
 
-WITH_NUMBERS, WITH_NAMES = 20, 60  # classes, up to which a picture has room for them
+MAX_CLASSES_WITH_NUMBERS, MAX_CLASSES_WITH_NAMES = 20, 60  # beyond these, a plot has no room for them
 
 
 def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, title: str) -> None:
-    """Draws what was taken for what, a row a class that has images, in percent of its images.
+    """Draws a confusion matrix with one row per class that has images, in percent of the class's images.
 
     Args:
-        matrix: (classes, classes), how many images of each class (rows) were taken for each class (columns).
-        names: a name a class.
+        matrix: (classes, classes), the number of images of each class (rows) predicted as each class (columns).
+        names: one name per class.
         path: the PNG file to write.
-        title: what stands above the picture.
+        title: the title of the plot.
     """
     rows = np.flatnonzero(matrix.sum(axis=1))
     names = [literal(name) for name in names]
     columns = [names[row] for row in rows]
     shares = matrix[np.ix_(rows, rows)]
     if len(rows) < len(names) and (others := matrix[rows].sum(axis=1) - shares.sum(axis=1)).any():
-        shares, columns = np.column_stack([shares, others]), [*columns, "another"]
+        shares, columns = np.column_stack([shares, others]), [*columns, "other classes"]
     shares = 100 * shares / matrix[rows].sum(axis=1, keepdims=True)
     side = float(np.clip(3.2 + 0.42 * len(rows), 5.5, 11))
     figure = Figure(figsize=(side + 1.1, side), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    # The square root of the share: errors of a few percent are what one looks for.
+    # The colours show the square root of the share, since errors of a few percent should be visible.
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest", aspect="auto")
     figure.colorbar(image, ax=axes, shrink=0.8, format="{x:g} %", label="share of the class's images")
-    if len(rows) <= WITH_NAMES:
-        small = 9 if len(rows) <= WITH_NUMBERS else 6
-        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=small)
-        axes.set_yticks(range(len(rows)), [names[row] for row in rows], fontsize=small)
+    if len(rows) <= MAX_CLASSES_WITH_NAMES:
+        fontsize = 9 if len(rows) <= MAX_CLASSES_WITH_NUMBERS else 6
+        axes.set_xticks(
+            range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=fontsize
+        )
+        axes.set_yticks(range(len(rows)), [names[row] for row in rows], fontsize=fontsize)
     else:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
-    if len(rows) <= WITH_NUMBERS:
+    if len(rows) <= MAX_CLASSES_WITH_NUMBERS:
         _write_shares(axes, shares)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("class")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     axes.spines[:].set_visible(False)
     save(figure, path, title)
 
@@ -63,12 +65,12 @@ def _write_shares(axes: Axes, shares: np.ndarray) -> None:
 
 
 def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> None:
-    """Draws accuracy over confidence, and how many images there are of each confidence (Guo et al. 2017, figure 1).
+    """Draws a reliability diagram and a histogram of the confidence (Guo et al. 2017, figure 1).
 
     Args:
-        calibration: what `scores.calibration` returns.
+        calibration: the result of `scores.calibration`.
         path: the PNG file to write.
-        title: what stands above the picture.
+        title: the title of the plot.
     """
     bins = calibration["bins"]
     width = 1 / len(bins)
@@ -78,7 +80,7 @@ def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> Non
     accuracy = [row["accuracy"] or 0 for row in bins]
     upper.bar(middles, accuracy, width, color="#9ecae1", edgecolor="white", label="accuracy")
     filled = [(row["confidence"], row["accuracy"]) for row in bins if row["images"]]
-    upper.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="as often right as it says")
+    upper.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="perfect calibration")
     upper.plot(*zip(*filled, strict=True), "o", color=ACCENT, markersize=4, label="mean of the bin")
     error, likelihood = calibration["expected_calibration_error"], calibration["negative_log_likelihood"]
     upper.set_title(f"expected calibration error {error:.2f} %, negative log-likelihood {likelihood:.3f}", fontsize=9)
@@ -88,7 +90,7 @@ def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> Non
     upper.legend(frameon=False, loc="upper left")
     lower.bar(middles, [row["images"] for row in bins], width, color=FAINT, edgecolor="white")
     lower.set_ylabel("images")
-    lower.set_xlabel("confidence: the probability of the most probable class")
+    lower.set_xlabel("confidence (probability of the predicted class)")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     for axes in (upper, lower):
         plain(axes)

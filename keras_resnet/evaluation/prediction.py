@@ -1,4 +1,4 @@
-"""What a network takes an image for."""
+"""Prediction of the classes of images."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def predict(
     *,
     verbose: int = 0,
 ) -> list[dict[str, Any]]:
-    """Names the most probable classes of a picture, of every picture in a folder, or of every image in an array.
+    """Predicts the most probable classes of an image file, of all image files in a folder, or of an array of images.
 
     Args:
-        model: takes raw images of 0 to 255, gives a probability a class; or a logit, as a run's checkpoints do, if its
-            last layer has no activation.
+        model: takes raw images of 0 to 255 and returns one probability per class; or one logit per class, like the
+            checkpoints of a run, if its last layer has no activation.
         source: an image file, a folder, or a `.npy` file of one image or of (n, height, width, channels).
-            Pictures of another size are resized and cropped to the network's.
-        class_names: a name a class; None for the classes' numbers.
-        top: how many classes to name.
-        view: "size" and "resize" of the centre square that the model was tested on, which picture files are cut to;
-            None for the largest part in the middle that has the proportions of the network's images.
-        explain: a folder for pictures of what speaks for the most probable class, one an image, see `grad_cam`.
+            Images of another size are resized and cropped to that of the network.
+        class_names: one name per class; None for the class indices.
+        top: the number of classes to return.
+        view: "size" and "resize" of the centre square that the model was tested on, to which image files are cropped;
+            None for the largest centred part with the aspect ratio of the network's input.
+        explain: a folder for one picture per image of the regions that support its most probable class; see `grad_cam`.
         verbose: 1 for a progress bar.
 
     Returns:
-        A dict an image, in order: "image" (its path, or path[index]) and "classes", the most probable first, each with
-        "class", "name" and "probability"; and "explanation", the path of its picture, if asked for. A file of a folder
-        that does not decode has "error" instead.
+        One dict per image, in order: "image" (its path, or path[index]); "classes", the most probable first, each with
+        "class", "name" and "probability"; and with `explain`, "explanation", the path of its picture. A file in a
+        folder that cannot be decoded has "error" instead.
 
     Raises:
-        ValueError: a source that is not there, or a single image that does not decode; the message names it.
+        ValueError: the source does not exist, or its only image cannot be decoded; the message names it.
     """
     shape, classes = shapes(model)
     names = class_names or [str(number) for number in range(classes)]
@@ -60,25 +60,25 @@ def predict(
         raise ValueError(f"`top` must be at least 1. Received: {top}")
     images = Source(source, shape, view)
     dense = dense_logits(model) if explain else None
-    bar = tqdm(images, "Looking", len(images), leave=False, disable=not verbose)
+    bar = tqdm(images, "Predicting", len(images), leave=False, disable=not verbose)
 
-    def look(batch: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    def predict_batch(batch: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         probabilities = probabilities_of(model, batch)
         heats = heat(model, dense, batch, probabilities.argmax(axis=1)) if explain else [None] * len(batch)
         return list(zip(probabilities, heats, strict=True))
 
     results = []
-    for name, image, found in batches(images, look, bar):
+    for name, image, outputs in batches(images, predict_batch, bar):
         if isinstance(image, DataError):
             results.append({"image": name, "error": str(image)})
             continue
-        probabilities, speaking = found
-        results.append({"image": name, "classes": _named(probabilities, names, top)})
+        probabilities, image_heat = outputs
+        results.append({"image": name, "classes": _top_classes(probabilities, names, top)})
         if explain:
             path = Path(explain) / f"{images.short_name(name)}.png"
             best = results[-1]["classes"][0]
             title = f"{images.short_name(name)}: {best['name']}, {100 * best['probability']:.1f} %"
-            saving.write_atomically(path, partial(draw_explanation, image, speaking, title=title))
+            saving.write_atomically(path, partial(draw_explanation, image, image_heat, title=title))
             results[-1]["explanation"] = str(path)
     return results
 
@@ -86,47 +86,50 @@ def predict(
 def decode_predictions(
     predictions: Any, top: int = 5, labels: str | Path | Sequence[str] = "imagenet"
 ) -> list[list[tuple[str, str, float]]]:
-    """Names the most probable classes, as keras.applications' function of this name does.
+    """Decodes predictions to the most probable classes, like the function of this name in keras.applications.
 
     Args:
-        predictions: (n, classes), what a network gives; an array or a tensor.
-        top: how many classes to name.
-        labels: "imagenet", "cifar10", "cifar100" or "digits"; the `.keras` file or the folder of the run that the
-            network comes from; or a name a class.
+        predictions: (n, classes), the outputs of a network, as an array or a tensor.
+        top: the number of classes to return.
+        labels: "imagenet", "cifar10", "cifar100" or "digits"; the `.keras` file or the run folder of the network; or
+            one name per class.
 
     Returns:
-        A list an image, the most probable class first: its identifier (ImageNet's "n02123045"; else its number), its
-        name, and what the network gives it.
+        One list per image with a tuple per class, the most probable first: the class's identifier (for ImageNet like
+        "n02123045", otherwise its index), its name, and the network's output for it.
 
     Raises:
-        ValueError: predictions or labels that do not fit one another, or labels that nobody knows.
+        ValueError: the number of labels differs from that of the predicted classes, or `labels` is unknown.
     """
     predictions = keras.ops.convert_to_numpy(predictions)
     ids, names = _labels(labels)
     if predictions.ndim != 2 or predictions.shape[1] != len(names):
-        raise ValueError(f"{len(names)} labels need predictions (n, {len(names)}). Received: {predictions.shape}")
+        raise ValueError(
+            f"`predictions` must have the shape (n, {len(names)}) for {len(names)} labels. "
+            f"Received: {predictions.shape}"
+        )
     ids = ids or tuple(map(str, range(len(names))))
     return [[(ids[number], names[number], float(row[number])) for number in _ranked(row, top)] for row in predictions]
 
 
 def _labels(labels: str | Path | Sequence[str]) -> tuple[Sequence[str] | None, Sequence[str]]:
-    """The identifiers, if there are any, and the names."""
+    """Returns the identifiers of the classes, or None, and their names."""
     if not isinstance(labels, str | Path):
         return None, labels
     if labels in (IMAGENET, *DATASETS):
         return class_ids(str(labels)), class_names(str(labels))
     if not Path(labels).exists():
         raise ValueError(
-            f"`labels` must be {IMAGENET!r}, {', '.join(map(repr, DATASETS))}, a model file, a run folder, or a name a "
-            f"class. Received: {str(labels)!r}"
+            f"`labels` must be {IMAGENET!r}, {', '.join(map(repr, DATASETS))}, a model file, a run folder, or one name "
+            f"per class. Received: {str(labels)!r}"
         )
     info = saving.read_info(labels)
     if "class_names" not in info:
-        raise ValueError(f"{str(labels)!r} does not name its classes.")
+        raise ValueError(f"{str(labels)!r} contains no class names.")
     return info.get("class_ids"), info["class_names"]
 
 
-def _named(row: np.ndarray, names: list[str], top: int) -> list[dict[str, Any]]:
+def _top_classes(row: np.ndarray, names: list[str], top: int) -> list[dict[str, Any]]:
     return [
         {"class": int(number), "name": names[number], "probability": round(float(row[number]), 6)}
         for number in _ranked(row, top)
@@ -134,5 +137,5 @@ def _named(row: np.ndarray, names: list[str], top: int) -> list[dict[str, Any]]:
 
 
 def _ranked(row: np.ndarray, top: int) -> np.ndarray:
-    """The numbers of the most probable classes."""
+    """Returns the indices of the most probable classes."""
     return np.argsort(-row, kind="stable")[:top]

@@ -1,11 +1,11 @@
-"""The folder that a test leaves.
+"""The report folder of an evaluation.
 
-    result.json       all that was found
-    classes.csv       a row a class: how many images, how many right, what the others were taken for
-    confusion.png     what was taken for what
-    calibration.png   whether the network is as often right as it says; where it gives probabilities
+    result.json       the complete result
+    classes.csv       one row per class: the numbers of images and of correct predictions, and the commonest error
+    confusion.png     the confusion matrix
+    calibration.png   the calibration of the network's confidence, if it returns probabilities
 
-Every file is written whole or not at all.
+Every file is written completely or not at all.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .pictures import draw_calibration, draw_confusion
 
 
 def default_folder(model: str | Path, result: dict[str, Any]) -> Path:
-    """Where a test of a model goes, if its user does not say: beside the model, a folder for each way to test it.
+    """Returns the default folder of a report: beside the model, a separate one for each data set, split and view.
 
-    A folder of photographs is called by its name without its path, and an ensemble by its size and the first digits of
-    a hash of its members' names. Where the report of another data set of this name lies there, the first digits of a
-    hash of the data set's whole path or name follow.
+    A folder of photographs is represented by its name without the path, and an ensemble by its size and the first
+    digits of a hash of its members' names. If the folder already contains the report of another data set of the same
+    name, the first digits of a hash of this data set's absolute path or name are appended.
     """
     path = Path(model)
     run = path if path.is_dir() else path.parent
@@ -42,18 +42,18 @@ def default_folder(model: str | Path, result: dict[str, Any]) -> Path:
         digest = hashlib.sha256(" + ".join(member["model"] for member in result["members"]).encode()).hexdigest()
         parts += [f"ensemble-of-{len(result['members'])}-{digest[:8]}"]
     folder = run / "evaluation" / re.sub(r"[ ,:/]+", "-", "-".join(parts))
-    if _holds_another(folder, result):
+    if _has_report_of_another_dataset(folder, result):
         return folder.with_name(f"{folder.name}-{hashlib.sha256(_identity(result).encode()).hexdigest()[:8]}")
     return folder
 
 
 def _identity(result: Mapping[str, Any]) -> str:
-    """Which data set a result is of: its name, or the whole path of a folder of photographs."""
+    """Returns what identifies the data set of a result: its name, or the absolute path of a folder of photographs."""
     return result.get("dataset_path") or whole_path(result["dataset"]) or result["dataset"]
 
 
-def _holds_another(folder: Path, result: Mapping[str, Any]) -> bool:
-    """Whether the report of another data set lies there. One that is damaged may be replaced."""
+def _has_report_of_another_dataset(folder: Path, result: Mapping[str, Any]) -> bool:
+    """Returns whether a folder contains the report of another data set. A damaged report may be replaced."""
     try:
         return _identity(json.loads((folder / "result.json").read_text(encoding="utf-8"))) != _identity(result)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -61,7 +61,7 @@ def _holds_another(folder: Path, result: Mapping[str, Any]) -> bool:
 
 
 def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
-    """Writes the folder.
+    """Writes the report of an evaluation to a folder.
 
     Returns:
         The files that were written.
@@ -69,11 +69,11 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
     folder, result = Path(folder), evaluation.result
     title = f"{result['model']} on {result['dataset']} ({result['split']}, {result['view']})"
     saving.write_json(folder / "result.json", result)
-    saving.write_text(folder / "classes.csv", _table(result["classes"]))
+    saving.write_text(folder / "classes.csv", _csv(result["classes"]))
     written = ["result.json", "classes.csv", "confusion.png"]
     saving.write_atomically(
         folder / "confusion.png",
-        lambda path: draw_confusion(evaluation.confusion, evaluation.class_names, path, _heading(title, result)),
+        lambda path: draw_confusion(evaluation.confusion, evaluation.class_names, path, _with_error(title, result)),
     )
     if result["calibration"]:
         written.append("calibration.png")
@@ -83,17 +83,17 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
     return [folder / name for name in written]
 
 
-def _heading(title: str, result: dict[str, Any]) -> str:
+def _with_error(title: str, result: dict[str, Any]) -> str:
     return f"{title}\ntop-1 error {result['error']:.2f} % of {result['images']:,} images"
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class", "name", "images", "right", "accuracy", "taken_for", "taken_for_images"])
     for row in rows:
-        other = row["taken_for"] or {"name": "", "images": 0}
+        error = row["taken_for"] or {"name": "", "images": 0}
         writer.writerow(
-            [row["class"], row["name"], row["images"], row["right"], row["accuracy"], other["name"], other["images"]]
+            [row["class"], row["name"], row["images"], row["right"], row["accuracy"], error["name"], error["images"]]
         )
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""What probabilities are worth: errors with their intervals, calibration, and what was taken for what."""
+"""Scores of predicted probabilities: errors with confidence intervals, calibration, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
-BINS = 15  # of the confidence (Guo et al. 2017)
+BINS = 15  # bins of the confidence (Guo et al. 2017)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Scores a test.
+    """Scores the predictions of a test.
 
     Args:
-        probabilities: (n, classes), a row an image.
-        labels: (n,), the right classes.
+        probabilities: (n, classes), one row per image.
+        labels: (n,), the true classes.
 
     Returns:
-        "images", "wrong" (top-1), "error" and "top5_error" in percent; "error_interval" and "top5_error_interval", each
-        the 95 % interval of Wilson 1927 in percent; "calibration", see `calibration`.
+        "images"; "wrong", the number of top-1 errors; "error" and "top5_error" in percent; "error_interval" and
+        "top5_error_interval", their 95 % confidence intervals in percent (Wilson 1927); "calibration", the result of
+        `calibration`.
     """
     rank = ranks(probabilities, labels)
     return {
@@ -42,37 +43,49 @@ def _error(name: str, wrong: np.ndarray) -> dict[str, Any]:
 
 
 def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The place of the right class, from 0. A tie, or a NaN, is not a hit: it must stand alone or come first."""
-    right = scores[np.arange(len(labels)), labels][:, None]
-    better = (scores > right).sum(axis=1)  # classes placed before the right one
-    tied = (scores == right).sum(axis=1) - 1
-    return np.where(np.isfinite(right[:, 0]), better + tied, scores.shape[1])
+    """Returns the rank of the true class of each image, from 0.
+
+    Ties are counted against the network: classes with the same score rank before the true class. If the score of the
+    true class is not finite, its rank is the number of classes.
+    """
+    true_scores = scores[np.arange(len(labels)), labels][:, None]
+    better = (scores > true_scores).sum(axis=1)
+    tied = (scores == true_scores).sum(axis=1) - 1
+    return np.where(np.isfinite(true_scores[:, 0]), better + tied, scores.shape[1])
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict[str, Any] | None:
-    """Whether a network is as often right as it says.
+    """Measures how well a network's confidence agrees with its accuracy.
+
+    Args:
+        probabilities: (n, classes), one row per image.
+        labels: (n,), the true classes.
+        bins: the number of bins of equal width into which the confidence is divided.
 
     Returns:
-        "expected_calibration_error" in percent: the mean distance of confidence and accuracy over equal bins of the
-        confidence, weighted by their images (Guo et al. 2017, section 2); "negative_log_likelihood", a mean in nats;
-        and for each bin "images", "confidence" and "accuracy", of which the last two are None where it is empty.
-        None where the rows are no probabilities.
+        "expected_calibration_error" in percent: the mean absolute difference of confidence and accuracy over the bins,
+        weighted by their numbers of images (Guo et al. 2017, section 2); "negative_log_likelihood", the mean in nats;
+        and "bins" with the "images", "confidence" and "accuracy" of each bin, the latter two None if it is empty.
+        None if the rows are not probabilities.
     """
-    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):  # also where one is NaN
+    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):  # NaNs fail this check, too
         return None
     confidence = probabilities.max(axis=1).astype("float64")
-    right = probabilities.argmax(axis=1) == labels
-    place = np.clip(np.ceil(bins * confidence).astype(int) - 1, 0, bins - 1)
-    images, sure, hit = (np.bincount(place, weights, bins) for weights in (None, confidence, right))
+    correct = probabilities.argmax(axis=1) == labels
+    bin_of_image = np.clip(np.ceil(bins * confidence).astype(int) - 1, 0, bins - 1)
+    images, confidence_sums, correct_counts = (
+        np.bincount(bin_of_image, weights, bins) for weights in (None, confidence, correct)
+    )
     likelihood = probabilities[np.arange(len(labels)), labels].astype("float64")
+    calibration_error = np.abs(confidence_sums - correct_counts).sum() / len(labels)
     return {
-        "expected_calibration_error": round(100 * float(np.abs(sure - hit).sum() / len(labels)), 4),
+        "expected_calibration_error": round(100 * float(calibration_error), 4),
         "negative_log_likelihood": round(float(-np.log(np.maximum(likelihood, 1e-12)).mean()), 4),
         "bins": [
             {
                 "images": int(count),
-                "confidence": round(float(sure[row] / count), 4) if count else None,
-                "accuracy": round(float(hit[row] / count), 4) if count else None,
+                "confidence": round(float(confidence_sums[row] / count), 4) if count else None,
+                "accuracy": round(float(correct_counts[row] / count), 4) if count else None,
             }
             for row, count in enumerate(images)
         ],
@@ -80,33 +93,36 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS)
 
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many images of each class (rows) were taken for each class (columns)."""
+    """Returns the number of images of each class (rows) that were predicted as each class (columns)."""
     return confusion_matrix(labels, probabilities.argmax(axis=1), labels=np.arange(probabilities.shape[1]))
 
 
 def by_class(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Of each class that has images: "class", "name", "images", "right", "accuracy" in percent and "taken_for".
-
-    The last is the class that its wrong images are most often taken for, and how many: None where all are right.
+    """Returns the scores of each class that has images.
 
     Args:
-        matrix: what `confusion` returns.
-        names: a name a class.
+        matrix: the result of `confusion`.
+        names: one name per class.
+
+    Returns:
+        One dict per class: "class" (its index), "name", "images", "right" (the number of correct predictions),
+        "accuracy" in percent, and "taken_for": the "name" of the class that it is most often confused with and the
+        number of these "images", or None if all predictions are correct.
     """
     rows = []
-    for number in np.flatnonzero(matrix.sum(axis=1)):
-        images, right = int(matrix[number].sum()), int(matrix[number, number])
-        wrong = matrix[number].copy()
-        wrong[number] = 0
-        most = int(wrong.argmax())
+    for index in np.flatnonzero(matrix.sum(axis=1)):
+        images, correct = int(matrix[index].sum()), int(matrix[index, index])
+        errors = matrix[index].copy()
+        errors[index] = 0
+        commonest = int(errors.argmax())
         rows.append(
             {
-                "class": int(number),
-                "name": names[number],
+                "class": int(index),
+                "name": names[index],
                 "images": images,
-                "right": right,
-                "accuracy": round(100 * right / images, 4),
-                "taken_for": {"name": names[most], "images": int(wrong[most])} if wrong[most] else None,
+                "right": correct,
+                "accuracy": round(100 * correct / images, 4),
+                "taken_for": {"name": names[commonest], "images": int(errors[commonest])} if errors.any() else None,
             }
         )
     return rows

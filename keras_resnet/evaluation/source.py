@@ -1,4 +1,4 @@
-"""The images that a user points to: a picture, a folder of them, or an array."""
+"""Images given by the user: an image file, a folder of image files, or an array."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ BATCH = 64
 
 
 class Source:
-    """Images by name, each fitted to a network. Iterating reads them one by one, in order.
+    """Named images, each resized and cropped to the input of a network.
 
-    It yields what each is called and the image, uint8 (height, width, channels); or, of a file in a folder that does
-    not decode, why it is none.
+    Iterating reads the images one by one, in order, and yields the name and the image, uint8 (height, width, channels).
+    For a file in a folder that cannot be decoded, it yields the error instead of the image.
 
     Args:
         source: an image file, a folder, or a `.npy` file of one image or of (n, height, width, channels).
-        shape: (height, width, channels) of the network's images; None where it takes any.
-        view: "size" and "resize" of the centre square that the network was tested on, which picture files are cut to;
-            None for the largest part in the middle that has the proportions of the network's images.
+        shape: (height, width, channels) of the network's input; height and width are None if it accepts any.
+        view: "size" and "resize" of the centre square that the network was tested on, to which image files are cropped;
+            None for the largest centred part with the aspect ratio of the network's input.
 
     Attributes:
-        names: what the images are called: a path, or path[index].
+        names: the names of the images: a path, or path[index].
 
     Raises:
-        ValueError: a source that is not there or holds no images, or a view of files that does not fit the network.
+        ValueError: the source does not exist or contains no images, or the view does not fit the network.
     """
 
     def __init__(
         self, source: str | Path, shape: tuple[int | None, int | None, int], view: dict[str, int] | None
     ) -> None:
         self.path, self.shape, self.view = Path(source), shape, view
-        self._array = _array(self.path) if self.path.suffix == ".npy" else None
+        self._array = _load_array(self.path) if self.path.suffix == ".npy" else None
         if self._array is not None:
             self.names = [f"{self.path}[{index}]" for index in range(len(self._array))]
         else:
@@ -59,7 +59,7 @@ class Source:
             yield name, image
 
     def short_name(self, name: str) -> str:
-        """What it is called within this source: of a folder, the path in it."""
+        """Returns an image's path relative to the folder that is the source, otherwise its file name."""
         return str(Path(name).relative_to(self.path)) if self.path.is_dir() else Path(name).name
 
     def _read(self, index: int) -> np.ndarray:
@@ -75,53 +75,54 @@ class Source:
 
 
 def check_view(shape: Sequence[int | None], view: Mapping[str, int] | None) -> None:
-    """Refuses a view that no image file can be cut to, or that gives no images of the network.
+    """Checks that a view is valid and has the size of the network's input.
 
     Args:
-        shape, view: as `Source` takes them.
+        shape, view: as for `Source`.
 
     Raises:
-        ValueError: with what was received.
+        ValueError: the view is invalid or has another size.
     """
     if not view:
         return
     sides = [view.get("size"), view.get("resize")] if isinstance(view, Mapping) and len(view) == 2 else [None]
     if not all(isinstance(side, numbers.Integral) for side in sides) or not 1 <= sides[0] <= sides[1]:
-        raise ValueError(f'`view` must have a "size" of 1 or more, and a "resize" no less. Received: {view!r}')
-    if any(side not in (None, sides[0]) for side in shape[:2]):
         raise ValueError(
-            f"`view` must have the size of the images that the network takes, {tuple(shape)}. Received: {view!r}"
+            f'`view` must have a "size" of at least 1 and a "resize" of at least "size". Received: {view!r}'
         )
+    if any(side not in (None, sides[0]) for side in shape[:2]):
+        raise ValueError(f"`view` must have the size of the network's input, {tuple(shape)}. Received: {view!r}")
 
 
 def batches(
     source: Source, work: Callable[[np.ndarray], list], progress: Iterator | None = None
 ) -> Iterator[tuple[str, np.ndarray | DataError, object]]:
-    """Works on a source's images, many at a time.
+    """Applies a function to the images of a source, batch by batch.
 
     Args:
         source: the images.
-        work: from images (n, height, width, channels) to a result an image.
-        progress: `source`, perhaps behind a progress bar.
+        work: function from images (n, height, width, channels) to a list of one result per image.
+        progress: `source` wrapped in a progress bar, if desired.
 
     Yields:
-        What each image is called, the image or why it is none, and the result; None for one that is none.
+        The name of each image, the image or the error, and the result, which is None in case of an error.
     """
     images = iter(progress if progress is not None else source)
     while batch := list(islice(images, BATCH)):
-        whole = [image for _, image in batch if not isinstance(image, DataError)]
-        results = iter(work(np.stack(whole)) if whole else ())
+        decoded = [image for _, image in batch if not isinstance(image, DataError)]
+        results = iter(work(np.stack(decoded)) if decoded else ())
         for name, image in batch:
             yield name, image, None if isinstance(image, DataError) else next(results)
 
 
-def _array(path: Path) -> np.ndarray:
+def _load_array(path: Path) -> np.ndarray:
+    """Reads images from a `.npy` file as uint8 (n, height, width, channels)."""
     try:
         array = np.load(path, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise ValueError("it is an archive of arrays")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{str(path)!r} is no array of images: {error}") from error
+        raise ValueError(f"{str(path)!r} is not an array of images: {error}") from error
     if array.ndim == 3:
         array = array[None]
     if array.ndim != 4 or array.shape[-1] not in (1, 3) or not len(array):

@@ -1,4 +1,4 @@
-"""The papers' ways to look at a test set: one view of an image, ten crops, whole images at several scales."""
+"""The papers' ways to test on a data set: one view per image, ten crops, or entire images at several scales."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tqdm import tqdm
 
 from ..data import SIZE, ArrayTestBatches, MultiViewBatches, StreamTestBatches
 
-WAITING = 2**26  # pixels of views that wait for others of their shape
+MAX_PENDING_PIXELS = 2**26  # limit on the views that wait for others of the same shape
 
 
 @dataclass(frozen=True)
 class TestOutputs:
-    """What a network makes of a data set.
+    """The outputs of a network for a data set.
 
     Attributes:
-        probabilities: float32 (n, classes), a row for each image that is whole, in order.
-        labels: int (n,), the right classes.
-        positions: int (n,), where these images stand in the data set.
-        bad: how many images are not whole.
-        seconds: how long it took.
+        probabilities: float32 (n, classes), one row for each image that could be decoded, in order.
+        labels: int (n,), the true classes.
+        positions: int (n,), the positions of these images in the data set.
+        bad: the number of images that could not be decoded.
+        seconds: the duration of the test.
     """
 
     probabilities: np.ndarray
@@ -37,53 +37,54 @@ class TestOutputs:
 
 
 def image_shape(model: keras.Model) -> tuple[int | None, int | None, int]:
-    """The (height, width, channels) of the images that a network takes.
+    """Returns the shape (height, width, channels) of a network's input.
 
     Raises:
-        ValueError: a model that does not take images, with the channels last.
+        ValueError: the input of the model is not one batch of images in the channels-last format.
     """
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
-        takes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
+        inputs = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
         raise ValueError(
-            f"{model.name!r} must take images as (batch, height, width, channels). Received: a model from {takes}"
+            f"{model.name!r} must take images as (batch, height, width, channels). Received: inputs {inputs}"
         )
     layouts = [layer.data_format for layer in model.layers if hasattr(layer, "data_format")]
     if layouts[:1] == ["channels_first"]:
         raise ValueError(
-            f"{model.name!r} takes images with the channels first. Build it with data_format='channels_last' and these "
-            "weights, which fit both."
+            f"{model.name!r} must take images in the channels-last format. Build it with data_format='channels_last' "
+            "and its weights, which fit both formats."
         )
     return tuple(model.inputs[0].shape[1:])
 
 
 def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]:
-    """The (height, width, channels) of the images that a network takes, and its number of classes.
+    """Returns the shape (height, width, channels) of a network's input, and its number of classes.
 
     Raises:
-        ValueError: a model that does not take images, with the channels last, or does not tell classes.
+        ValueError: the input of the model is not one batch of images in the channels-last format, or its output is not
+            (batch, classes).
     """
     shape = image_shape(model)
     if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
-        gives = ", ".join(str(tuple(tensor.shape)) for tensor in model.outputs)
+        outputs = ", ".join(str(tuple(tensor.shape)) for tensor in model.outputs)
         raise ValueError(
-            f"{model.name!r} must take images as (batch, height, width, channels) and give (batch, classes). "
-            f"Received: a model that gives {gives}"
+            f"{model.name!r} must take images as (batch, height, width, channels) and return (batch, classes). "
+            f"Received: outputs {outputs}"
         )
     return shape, model.outputs[0].shape[-1]
 
 
 def gives_logits(model: keras.Model) -> bool:
-    """Whether a network ends in logits, as a checkpoint does: a last layer whose activation is none."""
+    """Returns whether a network's outputs are logits, as in checkpoints: whether its last layer is linear."""
     return getattr(model.layers[-1], "activation", None) is keras.activations.linear
 
 
 def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What a network gives, float32 (n, classes). Logits become probabilities."""
-    given = np.asarray(model.predict_on_batch(images), dtype="float64")
+    """Returns the class probabilities of images, float32 (n, classes), with a softmax if the model outputs logits."""
+    outputs = np.asarray(model.predict_on_batch(images), dtype="float64")
     if gives_logits(model):
-        given = np.exp(given - given.max(axis=1, keepdims=True))
-        given /= given.sum(axis=1, keepdims=True)
-    return given.astype("float32")
+        outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        outputs /= outputs.sum(axis=1, keepdims=True)
+    return outputs.astype("float32")
 
 
 def single_view(
@@ -92,75 +93,80 @@ def single_view(
     """Tests a network on one view of every image.
 
     Args:
-        model: takes raw images, gives a probability a class, or a logit.
+        model: takes raw images and returns one probability, or one logit, per class.
         batches: a data set's `test_batches`: images (n, height, width, channels) of 0 to 255, integer labels (n,) and
-            weights (n,), of which 0 stands for an image that does not count.
-        mirror: whether it sees the mirror image too; the probabilities of both are averaged.
+            weights (n,), which are 0 for images that are not counted.
+        mirror: whether to average the probabilities of each image and of its mirror image.
         verbose: 1 for a progress bar.
 
     Raises:
-        ValueError: images or labels that do not fit the network.
+        ValueError: the images or labels do not fit the network.
     """
     shape, classes = shapes(model)
-    look = _both_ways if mirror else probabilities_of
-    rows, right, counts = [], [], []
-    begun = time.perf_counter()
+    predict = _mirror_averaged if mirror else probabilities_of
+    all_probabilities, all_labels, all_counted = [], [], []
+    start = time.perf_counter()
     for images, labels, weights in tqdm(batches, "Testing", len(batches), leave=False, disable=not verbose):
         _check_images(model, shape, images.shape[1:])
         _check_labels(model, classes, labels)
-        rows.append(look(model, images)[weights > 0])
-        right.append(labels[weights > 0])
-        counts.append(weights > 0)
-    positions = np.flatnonzero(np.concatenate(counts))
+        counted = weights > 0
+        all_probabilities.append(predict(model, images)[counted])
+        all_labels.append(labels[counted])
+        all_counted.append(counted)
+    positions = np.flatnonzero(np.concatenate(all_counted))
     bad = len(getattr(getattr(batches, "bad", None), "names", ()))
-    return TestOutputs(np.concatenate(rows), np.concatenate(right), positions, bad, time.perf_counter() - begun)
+    probabilities, labels = np.concatenate(all_probabilities), np.concatenate(all_labels)
+    return TestOutputs(probabilities, labels, positions, bad, time.perf_counter() - start)
 
 
 def multi_view(model: keras.Model, images: MultiViewBatches, batch_size: int, *, verbose: int = 0) -> TestOutputs:
-    """Tests a network on several views of every image and their mirror images, whose probabilities are averaged.
+    """Tests a network on several views of every image and on their mirror images, averaging the probabilities.
 
-    A whole image gets the logits of the fully convolutional form, averaged over positions (He et al. 2015, section
-    3.4). These are the logits of its averaged features, since the dense layer is linear: what the network computes.
+    For entire images, the paper averages the logits of the fully convolutional form of the network over all positions
+    (He et al. 2015, section 3.4). Since the dense layer is linear, these equal the logits of the averaged features,
+    which is what the network computes.
 
     Args:
-        model: takes raw images of the size of the views, or of any.
+        model: takes raw images of the size of the views, or of any size.
         images: a data set's `multi_view`.
-        batch_size: views of 224x224 at a time; fewer of larger ones.
+        batch_size: the number of views of 224x224 per batch; fewer for larger views.
         verbose: 1 for a progress bar.
 
     Raises:
-        ValueError: images or labels that do not fit the network.
+        ValueError: the images or labels do not fit the network.
     """
     shape, classes = shapes(model)
-    total, seen, right = np.zeros((len(images), classes), "float32"), np.zeros(len(images), int), []
-    waiting = _Waiting(batch_size)
-    begun = time.perf_counter()
+    probability_sums, view_counts = np.zeros((len(images), classes), "float32"), np.zeros(len(images), int)
+    labels = []
+    pending = _PendingViews(batch_size)
+    start = time.perf_counter()
 
-    def look(group: list[tuple[int, np.ndarray]]) -> None:
+    def predict(group: list[tuple[int, np.ndarray]]) -> None:
         numbers, views = zip(*group, strict=True)
-        np.add.at(total, list(numbers), _both_ways(model, np.stack(views)))
+        np.add.at(probability_sums, list(numbers), _mirror_averaged(model, np.stack(views)))
 
     for number, (label, views) in enumerate(tqdm(images, "Testing", len(images), leave=False, disable=not verbose)):
         _check_labels(model, classes, np.array([label]))
-        right.append(label)
-        seen[number] = len(views)
+        labels.append(label)
+        view_counts[number] = len(views)
         for view in views:
             _check_images(model, shape, view.shape)
-            for group in waiting.add(number, view):
-                look(group)
-    for group in waiting.groups.values():
-        look(group)
-    whole = np.flatnonzero(seen)
-    bad = len(images) - len(whole)
-    seconds = time.perf_counter() - begun
-    return TestOutputs(total[whole] / seen[whole, None], np.array(right)[whole], whole, bad, seconds)
+            for group in pending.add(number, view):
+                predict(group)
+    for group in pending.groups.values():
+        predict(group)
+    positions = np.flatnonzero(view_counts)
+    bad = len(images) - len(positions)
+    seconds = time.perf_counter() - start
+    probabilities = probability_sums[positions] / view_counts[positions, None]
+    return TestOutputs(probabilities, np.array(labels)[positions], positions, bad, seconds)
 
 
-class _Waiting:
-    """Views that wait for others of their shape, to be looked at together.
+class _PendingViews:
+    """Views that wait for others of the same shape, to form a batch.
 
     Args:
-        batch_size: as `multi_view` takes it.
+        batch_size: as for `multi_view`.
     """
 
     def __init__(self, batch_size: int) -> None:
@@ -168,12 +174,12 @@ class _Waiting:
         self.groups: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = defaultdict(list)
 
     def add(self, number: int, view: np.ndarray) -> Iterator[list[tuple[int, np.ndarray]]]:
-        """Takes the view of an image, by its number; yields the groups that are to wait no longer."""
+        """Adds a view of the image with this number; yields the groups that are due for prediction."""
         self.groups[view.shape].append((number, view))
         self.pixels += _pixels(view.shape)
-        if len(self.groups[view.shape]) == _at_a_time(view.shape, self.batch_size):
+        if len(self.groups[view.shape]) == _views_per_batch(view.shape, self.batch_size):
             yield self._pop(view.shape)
-        while self.pixels > WAITING:
+        while self.pixels > MAX_PENDING_PIXELS:
             yield self._pop(max(self.groups, key=lambda shape: len(self.groups[shape]) * _pixels(shape)))
 
     def _pop(self, shape: tuple[int, ...]) -> list[tuple[int, np.ndarray]]:
@@ -186,29 +192,29 @@ def _pixels(shape: tuple[int, ...]) -> int:
     return shape[0] * shape[1]
 
 
-def _at_a_time(shape: tuple[int, ...], batch_size: int) -> int:
-    """As many images as have the pixels of a batch of 224x224, rounded down to a power of two."""
+def _views_per_batch(shape: tuple[int, ...], batch_size: int) -> int:
+    """Returns how many views have as many pixels as a batch of 224x224, rounded down to a power of two."""
     fitting = max(1, batch_size * SIZE * SIZE // _pixels(shape))
     return 1 << (fitting.bit_length() - 1)
 
 
-def _both_ways(model: keras.Model, views: np.ndarray) -> np.ndarray:
-    """The mean of what a network makes of images and of their mirror images.
+def _mirror_averaged(model: keras.Model, views: np.ndarray) -> np.ndarray:
+    """Returns the class probabilities averaged over the views and their mirror images.
 
-    The batch is filled up to a power of two, since an engine compiles anew for every new shape.
+    The batch is padded to a power of two, since backends compile again for every new shape.
     """
     count = len(views)
-    filled = np.zeros((1 << (count - 1).bit_length(), *views.shape[1:]), views.dtype)
-    filled[:count] = views
-    mirrored = np.ascontiguousarray(filled[:, :, ::-1])  # torch takes no negative strides
-    return (probabilities_of(model, filled) + probabilities_of(model, mirrored))[:count] / 2
+    padded = np.zeros((1 << (count - 1).bit_length(), *views.shape[1:]), views.dtype)
+    padded[:count] = views
+    mirrored = np.ascontiguousarray(padded[:, :, ::-1])  # torch does not accept negative strides
+    return (probabilities_of(model, padded) + probabilities_of(model, mirrored))[:count] / 2
 
 
-def _check_images(model: keras.Model, wanted: tuple[Any, ...], shape: tuple[int, ...]) -> None:
-    if any(want not in (None, have) for want, have in zip(wanted, shape, strict=True)):
-        raise ValueError(f"{model.name!r} takes images of {wanted}. Received: {shape}")
+def _check_images(model: keras.Model, accepted: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    if any(side not in (None, received) for side, received in zip(accepted, shape, strict=True)):
+        raise ValueError(f"{model.name!r} takes images of {accepted}. Received: {shape}")
 
 
 def _check_labels(model: keras.Model, classes: int, labels: np.ndarray) -> None:
     if labels.max() >= classes:
-        raise ValueError(f"{model.name!r} knows {classes} classes; the labels go up to {labels.max()}.")
+        raise ValueError(f"{model.name!r} has {classes} classes. Received: labels up to {labels.max()}")

@@ -37,7 +37,7 @@ def test_predict_reports_files_of_a_folder_that_cannot_be_decoded(command):
     status, out, err = command(f"predict {small_runs.finished()} photos --top 1")
     assert (status, out.count("\n"), err.count("\n")) == (2, 1, 1)
     assert out.startswith("photos/digit.png: ")
-    assert err.startswith("keras-resnet: error: photos/broken.png: not a whole image")
+    assert err.startswith("keras-resnet: error: photos/broken.png: cannot be decoded as an image")
     status, out, err = command(f"predict {small_runs.finished()} photos --json")
     broken, digit = json.loads(out)
     assert (status, err.count("\n"), broken.keys(), digit.keys()) == (
@@ -66,4 +66,4 @@ def test_features_are_written_to_a_file(command):
     Path("photos/broken.png").write_bytes(b"no image")
     status, out, err = command(f"features {small_runs.finished()} photos out.npy --json")
     assert (status, json.loads(out)["images"], err.count("\n")) == (2, 1, 1)
-    assert err.startswith("keras-resnet: error: photos/broken.png: not a whole image")
+    assert err.startswith("keras-resnet: error: photos/broken.png: cannot be decoded as an image")

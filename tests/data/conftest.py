@@ -1,4 +1,4 @@
-"""What the tests of the data room share: ../shared, small prepared sets, and processes without TensorFlow."""
+"""Fixtures of the data tests: sets in ../shared, small prepared sets, and processes without TensorFlow."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from keras_resnet.data import DataError, load
 from pictures import jpeg, photograph
 
-# As on a machine without TensorFlow.
+# Prepended to a program to run it as on a machine without TensorFlow.
 WITHOUT_TENSORFLOW = """
 import sys
 from importlib.machinery import PathFinder
@@ -39,10 +39,7 @@ def tfds_dir(shared) -> Path:
 
 @pytest.fixture(scope="session")
 def alone():
-    """The command that runs a program in a fresh process.
-
-    TensorFlow is absent there unless asked for.
-    """
+    """Returns the command that runs a program in a new process, in which TensorFlow is absent unless asked for."""
 
     def command(program: str, tensorflow: bool = False) -> list[str]:
         return [sys.executable, "-c", program if tensorflow else WITHOUT_TENSORFLOW + program]
@@ -52,25 +49,25 @@ def alone():
 
 @pytest.fixture(scope="session")
 def run_alone(alone):
-    """Runs such a program; returns what it printed. Nothing may come out on stderr."""
+    """Runs a program as `alone` and returns what it printed. It must not write to stderr."""
 
     def run(program: str, tensorflow: bool = False, **environment: str) -> str:
-        done = subprocess.run(
+        result = subprocess.run(
             alone(program, tensorflow),
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
             timeout=120,
         )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout.strip()
+        assert (result.returncode, result.stderr) == (0, "")
+        return result.stdout.strip()
 
     return run
 
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory) -> Path:
-    """A folder of photographs: 3 classes, 9 + 5 JPEGs each, all of other sizes."""
+    """A folder of photographs: 3 classes, 9 + 5 JPEGs each, all of different sizes."""
     root = tmp_path_factory.mktemp("photographs")
     seed = 0
     for side, count in (("train", 9), ("val", 5)):
@@ -85,14 +82,14 @@ def photographs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def write_cifar10():
-    """The function that writes a small prepared CIFAR-10."""
+    """Returns the function that writes a small prepared CIFAR-10."""
     return _write_cifar10
 
 
 def _write_cifar10(root: Path, replace: dict[int, bytes] | None = None) -> dict[str, tuple]:
-    """Writes a prepared CIFAR-10 of 12 + 6 noise images, two shards a split, without tensorflow-datasets.
+    """Writes a prepared CIFAR-10 of 12 + 6 noise images, two shards per split, without tensorflow-datasets.
 
-    `replace` gives the bytes to store in place of some test images. Returns (images, labels) by split.
+    `replace` maps indices of test images to the bytes to store instead. Returns (images, labels) by split.
     """
     folder = root / "cifar10" / "3.0.2"
     folder.mkdir(parents=True)
@@ -140,7 +137,7 @@ def small_cifar10(tmp_path):
 
 @pytest.fixture
 def never_prepare(monkeypatch):
-    """Fails a test in which a set is prepared."""
+    """Fails the test if a set is prepared."""
 
     def prepare(*args, **kwargs):
         raise AssertionError("download_and_prepare was called")
@@ -150,7 +147,7 @@ def never_prepare(monkeypatch):
 
 @pytest.fixture(scope="session")
 def refused():
-    """The function that returns the one line that load("cifar10", data_dir) fails with, having changed nothing."""
+    """Returns a function that checks that load("cifar10", data_dir) fails, with one line, and changes nothing."""
 
     def line(data_dir: Path) -> str:
         before = _contents(data_dir)

@@ -1,4 +1,4 @@
-"""Augmentation, held against an obvious one-image-at-a-time reference, and the batches of a run."""
+"""Augmentation, compared with a simple reference that treats one image at a time, and the batches of a run."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ from keras_resnet.data import ArrayTestBatches, TrainingBatches, cut_out, pad_cr
 
 
 def _windows(image, pad, flip, fill):
-    """Every image that padding, cropping and mirroring may make of one image, by (top, left, mirrored)."""
+    """All results that padding, cropping and mirroring can give for one image, by (top, left, mirrored)."""
     height, width, channels = image.shape
     padded = np.zeros((height + 2 * pad, width + 2 * pad, channels), image.dtype)
     for channel in range(channels):
@@ -37,12 +37,12 @@ def test_every_output_is_a_window_of_its_image(shape, pad, flip, seed):
     images = rng.integers(0, 256, shape, dtype=np.uint8)
     fill = rng.integers(0, 256, shape[-1], dtype=np.uint8)
     before = images.copy()
-    made = pad_crop_flip(images, rng, pad=pad, flip=flip, fill=fill)
-    assert (made.shape, made.dtype) == (images.shape, np.uint8)
-    for image, output in zip(images, made, strict=True):
+    augmented = pad_crop_flip(images, rng, pad=pad, flip=flip, fill=fill)
+    assert (augmented.shape, augmented.dtype) == (images.shape, np.uint8)
+    for image, output in zip(images, augmented, strict=True):
         assert any(np.array_equal(output, window) for window in _windows(image, pad, flip, fill).values())
     np.testing.assert_array_equal(images, before)
-    assert not np.shares_memory(images, made)
+    assert not np.shares_memory(images, augmented)
 
 
 def test_windows_and_mirroring_are_uniform_and_independent():
@@ -51,22 +51,22 @@ def test_windows_and_mirroring_are_uniform_and_independent():
     choices = {w.tobytes(): key for key, w in _windows(image, pad, True, (200, 201, 202)).items()}
     assert len(choices) == 5 * 5 * 2  # all of them differ
     images = np.broadcast_to(image, (count, *image.shape))
-    made = pad_crop_flip(images, np.random.default_rng(0), pad=pad, flip=True, fill=(200, 201, 202))
+    augmented = pad_crop_flip(images, np.random.default_rng(0), pad=pad, flip=True, fill=(200, 201, 202))
     drawn = dict.fromkeys(choices.values(), 0)
-    for output in made:
+    for output in augmented:
         drawn[choices[output.tobytes()]] += 1
     expected = count / len(drawn)
     chi_squared = sum((n - expected) ** 2 / expected for n in drawn.values())
     assert chi_squared < 85.4  # 49 degrees of freedom: more in one of a thousand seeds
 
 
-def test_nothing_asked_for_changes_nothing():
+def test_without_padding_and_flipping_images_are_unchanged():
     images = np.random.default_rng(0).integers(0, 256, (8, 5, 7, 3), dtype=np.uint8)
-    made = pad_crop_flip(images, np.random.default_rng(1), pad=0, flip=False, fill=(0, 0, 0))
-    np.testing.assert_array_equal(made, images)
+    augmented = pad_crop_flip(images, np.random.default_rng(1), pad=0, flip=False, fill=(0, 0, 0))
+    np.testing.assert_array_equal(augmented, images)
 
 
-def test_any_memory_layout_and_a_read_only_input():
+def test_any_memory_layout_and_read_only_inputs_are_accepted():
     images = np.random.default_rng(0).integers(0, 256, (8, 6, 7, 3), dtype=np.uint8)
     reversed_channels = images[..., ::-1]
     reversed_channels.flags.writeable = False
@@ -81,7 +81,7 @@ def test_any_memory_layout_and_a_read_only_input():
 @settings(deadline=None)
 def test_cutout_erases_one_square_about_a_pixel(height, width, size, seed):
     images = np.full((4, height, width, 3), 9, np.uint8)
-    made = cut_out(images, np.random.default_rng(seed), size=size, fill=(1, 2, 3))
+    erased = cut_out(images, np.random.default_rng(seed), size=size, fill=(1, 2, 3))
     assert (images == 9).all()
 
     def square(row, column):
@@ -93,18 +93,18 @@ def test_cutout_erases_one_square_about_a_pixel(height, width, size, seed):
         return expected
 
     squares = [square(row, column) for row in range(height) for column in range(width)]
-    for output in made:
+    for output in erased:
         assert any(np.array_equal(output, expected) for expected in squares)
 
 
 def test_cutout_centres_are_uniform():
-    made = cut_out(np.zeros((40_000, 4, 5, 1), np.uint8), np.random.default_rng(0), size=1, fill=255)
-    share = (made == 255).mean(axis=0)  # a square of one pixel is its centre
+    erased = cut_out(np.zeros((40_000, 4, 5, 1), np.uint8), np.random.default_rng(0), size=1, fill=255)
+    share = (erased == 255).mean(axis=0)  # a square of one pixel is its centre
     np.testing.assert_allclose(share, 1 / 20, atol=0.005)
 
 
 def _batches(count=20, batch_size=6, **changes) -> TrainingBatches:
-    """Batches of `count` 4x4 images: the image's number in every pixel, and as its label."""
+    """Batches of `count` 4x4 images, each with its number in every pixel and as its label."""
     numbers = np.arange(count, dtype=np.int32)
     images = np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (count, 4, 4, 3))
     chosen = {"seed": 5, "pad": 0, "flip": False, "fill": (255, 255, 255)} | changes
@@ -131,30 +131,31 @@ def test_fewer_images_than_a_batch_are_one_batch():
 
 
 @pytest.mark.parametrize("index", [-1, 3])
-def test_there_are_no_other_batches(index):
-    with pytest.raises(IndexError, match=f"batch {index} of an epoch of 3"):
+def test_a_batch_index_out_of_range_is_refused(index):
+    with pytest.raises(IndexError, match=f"`index` must be from 0 to 2. Received: {index}"):
         _batches().batch(0, index)
 
 
-def test_a_resumed_stream_goes_on_as_the_uninterrupted_one():
+def test_a_resumed_stream_equals_the_uninterrupted_one():
     batches = _batches(pad=1, flip=True, cutout=2)
-    whole, resumed = batches.stream(), batches.stream(start_epoch=2)
+    uninterrupted, resumed = batches.stream(), batches.stream(start_epoch=2)
     for _ in range(2 * len(batches)):
-        next(whole)
+        next(uninterrupted)
     for step in range(2 * len(batches)):
-        called = batches.batch(2 + step // len(batches), step % len(batches))
-        for other in (next(whole), next(resumed)):
-            np.testing.assert_array_equal(other[0], called[0])
-            np.testing.assert_array_equal(other[1], called[1])
+        images, labels = batches.batch(2 + step // len(batches), step % len(batches))
+        for stream in (uninterrupted, resumed):
+            streamed_images, streamed_labels = next(stream)
+            np.testing.assert_array_equal(streamed_images, images)
+            np.testing.assert_array_equal(streamed_labels, labels)
 
 
 @pytest.mark.parametrize("start", [1, 2, 3, 7])
 def test_a_stream_may_begin_within_an_epoch(start):
     batches = _batches(pad=1, flip=True)
-    begun = batches.stream(start_epoch=1, start_batch=start)
+    stream = batches.stream(start_epoch=1, start_batch=start)
     for step in range(3 + start, 3 + start + 5):
-        for ours, theirs in zip(next(begun), batches.batch(step // 3, step % 3), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        for streamed, expected in zip(next(stream), batches.batch(step // 3, step % 3), strict=True):
+            np.testing.assert_array_equal(streamed, expected)
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(20, 6), (5, 6)])
@@ -162,47 +163,47 @@ def test_the_parts_of_all_processes_make_the_batch_of_one(count, batch_size):
     options = {"count": count, "batch_size": batch_size, "pad": 1, "flip": True, "cutout": 2}
     parts = [_batches(**options, shard=(process, 3)).batch(1, 0) for process in range(3)]
     whole = _batches(**options).batch(1, 0)
-    for ours, theirs in zip(whole, zip(*parts, strict=True), strict=True):
-        np.testing.assert_array_equal(ours, np.concatenate(theirs))
+    for expected, pieces in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(np.concatenate(pieces), expected)
 
 
 @pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
 @pytest.mark.parametrize("batch_size", [2, 6, 20, 128])
-def test_every_test_image_once(batch_size, shard):
+def test_every_test_image_occurs_once(batch_size, shard):
     numbers = np.arange(20, dtype=np.int32)
     images = np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (20, 4, 4, 3))
     batches = ArrayTestBatches(images=images, labels=numbers, batch_size=batch_size, shard=shard)
     part = batch_size // shard[1]
     for _ in range(2):
-        made = list(batches)
-        assert len(made) == len(batches) == -(-20 // batch_size)
-        assert {(i.shape, y.shape, w.shape) for i, y, w in made} == {((part, 4, 4, 3), (part,), (part,))}
-        assert {(i.dtype.name, y.dtype.name, w.dtype.name) for i, y, w in made} == {("uint8", "int32", "float32")}
-        assert all((i == (y * (w > 0))[:, None, None, None]).all() for i, y, w in made)
-        mine = np.arange(len(made) * batch_size).reshape(-1, shard[1], part)[:, shard[0]].ravel()
-        labels, weights = (np.concatenate([batch[n] for batch in made]) for n in (1, 2))
-        np.testing.assert_array_equal(weights, mine < 20)
-        np.testing.assert_array_equal(labels[weights > 0], mine[mine < 20])
+        one_pass = list(batches)
+        assert len(one_pass) == len(batches) == -(-20 // batch_size)
+        assert {(i.shape, y.shape, w.shape) for i, y, w in one_pass} == {((part, 4, 4, 3), (part,), (part,))}
+        assert {(i.dtype.name, y.dtype.name, w.dtype.name) for i, y, w in one_pass} == {("uint8", "int32", "float32")}
+        assert all((i == (y * (w > 0))[:, None, None, None]).all() for i, y, w in one_pass)
+        numbers_of_process = np.arange(len(one_pass) * batch_size).reshape(-1, shard[1], part)[:, shard[0]].ravel()
+        labels, weights = (np.concatenate([batch[n] for batch in one_pass]) for n in (1, 2))
+        np.testing.assert_array_equal(weights, numbers_of_process < 20)
+        np.testing.assert_array_equal(labels[weights > 0], numbers_of_process[numbers_of_process < 20])
 
 
 def test_seed_epoch_and_index_each_change_the_draw():
-    """One image, so that the order is no matter: 20 batches of it differ in nothing but their key."""
+    """Copies of one image, so that the order does not matter: all batches differ in nothing but their key."""
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     images, labels = np.repeat(image, 64, axis=0), np.zeros(64, np.int32)
-    made = set()
+    drawn = set()
     for seed in range(2):
         batches = TrainingBatches(
             images=images, labels=labels, batch_size=16, seed=seed, pad=4, flip=True, fill=(0, 0, 0)
         )
-        made |= {batches.batch(epoch, index)[0].tobytes() for epoch in range(3) for index in range(4)}
-    assert len(made) == 2 * 3 * 4
+        drawn |= {batches.batch(epoch, index)[0].tobytes() for epoch in range(3) for index in range(4)}
+    assert len(drawn) == 2 * 3 * 4
 
 
 def test_cutout_leaves_the_crops_as_they_were():
     plain, erased = (_batches(pad=1, flip=True, cutout=size).batch(1, 1)[0] for size in (0, 2))
-    differs = (plain != erased).any(axis=-1)
-    assert differs.any()
-    assert (erased[differs] == 255).all()
+    different = (plain != erased).any(axis=-1)
+    assert different.any()
+    assert (erased[different] == 255).all()
 
 
 def test_batches_are_the_same_in_a_fresh_process(run_alone):
@@ -216,22 +217,22 @@ batches = TrainingBatches(images=images, labels=np.arange(40), batch_size=16, se
 stream = batches.stream(start_epoch=1)
 digest = hashlib.sha256(b"".join(a.tobytes() for _ in range(5) for a in next(stream))).hexdigest()
 """
-    here: dict = {}
-    exec(program, here)
-    assert run_alone(program + "print(digest)") == here["digest"]
-    assert len(here["digest"]) == hashlib.sha256().digest_size * 2
+    variables: dict = {}
+    exec(program, variables)
+    assert run_alone(program + "print(digest)") == variables["digest"]
+    assert len(variables["digest"]) == hashlib.sha256().digest_size * 2
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": np.zeros(3)}, "`labels` must be as many .* Received: 20 images and 3 labels"),
+        ({"labels": np.zeros(3)}, "`images` and `labels` must have the same length.* Received: 20 images and 3 labels"),
         ({"batch_size": 0}, "`batch_size` must be at least 1. Received: 0"),
         ({"shard": (0, 4)}, "`batch_size` must be a positive multiple .* processes, 4. Received: 6"),
         ({"shard": (3, 3)}, r"`shard` must be .* Received: \(3, 3\)"),
     ],
 )
-def test_what_makes_no_batches_is_refused(changes, message):
+def test_invalid_arguments_are_refused(changes, message):
     arguments = {**vars(_batches()), **changes}
     with pytest.raises(ValueError, match=message):
         TrainingBatches(**arguments)

@@ -1,4 +1,4 @@
-"""Images that do not decode: passed over, replaced, named once, counted, and refused where they are too many."""
+"""Images that cannot be decoded are skipped or replaced, logged once, counted, and refused if there are too many."""
 
 import io
 import logging
@@ -22,7 +22,7 @@ def _saved(picture: Image.Image, kind: str, **options) -> bytes:
 
 
 def _good() -> dict[str, bytes]:
-    """Whole images of every kind that a folder of photographs has been found to hold."""
+    """Valid images of every kind that occurs in folders of photographs."""
     rgb = Image.fromarray(PICTURE)
     deep = np.random.default_rng(0).integers(0, 2**16, (60, 80), dtype=np.uint16)
     return {
@@ -43,7 +43,7 @@ def _good() -> dict[str, bytes]:
 
 
 def _bad(rng: np.random.Generator, number: int) -> tuple[str, bytes]:
-    """A file that is no whole image, whatever may be said in its favour."""
+    """A file that certainly cannot be decoded."""
     kind = (
         "short.jpg",
         "closed.jpg",
@@ -60,18 +60,18 @@ def _bad(rng: np.random.Generator, number: int) -> tuple[str, bytes]:
         "ebp": _saved(Image.fromarray(PICTURE), "WEBP", quality=90),
         "jpg": jpeg(PICTURE, progressive=name == "progressive.jpg", quality=int(rng.integers(50, 95))),
     }[name[-3:]]
-    kept = data[: int(len(data) * rng.uniform(0.0, 0.9))]
+    truncated = data[: int(len(data) * rng.uniform(0.0, 0.9))]
     contents = {
         "closed.jpg": data[: int(len(data) * rng.uniform(0.5, 0.8))] + b"\xff\xd9",
         "empty.jpg": b"",
         "text.jpg": b"<html>404 not found</html>" * number,
         "zero.jpg": bytes(len(data)),
     }
-    return f"{number}_{name}", contents.get(name, kept)
+    return f"{number}_{name}", contents.get(name, truncated)
 
 
 def _doubtful(rng: np.random.Generator, number: int) -> tuple[str, bytes]:
-    """A JPEG with flipped bits or a zeroed range, which may be decoded or not."""
+    """A JPEG with flipped bits or a zeroed range, which may or may not be decoded."""
     data = bytearray(jpeg(PICTURE, quality=int(rng.integers(50, 95))))
     if number % 2:
         for at in rng.integers(0, len(data), 5):
@@ -84,7 +84,7 @@ def _doubtful(rng: np.random.Generator, number: int) -> tuple[str, bytes]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """Writes {name: contents} into one class folder of a side; the other classes have a whole photograph each."""
+    """Writes {name: contents} into a class folder of each side; every class folder also has a valid photograph."""
 
     def write(train: dict[str, bytes], test: dict[str, bytes] | None = None):
         for side, files in (("train", train), ("val", test or {})):
@@ -99,8 +99,8 @@ def folder(tmp_path):
 
 @pytest.fixture
 def log(caplog, monkeypatch):
-    """What the room's log says."""
-    monkeypatch.setattr(bad_images, "_named", set())
+    """Returns a function that returns the messages logged so far."""
+    monkeypatch.setattr(bad_images, "_logged", set())
     caplog.set_level(logging.INFO, "keras_resnet.data")
     return lambda: [record.getMessage() for record in caplog.records]
 
@@ -108,7 +108,7 @@ def log(caplog, monkeypatch):
 OPTIONS = {"batch_size": 16, "seed": 0, "size": 32, "scales": (36, 60), "threads": 1}
 
 
-def test_whole_images_of_every_kind_are_used(folder, log):
+def test_valid_images_of_every_kind_are_used(folder, log):
     data = folder(_good(), _good())
     assert sum(weights.sum() for _, _, weights in data.test_batches(batch_size=4, size=32)) == len(_good()) + 2
     for crop in ("scale", "aspect_ratio"):
@@ -119,11 +119,11 @@ def test_whole_images_of_every_kind_are_used(folder, log):
     assert log() == []
 
 
-def test_a_few_hundred_damaged_files_are_passed_over(folder, log, capfd):
+def test_a_few_hundred_damaged_files_are_skipped(folder, log, capfd):
     rng = np.random.default_rng(0)
     bad = dict(_bad(rng, number) for number in range(160))
     doubtful = dict(_doubtful(rng, number) for number in range(160))
-    closed = {name for name in bad if "closed" in name}  # what is left of these may be all that a view needs
+    closed = {name for name in bad if "closed" in name}  # the rest of these may contain all that a view needs
     data = folder(_good() | bad | doubtful, bad)
     batches = data.training_batches(**OPTIONS, bad_share=0.98)
     epochs = 2
@@ -131,9 +131,7 @@ def test_a_few_hundred_damaged_files_are_passed_over(folder, log, capfd):
     for _ in range(epochs * len(batches)):
         assert next(stream)[0].shape == (16, 32, 32, 3)
     stream.close()
-    named = [
-        line.partition(" is not a whole image")[0].rpartition("/")[2] for line in log()[:-1] if "epoch" not in line
-    ]
+    named = [line.partition(" cannot be decoded")[0].rpartition("/")[2] for line in log()[:-1] if "epoch" not in line]
     assert len(named) == len(set(named)) > 200
     assert not set(named) & {*_good(), "whole.jpg"}
     drawn = [_order(data.train_count, 0, epoch)[: 16 * len(batches)].tolist() for epoch in range(epochs)]
@@ -145,17 +143,17 @@ def test_a_few_hundred_damaged_files_are_passed_over(folder, log, capfd):
     weights = np.concatenate([w for _, _, w in data.test_batches(batch_size=16, size=32, bad_share=0.99)])
     assert weights.sum() == data.test_count - len(bad) == 2
     assert "160 different ones so far, of 162" in log()[-1]
-    assert len(set(capfd.readouterr().err.splitlines())) <= 4  # of a few files alone, libjpeg must say something
+    assert len(set(capfd.readouterr().err.splitlines())) <= 4  # libjpeg may warn about a few files only
 
 
-def test_a_bad_image_is_replaced_by_the_next_that_is_whole(log):
-    whole = [jpeg(photograph(number, 40, 40)) for number in range(12)]
-    broken = [b"" if number in (3, 4, 7) else file for number, file in enumerate(whole)]
+def test_a_bad_image_is_replaced_by_the_next_decodable_one(log):
+    valid = [jpeg(photograph(number, 40, 40)) for number in range(12)]
+    broken = [b"" if number in (3, 4, 7) else file for number, file in enumerate(valid)]
 
     def batches(files, **options):
         return StreamTrainingBatches(side=Side(Album(files), np.arange(12), "album"), **OPTIONS | options)
 
-    order = batches(whole, batch_size=12).batch(0, 0)[1].tolist()
+    order = batches(valid, batch_size=12).batch(0, 0)[1].tolist()
     expected = []
     for at in range(12):
         while order[at % 12] in (3, 4, 7):
@@ -164,7 +162,7 @@ def test_a_bad_image_is_replaced_by_the_next_that_is_whole(log):
     assert batches(broken, batch_size=12).batch(0, 0)[1].tolist() == expected
     parts = [batches(broken, batch_size=4, shard=(n, 4)).batch(0, index)[1] for index in range(3) for n in range(4)]
     assert np.concatenate(parts).tolist() == expected
-    assert len(log()) == 3  # named once, though three objects met them
+    assert len(log()) == 3  # each is logged once, although several objects met them
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -176,19 +174,19 @@ def test_too_many_bad_images_end_the_run(folder, log, workers):
             next(stream)
     message = str(caught.value)
     assert "\n" not in message
-    assert "train: 11 of 44 images are not whole, the first are " in message
+    assert "train: 11 of 44 images cannot be decoded, the first are " in message
     assert message.endswith("Accepted: up to 10 (bad_share=0.01)")
     assert all(name.endswith(".jpg") for name in message.split("first are ")[1].split(". Accepted")[0].split(", "))
 
 
 def test_too_many_bad_test_images_end_the_test(folder, log):
     data = folder({}, {f"{number}.jpg": b"" for number in range(12)})
-    with pytest.raises(DataError, match=r"test: 1[12] of 14 images are not whole"):
+    with pytest.raises(DataError, match=r"test: 1[12] of 14 images cannot be decoded"):
         list(data.test_batches(batch_size=14, size=32))
     assert sum(weights.sum() for _, _, weights in data.test_batches(batch_size=14, size=32, bad_share=0.9)) == 2
 
 
-def test_nothing_but_bad_images_is_refused(log):
+def test_a_set_of_bad_images_only_is_refused(log):
     for count in (1, 3, 50):
         side = Side(Album([b""] * count), np.arange(count), "album")
         with pytest.raises(DataError, match="album: "):
@@ -202,4 +200,4 @@ def test_a_file_that_vanishes_is_a_bad_image(folder, log):
     vanishing = next(record.name for record in data.train.source.read([0, 1, 2]) if "vanishing" in record.name)
     os.remove(vanishing)
     data.training_batches(**OPTIONS).batch(0, 0)
-    assert log() == [f"{vanishing} is not a whole image, and is passed over"]
+    assert log() == [f"{vanishing} cannot be decoded as an image and is skipped"]

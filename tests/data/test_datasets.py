@@ -1,4 +1,4 @@
-"""Data sets by name: the digits, the split to choose by, and what a wrong argument gets."""
+"""Data sets by name: the digits, the validation split, and errors for wrong arguments."""
 
 import hashlib
 
@@ -52,8 +52,8 @@ digits = load("digits").hold_out(100, seed=7)
 print(hashlib.sha256(b"".join(getattr(digits, f).tobytes()
       for f in ("x_train", "y_train", "x_test", "y_test"))).hexdigest())
 """
-    here = digits.hold_out(100, seed=7)
-    arrays = here.x_train, here.y_train, here.x_test, here.y_test
+    split = digits.hold_out(100, seed=7)
+    arrays = split.x_train, split.y_train, split.x_test, split.y_test
     assert run_alone(program) == hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
 
 
@@ -73,9 +73,9 @@ def test_means_by_kind(digits):
 
 def test_images_in_memory_have_one_size(digits):
     assert digits.image_shape(8) == digits.image_shape() == (8, 8, 1)
-    for ask in (digits.image_shape, lambda size: digits.mean("pixel", size)):
+    for call in (digits.image_shape, lambda size: digits.mean("pixel", size)):
         with pytest.raises(DataError, match=r"`size` of digits must be 8, .*\. Received: 32"):
-            ask(32)
+            call(32)
     for options in ({"size": 32}, {"resize": 32}):
         with pytest.raises(DataError, match=r"`size` of digits must be 8, .*\. Received: 32"):
             digits.test_batches(batch_size=4, **options)
@@ -91,7 +91,7 @@ def test_batches_of_either_side(digits):
     np.testing.assert_array_equal(labels, digits.y_test)
 
 
-def test_hold_out_moves_training_images_to_the_test_side(digits):
+def test_held_out_training_images_become_the_test_images(digits):
     split = digits.hold_out(137, seed=3)
     assert (len(split.x_train), len(split.x_test)) == (1300, 137)
     assert (split.name, split.class_names) == ("digits", digits.class_names)
@@ -99,7 +99,7 @@ def test_hold_out_moves_training_images_to_the_test_side(digits):
     np.testing.assert_array_equal(_sorted_rows(*both), _sorted_rows(digits.x_train, digits.y_train))
 
 
-def test_taking_leaves_the_others_out_and_the_test_side_alone(digits):
+def test_take_reduces_the_training_images_and_keeps_the_test_images(digits):
     few, more = digits.take(50), digits.take(200)
     assert (few.train_count, more.train_count) == (50, 200)
     np.testing.assert_array_equal(few.x_train, digits.take(50).x_train)
@@ -119,7 +119,7 @@ def test_hold_out_is_a_function_of_its_seed(digits):
 
 
 @pytest.mark.parametrize("count", [-1, 0, 1437, 5000])
-def test_hold_out_refuses_what_it_cannot_do(digits, count):
+def test_hold_out_refuses_counts_out_of_range(digits, count):
     with pytest.raises(
         ValueError, match=rf"`count` must be from 1 to 1436, .* 1437 training images\. Received: {count}"
     ):
@@ -130,7 +130,7 @@ def test_hold_out_refuses_what_it_cannot_do(digits, count):
     ("name", "nearest"),
     [("cifar-10", "cifar10"), ("CIFAR100", "cifar100"), ("digit", "digits")],
 )
-def test_an_unknown_name_is_told_the_nearest(name, nearest):
+def test_the_nearest_name_is_suggested_for_an_unknown_one(name, nearest):
     with pytest.raises(DataError) as caught:
         load(name)
     message = str(caught.value)
@@ -139,19 +139,19 @@ def test_an_unknown_name_is_told_the_nearest(name, nearest):
 
 
 @pytest.mark.parametrize("name", ["Cifar10", "CIFAR10", "cifar10:3.0.2", "Cifar10:3.*.*", "cifar10/default"])
-def test_another_spelling_of_a_row_is_refused_wherever_it_is_looked_at(name, tmp_path, never_prepare):
-    """tensorflow-datasets takes most of them for cifar10; they would be trained as photographs of 224x224."""
-    for look in (load, make_available, lambda name, _: recipe_for(dataset=name)):
+def test_other_spellings_of_a_row_are_refused_wherever_they_are_used(name, tmp_path, never_prepare):
+    """tensorflow-datasets accepts most of them for cifar10; they would be trained as photographs of 224x224."""
+    for call in (load, make_available, lambda name, _: recipe_for(dataset=name)):
         with pytest.raises(ValueError, match=r"^The data set must be .*\. Did you mean 'cifar10'\?$"):
-            look(name, tmp_path)
+            call(name, tmp_path)
 
 
-def test_names_of_streams_are_no_rows():
+def test_names_of_streams_are_not_registered():
     assert is_registered("cifar10")
     assert not any(map(is_registered, ("imagenet2012:5.1.0", "cifar10_1", "folder:Cifar10")))
 
 
-def test_a_name_like_no_other_gets_no_hint():
+def test_nothing_is_suggested_for_a_name_unlike_any_other():
     with pytest.raises(
         DataError, match=r"'cifar100', 'folder:PATH', or a set .*, such as 'imagenet2012'\. Received: 'zzz'$"
     ):
@@ -168,7 +168,7 @@ def test_rows():
     assert list(fine) == sorted(set(fine))
 
 
-def test_importing_the_room_imports_nothing_heavy(run_alone):
+def test_importing_the_package_imports_nothing_heavy(run_alone):
     program = """
 import keras_resnet.data
 heavy = {"keras", "tensorflow", "jax", "torch", "tensorflow_datasets", "sklearn", "cv2", "grain", "tqdm"}

@@ -1,4 +1,4 @@
-"""The part of an image that is decoded, held against OpenCV's reading of the whole."""
+"""Decoding of a window, compared with OpenCV's decoding of the entire image."""
 
 import io
 
@@ -14,7 +14,7 @@ from keras_resnet.data.decoding import Window, decode_window
 from pictures import jpeg, photograph
 
 PICTURE = photograph(0, 150, 203)
-NEVER_SMALL = 10**6  # a size that no window is twice as large as
+NEVER_SMALL = 10**6  # a size so large that no window is decoded at a reduced size
 
 
 def _restarting(picture: np.ndarray) -> bytes:
@@ -58,18 +58,18 @@ def _spans(draw, length: int):
 @pytest.mark.parametrize("kind", FILES)
 @given(rows=_spans(150), columns=_spans(150))
 @settings(deadline=None, max_examples=15)
-def test_a_window_is_what_the_whole_image_has_there(kind, rows, columns):
+def test_a_window_equals_that_part_of_the_entire_image(kind, rows, columns):
     window = Window(rows[0], columns[0], rows[1], columns[1])
-    seen = []
-    part = decode_window(FILES[kind], lambda *size: seen.append(size) or window, NEVER_SMALL)
+    sizes = []
+    part = decode_window(FILES[kind], lambda *size: sizes.append(size) or window, NEVER_SMALL)
     whole = _whole(FILES[kind])
-    assert seen == [whole.shape[:2]]
+    assert sizes == [whole.shape[:2]]
     np.testing.assert_array_equal(part, _cut(whole, window))
 
 
 @pytest.mark.parametrize("shrink", [2, 4, 8])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_large_window_is_decoded_small(shrink, orientation):
+def test_a_large_window_is_decoded_at_a_reduced_size(shrink, orientation):
     data = _exif(orientation, photograph(0, 160, 208), quality=95)
     window = Window(16, 32, 16 * shrink, 16 * shrink)
     part = decode_window(data, lambda *size: window, 16)
@@ -78,7 +78,7 @@ def test_a_large_window_is_decoded_small(shrink, orientation):
     assert np.abs(part.astype(int) - averaged).mean() < 3
 
 
-def test_a_window_that_shrinks_less_is_decoded_as_it_is():
+def test_a_window_that_shrinks_less_is_decoded_at_full_size():
     part = decode_window(FILES["4:4:4"], lambda *size: Window(0, 0, 150, 99), 50)
     assert part.shape == (150, 99, 3)
 
@@ -98,32 +98,32 @@ def _everything(data: bytes) -> np.ndarray | None:
 
 @pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "grey", "cmyk", "progressive", "with restarts"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.98])
-def test_a_jpeg_that_is_cut_short_is_no_whole_image(kind, share, capfd):
+def test_a_truncated_jpeg_is_not_decoded(kind, share, capfd):
     data = FILES[kind]
     assert _everything(data[: int(share * len(data))]) is None
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "grey"])
-def test_neither_is_one_that_was_closed_after_the_cut(kind, capfd):
+def test_a_truncated_jpeg_with_an_end_marker_is_not_decoded(kind, capfd):
     data = FILES[kind]
     assert _everything(data[: len(data) * 2 // 3] + b"\xff\xd9") is None
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "grey", "cmyk"])
-def test_a_jpeg_that_lacks_its_end_marker_alone_is_whole(kind):
+def test_a_jpeg_that_lacks_only_its_end_marker_is_decoded(kind):
     np.testing.assert_array_equal(_everything(FILES[kind][:-2]), _whole(FILES[kind]))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1"])
-def test_pngs_are_read_as_images_are(tmp_path, mode):
+def test_pngs_are_decoded_as_by_read_image(tmp_path, mode):
     path = tmp_path / "picture.png"
     Image.fromarray(PICTURE).convert(mode).save(path)
     np.testing.assert_array_equal(_everything(path.read_bytes()), read_image(path))
 
 
-def test_a_png_that_is_damaged_or_cut_short_is_no_whole_image(capfd):
+def test_a_damaged_or_truncated_png_is_not_decoded(capfd):
     file = io.BytesIO()
     Image.fromarray(PICTURE).save(file, "PNG")
     whole = file.getvalue()
@@ -136,17 +136,17 @@ def test_a_png_that_is_damaged_or_cut_short_is_no_whole_image(capfd):
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xda", b"no image", bytes(100), b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_none(data, capfd):
+def test_data_that_is_no_image_gives_none(data, capfd):
     assert _everything(data) is None
     assert capfd.readouterr().err == ""
 
 
 @given(st.data())
 @settings(deadline=None, max_examples=300)
-def test_no_header_is_too_strange(data):
-    """Whatever the bytes of a header say, there is an image of the window's size, or none."""
-    strange = bytearray(FILES[data.draw(st.sampled_from(sorted(FILES)))])
+def test_corrupt_headers_raise_no_errors(data):
+    """Whatever the bytes of a header, the result is an image or None."""
+    corrupt = bytearray(FILES[data.draw(st.sampled_from(sorted(FILES)))])
     for _ in range(data.draw(st.integers(1, 4))):
-        strange[data.draw(st.integers(2, 400))] = data.draw(st.integers(0, 255))
-    part = _everything(bytes(strange))
+        corrupt[data.draw(st.integers(2, 400))] = data.draw(st.integers(0, 255))
+    part = _everything(bytes(corrupt))
     assert part is None or (part.ndim, part.dtype) == (3, np.uint8)

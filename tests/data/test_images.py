@@ -1,4 +1,4 @@
-"""Images from disk, held against Pillow's reading of the same files."""
+"""Images read from disk, compared with Pillow's reading of the same files."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from keras_resnet.data import DataError, list_images, read_image, resize_to
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)
-# Smooth, so that JPEG's loss is small: red grows to the right, green downwards.
+# Smooth, so that the loss of JPEG is small: red increases to the right, green downwards.
 RAMP = np.stack(np.broadcast_arrays(np.arange(48) * 5, np.arange(32)[:, None] * 7, 40), -1).astype(np.uint8)
 
 
@@ -72,24 +72,24 @@ def _refused(path) -> str:
     return str(caught.value)
 
 
-def test_what_is_no_file_is_named(tmp_path):
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
     assert _refused(tmp_path / "absent.png") == f"{tmp_path / 'absent.png'}: No such file or directory"
     assert _refused(tmp_path) == f"{tmp_path}: Is a directory"
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp"])
-def test_what_is_no_whole_image_is_named(tmp_path, extension):
+def test_a_file_that_cannot_be_decoded_is_named(tmp_path, extension):
     path = tmp_path / f"half.{extension}"
     Image.fromarray(RAMP).save(path)
     for data in (path.read_bytes()[: path.stat().st_size // 2], b"hello", b""):
         path.write_bytes(data)
-        assert _refused(path).startswith(f"{path}: not a whole image. Accepted: .bmp, ")
+        assert _refused(path).startswith(f"{path}: cannot be decoded as an image. Accepted: .bmp, ")
 
 
 def test_a_header_that_claims_too_much_is_refused(tmp_path):
     path = tmp_path / "huge.pgm"
     path.write_bytes(b"P5 60000 60000 255\n" + bytes(100))
-    assert "not a whole image" in _refused(path)
+    assert "cannot be decoded as an image" in _refused(path)
 
 
 def test_shrinking_averages_blocks():
@@ -112,7 +112,7 @@ def test_enlarging_a_ramp_is_a_finer_ramp():
     assert np.abs(large - expected)[4:-4].max() <= 1
 
 
-def test_the_right_size_is_left_alone():
+def test_an_image_of_the_target_size_is_unchanged():
     np.testing.assert_array_equal(resize_to(NOISE, 9, 14, 3), NOISE)
 
 
@@ -130,9 +130,9 @@ def test_channels():
 )
 @settings(deadline=None)
 def test_any_size_to_any_size(shape, target):
-    made = resize_to(np.full(shape, 77, np.uint8), *target)
-    assert (made.shape, made.dtype) == (target, np.uint8)
-    assert (made == 77).all()
+    resized = resize_to(np.full(shape, 77, np.uint8), *target)
+    assert (resized.shape, resized.dtype) == (target, np.uint8)
+    assert (resized == 77).all()
 
 
 @pytest.mark.parametrize(("shape", "channels"), [((8, 8), 3), ((8, 8, 4), 3), ((8, 8, 3), 2)])
@@ -141,7 +141,7 @@ def test_other_channels_are_refused(shape, channels):
         resize_to(np.zeros(shape, np.uint8), 4, 4, channels)
 
 
-def test_the_settings_of_opencv_are_left_alone(tmp_path):
+def test_the_settings_of_opencv_are_not_changed(tmp_path):
     Image.fromarray(NOISE).save(tmp_path / "noise.png")
     threads = cv2.getNumThreads()
     resize_to(read_image(tmp_path / "noise.png"), 4, 4, 3)
@@ -153,11 +153,11 @@ def test_images_are_listed_in_order_from_all_folders(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    for hidden in ("._b.JPEG", ".trash/c.jpg"):  # as some systems leave them
+    for hidden in ("._b.JPEG", ".trash/c.jpg"):  # created by some operating systems
         (tmp_path / hidden).parent.mkdir(exist_ok=True)
         (tmp_path / hidden).touch()
-    found = [path.relative_to(tmp_path) for path in list_images(str(tmp_path))]
-    assert found == [Path("a/deep/er.jpg"), Path("a/z.png"), Path("b.JPEG")]
+    listed = [path.relative_to(tmp_path) for path in list_images(str(tmp_path))]
+    assert listed == [Path("a/deep/er.jpg"), Path("a/z.png"), Path("b.JPEG")]
 
 
 def test_a_folder_without_images_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Classes have their names in the order of the networks' outputs."""
+"""Class names and identifiers, in the order of the networks' outputs."""
 
 from importlib.resources import files
 
@@ -27,19 +27,19 @@ def test_well_known_classes_of_imagenet(number, identifier, name):
     assert (class_ids("imagenet")[number], class_names("imagenet")[number]) == (identifier, name)
 
 
-def test_sets_in_memory_have_names_alone():
+def test_sets_in_memory_have_names_but_no_identifiers():
     assert class_names("cifar10")[:3] == ("airplane", "automobile", "bird")
     assert len(class_names("cifar100")) == 100
     assert class_ids("cifar10") is None
 
 
-def test_of_imagenets_classes_a_file_tells_both_and_of_others_what_they_are_called():
-    some = ["n15075141", "n01440764"]
-    assert class_info(some) == {"class_names": ["toilet tissue", "tench"], "class_ids": some}
-    for others in (["tench", "goldfish"], [*some, "n00000000"]):
+def test_model_files_have_names_and_identifiers_of_imagenets_classes_and_names_of_others():
+    ids = ["n15075141", "n01440764"]
+    assert class_info(ids) == {"class_names": ["toilet tissue", "tench"], "class_ids": ids}
+    for others in (["tench", "goldfish"], [*ids, "n00000000"]):
         assert class_info(others) == {"class_names": others}
 
 
-def test_another_set_is_refused_by_its_name():
+def test_an_unknown_set_is_refused():
     with pytest.raises(DataError, match=r"`name` must be 'imagenet', 'digits', 'cifar10', .* Received: 'imagenet21k'"):
         class_names("imagenet21k")

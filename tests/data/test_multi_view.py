@@ -1,4 +1,4 @@
-"""Ten crops and whole images at several scales: what is cut from where, and every image once."""
+"""Ten crops and entire images at several scales: where they are cropped from, and that every image occurs once."""
 
 import itertools
 import logging
@@ -24,23 +24,23 @@ def _side(files):
 
 @pytest.mark.parametrize(("height", "width"), [(64, 80), (80, 64), (64, 64), (64, 81)])
 def test_the_crops_are_the_corners_and_the_centre(height, width):
-    """Of a picture whose shorter side need not be resized, so that slices know them."""
+    """The shorter side needs no resizing, so that the crops are slices of the image."""
     image = photograph(0, height, width)
     crops = five_crops(png(image), size=56, resize=64)
-    bottom, right, down, over = height - 56, width - 56, (height - 56) // 2, (width - 56) // 2
-    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (down, over)]
-    for crop, (top, left) in zip(crops, places, strict=True):
+    bottom, right = height - 56, width - 56
+    origins = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    for crop, (top, left) in zip(crops, origins, strict=True):
         np.testing.assert_array_equal(crop, image[top : top + 56, left : left + 56])
 
 
-def test_crops_of_a_large_photograph_lie_where_they_should():
-    """Each quarter has a colour of its own."""
+def test_crops_of_a_large_photograph_are_at_the_right_positions():
+    """Each quarter of the photograph has a different colour."""
     image = np.zeros((600, 800, 3), np.uint8)
     image[:300, :400], image[:300, 400:], image[300:, :400] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
     crops = five_crops(jpeg(image, quality=95), size=28, resize=64)
     for crop, color in zip(crops[:4], [(200, 0, 0), (0, 200, 0), (0, 0, 200), (0, 0, 0)], strict=True):
         assert np.abs(crop.astype(int) - color).max() < 12
-    assert crops[4].reshape(-1, 3).std(axis=0).min() > 30  # the centre has a part of all
+    assert crops[4].reshape(-1, 3).std(axis=0).min() > 30  # the centre contains parts of all quarters
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_scaled_image_keeps_its_proportions_to_half_a_stride(shape, expected):
     assert [view.shape[:2] for view in views] == expected
 
 
-def test_a_scaled_image_is_the_whole_image():
+def test_a_scaled_image_is_the_entire_image():
     image = photograph(2, 256, 320)
     (view,) = scaled(png(image), scales=(128,))
     np.testing.assert_array_equal(view, cv2.resize(image, (160, 128), interpolation=cv2.INTER_AREA))
@@ -67,7 +67,7 @@ def test_a_scaled_image_is_the_whole_image():
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(0, 0), (0, 3), (2, None)])
-def test_every_image_comes_once_in_order(workers, threads):
+def test_every_image_occurs_once_in_order(workers, threads):
     files = [jpeg(photograph(seed, 70 + seed, 90)) for seed in range(11)]
     seen = list(MultiViewBatches(side=_side(files), cut=ten_crops_of(56, 64), workers=workers, threads=threads))
     assert [label for label, _ in seen] == list(range(11))
@@ -75,7 +75,7 @@ def test_every_image_comes_once_in_order(workers, threads):
         assert all(map(np.array_equal, views, five_crops(file, size=56, resize=64)))
 
 
-def test_an_image_that_is_not_whole_has_no_views_and_is_named(caplog):
+def test_an_image_that_cannot_be_decoded_has_no_views_and_is_logged(caplog):
     files = [jpeg(photograph(seed, 70, 90)) for seed in range(6)]
     files[2] = b"no image"
     images = MultiViewBatches(side=_side(files), cut=scales_of((32, 64)), threads=0)
@@ -85,13 +85,13 @@ def test_an_image_that_is_not_whole_has_no_views_and_is_named(caplog):
     assert "picture 2" in caplog.text
 
 
-def test_too_many_bad_images_end_it():
+def test_too_many_bad_images_end_the_test():
     files = [jpeg(photograph(0, 70, 90)), *12 * [b"no image"]]
-    with pytest.raises(DataError, match="images are not whole"):
+    with pytest.raises(DataError, match="images cannot be decoded"):
         list(MultiViewBatches(side=_side(files), cut=scales_of((32,)), threads=0))
 
 
-def test_a_data_set_shows_either_of_its_sides(photographs):
+def test_both_splits_of_a_data_set_have_views(photographs):
     data = load(f"folder:{photographs}")
     for split, count in (("test", 15), ("train", 27)):
         images = data.multi_view(scales_of((32,)), split=split)
@@ -106,7 +106,7 @@ def test_a_data_set_shows_either_of_its_sides(photographs):
         (partial(ten_crops_of, 224, 200), "Received: 224 and 200"),
         (partial(ten_crops_of, 0, 200), "Received: 0 and 200"),
         (partial(scales_of, ()), "`scales` must be one or more"),
-        (partial(scales_of, (224, 31)), "from 32 pixels up"),
+        (partial(scales_of, (224, 31)), "at least 32 pixels"),
     ],
 )
 def test_views_that_do_not_fit_are_refused(make, words):

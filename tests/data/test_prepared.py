@@ -1,4 +1,4 @@
-"""Sets of tensorflow-datasets: reading without TensorFlow, preparing with it, and everything half there."""
+"""Reading sets of tensorflow-datasets without TensorFlow, and errors for incomplete or damaged sets."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from keras_resnet.data import DataError, load
 TEST_SHARD = "cifar10-test.array_record-00001-of-00002"
 
 
-def test_arrays_are_what_was_stored_in_its_order(small_cifar10, never_prepare):
+def test_arrays_equal_the_stored_images_and_labels_in_order(small_cifar10, never_prepare):
     data_dir, written = small_cifar10
     read = load("cifar10", str(data_dir))
     for images, labels, split in (
@@ -41,7 +41,7 @@ print(cifar10.y_train.tolist(), "tensorflow" in sys.modules)
     assert printed == f"{written['train'][1].tolist()} False"
 
 
-def test_reading_leaves_an_installed_tensorflow_alone(small_cifar10, run_alone):
+def test_reading_does_not_import_an_installed_tensorflow(small_cifar10, run_alone):
     program = f"""
 import sys
 from keras_resnet.data import load
@@ -109,7 +109,9 @@ def _empty_folder(folder: Path) -> None:
         (_damage_shard, f"{TEST_SHARD}: the shard is damaged"),
     ],
 )
-def test_a_half_prepared_set_is_refused_and_left_alone(small_cifar10, refused, never_prepare, break_it, expected):
+def test_an_incomplete_or_damaged_set_is_refused_and_unchanged(
+    small_cifar10, refused, never_prepare, break_it, expected
+):
     data_dir, _ = small_cifar10
     break_it(data_dir / "cifar10" / "3.0.2")
     message = refused(data_dir)
@@ -126,7 +128,7 @@ def test_a_corrupt_image_is_named(tmp_path, write_cifar10, refused, never_prepar
     assert f"{TEST_SHARD}: record 'test_00005' (number 5 of test) holds no image" in message
 
 
-def test_a_missing_folder_is_not_made(tmp_path):
+def test_a_missing_folder_is_not_created(tmp_path):
     with pytest.raises(DataError, match=r"absent: no such folder. Give one that holds a prepared cifar10"):
         load("cifar10", tmp_path / "absent")
     (tmp_path / "file").touch()
@@ -149,7 +151,7 @@ def test_cifar10_has_its_published_counts_and_mean(cifar10):
     assert cifar10.mean_color.tolist() == [125, 123, 114]
 
 
-def test_cifar10_is_what_tensorflow_datasets_decodes(cifar10, tfds_dir):
+def test_cifar10_equals_what_tensorflow_datasets_decodes(cifar10, tfds_dir):
     builder = tfds.builder("cifar10", data_dir=tfds_dir)
     assert cifar10.class_names == tuple(builder.info.features["label"].names)
     for split, images, labels in (

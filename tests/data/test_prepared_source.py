@@ -1,4 +1,4 @@
-"""Sets of tensorflow-datasets as streams: by name, without TensorFlow, and what is said where they are not there."""
+"""Sets of tensorflow-datasets as streams: by name, without TensorFlow, and the errors if they are missing."""
 
 import json
 
@@ -13,14 +13,14 @@ from pictures import jpeg, photograph
 
 
 def _write_imagenet(root, labels=(0, 999, 7)) -> None:
-    """Writes a prepared imagenet2012 of six training and three validation photographs, of all sizes."""
+    """Writes a prepared imagenet2012 of six training and three validation photographs of various sizes."""
     folder = root / "imagenet2012" / "5.1.0"
     folder.mkdir(parents=True)
     splits = []
-    for split, shown in (("train", (1, 2, 3, 4, 5, 6)), ("validation", labels)):
+    for split, split_labels in (("train", (1, 2, 3, 4, 5, 6)), ("validation", labels)):
         path = folder / f"imagenet2012-{split}.array_record-00000-of-00001"
         writer = ArrayRecordWriter(str(path), "group_size:1")
-        for number, label in enumerate(shown):
+        for number, label in enumerate(split_labels):
             example = tf_example_pb2.Example()
             feature = example.features.feature
             feature["image"].bytes_list.value.append(jpeg(photograph(number, 60 + number, 90)))
@@ -29,12 +29,13 @@ def _write_imagenet(root, labels=(0, 999, 7)) -> None:
             writer.write(example.SerializeToString())
         writer.close()
         template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-        splits.append({"filepathTemplate": template, "name": split, "numBytes": "1", "shardLengths": [str(len(shown))]})
+        lengths = [str(len(split_labels))]
+        splits.append({"filepathTemplate": template, "name": split, "numBytes": "1", "shardLengths": lengths})
     info = {"fileFormat": "array_record", "name": "imagenet2012", "splits": splits, "version": "5.1.0"}
     (folder / "dataset_info.json").write_text(json.dumps(info))
 
 
-def test_imagenet_is_a_name(tmp_path):
+def test_imagenet_is_opened_by_its_name(tmp_path):
     _write_imagenet(tmp_path)
     data = load("imagenet2012", tmp_path)
     assert (data.classes, data.train_count, data.test_count) == (1000, 6, 3)
@@ -59,33 +60,33 @@ stream.close()
 def test_worker_processes_open_the_set_themselves(tmp_path):
     _write_imagenet(tmp_path)
     data = load("imagenet2012", tmp_path)
-    ours, theirs = (data.training_batches(batch_size=3, seed=0, size=32, workers=n).stream() for n in (0, 1))
+    by_threads, by_worker = (data.training_batches(batch_size=3, seed=0, size=32, workers=n).stream() for n in (0, 1))
     for _ in range(3):
-        for mine, other in zip(next(ours), next(theirs), strict=True):
-            np.testing.assert_array_equal(mine, other)
-    ours.close(), theirs.close()
+        for expected, received in zip(next(by_threads), next(by_worker), strict=True):
+            np.testing.assert_array_equal(received, expected)
+    by_threads.close(), by_worker.close()
 
 
-def test_a_stream_of_cifar10_has_what_the_arrays_have(small_cifar10):
+def test_a_stream_of_cifar10_has_the_same_images_as_the_arrays(small_cifar10):
     data_dir, written = small_cifar10
     data = load_stream("cifar10", data_dir)
-    assert data.class_names == tuple("0123456789")  # no names were written
+    assert data.class_names == tuple("0123456789")  # the fixture writes no class names
     ((images, labels, _),) = data.test_batches(batch_size=6, size=32, resize=32)
     np.testing.assert_array_equal(images, written["test"][0])
     np.testing.assert_array_equal(labels, written["test"][1])
 
 
 def test_a_damaged_shard_is_a_set_of_bad_images(small_cifar10):
-    """What of it can be read is."""
+    """The records that can be read are returned."""
     data_dir, written = small_cifar10
     path = data_dir / "cifar10" / "3.0.2" / "cifar10-train.array_record-00001-of-00002"
     contents = bytearray(path.read_bytes())
     contents[1000:1010] = bytes(10)
     path.write_bytes(contents)
     records = load_stream("cifar10", data_dir).train.source.read(range(12))
-    whole = [number for number, record in enumerate(records) if record.data]
-    assert set(range(7)) <= set(whole) and 7 not in whole
-    assert [records[number].label for number in whole] == written["train"][1][whole].tolist()
+    readable = [number for number, record in enumerate(records) if record.data]
+    assert set(range(7)) <= set(readable) and 7 not in readable
+    assert [records[number].label for number in readable] == written["train"][1][readable].tolist()
 
 
 def test_a_split_without_labels_is_refused(tmp_path):
@@ -100,7 +101,9 @@ def test_a_split_without_labels_is_refused(tmp_path):
     ("name", "nearest"),
     [("imagnet2012", "imagenet2012"), ("food_101", "food101"), ("mnst", "mnist"), ("cifar-10", "cifar10")],
 )
-def test_a_mistyped_name_is_told_the_nearest_and_downloads_nothing(tmp_path, never_prepare, name, nearest):
+def test_the_nearest_name_is_suggested_for_a_mistyped_one_and_nothing_downloaded(
+    tmp_path, never_prepare, name, nearest
+):
     with pytest.raises(DataError) as caught:
         load(name, tmp_path)
     message = str(caught.value)
@@ -110,13 +113,13 @@ def test_a_mistyped_name_is_told_the_nearest_and_downloads_nothing(tmp_path, nev
 
 
 @pytest.mark.parametrize("name", ["huggingface:mnist", "", "a b", "../cifar10"])
-def test_what_is_no_name_is_refused(tmp_path, never_prepare, name, capfd):
+def test_invalid_names_are_refused(tmp_path, never_prepare, name, capfd):
     with pytest.raises(DataError, match=r"^The data set must be .* Received: "):
         load(name, tmp_path)
     assert capfd.readouterr().out == ""
 
 
-def test_imagenet_that_is_not_there_says_how_to_prepare_it(tmp_path, never_prepare):
+def test_the_error_for_a_missing_imagenet_says_how_to_prepare_it(tmp_path, never_prepare):
     with pytest.raises(DataError) as caught:
         load("imagenet2012", tmp_path)
     message = str(caught.value)
@@ -127,6 +130,6 @@ def test_imagenet_that_is_not_there_says_how_to_prepare_it(tmp_path, never_prepa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_set_of_anything_else_is_refused(tmp_path, never_prepare):
+def test_a_set_of_other_things_than_labelled_images_is_refused(tmp_path, never_prepare):
     with pytest.raises(DataError, match=r"^imdb_reviews must have the features 'image' .* Received: 'label', 'text'$"):
         load("imdb_reviews", tmp_path)

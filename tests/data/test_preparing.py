@@ -1,4 +1,4 @@
-"""Sets that are not there yet: prepared by one process at a time, with TensorFlow, or refused in a line."""
+"""Missing sets are prepared by one process at a time, with TensorFlow, or refused with a one-line error."""
 
 import shutil
 import signal
@@ -17,11 +17,11 @@ from keras_resnet.data import DATASETS, DataError, load, make_available, prepari
 
 @pytest.fixture
 def with_tensorflow(monkeypatch):
-    """Has TensorFlow count as installed, whichever backend is."""
+    """Makes TensorFlow count as installed on every backend."""
     monkeypatch.setattr(preparing, "find_spec", lambda name: name)
 
 
-def test_a_killed_preparation_is_refused_and_left_alone(tmp_path, alone, refused, never_prepare):
+def test_the_remains_of_a_killed_preparation_are_refused_and_not_changed(tmp_path, alone, refused, never_prepare):
     pytest.importorskip("tensorflow")
     program = f"""
 import os, time
@@ -42,7 +42,7 @@ load("cifar10", {str(tmp_path)!r})
         process.kill()
     message = refused(tmp_path)
     assert message.startswith(f"{tmp_path / 'cifar10' / 'incomplete.'}")
-    assert "a preparation of cifar10 was cut short here" in message
+    assert "a preparation of cifar10 was interrupted" in message
 
 
 def test_preparing_needs_tensorflow(tmp_path, run_alone):
@@ -59,7 +59,7 @@ except DataError as error:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_set_that_is_not_there_is_prepared_as_array_record(tmp_path, write_cifar10, with_tensorflow, monkeypatch):
+def test_a_missing_set_is_prepared_as_array_record(tmp_path, write_cifar10, with_tensorflow, monkeypatch):
     calls = []
 
     def prepare(builder, **kwargs):
@@ -74,7 +74,7 @@ def test_a_set_that_is_not_there_is_prepared_as_array_record(tmp_path, write_cif
     assert calls == [{"file_format": "array_record"}]
 
 
-def test_a_failed_download_is_one_line(tmp_path, with_tensorflow, monkeypatch):
+def test_the_error_for_a_failed_download_is_one_line(tmp_path, with_tensorflow, monkeypatch):
     def prepare(builder, **kwargs):
         raise ConnectionError("no route\nto host")
 
@@ -85,7 +85,7 @@ def test_a_failed_download_is_one_line(tmp_path, with_tensorflow, monkeypatch):
 
 
 def _stand_in(write, source: Path, meanwhile):
-    """Stands for `download_and_prepare`: tensorflow-datasets' own unfinished folder, and a small set in place of it."""
+    """Replaces `download_and_prepare`: writes a small set through the incomplete folder of tensorflow-datasets."""
 
     def prepare(builder, **kwargs):
         with incomplete_dir(builder.data_dir) as unfinished:
@@ -96,33 +96,33 @@ def _stand_in(write, source: Path, meanwhile):
     return prepare
 
 
-def test_who_comes_meanwhile_waits_and_reads_what_was_prepared(
+def test_a_second_process_waits_and_reads_the_prepared_set(
     tmp_path, write_cifar10, with_tensorflow, monkeypatch, caplog
 ):
-    data_dir, begun = tmp_path / "data", []
+    data_dir, threads = tmp_path / "data", []
     data_dir.mkdir()
 
-    def second_comes():
-        begun.append(second := threading.Thread(target=lambda: loaded.append(load("cifar10", data_dir))))
+    def start_second():
+        threads.append(second := threading.Thread(target=lambda: loaded.append(load("cifar10", data_dir))))
         second.start()
         deadline = time.monotonic() + 10
         while "Waiting" not in caplog.text and second.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
 
     loaded: list = []
-    prepare = _stand_in(write_cifar10, tmp_path / "source", second_comes)
+    prepare = _stand_in(write_cifar10, tmp_path / "source", start_second)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
     loaded.append(load("cifar10", data_dir))
-    (second,) = begun  # who would else have prepared it again
+    (second,) = threads  # a second preparation would have started another thread
     second.join(timeout=10)
     assert [len(data.x_train) for data in loaded] == [12, 12]
     (line,) = caplog.messages
-    assert line == f"Waiting for another process, which prepares cifar10 in {data_dir / 'cifar10'}"
-    make_available("cifar10", data_dir)  # is there
-    assert len(begun) == 1
+    assert line == f"Waiting for another process to prepare cifar10 in {data_dir / 'cifar10'}"
+    make_available("cifar10", data_dir)  # already prepared
+    assert len(threads) == 1
 
 
-def test_a_preparation_that_is_terminated_leaves_nothing_half_done(tmp_path, alone):
+def test_a_terminated_preparation_leaves_no_incomplete_files(tmp_path, alone):
     program = f"""
 import os, time
 import tensorflow_datasets as tfds
@@ -146,13 +146,13 @@ load("cifar10", {str(tmp_path)!r})
     assert [path.name for path in (tmp_path / "cifar10").iterdir()] == [".lock"]
 
 
-def test_where_nothing_can_be_written_nothing_is_prepared(tmp_path, refused, never_prepare, with_tensorflow):
+def test_nothing_is_prepared_in_a_folder_that_cannot_be_written(tmp_path, refused, never_prepare, with_tensorflow):
     (tmp_path / "cifar10").touch()  # in place of a folder
     assert "cifar10 cannot be prepared here: " in refused(tmp_path)
 
 
 def test_tensorflow_datasets_prepares_cifar100_with_fine_labels(tmp_path, monkeypatch):
-    """The real preparation, fed a small archive in CIFAR-100's binary format in place of the download."""
+    """The real preparation, with a small archive in CIFAR-100's binary format instead of the download."""
     pytest.importorskip("tensorflow")
     rng = np.random.default_rng(0)
     source = tmp_path / "source" / "cifar-100-binary"
@@ -168,7 +168,7 @@ def test_tensorflow_datasets_prepares_cifar100_with_fine_labels(tmp_path, monkey
 
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    first, again = load("cifar100", data_dir), load("cifar100", data_dir)
+    first, second = load("cifar100", data_dir), load("cifar100", data_dir)
 
     def by_pixels(images, labels):
         return sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
@@ -176,4 +176,4 @@ def test_tensorflow_datasets_prepares_cifar100_with_fine_labels(tmp_path, monkey
     pixels = records[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     assert by_pixels(first.x_train, first.y_train) == by_pixels(pixels[:20], records[:20, 1])
     assert by_pixels(first.x_test, first.y_test) == by_pixels(pixels[20:], records[20:, 1])
-    np.testing.assert_array_equal(first.x_train, again.x_train)
+    np.testing.assert_array_equal(first.x_train, second.x_train)

@@ -1,4 +1,4 @@
-"""Batches of a stream: the same from any number of hands, every image once, shared, resumed."""
+"""Batches of a stream: independent of threads and workers, every image once, sharded, resumable."""
 
 import itertools
 
@@ -26,12 +26,12 @@ def _testing(album: Album = ALBUM, **options) -> StreamTestBatches:
     return StreamTestBatches(side=_side(album), **options)
 
 
-def _same(ours, theirs) -> None:
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
+def _same(batch, expected) -> None:
+    for array, expected_array in zip(batch, expected, strict=True):
+        np.testing.assert_array_equal(array, expected_array)
 
 
-def test_batches_are_what_a_network_takes():
+def test_batches_have_the_types_that_a_network_takes():
     images, labels = _training().batch(0, 0)
     assert (images.shape, images.dtype) == ((6, 24, 24, 3), np.uint8)
     assert (labels.shape, labels.dtype) == ((6,), np.int32)
@@ -54,17 +54,17 @@ def test_fewer_images_than_a_batch_are_one_batch():
     assert sorted(batches.batch(0, 0)[1]) == list(range(20))
 
 
-def test_photographs_may_have_another_size_in_each_epoch_and_show_the_same():
+def test_views_may_have_another_size_in_each_epoch_and_show_the_same_windows():
     growing, grown = _training(size=(12, 18, 24)), _training(size=24)
     for epoch, size in enumerate((12, 18, 24, 24)):
-        (images, labels), (expected, others) = growing.batch(epoch, 1), grown.batch(epoch, 1)
+        (images, labels), (expected, expected_labels) = growing.batch(epoch, 1), grown.batch(epoch, 1)
         assert images.shape == (6, size, size, 3)
-        np.testing.assert_array_equal(labels, others)
+        np.testing.assert_array_equal(labels, expected_labels)
         other = grown.batch(epoch, 2)[0]
         same, different = (
             np.abs(images.mean(axis=(1, 2)) - batch.mean(axis=(1, 2))).mean() for batch in (expected, other)
         )
-        assert same < 2 < 10 < different  # the same windows, but for the pixels between which they begin
+        assert same < 2 < 10 < different  # the same windows, up to rounding to pixels
     _same(growing.batch(2, 0), grown.batch(2, 0))
     assert [images.shape[1] for images, _ in itertools.islice(growing.stream(), 12)] == 3 * [12] + 3 * [18] + 6 * [24]
     with pytest.raises(DataError, match=r"`size` must be at least 1. Received: 0"):
@@ -72,8 +72,8 @@ def test_photographs_may_have_another_size_in_each_epoch_and_show_the_same():
 
 
 @pytest.mark.parametrize("index", [-1, 3])
-def test_there_are_no_other_batches(index):
-    with pytest.raises(IndexError, match=f"batch {index} of an epoch of 3"):
+def test_a_batch_index_out_of_range_is_refused(index):
+    with pytest.raises(IndexError, match=f"`index` must be from 0 to 2. Received: {index}"):
         _training().batch(0, index)
 
 
@@ -91,18 +91,18 @@ def test_a_stream_may_begin_anywhere_with_any_threads(threads, epoch, index):
 def test_worker_processes_change_nothing(photographs, workers):
     data = load(f"folder:{photographs}")
     options = {"batch_size": 8, "seed": 3, "size": 32, "crop": "aspect_ratio", "color": "pca"}
-    made = data.training_batches(**options, workers=workers).stream(0, 2)
+    by_workers = data.training_batches(**options, workers=workers).stream(0, 2)
     expected = data.training_batches(**options, threads=0).stream(0, 2)
-    for ours, theirs in itertools.islice(zip(made, expected, strict=True), 5):
-        _same(ours, theirs)
-    made.close()
+    for batch, expected_batch in itertools.islice(zip(by_workers, expected, strict=True), 5):
+        _same(batch, expected_batch)
+    by_workers.close()
     if workers == 2:
-        for ours, theirs in zip(
+        for batch, expected_batch in zip(
             data.test_batches(batch_size=4, size=32, workers=2),
             data.test_batches(batch_size=4, size=32, threads=0),
             strict=True,
         ):
-            _same(ours, theirs)
+            _same(batch, expected_batch)
 
 
 @pytest.mark.parametrize("crop", ["scale", "aspect_ratio"])
@@ -115,20 +115,20 @@ def test_the_parts_of_all_processes_make_the_batch_of_one(crop, batch_size):
         _same(whole.batch(1, index), [np.concatenate(arrays) for arrays in zip(*shared, strict=True)])
     whole = list(_testing(batch_size=8))
     shared = zip(*(_testing(batch_size=8, shard=(n, 4)) for n in range(4)), strict=True)
-    for ours, theirs in zip(whole, shared, strict=True):
-        _same(ours, [np.concatenate(arrays) for arrays in zip(*theirs, strict=True)])
+    for batch, parts in zip(whole, shared, strict=True):
+        _same(batch, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
 
 
 def test_seed_epoch_and_index_each_change_the_draw():
-    """One image, so that the order is no matter."""
+    """Copies of one image, so that the order does not matter."""
     album = Album([jpeg(photograph(0, 60, 80))] * 8)
-    made = {
+    drawn = {
         _training(album, batch_size=4, seed=seed).batch(epoch, index)[0].tobytes()
         for seed in range(2)
         for epoch in range(3)
         for index in range(2)
     }
-    assert len(made) == 2 * 3 * 2
+    assert len(drawn) == 2 * 3 * 2
 
 
 def test_half_of_the_views_are_mirrored_and_nothing_else_changes():
@@ -137,7 +137,7 @@ def test_half_of_the_views_are_mirrored_and_nothing_else_changes():
     flipped = _training(album, batch_size=500).batch(0, 0)[0]
     same = (flipped == plain).all(axis=(1, 2, 3))
     assert (flipped[~same] == plain[~same, :, ::-1]).all()
-    assert abs(same.mean() - 0.5) < 0.075  # 3.4 deviations
+    assert abs(same.mean() - 0.5) < 0.075  # 3.4 standard deviations
     coloured = _training(album, batch_size=500, color="pca").batch(0, 0)[0].astype(int)
     offsets = np.median(coloured - flipped, axis=(1, 2))
     np.testing.assert_array_equal(coloured, np.clip(flipped + offsets[:, None, None], 0, 255))
@@ -145,13 +145,13 @@ def test_half_of_the_views_are_mirrored_and_nothing_else_changes():
 
 
 @pytest.mark.parametrize("batch_size", [1, 6, 10, 20, 128])
-def test_every_test_image_once(batch_size):
+def test_every_test_image_occurs_once(batch_size):
     batches = _testing(batch_size=batch_size)
     for _ in range(2):
-        made = list(batches)
-        assert len(made) == len(batches) == -(-20 // batch_size)
-        assert {images.shape for images, _, _ in made} == {(batch_size, 24, 24, 3)}
-        labels, weights = (np.concatenate([batch[n] for batch in made]) for n in (1, 2))
+        one_pass = list(batches)
+        assert len(one_pass) == len(batches) == -(-20 // batch_size)
+        assert {images.shape for images, _, _ in one_pass} == {(batch_size, 24, 24, 3)}
+        labels, weights = (np.concatenate([batch[n] for batch in one_pass]) for n in (1, 2))
         assert (labels.dtype, weights.dtype) == (np.int32, np.float32)
         assert labels[weights == 1].tolist() == list(range(20))
         assert (weights[20:] == 0).all() and weights.sum() == 20
@@ -172,17 +172,17 @@ def test_every_test_image_once(batch_size):
         ({"bad_share": 2}, "`bad_share` must be from 0 to 1. Received: 2"),
     ],
 )
-def test_what_makes_no_batches_is_refused(options, message):
+def test_invalid_arguments_of_training_batches_are_refused(options, message):
     with pytest.raises(DataError, match=message):
         _training(**options)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"size": 0}, {"resize": 20}, {"shard": (-1, 2)}])
-def test_what_makes_no_test_batches_is_refused(options):
+def test_invalid_arguments_of_test_batches_are_refused(options):
     with pytest.raises(DataError):
         _testing(**options)
 
 
-def test_threads_below_none_are_refused():
+def test_negative_numbers_of_workers_are_refused():
     with pytest.raises(DataError, match=r"`workers` and `threads` must be at least 0. Received: -1 and 0"):
         next(_training(workers=-1).stream())

@@ -1,4 +1,4 @@
-"""Data sets of photographs on disk: what a folder must look like, its mean, and the split to choose by."""
+"""Data sets of photographs on disk: the layout of a folder, the mean, and the validation split."""
 
 import re
 import shutil
@@ -46,7 +46,7 @@ def test_a_test_view_is_the_centre_of_its_photograph(data, photographs):
         small = picture.resize([round(side * scale) for side in picture.size], Image.BOX)
         left, top = ((side - 28) // 2 for side in small.size)
         difference = image.astype(int) - np.asarray(small.crop((left, top, left + 28, top + 28)))
-        assert np.abs(difference).mean() < 8  # a pixel of the photograph is a third of a view's
+        assert np.abs(difference).mean() < 8  # a pixel of the photograph is a third of a pixel of the view
 
 
 @pytest.mark.parametrize("name", ["val", "validation", "test"])
@@ -73,10 +73,10 @@ def _write(root, *files: str) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ((), "{}: no folder 'train' in it. Accepted: a folder of images a class in PATH/train"),
+        ((), "{}: no folder 'train' in it. Accepted: one folder of images per class in PATH/train"),
         (
             ("train/a/1.jpg",),
-            "{}: no folder of test images in it, 'val' or 'validation' or 'test'. Accepted: a folder of",
+            "{}: no folder of test images in it, named 'val' or 'validation' or 'test'. Accepted: one folder of",
         ),
         (("train/1.jpg", "val/a/1.jpg"), "{}/train: no class folders in it"),
         (("train/a/1.jpg", "val/1.jpg"), "{}/val: no class folders in it"),
@@ -94,7 +94,7 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path, files, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=rf"^{tmp_path / 'absent'}: no such folder\. Accepted: "):
         load(f"folder:{tmp_path / 'absent'}")
 
@@ -119,47 +119,47 @@ def test_the_mean_is_of_a_sample_spread_evenly_over_the_set(data, monkeypatch):
 
 
 def test_the_sample_may_hold_more_than_its_share_of_bad_photographs(data, photographs, tmp_path):
-    """A twelfth of all would be too many; whether there are so many, those who look at all find out."""
+    """Whether there are too many bad images is decided by what reads the entire set, not by the sample."""
     shutil.copytree(photographs, tmp_path / "some")
     for path in sorted((tmp_path / "some/train").glob("*/*"))[:20]:
         path.write_bytes(b"no image")
     some = load(f"folder:{tmp_path / 'some'}")
-    whole = [i[0] for i, _, _ in StreamTestBatches(side=data.train, batch_size=1, size=16)][20:]
-    np.testing.assert_allclose(some.mean("pixel", 16), np.mean(whole, axis=0))
-    with pytest.raises(DataError, match="are not whole"):
+    intact = [i[0] for i, _, _ in StreamTestBatches(side=data.train, batch_size=1, size=16)][20:]
+    np.testing.assert_allclose(some.mean("pixel", 16), np.mean(intact, axis=0))
+    with pytest.raises(DataError, match="cannot be decoded"):
         list(StreamTestBatches(side=some.train, batch_size=27, size=16))
 
 
-def test_taking_leaves_the_others_out(data):
+def test_take_reduces_the_training_images_and_keeps_the_test_images(data):
     few = data.take(5)
     assert (few.train_count, few.test_count) == (5, data.test_count)
     assert set(few.train.numbers) < set(data.train.numbers)
 
 
-def test_hold_out_moves_training_images_to_the_test_side(data):
-    split, again, other = (data.hold_out(7, seed=seed) for seed in (3, 3, 4))
+def test_held_out_training_images_become_the_test_images(data):
+    split, same_seed, other_seed = (data.hold_out(7, seed=seed) for seed in (3, 3, 4))
     assert (split.train_count, split.test_count, split.class_names) == (20, 7, data.class_names)
     assert _labels(split.train) | _labels(split.test) == _labels(data.train)
-    assert _labels(split.test) == _labels(again.test) != _labels(other.test)
+    assert _labels(split.test) == _labels(same_seed.test) != _labels(other_seed.test)
     labels = np.concatenate([y[w > 0] for _, y, w in split.test_batches(batch_size=4, size=16)])
     assert sorted(labels) == sorted(_labels(split.test).values())
 
 
 @pytest.mark.parametrize("count", [-1, 0, 27])
-def test_hold_out_refuses_what_it_cannot_do(data, count):
+def test_hold_out_refuses_counts_out_of_range(data, count):
     with pytest.raises(DataError, match=rf"`count` must be from 1 to 26.*27 training images\. Received: {count}"):
         data.hold_out(count, seed=0)
 
 
 def test_photographs_of_imagenette(shared):
-    """Real photographs: the sides of ../shared, and the mean colour that ImageNet is known for."""
+    """Real photographs of ../shared, and the well-known mean colour of ImageNet."""
     data = load(f"folder:{shared / 'data' / 'imagenette_mini'}")
     assert (data.classes, data.train_count, data.test_count) == (10, 1000, 400)
     np.testing.assert_allclose(data.mean("channel", 64) / 255, [0.485, 0.456, 0.406], atol=0.04)
 
 
 def test_streaming_needs_no_framework(photographs, run_alone):
-    """TensorFlow, Keras and Torch stay out. JAX does not: grain imports it where it is installed."""
+    """TensorFlow, Keras and Torch are not imported. JAX is: grain imports it if it is installed."""
     program = f"""
 if __name__ == "__main__":
     from keras_resnet.data import load

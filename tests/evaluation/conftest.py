@@ -1,4 +1,4 @@
-"""What the tests of evaluation share: a network whose scores are the pixels, so that NumPy knows the answers."""
+"""Fixtures of the evaluation tests: a network whose scores are the pixels, so that NumPy can compute the answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 
 @pytest.fixture
 def pixels():
-    """Makes the model: a class a pixel. It ends in "softmax" of a tenth of the pixels, or in "linear", or in none."""
+    """Returns a function that builds a network whose logits are the pixels, one class per pixel.
+
+    With `end`, the pixels are divided by ten and the last layer is this activation: "softmax" or "linear".
+    """
 
     def make(shape=(2, 2, 3), end=None):
         layers = [keras.Input(shape), keras.layers.Flatten()]

@@ -1,4 +1,4 @@
-"""Grad-CAM without gradients is Grad-CAM by gradients."""
+"""Grad-CAM computed without gradients equals Grad-CAM computed from gradients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pictures(count=3, size=32):
 
 
 def gradients(model, images, classes):
-    """The gradients of the classes' logits with respect to the last map, by the backend's own means."""
+    """The last feature maps and the gradients of the classes' logits with respect to them, by the backend itself."""
     maps = np.asarray(keras_resnet.features(model, ["features"]).predict_on_batch(images)["features"])
     dense = model.get_layer("logits")
 
@@ -36,13 +36,13 @@ def gradients(model, images, classes):
     if backend == "jax":
         import jax
 
-        found = jax.grad(logit)(maps)
+        gradient = jax.grad(logit)(maps)
     elif backend == "torch":
         import torch
 
         x = torch.tensor(maps, requires_grad=True)
         logit(x).backward()
-        found = x.grad.numpy()
+        gradient = x.grad.numpy()
     else:
         import tensorflow as tf
 
@@ -50,57 +50,57 @@ def gradients(model, images, classes):
         with tf.GradientTape() as tape:
             tape.watch(x)
             value = logit(x)
-        found = tape.gradient(value, x)
-    return maps, np.asarray(found)
+        gradient = tape.gradient(value, x)
+    return maps, np.asarray(gradient)
 
 
 @pytest.mark.parametrize("order", ["original", "full_preactivation"])
-def test_it_is_the_map_weighted_by_the_mean_gradients_where_that_is_positive(order):
-    """Selvaraju et al. 2017, equations 1 and 2; but for the number of positions."""
+def test_the_map_is_the_positive_part_of_the_channels_weighted_by_mean_gradients(order):
+    """Selvaraju et al. 2017, equations 1 and 2, times the number of positions."""
     model, images, classes = network(order=order), pictures(), np.array([2, 0, 3])
-    maps, found = gradients(model, images, classes)
-    weights = found.mean(axis=(1, 2), keepdims=True)
+    maps, gradient = gradients(model, images, classes)
+    weights = gradient.mean(axis=(1, 2), keepdims=True)
     expected = np.maximum((weights * maps).sum(axis=-1), 0) * maps.shape[1] * maps.shape[2]
     assert expected.max() > 0
     np.testing.assert_allclose(keras_resnet.grad_cam(model, images, classes), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_of_no_class_in_particular_it_is_that_of_the_most_probable():
+def test_the_default_class_is_the_most_probable():
     model, images = network(), pictures()
     best = np.asarray(model.predict_on_batch(images)).argmax(axis=1)
-    found = keras_resnet.grad_cam(model, images)
-    np.testing.assert_array_equal(found, keras_resnet.grad_cam(model, images, best))
-    np.testing.assert_array_equal(found, keras_resnet.grad_cam(model, keras.ops.convert_to_tensor(images)))
+    default = keras_resnet.grad_cam(model, images)
+    np.testing.assert_array_equal(default, keras_resnet.grad_cam(model, images, best))
+    np.testing.assert_array_equal(default, keras_resnet.grad_cam(model, keras.ops.convert_to_tensor(images)))
 
 
-def test_the_channels_may_come_first():
+def test_channels_first_models_give_the_same_maps():
     last, first = network(), network(data_format="channels_first", input_shape=(3, 32, 32))
     first.set_weights(last.get_weights())
     images = pictures()
-    found = keras_resnet.grad_cam(first, images.transpose(0, 3, 1, 2), [0, 1, 2])
-    np.testing.assert_allclose(found, keras_resnet.grad_cam(last, images, [0, 1, 2]), rtol=1e-3, atol=1e-3)
+    maps = keras_resnet.grad_cam(first, images.transpose(0, 3, 1, 2), [0, 1, 2])
+    np.testing.assert_allclose(maps, keras_resnet.grad_cam(last, images, [0, 1, 2]), rtol=1e-3, atol=1e-3)
 
 
-def test_a_network_made_for_any_size_explains_itself_too():
+def test_a_network_for_any_size_gives_the_same_maps():
     model, images = network(), pictures()
-    expected, found = (keras_resnet.grad_cam(each, images, [0, 1, 2]) for each in (model, any_size(model)))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    expected, maps = (keras_resnet.grad_cam(each, images, [0, 1, 2]) for each in (model, any_size(model)))
+    np.testing.assert_allclose(maps, expected, rtol=1e-5)
     assert keras_resnet.grad_cam(any_size(model), pictures(size=48)).shape == (3, 12, 12)
 
 
 @pytest.mark.parametrize("classes", [[0], [0, 1, 4], [0, 1, -1], [[0, 1, 2]]])
-def test_classes_that_are_not_there_are_refused(classes):
-    with pytest.raises(ValueError, match="`classes` must be a class below 4 for each of 3 images"):
+def test_classes_out_of_range_are_refused(classes):
+    with pytest.raises(ValueError, match="`classes` must be one index below 4 for each of 3 images"):
         keras_resnet.grad_cam(network(), pictures(), classes)
 
 
-def test_a_network_without_a_top_says_nothing_to_explain():
+def test_a_network_without_a_top_is_refused():
     with pytest.raises(ValueError, match="has no logits"):
         keras_resnet.grad_cam(network(include_top=False), pictures())
 
 
-def test_a_picture_shows_the_image_and_where_it_speaks_for_the_class(tmp_path):
-    """The map is hot in its upper left quarter, and so is the right half of the picture."""
+def test_a_picture_shows_the_image_and_the_map(tmp_path):
+    """The map is positive in its upper left corner only, and so the right half of the picture is red there."""
     heat = np.zeros((4, 4), "float32")
     heat[0, 0] = 3.0
     draw_explanation(np.full((32, 32, 3), 128, np.uint8), heat, tmp_path / "a.png", title="a title")
@@ -111,7 +111,7 @@ def test_a_picture_shows_the_image_and_where_it_speaks_for_the_class(tmp_path):
     assert hot[2] > cold[2] + 60  # red, as OpenCV orders the colours
 
 
-def test_prediction_leaves_a_picture_of_each_image(tmp_path):
+def test_prediction_writes_a_picture_for_each_image(tmp_path):
     for name in ("one/a.png", "two/a.png", "two/b.jpg", "two/broken.png"):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,10 +126,10 @@ def test_prediction_leaves_a_picture_of_each_image(tmp_path):
     assert sorted(path.name for path in (tmp_path / "array").iterdir()) == ["images.npy[0].png", "images.npy[1].png"]
 
 
-def test_one_network_explains_all_batches(tmp_path, monkeypatch):
-    made = []
+def test_the_dense_network_is_built_once_for_all_batches(tmp_path, monkeypatch):
+    built = []
     monkeypatch.setattr(source, "BATCH", 2)
-    monkeypatch.setattr(prediction, "dense_logits", lambda model: made.append(dense_logits(model)) or made[-1])
+    monkeypatch.setattr(prediction, "dense_logits", lambda model: built.append(dense_logits(model)) or built[-1])
     np.save(tmp_path / "images.npy", pictures(5).astype(np.uint8))
     assert len(predict(network(), tmp_path / "images.npy", explain=tmp_path / "array")) == 5
-    assert len(made) == 1
+    assert len(built) == 1

@@ -1,4 +1,4 @@
-"""Features of images in a file are those of the network, image by image."""
+"""Extracted features equal those of the network, image by image."""
 
 from __future__ import annotations
 
@@ -24,60 +24,60 @@ def network():
 
 @pytest.fixture
 def images(tmp_path):
-    """Seven images in an array, and the array."""
+    """The path of a file with seven images, and the array of these images."""
     array = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", array)
     return tmp_path / "images.npy", array
 
 
 def expected(network, array, tap):
-    """By a call of the network on one image after the other."""
-    found = [np.asarray(keras_resnet.features(network, [tap]).predict_on_batch(image[None])[tap]) for image in array]
-    found = np.concatenate(found)
-    return found.mean(axis=(1, 2)) if found.ndim == 4 else found
+    """The features of single images, by one call of the network per image."""
+    rows = [np.asarray(keras_resnet.features(network, [tap]).predict_on_batch(image[None])[tap]) for image in array]
+    rows = np.concatenate(rows)
+    return rows.mean(axis=(1, 2)) if rows.ndim == 4 else rows
 
 
 @pytest.mark.parametrize("batch", [2, 64])
-def test_an_array_has_a_row_an_image(network, images, tmp_path, monkeypatch, batch):
+def test_an_array_has_one_row_per_image(network, images, tmp_path, monkeypatch, batch):
     monkeypatch.setattr(source, "BATCH", batch)
     path, array = images
     report = extract(network, path, tmp_path / "out.npy")
     assert report == {"out": str(tmp_path / "out.npy"), "images": 7, "features": {"pooled": 64}, "errors": []}
-    found = np.load(tmp_path / "out.npy")
-    assert (found.dtype, found.shape) == (np.float32, (7, 64))
-    np.testing.assert_allclose(found, expected(network, array, "pooled"), rtol=1e-4, atol=1e-5)
+    features = np.load(tmp_path / "out.npy")
+    assert (features.dtype, features.shape) == (np.float32, (7, 64))
+    np.testing.assert_allclose(features, expected(network, array, "pooled"), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", [None, "avg"])
 def test_a_network_without_a_top_has_features_too(images, tmp_path, capsys, pooling):
-    """Of a file of Keras's own; where nothing is named, what a top would pool, averaged."""
+    """From a file saved by Keras itself. The default tap is the map that a top would pool, averaged."""
     path, array = images
     model = keras_resnet.CifarResNet(8, include_top=False, pooling=pooling)
     model.save(tmp_path / "b.keras")
     maps = np.asarray(model.predict_on_batch(array.astype("float32")))
-    words = ["features", str(tmp_path / "b.keras"), str(path), str(tmp_path / "out.npy")]
+    command = ["features", str(tmp_path / "b.keras"), str(path), str(tmp_path / "out.npy")]
     for more, values in (
         ([], maps if pooling else maps.mean(axis=(1, 2))),
         (["--taps", "stage2"], expected(model, array, "stage2")),
     ):
-        assert main([*words, *more, "--json"]) == 0
+        assert main([*command, *more, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["images"] == 7
         np.testing.assert_allclose(np.load(tmp_path / "out.npy"), values, rtol=1e-4, atol=1e-5)
-    assert main([*words, "--taps", "pooled"]) == 2
+    assert main([*command, "--taps", "pooled"]) == 2
     assert "has the taps stem, stage1, stage2, stage3, features. Received: pooled" in capsys.readouterr().err
 
 
 def test_an_archive_has_every_tap_by_name(network, images, tmp_path):
     path, array = images
     extract(network, path, tmp_path / "out.npz", ["stage2", "features", "logits"])
-    found = np.load(tmp_path / "out.npz")
-    assert list(found["image"]) == [f"{path}[{index}]" for index in range(7)]
+    archive = np.load(tmp_path / "out.npz")
+    assert list(archive["image"]) == [f"{path}[{index}]" for index in range(7)]
     for tap, length in (("stage2", 32), ("features", 64), ("logits", 4)):
-        assert found[tap].shape == (7, length)
-        np.testing.assert_allclose(found[tap], expected(network, array, tap), rtol=1e-4, atol=1e-4)
+        assert archive[tap].shape == (7, length)
+        np.testing.assert_allclose(archive[tap], expected(network, array, tap), rtol=1e-4, atol=1e-4)
 
 
-def test_a_table_has_a_row_an_image_and_a_column_a_tap(network, images, tmp_path):
+def test_a_table_has_one_row_per_image_and_one_column_per_tap(network, images, tmp_path):
     path, array = images
     extract(network, path, tmp_path / "out.parquet", ["stage1", "pooled"])
     table = parquet.read_table(tmp_path / "out.parquet")
@@ -88,7 +88,7 @@ def test_a_table_has_a_row_an_image_and_a_column_a_tap(network, images, tmp_path
     )
 
 
-def test_files_that_do_not_decode_are_passed_over_and_told(network, tmp_path):
+def test_files_that_cannot_be_decoded_are_skipped_and_reported(network, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.png", "c.png"):
@@ -97,19 +97,19 @@ def test_files_that_do_not_decode_are_passed_over_and_told(network, tmp_path):
     report = extract(network, folder, tmp_path / "out.npz")
     assert report["images"] == 2
     (error,) = report["errors"]
-    assert "b.png: not a whole image" in error
+    assert "b.png: cannot be decoded as an image" in error
     assert list(np.load(tmp_path / "out.npz")["image"]) == [str(folder / "a.png"), str(folder / "c.png")]
 
 
 @pytest.mark.parametrize(
     ("out", "taps", "words"),
     [
-        ("out.csv", ["pooled"], r"ends in .npy, .npz, .parquet. Received: .*out.csv"),
+        ("out.csv", ["pooled"], r"`out` must be a file that ends in .npy, .npz, .parquet. Received: .*out.csv"),
         ("out.npy", ["stage1", "pooled"], r"A .npy file holds one tap.*Received: stage1, pooled"),
         ("out.npz", ["stage9"], r"has the taps stem, stage1, .* Received: stage9"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_written(network, images, tmp_path, out, taps, words):
+def test_invalid_arguments_are_refused_and_nothing_is_written(network, images, tmp_path, out, taps, words):
     with pytest.raises(ValueError, match=words):
         extract(network, images[0], tmp_path / out, taps)
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_first_image(network
 
 @pytest.mark.parametrize("ending", ["npy", "npz", "parquet"])
 def test_features_are_written_as_they_are_computed(network, tmp_path, monkeypatch, ending):
-    """Before the last image is read, those before it are in a file, and not all in memory."""
+    """Before the last image is read, the features of earlier ones are in a file, and not all in memory."""
     array = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", array)
     monkeypatch.setattr(source, "BATCH", 4)
@@ -135,12 +135,12 @@ def test_features_are_written_as_they_are_computed(network, tmp_path, monkeypatc
     monkeypatch.setattr(feature_files, "BUFFER", 256)
     read, sizes = source.Source._read, []
 
-    def watched(self, index):
-        partial = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "images.npy"]
-        sizes.append(sum(path.stat().st_size for path in partial))
+    def read_and_measure(self, index):
+        written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "images.npy"]
+        sizes.append(sum(path.stat().st_size for path in written))
         return read(self, index)
 
-    monkeypatch.setattr(source.Source, "_read", watched)
+    monkeypatch.setattr(source.Source, "_read", read_and_measure)
     extract(network, tmp_path / "images.npy", tmp_path / f"out.{ending}")
     assert sizes[-1] - sizes[8] >= 16 * 64 * 4  # at least 16 of the rows between, of 64 float32
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images.npy", f"out.{ending}"]
@@ -148,7 +148,7 @@ def test_features_are_written_as_they_are_computed(network, tmp_path, monkeypatc
         assert parquet.ParquetFile(tmp_path / "out.parquet").num_row_groups == 5
 
 
-def test_a_folder_in_which_nothing_decodes_is_refused(network, tmp_path):
+def test_a_folder_without_decodable_images_is_refused(network, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"holds no image that decodes; the first error is: .*a\.png"):
+    with pytest.raises(ValueError, match=r"holds no decodable image; the first error is: .*a\.png"):
         extract(network, tmp_path, tmp_path / "out.npy")

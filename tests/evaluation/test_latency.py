@@ -1,4 +1,4 @@
-"""A latency is the time of one call, whatever the first calls take."""
+"""The latency is the duration of one call, independent of how long the first calls take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_resnet.evaluation.latency import latency
 
 
 class Clock:
-    """Stands for a network whose first calls compile it, and for the clock that sees how long each call takes."""
+    """Replaces both a network, whose calls take the given milliseconds, and the clock that measures them."""
 
     inputs = (keras.KerasTensor((None, None, 24, 3)),)
 
@@ -24,14 +24,14 @@ class Clock:
         self.now += (self.milliseconds.pop(0) if len(self.milliseconds) > 1 else self.milliseconds[0]) / 1000
 
 
-def test_calls_that_compile_and_calls_that_were_disturbed_do_not_count(monkeypatch):
+def test_compiling_calls_and_disturbed_calls_do_not_count(monkeypatch):
     model = Clock(monkeypatch, 300, 100, 50, 5, 6, 90, 7)
     assert latency(model, batch_size=2, seconds=0.2) == pytest.approx(7, abs=1e-6)
     assert set(model.shapes) == {(2, 224, 24, 3)}
     assert len(model.shapes) == 3 + 18  # 5 + 6 + 90 + 14 * 7 = 199 ms are less than 0.2 s, with one more they are not
 
 
-def test_a_few_calls_are_timed_of_a_slow_network(monkeypatch):
+def test_at_least_ten_calls_of_a_slow_network_are_timed(monkeypatch):
     model = Clock(monkeypatch, 30)
     assert latency(model, seconds=0.01) == pytest.approx(30, abs=1e-6)
     assert len(model.shapes) == 13

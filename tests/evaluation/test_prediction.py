@@ -1,4 +1,4 @@
-"""Prediction names the most probable classes of a picture, whatever it comes as."""
+"""Prediction returns the most probable classes of images in files, folders and arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES = [f"class {number}" for number in range(12)]
 
 
 def probabilities(image):
-    """What the network of `pixels` makes of an image."""
+    """The probabilities that the network of `pixels` returns for an image."""
     powers = np.exp(image.astype(float).ravel() / 10)
     return powers / powers.sum()
 
@@ -25,41 +25,37 @@ def expected(image, top=5):
     return [(int(number), f"class {number}", row[number]) for number in np.argsort(-row)[:top]]
 
 
-def told(result):
-    return [(row["class"], row["name"], row["probability"]) for row in result["classes"]]
-
-
-def agree(result, image, top=5):
-    for (number, name, value), (number2, name2, value2) in zip(told(result), expected(image, top), strict=True):
-        assert (number, name) == (number2, name2)
-        assert value == pytest.approx(value2, abs=2e-6)
+def check(result, image, top=5):
+    for row, (number, name, probability) in zip(result["classes"], expected(image, top), strict=True):
+        assert (row["class"], row["name"]) == (number, name)
+        assert row["probability"] == pytest.approx(probability, abs=2e-6)
 
 
 @pytest.fixture
 def images():
-    """130 pictures, two batches and a bit, of different pixels each."""
+    """130 images, a little more than two batches, each with 12 different values."""
     rng = np.random.default_rng(0)
     return np.stack([rng.permutation(120)[:12].reshape(2, 2, 3) for _ in range(130)]).astype("uint8")
 
 
 @pytest.mark.parametrize("end", ["softmax", "linear"])
 def test_a_file_in_colour(pixels, images, tmp_path, end):
-    """From probabilities, or from the logits in which a run's checkpoints end."""
+    """From probabilities, or from logits, which the checkpoints of a run return."""
     path = tmp_path / "photo.png"
     cv2.imwrite(str(path), images[0][..., ::-1])
     (result,) = predict(pixels(end=end), path, NAMES)
     assert result["image"] == str(path)
-    agree(result, images[0])
+    check(result, images[0])
 
 
-def test_a_grey_file_is_repeated_for_a_network_of_colours(pixels, tmp_path):
+def test_a_grey_file_is_converted_to_rgb_for_a_network_of_three_channels(pixels, tmp_path):
     grey = np.array([[10, 50], [90, 30]], np.uint8)
     cv2.imwrite(str(tmp_path / "grey.png"), grey)
     (result,) = predict(pixels(end="softmax"), tmp_path / "grey.png", NAMES, top=3)
     assert {row["class"] for row in result["classes"]} == {6, 7, 8}  # the channels of the brightest pixel
 
 
-def test_a_coloured_file_is_made_grey_for_a_network_of_one_channel(pixels, tmp_path):
+def test_a_colour_file_is_converted_to_grey_for_a_network_of_one_channel(pixels, tmp_path):
     bgr = np.array([[[0, 0, 200], [0, 200, 0]], [[200, 0, 0], [10, 10, 10]]], np.uint8)  # red, green, blue
     cv2.imwrite(str(tmp_path / "photo.png"), bgr)
     (result,) = predict(pixels((2, 2, 1), end="softmax"), tmp_path / "photo.png", top=4)
@@ -69,7 +65,7 @@ def test_a_coloured_file_is_made_grey_for_a_network_of_one_channel(pixels, tmp_p
     assert [row["class"] for row in result["classes"]] == [1, 0, 2, 3]
 
 
-def test_a_folder_by_name_and_with_what_lies_deeper(pixels, images, tmp_path):
+def test_a_folder_and_its_subfolders_in_the_order_of_names(pixels, images, tmp_path):
     (tmp_path / "b").mkdir()
     paths = [tmp_path / name for name in ("a.png", "b/c.PNG", "d.bmp")]
     for path, image in zip(paths, images, strict=False):
@@ -78,11 +74,11 @@ def test_a_folder_by_name_and_with_what_lies_deeper(pixels, images, tmp_path):
     results = predict(pixels(end="softmax"), tmp_path, NAMES)
     assert [result["image"] for result in results] == list(map(str, paths))
     for result, image in zip(results, images, strict=False):
-        agree(result, image)
+        check(result, image)
 
 
-def test_a_folder_loses_no_result_to_a_file_that_does_not_decode(pixels, images, tmp_path):
-    """In a batch of its own, in the midst of others, and at the end."""
+def test_undecodable_files_in_a_folder_do_not_affect_other_results(pixels, images, tmp_path):
+    """They fill an entire batch, are among others, and at the end."""
     for index, image in enumerate(images):
         cv2.imwrite(str(tmp_path / f"{index:03}.png"), image[..., ::-1])
     broken = {*range(64), 70, 129}
@@ -92,38 +88,38 @@ def test_a_folder_loses_no_result_to_a_file_that_does_not_decode(pixels, images,
     assert [result["image"] for result in results] == [str(tmp_path / f"{index:03}.png") for index in range(130)]
     for index, (result, image) in enumerate(zip(results, images, strict=True)):
         if index in broken:
-            assert result["error"].startswith(f"{tmp_path / f'{index:03}.png'}: not a whole image")
+            assert result["error"].startswith(f"{tmp_path / f'{index:03}.png'}: cannot be decoded as an image")
             assert "classes" not in result
         else:
-            agree(result, image)
+            check(result, image)
 
 
-def test_a_photograph_is_seen_as_the_test_saw_it(pixels, images, tmp_path):
-    """Shorter side 4, centre 2x2: of 8x16 pixels, those that lie about the middle, averaged by 2x2."""
+def test_a_photograph_is_cropped_as_in_testing(pixels, images, tmp_path):
+    """Shorter side 4, centre 2x2: of 8x16 pixels, the 4x4 in the centre, averaged by 2x2."""
     photo = np.zeros((8, 16, 3), np.uint8)
     photo[2:6, 6:10] = images[0].repeat(2, axis=0).repeat(2, axis=1)
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     (result,) = predict(pixels(end="softmax"), tmp_path / "photo.png", NAMES, view={"size": 2, "resize": 4})
-    agree(result, images[0])
+    check(result, images[0])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
-def test_an_array_of_many_images_in_its_order(pixels, images, tmp_path, dtype):
+def test_an_array_of_many_images_in_order(pixels, images, tmp_path, dtype):
     path = tmp_path / "images.npy"
     np.save(path, images.astype(dtype))
     results = predict(pixels(end="softmax"), path, NAMES)
     assert [result["image"] for result in results] == [f"{path}[{index}]" for index in range(130)]
     for result, image in zip(results, images, strict=True):
-        agree(result, image)
+        check(result, image)
 
 
 def test_an_array_of_one_image(pixels, images, tmp_path):
     np.save(tmp_path / "image.npy", images[3])
     (result,) = predict(pixels(end="softmax"), tmp_path / "image.npy", NAMES)
-    agree(result, images[3])
+    check(result, images[3])
 
 
-def test_a_larger_picture_is_fitted_to_the_network(pixels, tmp_path):
+def test_a_larger_image_is_cropped_and_resized(pixels, tmp_path):
     image = np.zeros((20, 40, 3), np.uint8)
     image[:10, 20:30] = 90  # in the centred square, the upper right
     cv2.imwrite(str(tmp_path / "wide.png"), image)
@@ -132,7 +128,7 @@ def test_a_larger_picture_is_fitted_to_the_network(pixels, tmp_path):
 
 
 @pytest.mark.parametrize("top", [1, 3, 12, 50])
-def test_the_top_classes_in_falling_order_and_at_most_one_in_sum(pixels, images, tmp_path, top):
+def test_the_top_classes_have_decreasing_probabilities_with_a_sum_of_at_most_one(pixels, images, tmp_path, top):
     np.save(tmp_path / "images.npy", images)
     for result in predict(pixels(end="softmax"), tmp_path / "images.npy", NAMES, top):
         values = [row["probability"] for row in result["classes"]]
@@ -141,7 +137,7 @@ def test_the_top_classes_in_falling_order_and_at_most_one_in_sum(pixels, images,
         assert sum(values) <= 1 + 12 * 5e-7  # each is rounded to six digits
 
 
-def test_without_names_classes_have_their_numbers(pixels, images, tmp_path):
+def test_without_names_classes_are_named_by_index(pixels, images, tmp_path):
     np.save(tmp_path / "image.npy", images[0])
     (result,) = predict(pixels(end="softmax"), tmp_path / "image.npy")
     assert all(row["name"] == str(row["class"]) for row in result["classes"])
@@ -155,9 +151,9 @@ def refused(source, *words, model, **options):
         assert word in str(caught.value)
 
 
-def test_what_is_no_image_is_refused_by_name(pixels, tmp_path):
+def test_sources_without_images_are_refused_by_name(pixels, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    refused(tmp_path / "broken.png", "broken.png", "not a whole image", ".png", model=pixels())
+    refused(tmp_path / "broken.png", "broken.png", "cannot be decoded as an image", ".png", model=pixels())
     refused(tmp_path / "nothing.png", "nothing.png", "No such file", model=pixels())
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "empty", "no image", ".png", model=pixels())
@@ -176,22 +172,22 @@ def test_what_is_no_image_is_refused_by_name(pixels, tmp_path):
         (np.full((2, 8, 8, 3), 0.5), ("0 to 1", "multiply", "255")),
         (np.array([["a"]]), ("(1, 1)",)),
         (np.full((1, 2, 2, 3), "a"), ("0 to 255",)),
-        (np.array([{}]), ("no array of images",)),
+        (np.array([{}]), ("not an array of images",)),
     ],
 )
-def test_an_array_of_something_else_is_refused_by_what_it_holds(pixels, tmp_path, array, words):
+def test_an_array_of_something_else_is_refused_with_what_it_contains(pixels, tmp_path, array, words):
     np.save(tmp_path / "array.npy", array, allow_pickle=True)
     refused(tmp_path / "array.npy", "array.npy", *words, model=pixels())
 
 
 def test_a_file_that_is_no_array_is_refused(pixels, tmp_path):
     (tmp_path / "text.npy").write_text("hello")
-    refused(tmp_path / "text.npy", "text.npy", "no array of images", model=pixels())
+    refused(tmp_path / "text.npy", "text.npy", "not an array of images", model=pixels())
     (tmp_path / "empty.npy").touch()
-    refused(tmp_path / "empty.npy", "empty.npy", "no array of images", model=pixels())
+    refused(tmp_path / "empty.npy", "empty.npy", "not an array of images", model=pixels())
     np.savez(tmp_path / "several.npz", a=np.zeros(1))
     (tmp_path / "several.npz").rename(tmp_path / "several.npy")
-    refused(tmp_path / "several.npy", "several.npy", "no array of images", model=pixels())
+    refused(tmp_path / "several.npy", "several.npy", "not an array of images", model=pixels())
     refused(tmp_path / "nothing.npy", "nothing.npy", model=pixels())
 
 
@@ -205,7 +201,7 @@ def test_names_of_other_classes_and_an_empty_top_are_refused(pixels, images, tmp
     ("view", "words"),
     [
         ({"size": 2}, ('"resize"', "{'size': 2}")),
-        ({"size": 4, "resize": 2}, ("no less", "4")),
+        ({"size": 4, "resize": 2}, ('"resize" of at least "size"', "4")),
         ({"size": "2", "resize": 2}, ("'2'",)),
         ({"size": 3, "resize": 4}, ("(2, 2, 3)", "'size': 3")),
         ([2, 4], ("[2, 4]",)),
@@ -217,7 +213,7 @@ def test_a_view_that_does_not_fit_is_refused(pixels, tmp_path, view, words):
 
 
 def test_predictions_decode_as_keras_applications_decodes_them():
-    """Its function reads its names from a file that it downloads; the identifiers are WordNet's."""
+    """The function of keras.applications reads its names from a file that it downloads; identifiers are WordNet's."""
     predictions = np.zeros((2, 1000), "float32")
     predictions[0, [281, 386]] = 0.7, 0.3
     predictions[1, 0] = 1.0
@@ -239,8 +235,8 @@ def test_predictions_decode_by_any_labels(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ("imagenet", r"1000 labels need predictions \(n, 1000\). Received: \(1, 3\)"),
-        (["a"], r"1 labels need"),
+        ("imagenet", r"`predictions` must have the shape \(n, 1000\) for 1000 labels. Received: \(1, 3\)"),
+        (["a"], r"`predictions` must have the shape \(n, 1\) for 1 labels"),
         ("imagenet22k", r"`labels` must be 'imagenet', 'digits', .* Received: 'imagenet22k'"),
     ],
 )

@@ -91,7 +91,7 @@ def test_evaluate_and_predict_see_what_the_run_saw(ran, album, capsys, caplog):
         assert main(["evaluate", str(ran), f"folder:{album}", "--batch-size", "5", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["images"], result["error"]) == (16, pytest.approx(reported["test_error"], abs=1e-3))
-    assert "an image that is not whole" in caplog.text
+    assert "images that cannot be decoded" in caplog.text
 
     assert main(["predict", str(ran), str(album / "val"), "--top", "1", "--json"]) == 2  # one does not decode
     predictions = json.loads(capsys.readouterr().out)

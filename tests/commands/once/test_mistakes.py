@@ -61,7 +61,7 @@ from launch import shell
         ("evaluate model.keras", ("DATASET",)),
         ("evaluate nothing.keras digits --crops 5", ("--crops", "1, 10")),
         ("evaluate nothing.keras digits --scales 224,x", ("--scales", "224,x")),
-        ("evaluate nothing.keras digits --crops 10 --scales 224", ("`scales` show whole images",)),
+        ("evaluate nothing.keras digits --crops 10 --scales 224", ("`scales` cannot be combined with",)),
         ("evaluate nothing.keras digits --size 0", ("--size", "at least 1")),
         ("predict nothing.keras image.png", ("'nothing.keras'",)),
         ("features nothing.keras image.png out.npy", ("'nothing.keras'",)),
@@ -162,7 +162,7 @@ def test_a_model_that_does_not_fit_the_data_is_reported_in_one_line(mistake, mon
     images, labels = np.zeros((5, 32, 32, 3), np.uint8), np.arange(5)
     cifar10 = dataclasses.replace(DATASETS["cifar10"], read=lambda data_dir: (images, labels, images, labels))
     monkeypatch.setitem(DATASETS, "cifar10", cifar10)
-    mistake(f"evaluate {small_runs.finished()} cifar10", "knows other classes than cifar10", "'airplane'")
+    mistake(f"evaluate {small_runs.finished()} cifar10", "has other classes than cifar10", "'airplane'")
     layers = keras.layers
     keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)]).save("three.keras")
     mistake("evaluate three.keras digits", "3 classes", "digits, which has 10")
@@ -179,10 +179,10 @@ def test_files_that_are_not_images_are_reported_in_one_line(mistake):
     Path("text.npy").write_text("hello")
     for source, *words in (
         ("nothing.png", "No such file"),
-        ("broken.png", "not a whole image", ".png"),
+        ("broken.png", "cannot be decoded as an image", ".png"),
         ("empty", "no image", ".png"),
         ("vector.npy", "(n, height, width, channels)", "(3,)"),
-        ("text.npy", "no array of images"),
+        ("text.npy", "not an array of images"),
     ):
         mistake(f"predict {small_runs.finished()} {source}", source, *words)
 

@@ -1,4 +1,4 @@
-"""Scores, against the literature and NumPy a row at a time."""
+"""Scores, compared with values from the literature and with NumPy, one row at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras_resnet.evaluation import scores
 
 
 def sure(labels, classes=12):
-    """A row an image that is certain of these classes."""
+    """One row per image with probability 1 for the given class."""
     return np.eye(classes, dtype="float32")[labels]
 
 
@@ -24,57 +24,57 @@ def sure(labels, classes=12):
 )
 def test_intervals_are_wilsons(wrong, images, low, high):
     labels = np.zeros(images, int)
-    found = scores.score(sure((np.arange(images) < wrong).astype(int), 2), labels)
-    assert found["wrong"] == wrong
-    assert found["error_interval"] == pytest.approx([100 * low, 100 * high], abs=0.006)
+    score = scores.score(sure((np.arange(images) < wrong).astype(int), 2), labels)
+    assert score["wrong"] == wrong
+    assert score["error_interval"] == pytest.approx([100 * low, 100 * high], abs=0.006)
 
 
-def test_errors_are_those_by_hand():
+def test_errors_equal_those_of_sorted_rows():
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(12), 200).astype("float32")
     labels = rng.integers(0, 12, 200)
-    found = scores.score(probabilities, labels)
-    places = [sorted(row, reverse=True).index(row[label]) for row, label in zip(probabilities, labels, strict=True)]
-    assert found["wrong"] == sum(place >= 1 for place in places)
-    assert found["error"] == pytest.approx(100 * found["wrong"] / 200)
-    assert found["top5_error"] == pytest.approx(100 * sum(place >= 5 for place in places) / 200)
+    score = scores.score(probabilities, labels)
+    ranks = [sorted(row, reverse=True).index(row[label]) for row, label in zip(probabilities, labels, strict=True)]
+    assert score["wrong"] == sum(rank >= 1 for rank in ranks)
+    assert score["error"] == pytest.approx(100 * score["wrong"] / 200)
+    assert score["top5_error"] == pytest.approx(100 * sum(rank >= 5 for rank in ranks) / 200)
 
 
-def test_a_network_that_is_as_often_right_as_it_says_is_calibrated():
+def test_a_network_whose_accuracy_equals_its_confidence_is_calibrated():
     """Of images with a confidence of 0.8, four in five are right; of those with 0.6, three."""
     probabilities = np.array(10 * [[0.8, 0.2]] + 10 * [[0.6, 0.4]])
     labels = np.array(8 * [0] + 2 * [1] + 6 * [0] + 4 * [1])
-    found = scores.calibration(probabilities, labels)
-    assert found["expected_calibration_error"] == pytest.approx(0, abs=1e-3)
+    result = scores.calibration(probabilities, labels)
+    assert result["expected_calibration_error"] == pytest.approx(0, abs=1e-3)
     expected = -(8 * np.log(0.8) + 2 * np.log(0.2) + 6 * np.log(0.6) + 4 * np.log(0.4)) / 20
-    assert found["negative_log_likelihood"] == pytest.approx(expected, abs=1e-3)
+    assert result["negative_log_likelihood"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy():
+def test_the_calibration_error_is_the_difference_of_confidence_and_accuracy():
     probabilities = np.array(5 * [[0.9, 0.1]] + 15 * [[0.3, 0.7]])
     labels = np.array(5 * [1] + 15 * [1])
-    found = scores.calibration(probabilities, labels)
-    assert found["expected_calibration_error"] == pytest.approx(100 * (5 * 0.9 + 15 * 0.3) / 20, abs=1e-3)
-    filled = [row for row in found["bins"] if row["images"]]
+    result = scores.calibration(probabilities, labels)
+    assert result["expected_calibration_error"] == pytest.approx(100 * (5 * 0.9 + 15 * 0.3) / 20, abs=1e-3)
+    filled = [row for row in result["bins"] if row["images"]]
     assert filled == [
         {"images": 15, "confidence": 0.7, "accuracy": 1.0},
         {"images": 5, "confidence": 0.9, "accuracy": 0.0},
     ]
-    assert len(found["bins"]) == 15
+    assert len(result["bins"]) == 15
 
 
 def test_every_confidence_has_a_bin():
     probabilities = np.array([[1.0, 0.0], [0.5, 0.5], [0.2 + 1e-9, 0.8 - 1e-9]])
-    found = scores.calibration(probabilities, np.zeros(3, int))
-    assert sum(row["images"] for row in found["bins"]) == 3
+    result = scores.calibration(probabilities, np.zeros(3, int))
+    assert sum(row["images"] for row in result["bins"]) == 3
 
 
 @pytest.mark.parametrize("row", [[3.0, 4.0], [np.nan, 0.5]])
-def test_what_is_no_probability_has_no_calibration(row):
+def test_rows_that_are_no_probabilities_have_no_calibration(row):
     assert scores.calibration(np.array([[0.5, 0.5], row]), np.zeros(2, int)) is None
 
 
-def test_what_was_taken_for_what():
+def test_confusion_and_scores_by_class():
     labels = np.array([0, 0, 0, 0, 2, 2])
     matrix = scores.confusion(sure([0, 1, 1, 2, 2, 2], 4), labels)
     np.testing.assert_array_equal(matrix, [[1, 2, 1, 0], [0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]])

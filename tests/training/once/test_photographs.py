@@ -29,7 +29,7 @@ def test_too_many_corrupt_photographs_end_a_run_in_a_line(album, tmp_path, capsy
     line = f"train folder:{tmp_path / 'album'} --model resnet8 --width 0.25 --shortcut B --size 32 --epochs 1"
     assert main([*line.split(), "--out", str(tmp_path / "run")]) == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith("keras-resnet: error: folder:") and "images are not whole" in last
+    assert last.startswith("keras-resnet: error: folder:") and "images cannot be decoded" in last
 
 
 def test_impossible_views_leave_no_files(album, tmp_path, capsys):
