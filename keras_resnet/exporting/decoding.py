@@ -131,7 +131,7 @@ def _jpeg(data: Any, ratio: int) -> Any:
 def _upright(image: Any, orientation: Any) -> Any:
     """Turns an image upright according to its EXIF orientation, 1 to 8."""
     turned = tf.cond(orientation > 4, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
-    # 1: unchanged, 2: mirrored, 3: rotated by 180 degrees, 4: flipped; 5, 6, 8, 7: the same after a transposition.
+    # 1: unchanged, 2: mirrored, 3: rotated by 180 degrees, 4: flipped; 5 to 8: the same after a transposition.
     mirrored = tf.gather([False, False, True, True, False, False, True, True, False], orientation)
     flipped = tf.gather([False, False, False, True, True, False, False, True, True], orientation)
     turned = tf.cond(mirrored, lambda: turned[:, ::-1], lambda: turned)
