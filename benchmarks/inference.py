@@ -147,8 +147,8 @@ CONTENDERS = {
 
 # Folder and options of `keras_resnet.export` for each contender that runs an exported network.
 EXPORTED = {
-    "SavedModel": ("float32", {"asked": "images", "warm_up": None}),
-    "SavedModel, bfloat16": ("bfloat16", {"asked": "images", "warm_up": None, "dtype": "bfloat16"}),
+    "SavedModel": ("float32", {"default_signature": "images", "warm_up": None}),
+    "SavedModel, bfloat16": ("bfloat16", {"default_signature": "images", "warm_up": None, "dtype": "bfloat16"}),
     "ONNX Runtime": ("onnx", {"format": "onnx"}),
     "LiteRT": ("litert", {"format": "litert"}),
     "OpenVINO": ("openvino", {"format": "openvino"}),

@@ -70,7 +70,9 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
         if "help" not in field.metadata:
             continue
         hint, flag = hints[field.name], "--" + field.name.replace("_", "-")
-        default = f" [{shown(field.default)}]" if defaults and field.default not in (None, False, MISSING) else ""
+        default = (
+            f" [{format_value(field.default)}]" if defaults and field.default not in (None, False, MISSING) else ""
+        )
         settings = {
             "dest": field.name,
             "default": argparse.SUPPRESS,
@@ -82,21 +84,21 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
             group.add_argument(flag, type=_converter(hint), metavar=_metavar(hint), **settings)
 
 
-def given(arguments: argparse.Namespace, row: type) -> dict[str, Any]:
+def given_fields(arguments: argparse.Namespace, row: type) -> dict[str, Any]:
     """Returns the values of those dataclass fields that were given on the command line, by name."""
     values = vars(arguments)
     return {field.name: values[field.name] for field in fields(row) if field.name in values}
 
 
-def as_words(values: Mapping[str, Any]) -> list[str]:
-    """Returns the command-line arguments that give dataclass fields these values; the inverse of `given`."""
+def to_arguments(values: Mapping[str, Any]) -> list[str]:
+    """Returns the command-line arguments that give dataclass fields these values; the inverse of `given_fields`."""
     words = []
     for name, value in values.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words.append(f"--{flag}={shown(value)}")  # with "=", or argparse takes negative numbers for options
+            words.append(f"--{flag}={format_value(value)}")  # with "=", or argparse takes negative numbers for options
     return words
 
 
@@ -255,6 +257,6 @@ def _metavar(hint: Any) -> str:
     return names.get(kind, "NAME")
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Returns a value as it is written on the command line."""
     return "none" if value is None else ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -48,7 +48,7 @@ def keep_weights(feed, networks, *rest):
 run.finish = keep_weights
 status = main(sys.argv[1:])
 run.finish = finish
-for words in settings["behind"]:
+for words in settings["then"]:
     if status:
         print("It ended with status", status, file=sys.stderr)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -82,7 +82,7 @@ def started(
     side: int = 0,
     weights: Path = Path("weights"),
     signals: Sequence[tuple[int, int, int]] = (),
-    behind: Sequence[Sequence[str]] = (),
+    then: Sequence[Sequence[str]] = (),
     more: dict[str, str] | None = None,
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Context manager that starts the command, and kills its processes at the end.
@@ -94,7 +94,7 @@ def started(
         side: the size of the digits as declared by their data set before they are read; 0 for the true one.
         weights: path prefix of the files in which the processes save their weights: "0.npz" and so on is appended.
         signals: signals sent to the last process, each as its epoch, step and number.
-        behind: further commands to run in the same processes afterwards; their stdout is discarded.
+        then: further commands to run in the same processes afterwards; their stdout is discarded.
         more: further environment variables.
     """
     running = []
@@ -103,7 +103,7 @@ def started(
             "forced": forced,
             "side": side,
             "signals": signals if rank == processes - 1 else (),
-            "behind": behind,
+            "then": then,
             "weights": f"{weights}{rank}.npz",
         }
         environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", **launcher, **(more or {})}

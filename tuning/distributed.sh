@@ -30,7 +30,7 @@ running=()
 trap 'kill "${running[@]}" 2> /dev/null || true' EXIT
 trap 'exit 75' TERM INT
 
-KERASTUNER_TUNER_ID=chief "$python" -m keras_resnet.cli tune "$@" &
+KERASTUNER_TUNER_ID=chief "$python" -m keras_resnet tune "$@" &
 running+=($!)
 chief=$!
 for ((worker = 0; worker < workers; worker++)); do
@@ -44,7 +44,7 @@ for ((worker = 0; worker < workers; worker++)); do
         for ((core = worker; core < ${#cores[@]}; core += workers)); do share_cores+=("${cores[core]}"); done
         share=(taskset --cpu-list "$(IFS=,; echo "${share_cores[*]}")")
     fi
-    KERASTUNER_TUNER_ID=worker$worker "${share[@]}" "$python" -m keras_resnet.cli tune "$@" &
+    KERASTUNER_TUNER_ID=worker$worker "${share[@]}" "$python" -m keras_resnet tune "$@" &
     running+=($!)
 done
 # The chief ends when a worker has received the end of the search; if all workers have failed, none will, and the chief

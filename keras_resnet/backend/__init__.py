@@ -52,21 +52,22 @@ def unused_gpu_hint() -> str:
     return f"This machine has a GPU that {name} does not use. To use it: {install(f'{name}-cuda')}"
 
 
-def devices(count: int | None = None, spread: bool = False) -> Devices:
+def devices(count: int | None = None, cores_as_devices: bool = False) -> Devices:
     """Returns the devices to train on: one or several, in this process alone or in all that a launcher has started.
 
     Args:
         count: the number of devices of this process; None for all accelerators that it can see, or for one device
             where there are none.
-        spread: whether every core of a processor may become a device, if `count` is None and there is no accelerator.
-            This pays for convolutions of few channels, which a backend may compute on a single core of each device.
+        cores_as_devices: whether every core of a processor may become a device, if `count` is None and there is no
+            accelerator. This pays for convolutions of few channels, which a backend may compute on a single core of
+            each device.
 
     Raises:
         ValueError: fewer than `count` devices are available, or the backend does not support the launcher; the message
             names a backend that does.
     """
     global _chief
-    chosen = _engine().devices(count, spread)
+    chosen = _engine().devices(count, cores_as_devices)
     _chief = chosen.chief
     return chosen
 
@@ -115,20 +116,20 @@ def normal(seed: int, shape: Sequence[int], deviation: float) -> Any | None:
     return _engine().normal(seed, shape, deviation)
 
 
-def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> Any | None:
+def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, use_batch_statistics: bool) -> Any | None:
     """Computes a batch normalisation in one kernel.
 
     Args:
         layer: the layer.
         x: its input.
         axis: the channel axis of `x`, which may differ from the layer's.
-        of_batch: whether to normalise by the statistics of the batch, and to move the layer's moving averages towards
-            them; otherwise, the moving averages normalise.
+        use_batch_statistics: whether to normalise by the statistics of the batch, and to move the layer's moving
+            averages towards them; otherwise, the moving averages normalise.
 
     Returns:
         A tensor in the dtype of `x`; None, with nothing done, if the backend has no such kernel for these arguments.
     """
-    return _engine().batch_norm(layer, x, axis, of_batch)
+    return _engine().batch_norm(layer, x, axis, use_batch_statistics)
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
@@ -161,14 +162,14 @@ def eager_layers() -> ModuleType | None:
 
     The module has:
     - `CALLS`: for each class of Keras layer, a function that takes a layer and returns its call, or None if Keras has
-      to compute the layer. A call takes the layer's inputs, `training`, and `owned`, which says of each input whether
-      it may be overwritten; it returns the layer's output, or None if Keras has to compute it for these inputs.
-    - `together`: the context manager in which a model is called.
-    - `whole`: converts an output of these calls to a tensor in Keras's layout.
+      to compute the layer. A call takes the layer's inputs, `training`, and `overwritable`, which says of each input
+      whether it may be overwritten; it returns the layer's output, or None if Keras has to compute it for these inputs.
+    - `call_scope`: the context manager in which a model is called.
+    - `to_keras`: converts an output of these calls to a tensor in Keras's layout.
     - `dtype`: converts Keras's name of a dtype to the backend's dtype.
-    - `pads`, `pad_later`: leave the work of a padding layer to the layer that follows it: whether that is possible,
-      and the padding layer's call if it is.
-    - `watched`: selects the layers with hooks, which Keras has to call.
+    - `can_defer_padding`, `defer_padding`: leave the work of a padding layer to the layer that follows it: whether that
+      is possible, and the padding layer's call if it is.
+    - `with_hooks`: selects the layers with hooks, which Keras has to call.
     """
     return _engine().eager_layers()
 

@@ -29,24 +29,24 @@ def accelerators() -> list[str]:
     return [device.device_kind for device in jax.local_devices() if device.platform != "cpu"]
 
 
-def devices(count: int | None, spread: bool) -> Devices:
+def devices(count: int | None, cores_as_devices: bool) -> Devices:
     """See `keras_resnet.backend.devices`."""
-    spread = spread and count is None and not launched()
+    cores_as_devices = cores_as_devices and count is None and not launched()
     refuse_torchrun("jax")
     if launched() and not jax.distributed.is_initialized():
         _join()
-    elif spread or (count or 1) > 1:
+    elif cores_as_devices or (count or 1) > 1:
         _take_cores_for_devices()
     by_process: dict[int, list[Any]] = {}
     for device in jax.devices():
         by_process.setdefault(device.process_index, []).append(device)
     fewest = min(map(len, by_process.values()))
     on_cpu = jax.devices()[0].platform == "cpu"
-    count = fewest if on_cpu and spread else device_count(count, 0 if on_cpu else fewest, fewest)
+    count = fewest if on_cpu and cores_as_devices else device_count(count, 0 if on_cpu else fewest, fewest)
     if len(by_process) == count == 1:
         return Devices()
     chosen = [device for process in sorted(by_process) for device in by_process[process][:count]]
-    return Cores(chosen) if on_cpu and spread else DataParallel(chosen)
+    return Cores(chosen) if on_cpu and cores_as_devices else DataParallel(chosen)
 
 
 def _take_cores_for_devices() -> None:

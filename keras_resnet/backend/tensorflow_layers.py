@@ -12,12 +12,12 @@ import tensorflow as tf
 from .onednn import has_gradient_bug
 
 
-def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> Any | None:
+def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, use_batch_statistics: bool) -> Any | None:
     """See `keras_resnet.backend.batch_norm`."""
     if len(x.shape) != 4 or axis not in (-1, 3) or x.dtype not in (tf.float32, tf.bfloat16, tf.float16):
         return None
     averages = layer.moving_mean, layer.moving_variance
-    mean, variance = ([], []) if of_batch else map(tf.convert_to_tensor, averages)
+    mean, variance = ([], []) if use_batch_statistics else map(tf.convert_to_tensor, averages)
     normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=tf.convert_to_tensor(layer.gamma),
@@ -25,9 +25,9 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_bat
         mean=mean,
         variance=variance,
         epsilon=layer.epsilon,
-        is_training=of_batch,
+        is_training=use_batch_statistics,
     )
-    if of_batch:
+    if use_batch_statistics:
         # The kernel returns the unbiased estimate of the variance (divided by n - 1); Keras uses the biased one (by n).
         count = tf.cast(tf.size(x) / tf.maximum(tf.shape(x)[-1], 1), tf.float32)
         variance *= tf.maximum(count - 1, 1) / tf.maximum(count, 1)

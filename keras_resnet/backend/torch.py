@@ -51,11 +51,11 @@ def gradient(function: Callable[..., Any], _: Sequence[Any]) -> Callable[..., li
     return run
 
 
-def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, of_batch: bool) -> torch.Tensor:
+def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, use_batch_statistics: bool) -> torch.Tensor:
     """See `keras_resnet.backend.batch_norm`."""
     if axis != 1:
         x = x.movedim(axis, 1)  # does not copy: the outputs of convolutions are in Torch's "channels_last" layout
-    normalised = torch_batch_norm.batch_norm(layer, x, of_batch)
+    normalised = torch_batch_norm.batch_norm(layer, x, use_batch_statistics)
     return normalised if axis == 1 else normalised.movedim(1, axis)
 
 
@@ -159,11 +159,11 @@ def update_arguments(gradients: list[Any], variables: list[Any], rate: Any) -> t
     So the gradients are multiplied by the rate beforehand, and the rate is 1.
     """
     rate = keras.ops.convert_to_tensor(rate)
-    if _at_hand(rate):
+    if _on_cpu(rate):
         return gradients, variables, rate
     return list(torch._foreach_mul(gradients, rate)), variables, 1.0
 
 
-def _at_hand(tensor: torch.Tensor) -> bool:
+def _on_cpu(tensor: torch.Tensor) -> bool:
     """Returns whether the value of a tensor can be read without waiting for a device."""
     return tensor.device.type == "cpu"

@@ -62,7 +62,7 @@ _thread = _ThreadState()
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def call_scope() -> Iterator[None]:
     """Context manager in which a model is called; nested models are updated with the outermost one."""
     if _thread.averages is not None:
         yield
@@ -75,10 +75,10 @@ def together() -> Iterator[None]:
         _thread.averages = None
 
 
-def batch_norm(layer: layers.BatchNormalization, x: torch.Tensor, of_batch: bool) -> torch.Tensor:
+def batch_norm(layer: layers.BatchNormalization, x: torch.Tensor, use_batch_statistics: bool) -> torch.Tensor:
     """Normalises images (batch, channels, ...); see `keras_resnet.backend.batch_norm`."""
     gamma, beta = value(layer.gamma), value(layer.beta)
-    if not of_batch:
+    if not use_batch_statistics:
         mean, variance = value(layer.moving_mean), value(layer.moving_variance)
         cudnn = torch.backends.cudnn.enabled
         return torch.batch_norm(x, gamma, beta, mean, variance, False, 0.0, layer.epsilon, cudnn)

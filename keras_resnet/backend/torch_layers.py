@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.modules import module as modules
 
 from .onednn import has_gradient_bug
-from .torch_batch_norm import together, value  # noqa: F401
+from .torch_batch_norm import call_scope, value  # noqa: F401
 
 Pair = tuple[int, int]
 
@@ -48,7 +48,7 @@ Value = Images | torch.Tensor
 Call = Callable[..., Value | None]  # with the arguments that `keras_resnet.backend.eager_layers` says
 
 
-def whole(x: Value) -> torch.Tensor:
+def to_keras(x: Value) -> torch.Tensor:
     """Returns a tensor in Keras's shape, with all of its padding."""
     if not isinstance(x, Images):
         return x
@@ -67,7 +67,7 @@ def to_images(x: Value, last: bool) -> Images | None:
     return Images(x.permute(0, 3, 1, 2) if last else x, last)
 
 
-def pads(layer: Any, padding: Any, before: Any) -> bool:
+def can_defer_padding(layer: Any, padding: Any, before: Any) -> bool:
     """Returns whether a layer can itself do the zero padding of the layer before it.
 
     Args:
@@ -84,11 +84,11 @@ def pads(layer: Any, padding: Any, before: Any) -> bool:
     return layer.__class__ is layers.Conv2D and layer.padding == "valid" and is_linear(layer)
 
 
-def pad_later(layer: Any) -> Call:
+def defer_padding(layer: Any) -> Call:
     """Returns the call of a padding layer whose work is left to the layer that follows it."""
     last, ((rows, _), (columns, _)) = layer.data_format == "channels_last", layer.padding
 
-    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last)
         return images and Images(images.tensor, last, (rows, columns))
 
@@ -124,7 +124,7 @@ def symmetric_padding(layer: layers.Conv2D) -> Pair | None:
 def _convolution(layer: Any) -> Call | None:
     last, padding = layer.data_format == "channels_last", symmetric_padding(layer)
 
-    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last)
         if images is None or layer.lora_enabled or not is_linear(layer):
             return None
@@ -155,7 +155,7 @@ def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: 
     return functional.conv2d(x, kernel, bias, strides, padding, layer.dilation_rate, layer.groups)
 
 
-def watched(called: Iterable[Any]) -> list[Any]:
+def with_hooks(called: Iterable[Any]) -> list[Any]:
     """Returns the layers whose calls run Torch's hooks: their own, or global hooks of all modules."""
     if modules._has_any_global_hook():
         return list(called)
@@ -169,7 +169,7 @@ def watched(called: Iterable[Any]) -> list[Any]:
 def _batch_norm(layer: Any) -> Call | None:
     fused, last, known = getattr(layer, "in_one_kernel", None), layer.axis in (-1, 3), layer.axis in (-1, 1, 3)
 
-    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last)
         output = None if images is None else fused(images.tensor, training, axis=1)
         return None if output is None else Images(output, last)
@@ -178,25 +178,25 @@ def _batch_norm(layer: Any) -> Call | None:
 
 
 def _relu(layer: Any) -> Call:
-    def call(x: Value, *, training: Any, owned: list[bool]) -> Value | None:
+    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Value | None:
         if not is_relu(layer):
             return None
-        function = torch.relu_ if owned[0] else torch.relu
+        function = torch.relu_ if overwritable[0] else torch.relu
         return Images(function(x.tensor), x.last) if isinstance(x, Images) else function(x)
 
     return call
 
 
 def _add(_: Any) -> Call:
-    def call(x: Value, y: Value, *more: Value, training: Any, owned: list[bool]) -> Value | None:
+    def call(x: Value, y: Value, *more: Value, training: Any, overwritable: list[bool]) -> Value | None:
         if more or not isinstance(y, Images):
             return None
         images = to_images(x, y.last)
         if images is None or images.tensor.shape != y.tensor.shape:
             return None
-        if owned[1]:
+        if overwritable[1]:
             return Images(y.tensor.add_(images.tensor), y.last)
-        return Images(images.tensor.add_(y.tensor) if owned[0] else images.tensor + y.tensor, y.last)
+        return Images(images.tensor.add_(y.tensor) if overwritable[0] else images.tensor + y.tensor, y.last)
 
     return call
 
@@ -204,7 +204,7 @@ def _add(_: Any) -> Call:
 def _max_pool(layer: Any) -> Call | None:
     last = layer.data_format == "channels_last"
 
-    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last)
         if images is None:
             return None
@@ -217,7 +217,7 @@ def _average_pool(layer: Any) -> Call | None:
     """Pooling of size 1x1, which only selects positions; Keras computes any other."""
     last = layer.data_format == "channels_last"
 
-    def call(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last)
         return images and Images(images.tensor[:, :, :: layer.strides[0], :: layer.strides[1]], last)
 
@@ -231,11 +231,11 @@ def _pad(layer: Any) -> Call:
     """
     first, second = layer.padding
 
-    def rows_and_columns(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    def rows_and_columns(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last=True)
         return images and Images(functional.pad(images.tensor, (*second, *first)), last=True)
 
-    def channels_alone(x: Value, *, training: Any, owned: list[bool]) -> Images | None:
+    def channels_alone(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         if isinstance(x, Images) and x.last and first == (0, 0):
             return Images(functional.pad(x.tensor, (0, 0, 0, 0, *second)), last=True)
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from .. import backend
 from ..analysis.analyses import ANALYSES, tool
 from ..models.spec import Spec
-from ..options import add_options, given, positive, random_seed
+from ..options import add_options, given_fields, positive, random_seed
 from .common import DATASET, Commands, backend_option, help_of, verbose
 
 
@@ -77,7 +77,7 @@ def _analyze(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..analysis.inputs import batches_for, network
     from ..data import load
 
-    name, kind, choices, results = arguments.what, ANALYSES[arguments.what], given(arguments, Spec), {}
+    name, kind, choices, results = arguments.what, ANALYSES[arguments.what], given_fields(arguments, Spec), {}
     data, images = load(arguments.dataset, arguments.data_dir), arguments.images or kind.images
     seed = {"seed": arguments.seed} if kind.random else {}
     for model_name in arguments.models:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import backend
 from ..models.spec import Spec
-from ..options import add_options, given, per_channel
+from ..options import add_options, given_fields, per_channel
 from .common import NETWORK, Commands, backend_option, lines_of
 
 
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             class_labels=names,
             mean=arguments.mean,
             deviation=arguments.deviation,
-            **given(arguments, Spec),
+            **given_fields(arguments, Spec),
         )
     if arguments.json:
         print(json.dumps(report, indent=2))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import backend
 from ..exporting.choices import Choices
-from ..options import add_options, given
+from ..options import add_options, given_fields
 from .common import Commands, lines_of
 
 
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..exporting.export import export
 
     labels = lines_of(arguments.labels) if arguments.labels else None
-    card = export(arguments.model, arguments.out, class_names=labels, say=_say, **given(arguments, Choices))
+    card = export(arguments.model, arguments.out, class_names=labels, say=_say, **given_fields(arguments, Choices))
     if arguments.json:
         print(json.dumps(card, indent=2))
         return 0

@@ -11,7 +11,7 @@ from ..analysis.summary import describe, table
 from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec
-from ..options import add_options, given, positive
+from ..options import add_options, given_fields, positive
 from .common import NETWORK, Commands, backend_option, verbose
 
 
@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    choices = given(arguments, Spec)
+    choices = given_fields(arguments, Spec)
     networks = [find(name, choices.get("unit")) for name in arguments.names] or list(ARCHITECTURES.values())
     rows = [describe(network, choices, arguments.classes, arguments.image_size) for network in networks]
     if arguments.latency:

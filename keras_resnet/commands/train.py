@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import backend
 from ..models.spec import Spec
-from ..options import add_options, given
+from ..options import add_options, given_fields
 from ..status import Status
 from ..training.errors import DivergedError
 from ..training.interruption import StoppedError
@@ -46,8 +46,10 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    machine = Machine(**given(arguments, Machine))
-    recipe = recipe_for(arguments.recipe, run=arguments.out, **given(arguments, Recipe), network=given(arguments, Spec))
+    machine = Machine(**given_fields(arguments, Machine))
+    recipe = recipe_for(
+        arguments.recipe, run=arguments.out, **given_fields(arguments, Recipe), network=given_fields(arguments, Spec)
+    )
     data_name = Path(recipe.dataset.removeprefix("folder:")).resolve().name
     out = Path(arguments.out or f"runs/{data_name}-{recipe.model}")
     backend.select_backend(arguments.backend)

@@ -30,7 +30,7 @@ README = """\
 {files}```
 """
 SAVED_MODEL = """\
-Signatures of the SavedModel. Each takes any number of images. The default signature is `{asked}`{alone}.
+Signatures of the SavedModel. Each takes any number of images. The default signature is `{default_signature}`{alone}.
 
 | signature | input | outputs |
 |---|---|---|
@@ -93,10 +93,10 @@ def _readme(card: Mapping[str, Any]) -> str:
     rows = "".join(f"| {name} | {value} |\n" for name, value in properties.items() if value)
     files = "".join(f"{digest}  {name}\n" for name, digest in card["files"].items())
     if card["format"] == "saved_model":
-        alone = ", with `probabilities` as its only output" if card["asked"] == "images" else ""
+        alone = ", with `probabilities` as its only output" if card["default_signature"] == "images" else ""
         signatures = (f"| `{name}` | {SIGNATURES[name].format(shape=shape)} |\n" for name in card["signatures"])
         usage = SAVED_MODEL.format(
-            asked=card["asked"],
+            default_signature=card["default_signature"],
             alone=alone,
             shape=shape,
             top=card["top"],

@@ -29,7 +29,7 @@ FORMATS = {
     "openvino": Format("model.xml", "openvino", half=True),
 }
 DTYPES = ("float32", "bfloat16")
-ASKED = ("image_bytes", "images")
+SIGNATURES = ("image_bytes", "images")
 CHANNELS = (1, 3)  # possible numbers of channels of image files
 
 
@@ -42,8 +42,9 @@ class Choices:
         fold: whether batch norm is folded into the convolutions, see `keras_resnet.exporting.folding.fold`.
         dtype: compute dtype of the convolutions: "float32", or for the formats "saved_model" and "openvino" also
             "bfloat16", for processors that support it; on others it is two to three times as slow as float32.
-        asked: the signature of a SavedModel that is also its default, "serving_default": "image_bytes", or "images",
-            which then returns probabilities only, so that OpenVINO, which has no strings, can read the SavedModel.
+        default_signature: the signature of a SavedModel that is also its "serving_default": "image_bytes", or
+            "images", which then returns probabilities only, so that OpenVINO, which has no strings, can read the
+            SavedModel.
         top: number of classes that are named.
         warm_up: batch sizes for which the server of a SavedModel warms up before it is ready; None or () for none.
         int8: a folder of images that calibrate a quantisation of the convolutions to 8-bit integers. For the format
@@ -62,8 +63,8 @@ class Choices:
         "compute dtype of the convolutions: float32, or bfloat16 (slow on processors without it; not for onnx, litert)",
         choices=DTYPES,
     )
-    asked: str = option(
-        "image_bytes", "default signature of a SavedModel: image_bytes, or images for OpenVINO", choices=ASKED
+    default_signature: str = option(
+        "image_bytes", "default signature of a SavedModel: image_bytes, or images for OpenVINO", choices=SIGNATURES
     )
     top: int = option(5, "number of classes to name", at_least=1)
     warm_up: tuple[int, ...] | None = option(

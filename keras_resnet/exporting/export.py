@@ -16,7 +16,7 @@ from .. import backend, saving
 from ..data import SIZE
 from ..evaluation.source import check_view
 from ..evaluation.views import shapes
-from ..options import as_words
+from ..options import to_arguments
 from ..status import Status
 from ..training.processes import NAMED, last_line, start
 from .card import ERRORS, LABELS, write_card
@@ -54,8 +54,8 @@ def export(
         view: "size" and "resize" of the centre square of an image file that the network is shown; None for the view
             stored in the file, else the largest centred part that has the aspect ratio of the network's images.
         say: called with a line when a step begins that takes long.
-        **choices: fields of `keras_resnet.exporting.choices.Choices`: `format`, `fold`, `dtype`, `asked`, `top`,
-            `warm_up`, `int8`, `measure` and `data_dir`.
+        **choices: fields of `keras_resnet.exporting.choices.Choices`: `format`, `fold`, `dtype`, `default_signature`,
+            `top`, `warm_up`, `int8`, `measure` and `data_dir`.
 
     Returns:
         The model card, with "out", the folder of the version, and "version", its number. It describes what was written
@@ -77,10 +77,10 @@ def export(
         raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(labels)} class names")
     if multiline := [name for name in labels if name and name.splitlines() != [name]]:
         raise ValueError(f"A class name must be a single line. Received: {multiline[0]!r}")
-    if chosen.format == "saved_model" and chosen.asked == "image_bytes" and shape[-1] not in CHANNELS:
+    if chosen.format == "saved_model" and chosen.default_signature == "image_bytes" and shape[-1] not in CHANNELS:
         raise ValueError(
-            f"No image file has the {shape[-1]} channels that {network.name!r} takes. Export it with asked='images', "
-            "for images instead of files."
+            f"No image file has the {shape[-1]} channels that {network.name!r} takes. Export it with "
+            "default_signature='images', for images instead of files."
         )
     if not backend.can_export_graphs():
         return _export_on_tensorflow(network, info, out, chosen, say)
@@ -118,11 +118,11 @@ def _write(
     if choices.format != "saved_model":
         write_format(model, folder, choices.format)
         return entries
-    entries["signatures"] = write_saved_model(model, folder, labels, view, choices.top, choices.asked)
+    entries["signatures"] = write_saved_model(model, folder, labels, view, choices.top, choices.default_signature)
     labels.unlink()  # the SavedModel has a copy among its assets
     if choices.warm_up:
         (height, width, channels), side = shapes(network)[0], view["size"] if view else SIZE
-        write_requests(folder, choices.warm_up, (height or side, width or side, channels), choices.asked)
+        write_requests(folder, choices.warm_up, (height or side, width or side, channels), choices.default_signature)
     return entries
 
 
@@ -161,7 +161,7 @@ def _export_on_tensorflow(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         saving.save(network, path, dict(info))
-        words = ["export", str(path), str(out), "--json", *as_words(vars(choices))]
+        words = ["export", str(path), str(out), "--json", *to_arguments(vars(choices))]
         stdout, lines = Path(folder) / "stdout", []
         say("Starting a TensorFlow process that writes the graph.")
         with stdout.open("w") as target, start(words, {"KERAS_BACKEND": "tensorflow"}, stdout=target) as process:

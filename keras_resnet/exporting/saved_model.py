@@ -51,11 +51,11 @@ class Served(tf.Module):
         self._file_size = (view["size"], view["size"]) if view else (height or SIZE, width or SIZE)
         self._read = reader(*self._file_size, self.channels, view) if self.channels in CHANNELS else None
 
-    def signatures(self, asked: str) -> dict[str, Any]:
+    def signatures(self, default_signature: str) -> dict[str, Any]:
         """Returns the signatures by name; see `keras_resnet.export` for their inputs and outputs.
 
         Args:
-            asked: the default signature: "image_bytes", which exists if image files can have the channels of the
+            default_signature: "image_bytes", which exists if image files can have the channels of the
                 network's images; or "images", whose default version returns probabilities only, so that programs that
                 do not support strings can read the graph.
         """
@@ -82,8 +82,8 @@ class Served(tf.Module):
         }
         if self._pooled:
             signatures["features"] = self._of_images(lambda images: {"features": self._pooled(images)})
-        default = signatures[asked]
-        if asked == "images":
+        default = signatures[default_signature]
+        if default_signature == "images":
             default = self._of_images(lambda images: {"probabilities": self._network(images)})
         return {"serving_default": default, **signatures}
 
@@ -122,7 +122,7 @@ def _where(valid: Any, value: Any) -> Any:
 
 
 def write_saved_model(
-    model: keras.Model, folder: Path, labels: Path, view: dict[str, int] | None, top: int, asked: str
+    model: keras.Model, folder: Path, labels: Path, view: dict[str, int] | None, top: int, default_signature: str
 ) -> list[str]:
     """Writes a SavedModel to an existing folder; for the arguments see `Served` and `Served.signatures`.
 
@@ -130,6 +130,8 @@ def write_saved_model(
         The names of its signatures, without the default one.
     """
     served = Served(model, labels, view, top)
-    signatures = {name: function.get_concrete_function() for name, function in served.signatures(asked).items()}
+    signatures = {
+        name: function.get_concrete_function() for name, function in served.signatures(default_signature).items()
+    }
     tf.saved_model.save(served, str(folder), signatures)
     return [name for name in signatures if name != "serving_default"]

@@ -13,14 +13,16 @@ from .formats import need
 FILE = "assets.extra/tf_serving_warmup_requests"
 
 
-def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, int, int], asked: str) -> None:
+def write_requests(
+    folder: Path, batch_sizes: Sequence[int], shape: tuple[int, int, int], default_signature: str
+) -> None:
     """Writes requests of each batch size for the default signature and for "images".
 
     Args:
         folder: the folder of the SavedModel.
         batch_sizes: batch sizes of the requests.
         shape: (height, width, channels) of the images.
-        asked: input of the default signature: "image_bytes", JPEG files, or "images".
+        default_signature: "image_bytes", which takes JPEG files, or "images".
 
     Raises:
         ValueError: tensorflow-serving-api is not installed.
@@ -32,9 +34,9 @@ def write_requests(folder: Path, batch_sizes: Sequence[int], shape: tuple[int, i
 
     grey = np.full(shape, 127, np.uint8)
     example = {"images": grey.astype(np.float32)}
-    if asked == "image_bytes":
-        example[asked] = np.array(tf.io.encode_jpeg(grey).numpy())
-    inputs = {"serving_default": asked, "images": "images"}
+    if default_signature == "image_bytes":
+        example[default_signature] = np.array(tf.io.encode_jpeg(grey).numpy())
+    inputs = {"serving_default": default_signature, "images": "images"}
     (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / FILE)) as records:
         for batch in batch_sizes:

@@ -29,7 +29,7 @@ class Step(NamedTuple):
         node: Keras's node of the call.
         inputs, outputs: ids of the symbolic tensors that the call takes and returns.
         done: the inputs that no later call takes.
-        owned: whether the layer may overwrite each of its inputs.
+        overwritable: whether the layer may overwrite each of its inputs.
         run: computes the layer directly, returning None for inputs that it does not support; None if Keras always has
             to compute the layer.
         policy: the layer's dtype policy when the steps were made.
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     inputs: list[int]
     outputs: list[int]
     done: list[int]
-    owned: list[bool]
+    overwritable: list[bool]
     run: Callable[..., Any] | None
     policy: Any
     dtype: Any
@@ -66,11 +66,11 @@ class Eager:
             called = tuple(step.node.operation for step in steps if isinstance(step.node.operation, keras.Layer))
             object.__setattr__(self, "_layers_called", called)  # so that Keras does not track it
             object.__setattr__(self, "_steps", steps)
-        steps, hooked = self._steps, engine.watched(self._layers_called)
+        steps, hooked = self._steps, engine.with_hooks(self._layers_called)
         if hooked:
             steps = _leave_to_keras(steps, hooked)
         tensors = dict(zip(map(id, self.inputs), self._standardize_inputs(inputs), strict=True))
-        with engine.together():
+        with engine.call_scope():
             for step in steps:
                 step_inputs = [tensors[name] for name in step.inputs]
                 for name in step.done:
@@ -82,7 +82,7 @@ class Eager:
                 else:
                     tensors.update(zip(step.outputs, keras.tree.flatten(result), strict=True))
                 del result
-        results = [engine.whole(tensors[id(tensor)]) for tensor in self.outputs]
+        results = [engine.to_keras(tensors[id(tensor)]) for tensor in self.outputs]
         outputs = keras.tree.pack_sequence_as(self._outputs_struct, results)
         return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
 
@@ -98,10 +98,10 @@ def _run(step: Step, inputs: list[Any], training: bool | None, engine: ModuleTyp
     layer = step.node.operation
     supported = step.run is not None and layer.dtype_policy is step.policy  # the layer was not quantised since
     if supported and inputs[0].dtype is step.dtype is inputs[-1].dtype:  # `run` rejects more than two inputs itself
-        result = step.run(*inputs, training=training, owned=step.owned)
+        result = step.run(*inputs, training=training, overwritable=step.overwritable)
         if result is not None:
             return result
-    keras_tensors = [engine.whole(tensor) for tensor in inputs]
+    keras_tensors = [engine.to_keras(tensor) for tensor in inputs]
     arguments, keywords = step.node.arguments.fill_in(dict(zip(step.inputs, keras_tensors, strict=True)))
     if training is not None and "training" in getattr(layer, "_call_context_args", ()):
         keywords["training"] = training
@@ -116,16 +116,18 @@ def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
     results = set(map(id, model.outputs))
     for node in nodes:
         layer, inputs, outputs = node.operation, [*map(id, node.input_tensors)], [*map(id, node.outputs)]
-        owned = [len(consumers[name]) == 1 and name not in results and _fresh(producers.get(name)) for name in inputs]
+        overwritable = [
+            len(consumers[name]) == 1 and name not in results and _fresh(producers.get(name)) for name in inputs
+        ]
         prepare = engine.CALLS.get(layer.__class__) if _ordinary(layer) and graph.plain(node) else None
         if layer.__class__ is layers.ZeroPadding2D and outputs[0] not in results and len(consumers[outputs[0]]) == 1:
             consumer = consumers[outputs[0]][0].operation
-            if engine.pads(consumer, layer, producers.get(inputs[0])):
-                prepare = engine.pad_later
+            if engine.can_defer_padding(consumer, layer, producers.get(inputs[0])):
+                prepare = engine.defer_padding
         done = [name for name in dict.fromkeys(inputs) if consumers[name][-1] is node and name not in results]
         policy = getattr(layer, "dtype_policy", None)
         run = prepare and prepare(layer)
-        yield Step(node, inputs, outputs, done, owned, run, policy, run and engine.dtype(layer.compute_dtype))
+        yield Step(node, inputs, outputs, done, overwritable, run, policy, run and engine.dtype(layer.compute_dtype))
 
 
 def _leave_to_keras(steps: Iterable[Step], hooked: Iterable[Any]) -> Iterator[Step]:
@@ -138,8 +140,8 @@ def _leave_to_keras(steps: Iterable[Step], hooked: Iterable[Any]) -> Iterator[St
         if id(step.node.operation) in hooked:
             protected.update(step.outputs)
             step = step._replace(run=None)
-        owned = [own and name not in protected for own, name in zip(step.owned, step.inputs, strict=True)]
-        yield step._replace(owned=owned)
+        overwritable = [own and name not in protected for own, name in zip(step.overwritable, step.inputs, strict=True)]
+        yield step._replace(overwritable=overwritable)
 
 
 def _ordinary(layer: Any) -> bool:

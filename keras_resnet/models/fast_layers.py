@@ -59,7 +59,7 @@ class BatchNormalization(FastLayer, layers.BatchNormalization):
             return None
         if self.variable_dtype in ("float16", "bfloat16"):  # the kernels need statistics in float32
             return None
-        return backend.batch_norm(self, inputs, axis, of_batch=bool(training and self.trainable))
+        return backend.batch_norm(self, inputs, axis, use_batch_statistics=bool(training and self.trainable))
 
 
 class Conv2D(FastLayer, layers.Conv2D):

@@ -105,7 +105,7 @@ def start(words: Sequence[str], environment: Mapping[str, str], **more: Any) -> 
         **more: further arguments of `subprocess.Popen`; by default, both outputs are pipes.
     """
     return subprocess.Popen(
-        [sys.executable, "-m", "keras_resnet.cli", *words],
+        [sys.executable, "-m", "keras_resnet", *words],
         env={**environment_without_launcher(), **environment},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more},
     )

@@ -15,7 +15,7 @@ from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec, as_choices
 from ..models.spec import with_later_fields as completed_choices
-from ..options import check_fields, check_types, option, shown
+from ..options import check_fields, check_types, format_value, option
 from .schedule import PAPERS_ITERATIONS, WARMUP_RATE, scheduled_rate, warmup_rate
 
 SCHEDULES = ("step", "plateau", "cosine", "linear")
@@ -204,7 +204,7 @@ class Recipe:
         if self.model.lower() not in ARCHITECTURES:
             usual["unit"] = "basic"  # the default of names that give nothing but the depth
         changes = [
-            f"{name} {shown(value)}"
+            f"{name} {format_value(value)}"
             for name, value in vars(self.spec).items()
             if name in self.network and value != usual[name]
         ]

@@ -56,7 +56,7 @@ def train(
         StoppedError: If a signal asked the run to stop after its data were loaded; it is saved at the step reached.
     """
     machine = machine or Machine()
-    devices = backend.devices(machine.devices, spread=_spreads(recipe, machine))
+    devices = backend.devices(machine.devices, cores_as_devices=_cores_as_devices(recipe, machine))
     folder = RunFolder(out, writes=devices.chief)
     say = say if devices.chief else lambda line: None
     data = devices.chief_first(lambda: load(recipe.dataset, recipe.data_dir))
@@ -130,7 +130,7 @@ def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machin
     return {f"probe_{split}_error": error}
 
 
-def _spreads(recipe: Recipe, machine: Machine) -> bool:
+def _cores_as_devices(recipe: Recipe, machine: Machine) -> bool:
     """Whether steps are faster if a batch is split over the CPU cores, see `benchmarks/NOTES.md`."""
     dataset = DATASETS.get(recipe.dataset)
     side = recipe.size or (dataset.side if dataset else SIZE)

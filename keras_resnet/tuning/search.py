@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from .. import saving
 from ..models.spec import Spec
-from ..options import as_words
+from ..options import to_arguments
 from ..status import Status
 from ..training.interruption import StoppedError, StopRequest, stop_request
 from ..training.processes import Processes, epochs_done, last_line
@@ -157,7 +157,7 @@ class Search(BaseTuner):
         """Returns the milliseconds per image on this machine, measured once per network; None if measuring fails."""
         if recipe.spec not in self._latencies:
             shape, classes = self.study.bounds.image_shape, self.study.bounds.classes
-            words = ["summary", recipe.model, *as_words(recipe.network), "--latency", "--json"]
+            words = ["summary", recipe.model, *to_arguments(recipe.network), "--latency", "--json"]
             words += [f"--image-size={shape[0]}", f"--classes={classes}", *self._backend_words]
             status, stdout, _ = self._processes.run(words, lambda: self._stop.signal is not None)
             self._abort_if_asked()

@@ -33,7 +33,7 @@ class Search:
         """Starts a process of the search, by its name."""
         log = (self.folder / f"{name}-{time.monotonic_ns()}.log").open("w")
         return subprocess.Popen(
-            [sys.executable, "-m", "keras_resnet.cli", *SEARCH],
+            [sys.executable, "-m", "keras_resnet", *SEARCH],
             cwd=self.folder,
             env={**self.env, "KERASTUNER_TUNER_ID": name},
             stdout=log,

@@ -6,7 +6,16 @@ import dataclasses
 
 import pytest
 
-from keras_resnet.options import Parser, add_options, as_words, check_fields, check_types, choices_of, given, option
+from keras_resnet.options import (
+    Parser,
+    add_options,
+    check_fields,
+    check_types,
+    choices_of,
+    given_fields,
+    option,
+    to_arguments,
+)
 
 
 @dataclasses.dataclass
@@ -23,7 +32,7 @@ class Row:
 def parse(*words, defaults=True):
     parser = Parser(prog="program")
     add_options(parser, Row, defaults=defaults)
-    return given(parser.parse_args(words), Row)
+    return given_fields(parser.parse_args(words), Row)
 
 
 def test_an_option_that_is_not_given_is_absent_from_the_result():
@@ -61,7 +70,7 @@ def test_a_value_has_the_type_of_its_field(words, values):
     ],
 )
 def test_arguments_made_of_values_are_parsed_to_the_same_values(values):
-    assert parse(*as_words(values)) == values
+    assert parse(*to_arguments(values)) == values
 
 
 def test_the_help_shows_every_line_and_the_defaults(capsys):

@@ -62,7 +62,7 @@ def in_parts(folder, layout, machine=None, then=(), **changes):
     machine_options = [f"--{name.replace('_', '-')}={value}" for name, value in (machine or {}).items()]
     command = [*words(folder, "run", layout, RECIPE), *machine_options]
     more = [command if choices is RECIPE else words(folder, "second", layout, choices) for choices in then]
-    with launch.started(*command, weights=folder / "weights", behind=more, **layout, **changes) as running:
+    with launch.started(*command, weights=folder / "weights", then=more, **layout, **changes) as running:
         if running[-1].wait(timeout=600) == -signal.SIGKILL:
             running[0].kill()
         outputs = launch.ended(running)

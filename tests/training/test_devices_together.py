@@ -30,7 +30,7 @@ if RUNNING != "jax":
 
             available = tf.config.list_logical_devices
             monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: 3 * available(kind))
-        assert backend.devices(spread=True).for_batch(32).replicas == 1
+        assert backend.devices(cores_as_devices=True).for_batch(32).replicas == 1
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ if RUNNING != "jax":
     ids=str,
 )
 def test_cores_are_devices_for_basic_units_and_images_that_are_not_tiny(choices, machine, expected):
-    assert run._spreads(recipe_for(**choices), Machine(**machine)) == expected
+    assert run._cores_as_devices(recipe_for(**choices), Machine(**machine)) == expected
 
 
 # What is refused
@@ -121,7 +121,7 @@ def test_loops_and_accumulation_are_refused_on_devices_that_do_not_support_them(
     class Limited(Devices):
         supports_loops = supports_accumulation = False
 
-    monkeypatch.setattr(backend, "devices", lambda count, spread: Limited(replicas=2))
+    monkeypatch.setattr(backend, "devices", lambda count, cores_as_devices: Limited(replicas=2))
     with pytest.raises(ValueError, match=r"`loop_units` needs a single device on this backend. Received: 2 devices"):
         run.train(small_runs.small_recipe(), tmp_path / "run", machine=Machine(loop_units=True))
     with pytest.raises(ValueError, match=r"`accumulate` needs a single device on this backend. Received: 2 devices"):

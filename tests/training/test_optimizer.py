@@ -63,7 +63,7 @@ if keras.backend.backend() == "torch":
 
     @pytest.mark.parametrize("nesterov", [False, True], ids=["plain", "nesterov"])
     def test_a_step_on_a_device_is_the_same_without_waiting_for_the_rate(monkeypatch, nesterov):
-        monkeypatch.setattr(engine, "_at_hand", lambda _: False)
+        monkeypatch.setattr(engine, "_on_cpu", lambda _: False)
         check_steps("kernels", nesterov)
 
     def test_the_rate_of_a_step_on_a_device_is_never_read():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keras_resnet import Spec, cli
-from keras_resnet.options import given
+from keras_resnet.options import given_fields
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.recipes import recipe_for
 
@@ -38,7 +38,9 @@ for name in sys.argv[1:]:
         assert (program, words[0]) == ("keras-resnet", name)
         arguments = cli._parser().parse_args(words)
         if name == "train":
-            recipe = recipe_for(arguments.recipe, **given(arguments, Recipe), network=given(arguments, Spec))
+            recipe = recipe_for(
+                arguments.recipe, **given_fields(arguments, Recipe), network=given_fields(arguments, Spec)
+            )
             assert (recipe.model, recipe.spec.shortcut) == ("resnet56", "A")
     assert "usage: keras-resnet train" in done.stdout
 

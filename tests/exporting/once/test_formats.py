@@ -49,7 +49,7 @@ def test_onnxruntime_runs_a_network_of_half_precision_in_full_precision(seeded, 
 
 def test_the_command_suppresses_the_output_of_converters(file, tmp_path):
     """In a process of its own, since tf2onnx and TensorFlow warn only once per process."""
-    words = [sys.executable, "-m", "keras_resnet.cli", "export", str(file), str(tmp_path / "out"), "--format", "onnx"]
+    words = [sys.executable, "-m", "keras_resnet", "export", str(file), str(tmp_path / "out"), "--format", "onnx"]
     done = subprocess.run(words, capture_output=True, text=True)
     own_lines = "Folding batch norm into convolutions.\nWriting the format onnx.\n"
     assert (done.returncode, done.stderr) == (0, own_lines)
@@ -78,7 +78,7 @@ def test_openvino_gives_the_same_outputs(file, expected, tmp_path, how):
     if how == "converted":
         source = exported(file, tmp_path / "openvino", format="openvino") / "model.xml"
     else:
-        source = exported(file, tmp_path / "served", asked="images")
+        source = exported(file, tmp_path / "served", default_signature="images")
     compiled = openvino.Core().compile_model(str(source), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert "images" in compiled.input(0).get_names()
     images, probabilities = expected

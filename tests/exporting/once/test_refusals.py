@@ -75,7 +75,7 @@ def test_a_network_of_four_channels_can_only_be_exported_for_images(ask, tmp_pat
     model = keras_resnet.CifarResNet(8, input_shape=(8, 8, 4), classes=3)
     with pytest.raises(ValueError, match="No image file has the 4 channels"):
         keras_resnet.export(model, tmp_path / "out")
-    keras_resnet.export(model, tmp_path / "out", asked="images", warm_up=(1,))
+    keras_resnet.export(model, tmp_path / "out", default_signature="images", warm_up=(1,))
     images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 4)).astype("float32")
     outputs = ask(tmp_path / "out" / "1", images__images=images)["images/probabilities"]
     np.testing.assert_allclose(outputs, keras.ops.convert_to_numpy(model(images)), atol=1e-5)
@@ -87,7 +87,7 @@ def test_invalid_options_are_refused(network, tmp_path):
     for choices in (
         {"dtype": "float8"},
         {"format": "pt"},
-        {"asked": "text"},
+        {"default_signature": "text"},
         {"top": 0},
         {"warm_up": (0,)},
         {"class_names": ["one"]},

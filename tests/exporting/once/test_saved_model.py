@@ -83,7 +83,7 @@ def test_warm_up_requests_are_in_the_format_of_the_server(served):
 
 def test_warm_up_requests_fit_the_signatures_if_the_default_takes_images(file, tmp_path):
     """TensorFlow Serving would refuse a model that does not accept a warm-up request."""
-    keras_resnet.export(file, tmp_path / "out", asked="images", warm_up=(2,))
+    keras_resnet.export(file, tmp_path / "out", default_signature="images", warm_up=(2,))
     loaded = tf.saved_model.load(str(tmp_path / "out" / "1"))
     signatures = []
     for record in tf.data.TFRecordDataset(str(tmp_path / "out/1/assets.extra/tf_serving_warmup_requests")):

@@ -54,7 +54,7 @@ def search(tmp_path):
 
 def test_gpus_are_assigned_in_turn_and_workers_that_share_one_share_its_memory(search):
     status, _, given = search(3, "0,2", CHIEF=0, worker0=0, worker1=0, worker2=0)
-    words = "-m keras_resnet.cli tune digits --epochs 1"
+    words = "-m keras_resnet tune digits --epochs 1"
     assert status == 0
     assert given == {
         "chief": f"0,2| |{words}",
