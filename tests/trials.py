@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_resnet import cli
 from keras_resnet.training.processes import Processes
-from keras_resnet.tuning.study import study_of
+from keras_resnet.tuning.study import create_study
 
 SMALL = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
 
@@ -17,7 +17,7 @@ SMALL = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learni
 def small(tuner="random", **choices):
     """Returns a study of networks of eight layers on a few digits."""
     given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
-    return study_of("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
+    return create_study("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
 
 
 def write_history(path, *errors, column="validation_error"):

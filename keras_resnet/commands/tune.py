@@ -12,7 +12,7 @@ from ..options import positive, random_seed
 from ..status import Status
 from ..training.interruption import StoppedError
 from ..tuning.space import SPACES
-from ..tuning.study import FIDELITIES, TUNERS, Study, study_of
+from ..tuning.study import FIDELITIES, TUNERS, Study, create_study
 from .common import DATASET, Commands, backend_option, help_of
 
 
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _study(arguments: argparse.Namespace) -> Study:
     """Returns the study that the arguments describe."""
-    return study_of(
+    return create_study(
         arguments.dataset,
         recipe=arguments.recipe,
         space_name=arguments.space,

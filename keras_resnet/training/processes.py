@@ -53,23 +53,23 @@ class Processes:
             for process in self._running:
                 process.send_signal(signal.SIGTERM)
 
-    def run(self, words: list[str], hopeless: Callable[[], bool] | None = None) -> tuple[int, str, str]:
+    def run(self, words: list[str], should_stop: Callable[[], bool] | None = None) -> tuple[int, str, str]:
         """Runs the command in a subprocess, once a worker is idle.
 
         Args:
             words: the arguments of the command, such as `["train", "digits"]`.
-            hopeless: called every second; once it returns True, the run is asked to save its progress and end.
+            should_stop: called every second; once it returns True, the run is asked to save its progress and end.
 
         Returns:
             Its exit status, its standard output and its standard error.
         """
         worker = self._free.get()
         try:
-            return self._run(words, worker, hopeless)
+            return self._run(words, worker, should_stop)
         finally:
             self._free.put(worker)
 
-    def _run(self, words: list[str], worker: int, hopeless: Callable[[], bool] | None) -> tuple[int, str, str]:
+    def _run(self, words: list[str], worker: int, should_stop: Callable[[], bool] | None) -> tuple[int, str, str]:
         with self._lock:
             if self._stopped:
                 return Status.TRY_AGAIN, "", "not started"
@@ -79,18 +79,18 @@ class Processes:
         if self.cores:
             with contextlib.suppress(ProcessLookupError):  # the process may have ended already
                 os.sched_setaffinity(process.pid, self.cores[worker])  # before it reads the number of its cores
-        stdout, stderr = self._wait(process, hopeless)
+        stdout, stderr = self._wait(process, should_stop)
         with self._lock:
             self._running.discard(process)
         return process.returncode, stdout, stderr
 
     @staticmethod
-    def _wait(process: subprocess.Popen, hopeless: Callable[[], bool] | None) -> tuple[str, str]:
-        while hopeless is not None:
+    def _wait(process: subprocess.Popen, should_stop: Callable[[], bool] | None) -> tuple[str, str]:
+        while should_stop is not None:
             try:
                 return process.communicate(timeout=1)
             except subprocess.TimeoutExpired:
-                if hopeless():
+                if should_stop():
                     process.send_signal(signal.SIGTERM)
                     break
         return process.communicate()

@@ -100,10 +100,7 @@ class Search(BaseTuner):
     def _warn_of_short_trials(self) -> None:
         trials, first = self.study.max_trials, self.study.first_full_trial
         if trials is not None and trials < first:
-            self.say(
-                f"Of {trials} trials, none has the full budget; hyperband's first is number {first} "
-                f"(--max-trials {first})."
-            )
+            self.say(f"No trial will have the full budget; hyperband's first is number {first} (--max-trials {first}).")
 
     def _start_or_resume(self) -> None:
         """Initialises keras-tuner, with the saved state of the search if there is one.
@@ -183,7 +180,7 @@ class Search(BaseTuner):
         ending = self._run(f"trial {int(trial_id) + 1}", recipe, folder, is_hopeless)
         self._abort_if_asked()
         if ending.refused and all(result["status"] != "done" for result in previous):  # no trial has succeeded
-            self._abort(ValueError(f"Trial {trial_id}: {last_line(ending.stderr)}"))
+            self._abort(ValueError(f"Trial {int(trial_id) + 1}: {last_line(ending.stderr)}"))
         return ending.result(history, column, chance=100.0 * (1 - 1 / self.study.bounds.classes))
 
     def _run(self, name: str, recipe: Recipe, folder: Path, is_hopeless: Callable[[], bool]) -> Ending:
@@ -215,7 +212,7 @@ class Search(BaseTuner):
         """Reports the trial in a line."""
         super().on_trial_end(trial)
         if trial.status != TrialStatus.COMPLETED:
-            self.say(f"trial {trial.trial_id}: {last_line(trial.message or '')}")
+            self.say(f"trial {int(trial.trial_id) + 1}: {last_line(trial.message or '')}")
             return
         best = min(result["score"] for result in results(self.folder))
         self.say(summary_line(result_of(self.folder, trial.trial_id), best, self.study.max_trials))

@@ -178,7 +178,7 @@ def _has_progress(folder: Path) -> bool:
     return any(trials.glob(f"trial_*/{RESULT}")) or any(trials.glob("trial_*/run/checkpoints/*.keras"))
 
 
-def study_of(
+def create_study(
     dataset: str,
     *,
     recipe: str | None = None,

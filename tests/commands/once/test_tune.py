@@ -58,7 +58,7 @@ def test_tune_says_if_no_full_length_trial_has_finished(command, monkeypatch):
         "Best: 20.00 % validation error, trial 1. It was a short trial; no full-length trial has finished.",
     )
     assert err.startswith(
-        "Of 1 trials, none has the full budget; hyperband's first is number 4 (--max-trials 4).\ntrial 1/1"
+        "No trial will have the full budget; hyperband's first is number 4 (--max-trials 4).\ntrial 1/1"
     )
     _, out, err = command(f"{TINY} --epochs 3 --max-trials 4")
     assert out.splitlines()[0] == "Best: 20.00 % validation error, trial 4."

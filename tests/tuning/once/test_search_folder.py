@@ -10,7 +10,7 @@ import pytest
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.results import results
 from keras_resnet.tuning.search import Search
-from keras_resnet.tuning.study import study_of
+from keras_resnet.tuning.study import create_study
 from trials import Trials, small
 
 
@@ -36,7 +36,7 @@ def test_bounds_that_exclude_all_candidates_are_refused_and_leave_the_folder_unu
     out = tmp_path / "search"
     with pytest.raises(ValueError, match=r"No candidate of the space is within the bounds: 10 parameters\."):
         Search(small(max_parameters=10), out)
-    impossible = study_of(
+    impossible = create_study(
         "digits", space_name="recipe", changes={"model": "resnet50"}, epochs=1
     )  # images of 8x8 pixels
     with pytest.raises(ValueError, match="at least 32x32"):

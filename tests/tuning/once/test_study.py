@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from keras_resnet.training.recipe import Recipe
-from keras_resnet.tuning.study import Study, hopeless, study_of
+from keras_resnet.tuning.study import Study, create_study, hopeless
 from pictures import jpeg, photograph
 from trials import small, write_history
 
@@ -17,7 +17,7 @@ def test_photographs_that_are_smaller_in_short_trials_are_tested_at_smaller_size
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(photograph(0, 40, 40)))
-    study = study_of(f"folder:{tmp_path}", recipe="modern", fidelity="size", epochs=2, validation=1)
+    study = create_study(f"folder:{tmp_path}", recipe="modern", fidelity="size", epochs=2, validation=1)
     recipes = [study.recipe({}, budget) for budget in (1, 3, 9)]
     assert [(recipe.first_size, recipe.size, recipe.test_size) for recipe in recipes] == [
         (64, 64, 85),
@@ -63,7 +63,7 @@ def test_beyond_its_target_a_networks_error_counts_for_more():
 
 
 def test_by_default_trials_are_judged_on_held_out_training_images():
-    study = study_of("digits", epochs=1)
+    study = create_study("digits", epochs=1)
     assert study.base.validation == 143  # a tenth of 1,437
     assert study.base.images == 1437 - 143
 

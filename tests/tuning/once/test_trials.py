@@ -17,7 +17,7 @@ from keras_resnet.tuning.pictures import completed
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.results import results
 from keras_resnet.tuning.search import Search
-from keras_resnet.tuning.study import study_of
+from keras_resnet.tuning.study import create_study
 from trials import SMALL, Trials, history_of, small, write_history
 
 
@@ -60,7 +60,7 @@ def test_a_search_in_which_all_trials_failed_has_no_best_one(monkeypatch, tmp_pa
 
 def test_an_error_that_affects_every_trial_ends_the_search_in_one_line(monkeypatch, tmp_path):
     Trials(monkeypatch, (2, "", "bars\nkeras-resnet: error: There is no data set here"))
-    with pytest.raises(ValueError, match=r"^Trial 0: There is no data set here$"):
+    with pytest.raises(ValueError, match=r"^Trial 1: There is no data set here$"):
         Search(small(), tmp_path, say=print).search()
 
 
@@ -191,8 +191,8 @@ def test_hyperband_shortens_trials_as_the_fidelity_says(monkeypatch, tmp_path):
 def test_hyperbands_default_number_of_trials_includes_a_full_one_and_fewer_are_reported(monkeypatch, tmp_path):
     """A full trial of 9 epochs follows 9 of one and 3 of three epochs; one of 27, 27 + 9 + 3 (Li et al. 2018)."""
     given = {"space_name": "shape", "changes": SMALL, "images": 64, "validation": 100}
-    assert [study_of("digits", epochs=epochs, **given).max_trials for epochs in (1, 9, 27)] == [20, 20, 40]
-    assert study_of("digits", tuner="random", epochs=27, **given).max_trials == 20
+    assert [create_study("digits", epochs=epochs, **given).max_trials for epochs in (1, 9, 27)] == [20, 20, 40]
+    assert create_study("digits", tuner="random", epochs=27, **given).max_trials == 20
     lines = []
     Trials(monkeypatch, *12 * [30.0])
     Search(small("hyperband", epochs=9, max_trials=12), tmp_path, say=lines.append).search()
@@ -214,7 +214,7 @@ def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkey
         return (0, json.dumps([{"latency": 4.0}]), "") if len(timed) > 1 else (-9, "", "")
 
     monkeypatch.setattr(Processes, "run", lambda _, words, stop: run(words, stop))
-    same = study_of("digits", changes={**SMALL, "width": "0.5", "shortcut": "B"}, space_name="shape", epochs=1)
+    same = create_study("digits", changes={**SMALL, "width": "0.5", "shortcut": "B"}, space_name="shape", epochs=1)
     study = dataclasses.replace(same, tuner="random", max_trials=3, target_latency=2.0)
     lines = []
     Search(study, tmp_path, "jax", say=lines.append).search()

@@ -20,7 +20,7 @@ def test_hyperband_ends_with_a_model_that_opens(tmp_path, monkeypatch):
     Trials(monkeypatch, in_this_process)
     lines = []
     Search(small("hyperband", epochs=3, max_trials=1), tmp_path, keras.backend.backend(), lines.append).search()
-    assert lines[0] == "Of 1 trials, none has the full budget; hyperband's first is number 4 (--max-trials 4)."
+    assert lines[0] == "No trial will have the full budget; hyperband's first is number 4 (--max-trials 4)."
     assert len(lines) == 2 and lines[1].startswith("trial 1/1: ")
     assert [(result["status"], result["epochs"]) for result in results(tmp_path)] == [("done", 1)]
     best = write_report(tmp_path)
