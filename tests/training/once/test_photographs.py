@@ -37,7 +37,7 @@ def test_impossible_views_leave_no_files(album, tmp_path, capsys):
     for mistake, words in (
         (
             "--scales=16,64",
-            "`scales` must be a lowest and a highest shorter side, from the size 32 up. Received: (16, 64)",
+            "`scales` must be the lowest and the highest shorter side, from the size 32 up. Received: (16, 64)",
         ),
         ("--test-resize=16", "`resize` at least `size`. Received: 32 and 16"),
         ("--pad=4", "`pad` does not apply to"),
