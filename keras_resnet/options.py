@@ -70,9 +70,9 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
         if "help" not in field.metadata:
             continue
         hint, flag = hints[field.name], "--" + field.name.replace("_", "-")
-        default = (
-            f" [{format_value(field.default)}]" if defaults and field.default not in (None, False, MISSING) else ""
-        )
+        default = ""
+        if defaults and field.default not in (None, False, MISSING):
+            default = f" [{'yes' if field.default is True else format_value(field.default)}]"
         settings = {
             "dest": field.name,
             "default": argparse.SUPPRESS,
