@@ -66,10 +66,10 @@ def photographs(folder: str) -> list[Path]:
 def ours(paths: list[Path], crop: str) -> Iterator[Any]:
     """Batches as `model.fit` gets them from the command, but made only when they are requested."""
     start_as_command()
-    from keras_resnet.data.stream_batches import Side, StreamTrainingBatches
+    from keras_resnet.data.stream_batches import Split, StreamTrainingBatches
 
-    side = Side(Files(paths), np.arange(len(paths)), "benchmark")
-    return StreamTrainingBatches(side=side, batch_size=BATCH, seed=0, size=SIZE, crop=crop, threads=0).stream()
+    side = Split(Files(paths), np.arange(len(paths)), "benchmark")
+    return StreamTrainingBatches(split=side, batch_size=BATCH, seed=0, size=SIZE, crop=crop, threads=0).stream()
 
 
 def pillow(paths: list[Path], crop: str) -> Iterator[Any]:

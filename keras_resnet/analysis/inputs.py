@@ -14,7 +14,7 @@ import numpy as np
 from .. import backend, saving
 from ..backend.devices import Devices
 from ..data import LabelledImages, steps_per_epoch
-from ..evaluation.evaluate import View, class_indices, crop_of
+from ..evaluation.evaluate import View, class_indices, crop_sizes
 from ..evaluation.views import shapes
 from ..training.batch_norm import reestimate
 from ..training.feed import Feed
@@ -101,7 +101,7 @@ def batches_for(
     """
     view = {}
     if not data.in_memory:
-        view = dict(zip(("size", "resize"), crop_of(model, info.get("view", {}), View()), strict=True))
+        view = dict(zip(("size", "resize"), crop_sizes(model, info.get("view", {}), View()), strict=True))
     expected = shapes(model)[0]
     received = data.image_shape(view.get("size"))
     if any(side not in (None, other) for side, other in zip(expected, received, strict=True)):

@@ -8,7 +8,7 @@ from .labelled_images import MEANS, LabelledImages
 from .loading import is_registered, load, make_available
 from .multi_view import Cut, MultiViewBatches, scales_of, ten_crops_of
 from .stream_batches import StreamTestBatches, StreamTrainingBatches
-from .streams import ImageStream, whole_path
+from .streams import ImageStream, absolute_path
 from .views import COLORS, CROPS, SIZE, default_resize, default_sizes, read_center
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "StreamTestBatches",
     "StreamTrainingBatches",
     "TrainingBatches",
+    "absolute_path",
     "cut_out",
     "default_resize",
     "default_sizes",
@@ -42,5 +43,4 @@ __all__ = [
     "scales_of",
     "steps_per_epoch",
     "ten_crops_of",
-    "whole_path",
 ]

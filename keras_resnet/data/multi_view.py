@@ -11,8 +11,8 @@ import numpy as np
 from .bad_images import BAD_SHARE, BadImages
 from .decoding import Window, decode_window
 from .errors import DataError
-from .stream_batches import Side
-from .transport import ahead
+from .stream_batches import Split
+from .transport import prefetch
 from .views import resized
 
 STEP = 32  # the longer side of a scaled image is a multiple of this many pixels
@@ -79,13 +79,13 @@ class MultiViewBatches:
     decoded, the list is empty and the image is named in the log.
 
     Attributes:
-        side: the images.
+        split: the images.
         cut: function from an image file's bytes to its views: `five_crops` or `scaled` with bound arguments.
-        workers, threads: as for `ahead`; they affect speed only.
+        workers, threads: as for `prefetch`; they affect speed only.
         bad_share: the share of the images that may be undecodable; see `BadImages`.
     """
 
-    side: Side
+    split: Split
     cut: Cut
     workers: int = 0
     threads: int | None = None
@@ -93,15 +93,15 @@ class MultiViewBatches:
     bad: BadImages = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
+        object.__setattr__(self, "bad", BadImages(self.split.name, len(self.split), self.bad_share))
 
     def __len__(self) -> int:
         """The number of images."""
-        return len(self.side)
+        return len(self.split)
 
     def __iter__(self) -> Iterator[tuple[int, list[np.ndarray]]]:
         chunks = -(-len(self) // _CHUNK)
-        for images, bad in ahead(self._make, 0, chunks, workers=self.workers, threads=self.threads):
+        for images, bad in prefetch(self._make, 0, chunks, workers=self.workers, threads=self.threads):
             self.bad.note(bad)
             yield from images
         self.bad.report("after the test")
@@ -109,7 +109,7 @@ class MultiViewBatches:
     def _make(self, chunk: int) -> tuple[list[tuple[int, list[np.ndarray]]], list[str]]:
         positions = np.arange(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(self)))
         images, bad = [], []
-        for record in self.side.records(positions):
+        for record in self.split.records(positions):
             views = self.cut(record.data)
             if views is None:
                 bad.append(record.name)

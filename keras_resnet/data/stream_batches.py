@@ -13,7 +13,7 @@ from .bad_images import BAD_SHARE, BadImages
 from .errors import DataError
 from .records import Record, Source
 from .sharding import Shard, check_shard, share_of
-from .transport import ahead
+from .transport import prefetch
 from .views import (
     DRAWS,
     SIZE,
@@ -30,26 +30,26 @@ _CHUNK = 16  # records read at a time, few enough to stay in the processor's cac
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class Split:
     """The images of a source that are used for training, or those for testing.
 
     Attributes:
         source: the source, which returns its images by number.
-        numbers: the numbers of the images of this side.
-        where: the name of this side in messages.
+        indices: the indices of the images of this split.
+        name: the name of the split in messages.
     """
 
     source: Source
-    numbers: np.ndarray
-    where: str
+    indices: np.ndarray
+    name: str
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
     def records(self, positions: np.ndarray) -> Iterator[Record]:
-        """Yields the images at these positions of the side, in the order given."""
+        """Yields the images at these positions of the split, in the order given."""
         for first in range(0, len(positions), _CHUNK):
-            yield from self.source.read(self.numbers[positions[first : first + _CHUNK]].tolist())
+            yield from self.source.read(self.indices[positions[first : first + _CHUNK]].tolist())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,7 +65,7 @@ class StreamTrainingBatches:
     ("keras_resnet.data") names it once and states at the end of each epoch how often such images were met.
 
     Attributes:
-        side: the images.
+        split: the images.
         batch_size: the number of images per global batch.
         seed: a non-negative integer.
         shard: (process, processes): each process receives its part of every global batch.
@@ -74,14 +74,14 @@ class StreamTrainingBatches:
         scales, area: the arguments of these two; scales refer to the last size and are proportional for other sizes.
         flip: whether to mirror each image left to right with probability one half.
         color: "none", or "pca" for `color_offsets`.
-        workers, threads: as for `ahead`; they affect speed only.
+        workers, threads: as for `prefetch`; they affect speed only.
         bad_share: the share of the images that may be undecodable; see `BadImages`.
 
     Raises:
         DataError: an attribute is out of range or not one of the accepted names.
     """
 
-    side: Side
+    split: Split
     batch_size: int
     seed: int
     shard: Shard = (0, 1)
@@ -103,11 +103,11 @@ class StreamTrainingBatches:
         object.__setattr__(self, "_sizes", sizes)
         for size in dict.fromkeys(sizes):
             check_views(size=size, crop=self.crop, scales=self._scales(size), area=self.area, color=self.color)
-        object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
+        object.__setattr__(self, "bad", BadImages(self.split.name, len(self.split), self.bad_share))
 
     def __len__(self) -> int:
         """The number of batches per epoch."""
-        return steps_per_epoch(len(self.side), self.batch_size)
+        return steps_per_epoch(len(self.split), self.batch_size)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns batch `index`, from 0, of epoch `epoch`: uint8 (batch, size, size, 3) and int32 (batch,).
@@ -129,7 +129,7 @@ class StreamTrainingBatches:
             DataError: too many images cannot be decoded.
         """
         start = start_epoch * len(self) + start_batch
-        batches = ahead(self._make, start, workers=self.workers, threads=self.threads)
+        batches = prefetch(self._make, start, workers=self.workers, threads=self.threads)
         for step, (images, labels, bad) in enumerate(batches, start):
             self.bad.note(bad)
             if (step + 1) % len(self) == 0:
@@ -139,7 +139,7 @@ class StreamTrainingBatches:
     def _make(self, step: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Returns the images and labels of a step of the run, counted from 0, and the names of undecodable images."""
         epoch, index = divmod(step, len(self))
-        order = _order(len(self.side), self.seed, epoch)
+        order = _order(len(self.split), self.seed, epoch)
         first = index * self.batch_size
         count = min(self.batch_size, len(order))
         # All random numbers of the global batch are drawn, whether used or not, so that an image's augmentation
@@ -158,7 +158,7 @@ class StreamTrainingBatches:
         images = np.empty((len(rows), size, size, 3), np.uint8)
         labels = np.empty(len(rows), np.int32)
         bad: list[str] = []
-        records = self.side.records(order[first + rows.start : first + rows.stop])
+        records = self.split.records(order[first + rows.start : first + rows.stop])
         for row, record in enumerate(records):
             view = partial(
                 draw_view, images[row], choose=self._window(windows[row], size), flip=mirrored[row], color=colors[row]
@@ -182,10 +182,10 @@ class StreamTrainingBatches:
         for step in range(1, len(order)):
             bad.append(record.name)
             self.bad.check(bad)
-            (record,) = self.side.records(order[[(position + step) % len(order)]])
+            (record,) = self.split.records(order[[(position + step) % len(order)]])
             if view(record.data):
                 return record
-        raise DataError(f"{self.side.where}: none of {len(order)} images can be decoded, the last is {record.name}")
+        raise DataError(f"{self.split.name}: none of {len(order)} images can be decoded, the last is {record.name}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -197,7 +197,7 @@ class StreamTestBatches:
     be decoded has weight 0, too, and is named in the log.
 
     Attributes:
-        side, batch_size, shard, workers, threads, bad_share: as for `StreamTrainingBatches`.
+        split, batch_size, shard, workers, threads, bad_share: as for `StreamTrainingBatches`.
         size: the square's side in pixels.
         resize: the shorter side of the resized image; by default `default_resize(size)`.
 
@@ -205,7 +205,7 @@ class StreamTestBatches:
         DataError: an attribute is out of range.
     """
 
-    side: Side
+    split: Split
     batch_size: int
     shard: Shard = (0, 1)
     size: int = SIZE
@@ -221,11 +221,11 @@ class StreamTestBatches:
             raise DataError(
                 f"`size` must be at least 1, and `resize` at least `size`. Received: {self.size} and {self.resize}"
             )
-        object.__setattr__(self, "bad", BadImages(self.side.where, len(self.side), self.bad_share))
+        object.__setattr__(self, "bad", BadImages(self.split.name, len(self.split), self.bad_share))
 
     def __len__(self) -> int:
         """The number of batches in one pass."""
-        return -(-len(self.side) // self.batch_size)
+        return -(-len(self.split) // self.batch_size)
 
     def batch(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns batch `index`, from 0: images, labels and weights.
@@ -241,7 +241,8 @@ class StreamTestBatches:
         return tuple(batch)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for images, labels, weights, bad in ahead(self._make, 0, len(self), workers=self.workers, threads=self.threads):
+        batches = prefetch(self._make, 0, len(self), workers=self.workers, threads=self.threads)
+        for images, labels, weights, bad in batches:
             self.bad.note(bad)
             yield images, labels, weights
         self.bad.report("after the test")
@@ -252,10 +253,10 @@ class StreamTestBatches:
         images = np.zeros((count, self.size, self.size, 3), np.uint8)
         labels, weights = np.zeros(count, np.int32), np.zeros(count, np.float32)
         first = index * self.batch_size + part.start
-        positions = np.arange(first, min(first + count, len(self.side)))
+        positions = np.arange(first, min(first + count, len(self.split)))
         choose = partial(center_window, size=self.size, resize=self.resize or default_resize(self.size))
         bad = []
-        for row, record in enumerate(self.side.records(positions)):
+        for row, record in enumerate(self.split.records(positions)):
             labels[row] = record.label
             weights[row] = draw_view(images[row], record.data, choose, average=True)
             if not weights[row]:

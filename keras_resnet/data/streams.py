@@ -15,7 +15,7 @@ from .multi_view import Cut, MultiViewBatches
 from .prepared_source import PreparedSource
 from .records import Source, open_folder
 from .sharding import Shard
-from .stream_batches import Side, StreamTestBatches, StreamTrainingBatches
+from .stream_batches import Split, StreamTestBatches, StreamTrainingBatches
 from .views import SIZE, default_sizes
 
 FOLDER = "folder:"
@@ -35,8 +35,8 @@ class ImageStream(LabelledImages):
     in_memory: ClassVar[bool] = False
     name: str
     class_names: tuple[str, ...]
-    train: Side
-    test: Side
+    train: Split
+    test: Split
     _means: dict[int, np.ndarray] = field(init=False, repr=False, default_factory=dict)
 
     @property
@@ -70,8 +70,8 @@ class ImageStream(LabelledImages):
         Raises:
             DataError: `count` is out of range.
         """
-        numbers = self.train.numbers[fixed_subset(count, self.train_count, self.name)]
-        return replace(self, train=replace(self.train, numbers=numbers))
+        indices = self.train.indices[fixed_subset(count, self.train_count, self.name)]
+        return replace(self, train=replace(self.train, indices=indices))
 
     def hold_out(self, count: int, seed: int) -> ImageStream:
         """Returns the data set with `count` randomly drawn training images as its test images; see `LabelledImages`.
@@ -79,11 +79,11 @@ class ImageStream(LabelledImages):
         Raises:
             DataError: `count` is out of range.
         """
-        held_out, remaining = (self.train.numbers[part] for part in hold_out(count, self.train_count, seed, self.name))
+        held_out, remaining = (self.train.indices[part] for part in hold_out(count, self.train_count, seed, self.name))
         return replace(
             self,
-            train=replace(self.train, numbers=remaining),
-            test=Side(self.train.source, held_out, f"{self.name}, held out"),
+            train=replace(self.train, indices=remaining),
+            test=Split(self.train.source, held_out, f"{self.name}, held out"),
         )
 
     def defaults(self, size: int | None = None, test_size: int | None = None) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class ImageStream(LabelledImages):
     ) -> StreamTrainingBatches:
         """Returns the batches for training; the arguments are those of `StreamTrainingBatches`."""
         options = {"batch_size": batch_size, "seed": seed, "shard": shard, "workers": workers}
-        return StreamTrainingBatches(side=self.train, **options, **augmentation)
+        return StreamTrainingBatches(split=self.train, **options, **augmentation)
 
     def test_batches(
         self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, split: str = "test", **options: Any
@@ -111,35 +111,35 @@ class ImageStream(LabelledImages):
         The other arguments are those of `StreamTestBatches`.
         """
         size = SIZE if size is None else size
-        side = self.train if split == "train" else self.test
-        return StreamTestBatches(side=side, batch_size=batch_size, shard=shard, size=size, **options)
+        images = self.train if split == "train" else self.test
+        return StreamTestBatches(split=images, batch_size=batch_size, shard=shard, size=size, **options)
 
     def multi_view(self, cut: Cut, *, split: str = "test", **options: Any) -> MultiViewBatches:
         """Returns every test image once, or every training image if `split` is "train", as the views made by `cut`.
 
         The other arguments are those of `MultiViewBatches`.
         """
-        return MultiViewBatches(side=self.train if split == "train" else self.test, cut=cut, **options)
+        return MultiViewBatches(split=self.train if split == "train" else self.test, cut=cut, **options)
 
 
-def _mean(side: Side, size: int, batch_size: int = 50) -> np.ndarray:
+def _mean(split: Split, size: int, batch_size: int = 50) -> np.ndarray:
     from tqdm import tqdm
 
-    positions = np.linspace(0, len(side) - 1, min(MEAN_OF, len(side))).round().astype(int)
-    sample = replace(side, numbers=side.numbers[positions])
+    positions = np.linspace(0, len(split) - 1, min(MEAN_OF, len(split))).round().astype(int)
+    sample = replace(split, indices=split.indices[positions])
     total, weight = np.zeros((size, size, 3)), 0.0
     # disable=None: no progress bar if stderr is not a terminal.
-    bar = tqdm(desc=f"Mean of {side.where}", total=len(sample), delay=1, leave=False, disable=None)
+    bar = tqdm(desc=f"Mean of {split.name}", total=len(sample), delay=1, leave=False, disable=None)
     with bar:
         # Any share of bad images is accepted here: too many in this sample need not be too many of the entire set.
-        for images, _, weights in StreamTestBatches(side=sample, batch_size=batch_size, size=size, bad_share=1.0):
+        for images, _, weights in StreamTestBatches(split=sample, batch_size=batch_size, size=size, bad_share=1.0):
             total += images.sum(axis=0, dtype=np.int64)  # an image of weight 0 is black
             weight += weights.sum()
             bar.update(min(batch_size, len(sample) - bar.n))
     return total / weight
 
 
-def whole_path(name: str) -> str | None:
+def absolute_path(name: str) -> str | None:
     """Returns the absolute path of the folder of photographs named "folder:PATH"; None for any other data set."""
     if not name.startswith(FOLDER):
         return None
@@ -160,7 +160,7 @@ def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStre
         for source in sources:
             source.read([0])  # otherwise missing labels of a test split would only be noticed after the first epoch
     train, test = (
-        Side(source, np.arange(len(source)), f"{name}, {split}")
+        Split(source, np.arange(len(source)), f"{name}, {split}")
         for source, split in zip(sources, ("train", "test"), strict=True)
     )
     return ImageStream(name, sources[0].class_names, train, test)

@@ -28,7 +28,7 @@ class _Steps:
         return self.make(self.start + index)
 
 
-def ahead(
+def prefetch(
     make: Callable[[int], tuple], start: int, stop: int | None = None, *, workers: int = 0, threads: int | None = None
 ) -> Iterator[tuple]:
     """Yields make(start), make(start + 1), ..., computed ahead of time.

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from .. import saving
-from ..data import SIZE, LabelledImages, default_resize, load, scales_of, ten_crops_of, whole_path
+from ..data import SIZE, LabelledImages, absolute_path, default_resize, load, scales_of, ten_crops_of
 from ..models.taps import any_size
 from . import scores
 from .views import TestOutputs, multi_view, shapes, single_view
@@ -125,7 +125,7 @@ def evaluate(
     result = {
         **_scored(" + ".join(map(str, models)), ensemble),
         "dataset": dataset,
-        **({"dataset_path": path} if (path := whole_path(dataset)) else {}),
+        **({"dataset_path": path} if (path := absolute_path(dataset)) else {}),
         "split": split,
         "view": str(view),
         "classes": scores.by_class(confusion, fullest[-1]),
@@ -178,7 +178,7 @@ def _test(
     if view.scales:
         images = data.multi_view(scales_of(view.scales), split=split)
         return multi_view(_for_size(model, None), images, batch_size, verbose=verbose)
-    size, resize = crop_of(model, trained, view)
+    size, resize = crop_sizes(model, trained, view)
     model = _for_size(model, size)
     if view.crops == 10:
         crops = data.multi_view(ten_crops_of(size, resize), split=split)
@@ -187,7 +187,7 @@ def _test(
     return single_view(model, batches, mirror=view.mirror, verbose=verbose)
 
 
-def crop_of(model: keras.Model, trained: Mapping[str, int], view: View) -> tuple[int, int]:
+def crop_sizes(model: keras.Model, trained: Mapping[str, int], view: View) -> tuple[int, int]:
     """Returns the side of the crops for a network, and the shorter side of the image from which they are cropped.
 
     Args:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import saving
-from ..data import whole_path
+from ..data import absolute_path
 from .evaluate import Evaluation
 from .pictures import draw_calibration, draw_confusion
 
@@ -36,7 +36,7 @@ def default_folder(model: str | Path, result: dict[str, Any]) -> Path:
     run = path if path.is_dir() else path.parent
     parts = [] if path.is_dir() or path.name == "model.keras" else [path.stem]
     dataset = result["dataset"]
-    parts += [Path(_identity(result)).name if whole_path(dataset) else dataset, result["split"]]
+    parts += [Path(_identity(result)).name if absolute_path(dataset) else dataset, result["split"]]
     parts += [] if result["view"] == "one view" else [result["view"]]
     if "members" in result:
         digest = hashlib.sha256(" + ".join(member["model"] for member in result["members"]).encode()).hexdigest()
@@ -49,7 +49,7 @@ def default_folder(model: str | Path, result: dict[str, Any]) -> Path:
 
 def _identity(result: Mapping[str, Any]) -> str:
     """Returns what identifies the data set of a result: its name, or the absolute path of a folder of photographs."""
-    return result.get("dataset_path") or whole_path(result["dataset"]) or result["dataset"]
+    return result.get("dataset_path") or absolute_path(result["dataset"]) or result["dataset"]
 
 
 def _has_report_of_another_dataset(folder: Path, result: Mapping[str, Any]) -> bool:

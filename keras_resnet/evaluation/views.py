@@ -73,7 +73,7 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
     return shape, model.outputs[0].shape[-1]
 
 
-def gives_logits(model: keras.Model) -> bool:
+def outputs_logits(model: keras.Model) -> bool:
     """Returns whether a network's outputs are logits, as in checkpoints: whether its last layer is linear."""
     return getattr(model.layers[-1], "activation", None) is keras.activations.linear
 
@@ -81,7 +81,7 @@ def gives_logits(model: keras.Model) -> bool:
 def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Returns the class probabilities of images, float32 (n, classes), with a softmax if the model outputs logits."""
     outputs = np.asarray(model.predict_on_batch(images), dtype="float64")
-    if gives_logits(model):
+    if outputs_logits(model):
         outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         outputs /= outputs.sum(axis=1, keepdims=True)
     return outputs.astype("float32")

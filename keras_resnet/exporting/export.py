@@ -18,7 +18,7 @@ from ..evaluation.source import check_view
 from ..evaluation.views import shapes
 from ..options import to_arguments
 from ..status import Status
-from ..training.processes import NAMED, last_line, start
+from ..training.processes import MESSAGE_PREFIX, last_line, start
 from .card import ERRORS, LABELS, write_card
 from .choices import CHANNELS, Choices
 from .folding import fold, in_dtype, outcome
@@ -168,7 +168,7 @@ def _export_on_tensorflow(
             try:
                 for line in process.stderr:
                     lines.append(line)
-                    if not line.startswith(NAMED):  # the error message, which is raised below
+                    if not line.startswith(MESSAGE_PREFIX):  # the error message, which is raised below
                         say(line.rstrip("\n"))
             except BaseException:
                 process.kill()

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from ..data import SIZE
-from ..evaluation.views import gives_logits, shapes
+from ..evaluation.views import outputs_logits, shapes
 from ..models.taps import taps
 from .choices import CHANNELS
 from .decoding import reader
@@ -103,7 +103,7 @@ class Served(tf.Module):
 
 def probabilities(model: keras.Model) -> Callable[[Any], Any]:
     """Returns a function from images to float32 probabilities, also for a model that returns logits."""
-    last = tf.nn.softmax if gives_logits(model) else tf.identity
+    last = tf.nn.softmax if outputs_logits(model) else tf.identity
     return lambda images: last(tf.cast(model(images, training=False), tf.float32))
 
 

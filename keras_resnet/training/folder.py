@@ -142,7 +142,7 @@ class RunFolder:
         for folder in (self.path, self.checkpoints):
             saving.remove_partial(folder)
 
-    def begun(self) -> dict[str, Any]:
+    def saved_recipe(self) -> dict[str, Any]:
         """Returns the resolved recipe of the run in the folder; empty if there is none.
 
         Raises:
@@ -150,7 +150,7 @@ class RunFolder:
         """
         return saving.read_json(self.recipe, REMEDY) if self.recipe.exists() else {}
 
-    def finished(self) -> dict[str, Any] | None:
+    def saved_summary(self) -> dict[str, Any] | None:
         """Returns the summary of the run, or None if it has not finished.
 
         Raises:

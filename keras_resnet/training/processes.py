@@ -17,7 +17,7 @@ from ..backend.devices import environment_without_launcher
 from ..host import gpus
 from ..status import Status
 
-NAMED = "keras-resnet: "  # prefix of the line in which the command says why it ended
+MESSAGE_PREFIX = "keras-resnet: "  # prefix of the line in which the command says why it ended
 # Environment variables with which JAX and TensorFlow allocate the GPU memory they need, not all of it.
 SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
@@ -120,7 +120,7 @@ def epochs_done(folder: Path) -> int:
 def last_line(stderr: str) -> str:
     """Returns the last line of a run's standard error, which says why it ended, without the name of the command."""
     line = next(iter(stderr.strip().splitlines()[-1:]), "")
-    return line.removeprefix(NAMED).removeprefix("error: ")
+    return line.removeprefix(MESSAGE_PREFIX).removeprefix("error: ")
 
 
 def _device(worker: int, gpus: Sequence[str]) -> dict[str, str]:

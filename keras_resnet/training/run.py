@@ -73,7 +73,7 @@ def train(
         _check(recipe, data, devices, machine)
         feed = Feed(recipe, data, devices, machine)
         folder.check(recipe)
-        summary = folder.finished()
+        summary = folder.saved_summary()
     if summary is not None:
         say(f"This run is already finished; its results are in {folder.path}")
         return summary

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backend.devices import Devices
 from ..data import DataError, LabelledImages
-from ..data.transport import ahead
+from ..data.transport import prefetch
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -59,7 +59,7 @@ class EvaluationFeed(keras.utils.PyDataset):
     def repeated(self) -> Iterator[Batch]:
         """Yields all batches over and over; threads prepare those of the first pass only."""
         if self.workers > 1:
-            yield from ahead(self.__getitem__, 0, len(self), threads=self.workers)
+            yield from prefetch(self.__getitem__, 0, len(self), threads=self.workers)
         yield from map(self.__getitem__, itertools.cycle(range(len(self))))
 
 

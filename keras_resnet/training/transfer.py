@@ -44,7 +44,7 @@ def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained 
 
 def _from_begun_run(recipe: Recipe, folder: RunFolder) -> Pretrained | None:
     """Returns the newest intact network of a run or its probe, if the run began with the weights of the recipe."""
-    saved = folder.begun()
+    saved = folder.saved_recipe()
     if saved.get("weights") != recipe.weights:
         return None
     view = {"size": saved["size"], "resize": saved["test_resize"]} if saved.get("size") else {}

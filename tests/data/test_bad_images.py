@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_resnet.data import DataError, StreamTestBatches, StreamTrainingBatches, bad_images, load
-from keras_resnet.data.stream_batches import Side, _order
+from keras_resnet.data.stream_batches import Split, _order
 from pictures import Album, jpeg, photograph
 
 PICTURE = photograph(0, 60, 80)
@@ -151,7 +151,7 @@ def test_a_bad_image_is_replaced_by_the_next_decodable_one(log):
     broken = [b"" if number in (3, 4, 7) else file for number, file in enumerate(valid)]
 
     def batches(files, **options):
-        return StreamTrainingBatches(side=Side(Album(files), np.arange(12), "album"), **OPTIONS | options)
+        return StreamTrainingBatches(split=Split(Album(files), np.arange(12), "album"), **OPTIONS | options)
 
     order = batches(valid, batch_size=12).batch(0, 0)[1].tolist()
     expected = []
@@ -188,11 +188,11 @@ def test_too_many_bad_test_images_end_the_test(folder, log):
 
 def test_a_set_of_bad_images_only_is_refused(log):
     for count in (1, 3, 50):
-        side = Side(Album([b""] * count), np.arange(count), "album")
+        side = Split(Album([b""] * count), np.arange(count), "album")
         with pytest.raises(DataError, match="album: "):
-            StreamTrainingBatches(side=side, **OPTIONS, bad_share=1.0).batch(0, 0)
+            StreamTrainingBatches(split=side, **OPTIONS, bad_share=1.0).batch(0, 0)
         with pytest.raises(DataError, match="album: "):
-            list(StreamTestBatches(side=side, batch_size=4, size=8, threads=0, bad_share=1.0))
+            list(StreamTestBatches(split=side, batch_size=4, size=8, threads=0, bad_share=1.0))
 
 
 def test_a_file_that_vanishes_is_a_bad_image(folder, log):

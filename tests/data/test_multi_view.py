@@ -10,7 +10,7 @@ import pytest
 
 from keras_resnet.data import DataError, MultiViewBatches, load, scales_of, ten_crops_of
 from keras_resnet.data.multi_view import five_crops, scaled
-from keras_resnet.data.stream_batches import Side
+from keras_resnet.data.stream_batches import Split
 from pictures import Album, jpeg, photograph
 
 
@@ -19,7 +19,7 @@ def png(image):
 
 
 def _side(files):
-    return Side(Album(files), np.arange(len(files)), "album")
+    return Split(Album(files), np.arange(len(files)), "album")
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 80), (80, 64), (64, 64), (64, 81)])
@@ -69,7 +69,7 @@ def test_a_scaled_image_is_the_entire_image():
 @pytest.mark.parametrize(("workers", "threads"), [(0, 0), (0, 3), (2, None)])
 def test_every_image_occurs_once_in_order(workers, threads):
     files = [jpeg(photograph(seed, 70 + seed, 90)) for seed in range(11)]
-    seen = list(MultiViewBatches(side=_side(files), cut=ten_crops_of(56, 64), workers=workers, threads=threads))
+    seen = list(MultiViewBatches(split=_side(files), cut=ten_crops_of(56, 64), workers=workers, threads=threads))
     assert [label for label, _ in seen] == list(range(11))
     for file, (_, views) in zip(files, seen, strict=True):
         assert all(map(np.array_equal, views, five_crops(file, size=56, resize=64)))
@@ -78,7 +78,7 @@ def test_every_image_occurs_once_in_order(workers, threads):
 def test_an_image_that_cannot_be_decoded_has_no_views_and_is_logged(caplog):
     files = [jpeg(photograph(seed, 70, 90)) for seed in range(6)]
     files[2] = b"no image"
-    images = MultiViewBatches(side=_side(files), cut=scales_of((32, 64)), threads=0)
+    images = MultiViewBatches(split=_side(files), cut=scales_of((32, 64)), threads=0)
     with caplog.at_level(logging.WARNING, "keras_resnet.data"):
         assert [len(views) for _, views in images] == [2, 2, 0, 2, 2, 2]
     assert list(images.bad.names) == ["picture 2"]
@@ -88,7 +88,7 @@ def test_an_image_that_cannot_be_decoded_has_no_views_and_is_logged(caplog):
 def test_too_many_bad_images_end_the_test():
     files = [jpeg(photograph(0, 70, 90)), *12 * [b"no image"]]
     with pytest.raises(DataError, match="images cannot be decoded"):
-        list(MultiViewBatches(side=_side(files), cut=scales_of((32,)), threads=0))
+        list(MultiViewBatches(split=_side(files), cut=scales_of((32,)), threads=0))
 
 
 def test_both_splits_of_a_data_set_have_views(photographs):

@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 
 from keras_resnet.data import DataError, StreamTestBatches, StreamTrainingBatches, load
-from keras_resnet.data.stream_batches import Side
+from keras_resnet.data.stream_batches import Split
 from pictures import Album, jpeg, photograph
 
 ALBUM = Album([jpeg(photograph(number, 40 + number, 60)) for number in range(20)])
 
 
-def _side(album: Album = ALBUM) -> Side:
-    return Side(album, np.arange(len(album)), "album")
+def _side(album: Album = ALBUM) -> Split:
+    return Split(album, np.arange(len(album)), "album")
 
 
 def _training(album: Album = ALBUM, **options) -> StreamTrainingBatches:
     options = {"batch_size": 6, "seed": 5, "size": 24, "scales": (26, 48), "threads": 0} | options
-    return StreamTrainingBatches(side=_side(album), **options)
+    return StreamTrainingBatches(split=_side(album), **options)
 
 
 def _testing(album: Album = ALBUM, **options) -> StreamTestBatches:
     options = {"batch_size": 6, "size": 24, "threads": 0} | options
-    return StreamTestBatches(side=_side(album), **options)
+    return StreamTestBatches(split=_side(album), **options)
 
 
 def _same(batch, expected) -> None:

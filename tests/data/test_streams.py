@@ -100,7 +100,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_means_are_of_the_training_photographs(data):
-    views = np.concatenate([i for i, _, _ in StreamTestBatches(side=data.train, batch_size=9, size=16)])
+    views = np.concatenate([i for i, _, _ in StreamTestBatches(split=data.train, batch_size=9, size=16)])
     np.testing.assert_allclose(data.mean("pixel", 16), views.mean(axis=0))
     np.testing.assert_allclose(data.mean("channel", 16), views.mean(axis=(0, 1, 2)))
     assert data.mean("pixel", 16).shape == (16, 16, 3)
@@ -113,7 +113,7 @@ def test_the_mean_is_of_a_sample_spread_evenly_over_the_set(data, monkeypatch):
     from keras_resnet.data import streams
 
     monkeypatch.setattr(streams, "MEAN_OF", 3)
-    views = [i for i, _, _ in StreamTestBatches(side=data.train, batch_size=1, size=16)]
+    views = [i for i, _, _ in StreamTestBatches(split=data.train, batch_size=1, size=16)]
     expected = np.mean([views[0], views[13], views[26]], axis=(0, 1))
     np.testing.assert_allclose(load(data.name).mean("pixel", 16), expected)
 
@@ -124,16 +124,16 @@ def test_the_sample_may_hold_more_than_its_share_of_bad_photographs(data, photog
     for path in sorted((tmp_path / "some/train").glob("*/*"))[:20]:
         path.write_bytes(b"no image")
     some = load(f"folder:{tmp_path / 'some'}")
-    intact = [i[0] for i, _, _ in StreamTestBatches(side=data.train, batch_size=1, size=16)][20:]
+    intact = [i[0] for i, _, _ in StreamTestBatches(split=data.train, batch_size=1, size=16)][20:]
     np.testing.assert_allclose(some.mean("pixel", 16), np.mean(intact, axis=0))
     with pytest.raises(DataError, match="cannot be decoded"):
-        list(StreamTestBatches(side=some.train, batch_size=27, size=16))
+        list(StreamTestBatches(split=some.train, batch_size=27, size=16))
 
 
 def test_take_reduces_the_training_images_and_keeps_the_test_images(data):
     few = data.take(5)
     assert (few.train_count, few.test_count) == (5, data.test_count)
-    assert set(few.train.numbers) < set(data.train.numbers)
+    assert set(few.train.indices) < set(data.train.indices)
 
 
 def test_held_out_training_images_become_the_test_images(data):

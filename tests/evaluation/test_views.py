@@ -8,7 +8,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.data import ArrayTestBatches, MultiViewBatches, scales_of, ten_crops_of
-from keras_resnet.data.stream_batches import Side
+from keras_resnet.data.stream_batches import Split
 from keras_resnet.evaluation import scores
 from keras_resnet.evaluation.views import multi_view, single_view
 from keras_resnet.models.taps import any_size
@@ -171,7 +171,7 @@ def network():
 
 def album(*shapes):
     files = [jpeg(photograph(seed, *shape), quality=95) for seed, shape in enumerate(shapes)]
-    return Side(Album(files), np.arange(len(files)), "album")
+    return Split(Album(files), np.arange(len(files)), "album")
 
 
 def predict(model, images):
@@ -181,8 +181,8 @@ def predict(model, images):
 def test_dense_evaluation_at_one_crop_equals_the_ordinary_one(network):
     """A square photograph of the network's own size is identical to its only crop."""
     side = album(*5 * [(64, 64)])
-    dense = multi_view(any_size(network), MultiViewBatches(side=side, cut=scales_of((64,)), threads=0), 50)
-    images = np.stack([views[0] for _, views in MultiViewBatches(side=side, cut=ten_crops_of(64, 64), threads=0)])
+    dense = multi_view(any_size(network), MultiViewBatches(split=side, cut=scales_of((64,)), threads=0), 50)
+    images = np.stack([views[0] for _, views in MultiViewBatches(split=side, cut=ten_crops_of(64, 64), threads=0)])
     ordinary = (predict(network, images) + predict(network, images[:, :, ::-1])) / 2
     assert ordinary.max() > 0.2
     np.testing.assert_allclose(dense.probabilities, ordinary, atol=1e-5)
@@ -191,10 +191,10 @@ def test_dense_evaluation_at_one_crop_equals_the_ordinary_one(network):
 def test_dense_evaluation_averages_the_logits_of_every_position(network):
     """Compared with the dense layer applied at every position of the last map (He et al. 2015, section 3.4)."""
     side = album((96, 200))
-    dense = multi_view(any_size(network), MultiViewBatches(side=side, cut=scales_of((64, 96)), threads=0), 50)
+    dense = multi_view(any_size(network), MultiViewBatches(split=side, cut=scales_of((64, 96)), threads=0), 50)
     any_size_network = keras_resnet.ResNet18(input_shape=(None, None, 3), classes=7)
     any_size_network.set_weights(network.get_weights())
-    ((_, views),) = MultiViewBatches(side=side, cut=scales_of((64, 96)), threads=0)
+    ((_, views),) = MultiViewBatches(split=side, cut=scales_of((64, 96)), threads=0)
     assert [view.shape[:2] for view in views] == [(64, 128), (96, 192)]
     expected = []
     for view in views:
@@ -208,6 +208,6 @@ def test_dense_evaluation_averages_the_logits_of_every_position(network):
 
 def test_views_that_the_network_does_not_take_are_refused(network):
     with pytest.raises(ValueError, match=r"takes images of \(64, 64, 3\). Received: \(32, 32, 3\)"):
-        multi_view(network, MultiViewBatches(side=album((64, 64)), cut=ten_crops_of(32, 64), threads=0), 50)
+        multi_view(network, MultiViewBatches(split=album((64, 64)), cut=ten_crops_of(32, 64), threads=0), 50)
     with pytest.raises(ValueError, match=r"has 7 classes. Received: labels up to 7"):
-        multi_view(network, MultiViewBatches(side=album(*8 * [(64, 64)]), cut=ten_crops_of(64, 64), threads=0), 50)
+        multi_view(network, MultiViewBatches(split=album(*8 * [(64, 64)]), cut=ten_crops_of(64, 64), threads=0), 50)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_resnet import saving
-from keras_resnet.data import whole_path
+from keras_resnet.data import absolute_path
 from keras_resnet.evaluation import scores
 from keras_resnet.evaluation.evaluate import Evaluation, View
 from keras_resnet.evaluation.report import default_folder, write_report
@@ -87,8 +87,8 @@ def test_reports_of_two_folders_of_the_same_name_have_different_folders(tmp_path
 
     def write_minimal_report(dataset):
         """Writes the part of a report that names its data set, and returns the name of its folder."""
-        folder = default_folder(tmp_path, {"dataset": dataset, "dataset_path": whole_path(dataset), **view})
-        saving.write_json(folder / "result.json", {"dataset": dataset, "dataset_path": whole_path(dataset), **view})
+        folder = default_folder(tmp_path, {"dataset": dataset, "dataset_path": absolute_path(dataset), **view})
+        saving.write_json(folder / "result.json", {"dataset": dataset, "dataset_path": absolute_path(dataset), **view})
         return folder.name
 
     monkeypatch.chdir(tmp_path / "old")
