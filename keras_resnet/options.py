@@ -182,7 +182,7 @@ def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
     """Returns the end of an error about an unknown name: the known name that is closest to it, if any is close."""
-    return "".join(f"; near: {close}" for close in difflib.get_close_matches(name, known, n=1))
+    return "".join(f"; did you mean {close}?" for close in difflib.get_close_matches(name, known, n=1))
 
 
 def _within(

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from ..models.fast_layers import FUNCTIONAL, REGISTERED, register, use_fast_layers
-from ..models.graph import calls, consumers, nodes, plain, uncompiled
+from ..models.graph import calls, consumers, has_only_inputs, nodes, uncompiled
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
 PRECISE = (
@@ -154,7 +154,7 @@ def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
         if len(called[layer.name]) != 1 or len(following) != 1 or id(output) in outputs:
             continue
         norm = following[0].operation
-        if _fits(layer, norm, len(output.shape)) and plain(following[0]) and len(called[norm.name]) == 1:
+        if _fits(layer, norm, len(output.shape)) and has_only_inputs(following[0]) and len(called[norm.name]) == 1:
             pairs[layer.name] = norm
     return pairs
 

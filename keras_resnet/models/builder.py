@@ -170,7 +170,7 @@ def _fill(model: keras.Model, pretrained: Pretrained, classes: int | None, defau
     Warns if that number is the default, so that the user may not have meant to replace the dense layer.
     """
     head = classes == (pretrained.classes or default_classes)
-    pretrained.give_to(model, head=head)
+    pretrained.assign_to(model, head=head)
     if not head and classes == default_classes:
         warnings.warn(
             f"{pretrained.source} has {pretrained.classes} classes; the dense layer for {classes} is initialised at "

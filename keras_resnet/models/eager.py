@@ -119,7 +119,7 @@ def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
         overwritable = [
             len(consumers[name]) == 1 and name not in results and _fresh(producers.get(name)) for name in inputs
         ]
-        prepare = engine.CALLS.get(layer.__class__) if _ordinary(layer) and graph.plain(node) else None
+        prepare = engine.CALLS.get(layer.__class__) if _ordinary(layer) and graph.has_only_inputs(node) else None
         if layer.__class__ is layers.ZeroPadding2D and outputs[0] not in results and len(consumers[outputs[0]]) == 1:
             consumer = consumers[outputs[0]][0].operation
             if engine.can_defer_padding(consumer, layer, producers.get(inputs[0])):

@@ -77,7 +77,7 @@ def consumers(among: Iterable[Any]) -> dict[int, list[Any]]:
     return nodes_by_tensor
 
 
-def plain(node: Any) -> bool:
+def has_only_inputs(node: Any) -> bool:
     """Returns whether a layer is called with its inputs only: the graph fixes no `training` argument or mask."""
     return all(value is None for value in node.arguments.kwargs.values())
 

@@ -80,7 +80,7 @@ def build(
         **recipe.network,
     )
     if weights is not None:
-        weights.give_to(model, head=matches_classes(weights, data))
+        weights.assign_to(model, head=matches_classes(weights, data))
     if recipe.freeze_until is not None:
         freeze(model, recipe.freeze_until)
     logits_model = to_logits(model)

@@ -199,10 +199,9 @@ def _model_of(weights: str | None, run: str | Path | None) -> str | None:
 def _named(name: str, dataset: str) -> dict[str, Any]:
     rows = RECIPES if is_registered(dataset) else STREAM_RECIPES
     if name not in rows:
-        near = difflib.get_close_matches(name, rows, n=1) or list(rows)
-        raise ValueError(
-            f"Unknown recipe {name!r} for {dataset}. Accepted: {', '.join(rows)}, or a .json file; near: {near[0]}"
-        )
+        close = difflib.get_close_matches(name, rows, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"Unknown recipe {name!r} for {dataset}. Accepted: {', '.join(rows)}, or a .json file{hint}")
     return {**rows[name], **FOR_DATASET.get(dataset, {})}
 
 

@@ -105,7 +105,7 @@ def _run(
         probe_results = _probe(probe, folder.path / PROBE, say, machine, split) if probe else {}
         stack.enter_context(devices.scope())
         if probe:
-            read_weights(replace(recipe, weights=str(folder.path / PROBE))).give_to(networks.model)
+            read_weights(replace(recipe, weights=str(folder.path / PROBE))).assign_to(networks.model)
         progress = resume(networks, folder, devices, say)
         if progress.history or progress.step:
             say(f"Resuming after {progress} of {recipe.epochs}.")

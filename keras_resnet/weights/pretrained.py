@@ -109,7 +109,7 @@ class Pretrained:
             f"Received: {name}={getattr(spec, name)!r}"
         )
 
-    def give_to(self, model: keras.Model, *, head: bool = True) -> int:
+    def assign_to(self, model: keras.Model, *, head: bool = True) -> int:
         """Assigns the weights to all layers of a network, except its normalisation of the images.
 
         Args:

@@ -127,7 +127,7 @@ def _from_torch(path: Path, spec: Spec, source: str, config: Any) -> Pretrained:
     if spec.shortcut == "A":
         with contextlib.suppress(
             KeyError, IndexError
-        ):  # the weights are another network's: `give_to` reports what does not fit
+        ):  # the weights are another network's: `assign_to` reports what does not fit
             tensors = torch_names.append_zeros(tensors, spec)
     layout = torch_names.layout(spec)
     first = tensors.get("stem_conv/kernel")

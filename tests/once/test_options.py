@@ -94,8 +94,8 @@ def test_the_help_shows_every_line_and_the_defaults(capsys):
         ("--steps 1,b", ("--steps", "'1,b'")),
         ("--range 1,2.5", ("--range", "'1,2.5'")),
         ("--hidden 3", ("--hidden",)),
-        ("--sizes 3", ("--sizes 3", "near: --size")),
-        ("--mirrors=3", ("near: --mirror",)),
+        ("--sizes 3", ("--sizes 3", "did you mean --size?")),
+        ("--mirrors=3", ("did you mean --mirror?",)),
         ("stray", ("stray",)),
     ],
 )
@@ -114,7 +114,7 @@ def test_values_are_checked_against_the_types_of_the_fields():
     for name, value in {"size": 1.0, "rate": True, "kind": 3, "steps": 0.5, "mirror": 1, "hidden": "3"}.items():
         with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {value!r}"):
             check_types(Row, {name: value})
-    with pytest.raises(ValueError, match="Unknown field 'sise' of a row; near: size"):
+    with pytest.raises(ValueError, match=r"Unknown field 'sise' of a row; did you mean size\?"):
         check_types(Row, {"sise": 1})
 
 

@@ -22,7 +22,10 @@ from launch import shell
     [
         ("", ("COMMAND", "keras-resnet --help")),
         ("trian digits", ("'trian'", "train")),
-        ("train digits --learningrate 1", ("--learningrate", "near: --learning-rate", "keras-resnet train --help")),
+        (
+            "train digits --learningrate 1",
+            ("--learningrate", "did you mean --learning-rate?", "keras-resnet train --help"),
+        ),
         ("train digits --epochs ten", ("--epochs", "'ten'")),
         ("train digits --epochs 0", ("`epochs`", "at least 1", "0")),
         ("train digits --batch-size -1", ("`batch_size`", "at least 1", "-1")),
@@ -44,7 +47,7 @@ from launch import shell
         ("train digits --model resnet7 --unit bottleneck", ("7", "9n+2", "11")),
         ("train digits --model resent50", ("'resent50'", "resnet50")),
         ("train digits --model resnet50", ("32x32", "(8, 8, 1)")),
-        ("train digits --recipe papers", ("'papers'", "paper, paper2016, modern", "near: paper")),
+        ("train digits --recipe papers", ("'papers'", "paper, paper2016, modern", "did you mean paper?")),
         ("train digits --recipe nothing.json", ("'nothing.json'", "No such file")),
         ("train digits --validation 97", ("97", "1 to 96")),
         ("train digits --devices 0", ("`devices`", "at least 1", "0")),
@@ -117,7 +120,7 @@ def test_a_mistake_in_the_command_line_is_reported_in_one_line(mistake, line, wo
     [
         ('{"dataset":', ("not a recipe", "line 1")),
         ("[]", ("not a recipe", "not a JSON object")),
-        ('{"epoch": 3}', ("'epoch'", "near: epochs")),
+        ('{"epoch": 3}', ("'epoch'", "did you mean epochs?")),
         ('{"epochs": "three"}', ("`epochs`", "'three'")),
         ('{"network": {"width": "wide"}}', ("`width`", "'wide'")),
         ('{"network": {"depth": 20}}', ("'depth'",)),

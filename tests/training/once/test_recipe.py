@@ -227,10 +227,10 @@ def test_the_schedule_of_a_handwritten_file_stays(tmp_path):
         ({"model": "resnet21"}, ("20 and 26", "21")),
         ({"dataset": ["digits"]}, ("`dataset`", "['digits']")),
         ({"network": ["A"]}, ("`network`", "an object")),
-        ({"network": {"shortcuts": "A"}}, ("'shortcuts'", "near: shortcut")),
+        ({"network": {"shortcuts": "A"}}, ("'shortcuts'", "did you mean shortcut?")),
         ({"network": {"width": "2"}}, ("`width`", "a number", "'2'")),
         ({"network": {"shortcut": "D"}}, ("`shortcut`", "'A', 'B', 'C'", "'D'")),
-        ({"learningrate": 0.1}, ("'learningrate'", "near: learning_rate")),
+        ({"learningrate": 0.1}, ("'learningrate'", "did you mean learning_rate?")),
     ],
 )
 def test_an_invalid_value_is_refused_in_a_line_from_a_file_and_from_python(tmp_path, fields, words):

@@ -120,7 +120,7 @@ def test_images_keep_the_scale_of_the_weights_with_the_mean_of_the_data(tmp_path
     image = keras.Input((8, 8, 1))
     scaled = normalize(image, np.full(shape, 70.0), np.full(shape, 40.0))
     model = find(info["model"])(input_tensor=scaled, **as_choices(info["network"]))
-    read(small_runs.finished(), find(info["model"]).spec).give_to(model)
+    read(small_runs.finished(), find(info["model"]).spec).assign_to(model)
     saving.save(model, tmp_path / "scaled.keras", info)
     network, _ = begun(weights=str(tmp_path / "scaled.keras"), mean=kind, freeze_until="features")
     expected = load("digits").x_train.mean(axis=axes)
