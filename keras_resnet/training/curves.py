@@ -39,9 +39,11 @@ def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
         axes.legend(frameon=False)
     panels["error"].yaxis.set_major_formatter("{x:g} %")
     rate = figure.add_subplot(grid[1, :])
-    rate.plot(epochs, [row["learning_rate"] for row in history], color=INK, drawstyle="steps-pre", marker=marker)
+    rates = [row["learning_rate"] for row in history]
+    rate.plot(epochs, rates, color=INK, drawstyle="steps-pre", marker=marker)
     rate.set_title("learning rate at the end of the epoch", fontsize=10)
-    rate.set_yscale("log")
+    if max(rates) > 0:  # a run of one epoch may end at a rate of zero
+        rate.set_yscale("log")
     rate.margins(y=0.2)
     rate.set_xlabel("epoch")
     for axes in (*panels.values(), rate):

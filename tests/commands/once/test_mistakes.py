@@ -36,7 +36,7 @@ from launch import shell
         ("train digits --seed 4294967296", ("`seed`", "2**32", "4294967296")),
         ("train digits --shortcut D", ("'A', 'B', 'C'", "'D'")),
         ("train digits --order preactivation", ("'full_preactivation'", "'preactivation'")),
-        ("train digits --stage-units 1,1", ("`stage_units`", "the same number of stages", "(1, 1)", "(16, 32, 64)")),
+        ("train digits --stage-units 1,1", ("`stage_units`", "must have the same length", "(1, 1)", "(16, 32, 64)")),
         ("train digits --stage-units 1,x,1", ("--stage-units", "1,x,1")),
         ("train digits --gate-bias -6", ("`gate_bias`", "'exclusive_gating'", "'identity'")),
         ("train", ("data set", "digits", "cifar10")),

@@ -196,7 +196,7 @@ def test_hyperbands_default_number_of_trials_includes_a_full_one_and_fewer_are_r
     lines = []
     Trials(monkeypatch, *12 * [30.0])
     Search(small("hyperband", epochs=9, max_trials=12), tmp_path, say=lines.append).search()
-    assert lines[0] == "Of 12 trials, none has the full budget; hyperband's first is number 13 (--max-trials 13)."
+    assert lines[0] == "No trial will have the full budget; hyperband's first is number 13 (--max-trials 13)."
     lines.clear()
     Trials(monkeypatch, 30.0)
     Search(small("hyperband", epochs=9, max_trials=13), tmp_path, say=lines.append).search()
