@@ -78,7 +78,3 @@ def _parser() -> Parser:
     for command in COMMANDS:
         command.add(commands)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
