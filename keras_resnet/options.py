@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flag = unknown[0].partition("=")[0]
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{_suggestion(flag, self._option_string_actions)}")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion(flag, self._option_string_actions)}")
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
@@ -135,7 +135,7 @@ def check_types(row: type, values: Mapping[str, Any]) -> None:
     hints = _hints(row)
     for name, value in values.items():
         if name not in hints:
-            raise ValueError(f"Unknown field {name!r} of a {row.__name__.lower()}{_suggestion(str(name), hints)}")
+            raise ValueError(f"Unknown field {name!r} of a {row.__name__.lower()}{suggestion(str(name), hints)}")
         if not any(_is_a(value, kind) for kind in _alternatives(hints[name])):
             raise ValueError(f"`{name}` must be {_described(hints[name])}. Received: {value!r}")
 
@@ -180,9 +180,10 @@ def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    """Returns the end of an error about an unknown name: the known name that is closest to it, if any is close."""
-    return "".join(f"; did you mean {close}?" for close in difflib.get_close_matches(name, known, n=1))
+def suggestion(name: str, known: Iterable[str], count: int = 1) -> str:
+    """Returns the end of an error about an unknown name: up to `count` known names that are close to it, or ""."""
+    close = difflib.get_close_matches(name, list(known), n=count)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _within(

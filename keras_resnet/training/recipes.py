@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Set
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from ..data import default_sizes, is_registered
 from ..models.catalog import find
 from ..models.spec import Spec, with_later_fields
-from ..options import check_types
+from ..options import check_types, suggestion
 from ..saving import model_file, read_info
 from .recipe import VIEWS, Recipe
 from .schedule import PAPERS_ITERATIONS, warmup_rate
@@ -199,9 +198,8 @@ def _model_of(weights: str | None, run: str | Path | None) -> str | None:
 def _named(name: str, dataset: str) -> dict[str, Any]:
     rows = RECIPES if is_registered(dataset) else STREAM_RECIPES
     if name not in rows:
-        close = difflib.get_close_matches(name, rows, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"Unknown recipe {name!r} for {dataset}. Accepted: {', '.join(rows)}, or a .json file{hint}")
+        accepted = f"{', '.join(rows)}, or a .json file"
+        raise ValueError(f"Unknown recipe {name!r} for {dataset}. Accepted: {accepted}{suggestion(name, rows)}")
     return {**rows[name], **FOR_DATASET.get(dataset, {})}
 
 

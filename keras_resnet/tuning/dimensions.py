@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from ..models.catalog import find
 from ..models.rows import UNITS
 from ..models.spec import STAGES, Spec
-from ..options import check_types, choices_of
+from ..options import check_types, choices_of, suggestion
 from ..training.recipe import Recipe
 
 UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; an alternative to `model`, since it determines the depth
@@ -29,10 +28,9 @@ NOT_SEARCHED = frozenset(
 def _check_name(name: str) -> None:
     known = ({UNITS_PER_STAGE} | SPEC_FIELDS | RECIPE_FIELDS) - NOT_SEARCHED
     if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=2)
         raise ValueError(
             f"Unknown dimension {name!r}. It must be a searchable field of the recipe or of the network"
-            + (f"; did you mean {' or '.join(near)}?" if near else ".")
+            f"{suggestion(name, sorted(known), 2)}"
         )
 
 
