@@ -6,9 +6,9 @@ runs. Figures show curves without numbers; the numbers of their rows are from th
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 
+from ..options import suggestion
 from .rows import Experiment, Published, Row
 
 _P = Published
@@ -283,8 +283,6 @@ def find_experiment(name: str) -> Experiment:
         ValueError: if it does not exist; the message suggests similar names.
     """
     if name not in EXPERIMENTS:
-        near = difflib.get_close_matches(name, EXPERIMENTS, n=2) or list(EXPERIMENTS)[:2]
-        raise ValueError(
-            f"Unknown experiment {name!r}. Did you mean {' or '.join(near)}? `keras-resnet reproduce --list` lists all."
-        )
+        hint = suggestion(name, EXPERIMENTS, 2)
+        raise ValueError(f"Unknown experiment {name!r}. `keras-resnet reproduce --list` lists all{hint}")
     return EXPERIMENTS[name]

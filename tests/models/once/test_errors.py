@@ -100,8 +100,10 @@ def test_networks_are_found_by_name_in_any_case_and_at_any_valid_depth():
     assert find("CIFAR-resnet164v2") is keras_resnet.ResNet164V2
     with pytest.raises(ValueError, match=r"depth=23; nearest: 20 and 26"):
         find("resnet23")
-    with pytest.raises(ValueError, match=r"Unknown network 'reznet50'. Similar: resnet50"):
+    with pytest.raises(ValueError, match=r"Unknown network 'reznet50'\..* lists all; did you mean resnet50"):
         find("reznet50")
+    with pytest.raises(ValueError, match=r"Unknown network 'vgg'\..* lists all$"):
+        find("vgg")
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet200", "resnet152v2"])
