@@ -93,6 +93,7 @@ def ResNet(  # noqa: N802
     return assemble(
         Spec,
         as_choices({"stage_units": stage_units, "stage_filters": stage_filters, **choices}),
+        default_classes=1000,
         include_top=include_top,
         weights=weights,
         input_tensor=input_tensor,
@@ -110,6 +111,7 @@ def ResNet(  # noqa: N802
 def assemble(
     respec: Callable[..., Spec],
     chosen: Mapping[str, Any],
+    default_classes: int,
     *,
     include_top: bool,
     weights: str | Path | Pretrained | None,
@@ -119,10 +121,9 @@ def assemble(
     classes: int,
     classifier_activation: Any,
     name: str,
-    include_preprocessing: bool = True,
-    data_format: str | None = None,
-    dtype: Any = None,
-    default_classes: int = 1000,
+    include_preprocessing: bool,
+    data_format: str | None,
+    dtype: Any,
 ) -> keras.Model:
     """Builds a network; see `ResNet` for the arguments that are not listed.
 
@@ -130,7 +131,7 @@ def assemble(
         respec: returns the network's spec, given choices as keyword arguments.
         chosen: the fields of the spec that the user chose. The weights may determine the others: those of torchvision's
             ResNet-50 need `stride_on="3x3"`.
-        default_classes: the default number of classes.
+        default_classes: the network's default number of classes.
     """
     spec = respec(**chosen)
     _check_arguments(include_top, weights, pooling, classes, classifier_activation)
