@@ -8,6 +8,7 @@ import difflib
 import functools
 import math
 import numbers
+import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -16,12 +17,11 @@ from typing import Any, NoReturn
 
 from .status import Status
 
-LIMITS = ("at_least", "above", "at_most", "below")
+# The limits of numbers, with the comparison that holds for an accepted number.
+LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
 
 
-def option(
-    default: object, text: str, *, choices: Iterable[Any] | None = None, **limits: float | None
-) -> dataclasses.Field:
+def option(default: object, text: str, *, choices: Iterable[Any] | None = None, **limits: float) -> dataclasses.Field:
     """Declares a dataclass field as an option: with help for the command line, and limits for `check_fields`.
 
     Args:
@@ -34,7 +34,7 @@ def option(
     Raises:
         TypeError: unknown limits.
     """
-    if unknown := limits.keys() - set(LIMITS):
+    if unknown := limits.keys() - LIMITS.keys():
         raise TypeError(f"Unknown limits: {', '.join(sorted(unknown))}")
     metadata = {"help": text, "choices": None if choices is None else tuple(choices), "limits": limits}
     return dataclasses.field(default=default, metadata=metadata)
@@ -161,10 +161,10 @@ def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
         accepted, limits = field.metadata.get("choices"), field.metadata.get("limits")
         if accepted is not None and value not in accepted:
             raise ValueError(f"`{field.name}` must be one of {', '.join(map(repr, accepted))}. Received: {value!r}")
-        several = isinstance(value, tuple | list)
-        if limits and not all(_within(number, **limits) for number in (value if several else [value])):
+        entries = value if isinstance(value, tuple | list) else [value]
+        if limits and not all(_within(entry, limits) for entry in entries):
             kind = _alternatives(_hints(type(instance))[field.name])[0]
-            raise ValueError(f"`{field.name}` must be {_range(kind, **limits)}. Received: {value!r}")
+            raise ValueError(f"`{field.name}` must be {_range(kind, limits)}. Received: {value!r}")
 
 
 def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
@@ -186,20 +186,11 @@ def suggestion(name: str, known: Iterable[str], count: int = 1) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def _within(
-    number: float,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-) -> bool:
-    low = (at_least is None or number >= at_least) and (above is None or number > above)
-    high = (at_most is None or number <= at_most) and (below is None or number < below)
-    return low and high and math.isfinite(number)
+def _within(number: float, limits: Mapping[str, float]) -> bool:
+    return math.isfinite(number) and all(LIMITS[name](number, limit) for name, limit in limits.items())
 
 
-def _range(kind: Any, **limits: float) -> str:
+def _range(kind: Any, limits: Mapping[str, float]) -> str:
     """Describes limits in words. Without an upper limit, "a number" implies that infinity is not accepted."""
     if limits.keys() == {"at_least", "at_most"}:
         return f"from {limits['at_least']} to {limits['at_most']}"
@@ -260,4 +251,6 @@ def _metavar(hint: Any) -> str:
 
 def format_value(value: Any) -> str:
     """Returns a value as it is written on the command line."""
-    return "none" if value is None else ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
