@@ -11,6 +11,7 @@ from pathlib import Path
 from .. import backend
 from ..models.spec import Spec
 from ..options import add_options, given_fields, per_channel
+from ..status import Status
 from .common import NETWORK, Commands, backend_option, lines_of
 
 
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.json:
         print(json.dumps(report, indent=2))
-        return 0
+        return Status.DONE
     print(
         f"{report['model']}: {report['tensors']} tensors of {report['source']}, all used, none missing; "
         f"{report['parameters']:,} parameters, {report['classes']:,} classes"
@@ -86,4 +87,4 @@ def run(arguments: argparse.Namespace) -> int:
             f"raw RGB images of 0 to 255 ({formula})" if inside else f"RGB images of 0 to 255, normalised: {formula}"
         )
     print(f"{report['out']} takes {takes}")
-    return 0
+    return Status.DONE
