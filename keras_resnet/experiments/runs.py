@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from .. import saving
 from ..data import make_available, steps_per_epoch
+from ..options import format_value
 from ..status import Status
 from ..training.interruption import StoppedError, stop_request
 from ..training.processes import Processes, epochs_done, last_line
@@ -116,11 +117,7 @@ def seeds_with_results(experiment: Experiment, out: Path) -> list[int]:
 
 def _view(experiment: Experiment, row: Row) -> str:
     view = experiment.view if row.view is None else row.view
-    return " ".join(f"--{name} {_as_option(value)}" for name, value in view.items())
-
-
-def _as_option(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(f"--{name} {format_value(value)}" for name, value in view.items())
 
 
 def carry_out(
