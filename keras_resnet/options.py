@@ -163,7 +163,7 @@ def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
             raise ValueError(f"`{field.name}` must be one of {', '.join(map(repr, accepted))}. Received: {value!r}")
         entries = value if isinstance(value, tuple | list) else [value]
         if limits and not all(_within(entry, limits) for entry in entries):
-            kind = _alternatives(_hints(type(instance))[field.name])[0]
+            kind = kind_of(type(instance), field.name)
             raise ValueError(f"`{field.name}` must be {_range(kind, limits)}. Received: {value!r}")
 
 
@@ -178,6 +178,11 @@ def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
         name: (*accepted, None) if name in optional and None not in accepted else accepted
         for name, accepted in choices.items()
     }
+
+
+def kind_of(row: type, name: str) -> type:
+    """Returns the type of a dataclass's field, without None: int for a field of type `int | None`."""
+    return _alternatives(_hints(row)[name])[0]
 
 
 def suggestion(name: str, known: Iterable[str], count: int = 1) -> str:

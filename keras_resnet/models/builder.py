@@ -237,7 +237,8 @@ def _image(
     include_top: bool,
 ) -> Any:
     """Returns the network's input: the given tensor, or a new one of the given shape or else of the default shape."""
-    argument, channels_last = "input_shape" if tensor is None else "input_tensor", data_format == "channels_last"
+    argument = "input_shape" if tensor is None else "input_tensor"
+    channels_last = data_format == "channels_last"
     if tensor is not None:
         shape = tuple(tensor.shape)[1:]
     elif shape is None:
