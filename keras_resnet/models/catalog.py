@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from types import ModuleType
 
 from ..options import suggestion
 from . import cifar, imagenet
 from .architectures import PLAIN, V2, Architecture
 from .cifar import cifar_net, is_valid_depth
 
-IMAGENET, CIFAR = (
-    {name.lower(): value for name, value in vars(module).items() if hasattr(value, "respec")}
-    for module in (imagenet, cifar)
-)
+
+def _networks_of(module: ModuleType) -> dict[str, Architecture]:
+    return {name.lower(): value for name, value in vars(module).items() if hasattr(value, "respec")}
+
+
+IMAGENET, CIFAR = _networks_of(imagenet), _networks_of(cifar)
 ARCHITECTURES: dict[str, Architecture] = {**IMAGENET, **CIFAR}
 PREFIX = "cifar-"  # distinguishes a CIFAR network from the ImageNet network of the same depth
 
