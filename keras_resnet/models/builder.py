@@ -17,7 +17,7 @@ from .fast_layers import use_fast_layers
 from .keras_layers import KerasLayers
 from .network import trunk
 from .rows import STEMS
-from .spec import Spec, as_choices
+from .spec import Spec
 
 if TYPE_CHECKING:
     from ..weights import Pretrained
@@ -92,7 +92,7 @@ def ResNet(  # noqa: N802
     """
     return assemble(
         Spec,
-        as_choices({"stage_units": stage_units, "stage_filters": stage_filters, **choices}),
+        {"stage_units": stage_units, "stage_filters": stage_filters, **choices},
         default_classes=1000,
         include_top=include_top,
         weights=weights,
