@@ -145,9 +145,9 @@ def carry_out(
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
     for dataset, data_dir in dict.fromkeys((run.recipe.dataset, run.recipe.data_dir) for run in missing):
         make_available(dataset, data_dir)  # here, where the progress of a download is visible, and not in each run
-    processes = Processes(workers)
+    processes = Processes(workers, backend)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
-        pending = {pool.submit(_carry_out, run, processes, backend, scaled): run for run in missing}
+        pending = {pool.submit(_carry_out, run, processes, scaled): run for run in missing}
         # disable=None hides the bar where stderr is not a terminal.
         with tqdm(total=sum(map(_length, missing)) or None, desc="Epochs", unit="", disable=None) as bar:
             while pending:
@@ -176,18 +176,17 @@ def _length(run: Run) -> int:
     return recipe.epochs_of(steps_per_epoch(images, recipe.batch_size))
 
 
-def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str) -> None:
-    backend_words = ["--backend", backend] if backend else []
+def _carry_out(run: Run, processes: Processes, scaled: str) -> None:
     data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
 
     def command(*words: str) -> str:
         """Runs a command and returns its stdout."""
-        status, stdout, stderr = processes.run([*words, "--json", *backend_words])
+        status, stdout, stderr = processes.run([*words, "--json"])
         if status:
             _raise(run, status, stderr)
         return stdout
 
-    result = run.trained() or _train(run, processes, backend_words, scaled)
+    result = run.trained() or _train(run, processes, scaled)
     if result["diverged"]:
         return
     if run.view and run.view not in result["views"]:
@@ -200,11 +199,11 @@ def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str)
         saving.write_json(run.result_file, result)
 
 
-def _train(run: Run, processes: Processes, backend_words: list[str], scaled: str) -> dict[str, Any]:
+def _train(run: Run, processes: Processes, scaled: str) -> dict[str, Any]:
     """Trains the network, or resumes its training; writes and returns the result."""
     recipe = run.folder.parent / f"seed{run.recipe.seed}-recipe.json"
     saving.write_json(recipe, as_json(run.recipe))
-    words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *backend_words]
+    words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json"]
     status, _, stderr = processes.run(words)
     if status == Status.DIVERGED:
         saving.write_json(run.folder / DIVERGED, {"told": last_line(stderr)})
