@@ -126,7 +126,7 @@ def architecture(
         return assemble(
             respec,
             choices,
-            default_classes,
+            default_classes=default_classes,
             include_top=include_top,
             weights=weights,
             input_tensor=input_tensor,

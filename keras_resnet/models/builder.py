@@ -111,8 +111,8 @@ def ResNet(  # noqa: N802
 def assemble(
     respec: Callable[..., Spec],
     chosen: Mapping[str, Any],
-    default_classes: int,
     *,
+    default_classes: int,
     include_top: bool,
     weights: str | Path | Pretrained | None,
     input_tensor: Any,
