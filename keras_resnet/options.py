@@ -81,7 +81,7 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
         if bool in _alternatives(hint):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **settings)
         else:
-            group.add_argument(flag, type=_converter(hint), metavar=_metavar(hint), **settings)
+            group.add_argument(flag, type=converter(hint), metavar=_metavar(hint), **settings)
 
 
 def given_fields(arguments: argparse.Namespace, row: type) -> dict[str, Any]:
@@ -116,14 +116,22 @@ def random_seed(text: str) -> int:
     return int(text)
 
 
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """Converts an argument to integers, separated by commas."""
-    return tuple(int(number) for number in text.split(","))
+def converter(hint: Any) -> Callable[[str], Any]:
+    """Returns the function that converts a command-line argument to a value of a type, such as `tuple[int, ...]`."""
+    kinds = _alternatives(hint)
+    kind = kinds[0]
+    several = typing.get_origin(kind) is tuple
+    element = typing.get_args(kind)[0] if several else kind
 
+    def convert(text: str) -> Any:
+        if type(None) in kinds and text.lower() == "none":
+            return None
+        if several:
+            return tuple(element(number) for number in text.split(",")) if text else ()
+        return element(text)
 
-def per_channel(text: str) -> tuple[float, ...]:
-    """Converts an argument to numbers, one per channel, separated by commas."""
-    return tuple(float(number) for number in text.split(","))
+    convert.__name__ = "numbers" if several else kind.__name__  # used in argparse's messages
+    return convert
 
 
 def check_types(row: type, values: Mapping[str, Any]) -> None:
@@ -226,24 +234,6 @@ def _described(hint: Any) -> str:
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-
-
-def _converter(hint: Any) -> Callable[[str], Any]:
-    """Returns the function that converts a command-line argument to a value of a type."""
-    kinds = _alternatives(hint)
-    kind = kinds[0]
-    several = typing.get_origin(kind) is tuple
-    element = typing.get_args(kind)[0] if several else kind
-
-    def convert(text: str) -> Any:
-        if type(None) in kinds and text.lower() == "none":
-            return None
-        if several:
-            return tuple(element(number) for number in text.split(",")) if text else ()
-        return element(text)
-
-    convert.__name__ = "numbers" if several else kind.__name__  # used in argparse's messages
-    return convert
 
 
 def _metavar(hint: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import backend
 from ..models.spec import Spec
-from ..options import add_options, given_fields, per_channel
+from ..options import add_options, converter, given_fields
 from ..status import Status
 from .common import NETWORK, Commands, backend_option, lines_of
 
@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
     for name, description in (("mean", "mean"), ("deviation", "standard deviation")):
         parser.add_argument(
             f"--{name}",
-            type=per_channel,
+            type=converter(tuple[float, ...]),
             metavar="R,G,B",
             help=f"{description} of SOURCE's training images, for pixels scaled to 0..1 [as stored with SOURCE, else "
             "ImageNet's for PyTorch weights]",

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from .. import backend
-from ..options import positive, whole_numbers
+from ..options import converter, positive
 from ..status import Status
 from .common import DATASET, MODEL, Commands, backend_option, data_dir_option, verbose
 
@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--scales",
-        type=whole_numbers,
+        type=converter(tuple[int, ...]),
         metavar="N,N",
         help="photographs: uncropped, resized to each of these shorter sides, each mirrored too; the papers use "
         "224,256,384,480,640",
