@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
-BINS = 15  # bins of equal width into which the confidence is divided (Guo et al. 2017)
+BINS = 15  # bins of the confidence (Guo et al. 2017)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -54,12 +54,13 @@ def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(true_scores[:, 0]), better + tied, scores.shape[1])
 
 
-def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
+def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> dict[str, Any] | None:
     """Measures how well a network's confidence agrees with its accuracy.
 
     Args:
         probabilities: (n, classes), one row per image.
         labels: (n,), the true classes.
+        bins: the number of bins of equal width into which the confidence is divided.
 
     Returns:
         "expected_calibration_error" in percent: the mean absolute difference of confidence and accuracy over the bins,
@@ -71,9 +72,9 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]
         return None
     confidence = probabilities.max(axis=1).astype("float64")
     correct = probabilities.argmax(axis=1) == labels
-    bin_of_image = np.clip(np.ceil(BINS * confidence).astype(int) - 1, 0, BINS - 1)
+    bin_of_image = np.clip(np.ceil(bins * confidence).astype(int) - 1, 0, bins - 1)
     images, confidence_sums, correct_counts = (
-        np.bincount(bin_of_image, weights, BINS) for weights in (None, confidence, correct)
+        np.bincount(bin_of_image, weights, bins) for weights in (None, confidence, correct)
     )
     likelihood = probabilities[np.arange(len(labels)), labels].astype("float64")
     calibration_error = np.abs(confidence_sums - correct_counts).sum() / len(labels)
