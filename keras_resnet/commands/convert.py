@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from .. import backend
 from ..models.spec import Spec
@@ -76,15 +77,18 @@ def run(arguments: argparse.Namespace) -> int:
         f"{report['parameters']:,} parameters, {report['classes']:,} classes"
         f"{'' if report['labels'] else ' without names'}"
     )
-    normalization = report["normalization"]
-    if normalization is None:
-        takes = "images normalised as in the training of the weights, which is not known (see --mean, --deviation)"
-    else:
-        formula = f"subtract {normalization['mean']}"
-        formula += f", divide by {normalization['deviation']}" if "deviation" in normalization else ""
-        inside = arguments.to == "keras"
-        takes = (
-            f"raw RGB images of 0 to 255 ({formula})" if inside else f"RGB images of 0 to 255, normalised: {formula}"
-        )
+    takes = _images_taken(report["normalization"], normalises=arguments.to == "keras")
     print(f"{report['out']} takes {takes}")
     return Status.DONE
+
+
+def _images_taken(normalization: dict[str, Any] | None, *, normalises: bool) -> str:
+    """Describes the images that a converted network takes, depending on whether it normalises them itself."""
+    if normalization is None:
+        return "images normalised as in the training of the weights, which is not known (see --mean, --deviation)"
+    formula = f"subtract {normalization['mean']}"
+    if "deviation" in normalization:
+        formula += f", divide by {normalization['deviation']}"
+    if normalises:
+        return f"raw RGB images of 0 to 255 ({formula})"
+    return f"RGB images of 0 to 255, normalised: {formula}"
