@@ -14,6 +14,7 @@ from .host import NO_MEMORY, keep_freed_memory
 from .options import Parser
 from .saving import FolderInUseError
 from .status import Status
+from .training.interruption import StoppedError
 from .version import __version__
 
 
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Every process prints it, not only the chief: when one process ends, launchers may kill the others first.
         print(f"keras-resnet: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return Status.HELD if isinstance(error, FolderInUseError) else Status.MISTAKE
+    except StoppedError as error:
+        print(f"\nkeras-resnet: {error}. Run the same command again to resume.", file=sys.stderr)
+        return Status.TRY_AGAIN
     except KeyboardInterrupt:
         print("\nkeras-resnet: stopped", file=sys.stderr)
         return Status.INTERRUPTED

@@ -8,6 +8,7 @@ import difflib
 import functools
 import math
 import numbers
+import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -16,12 +17,11 @@ from typing import Any, NoReturn
 
 from .status import Status
 
-LIMITS = ("at_least", "above", "at_most", "below")
+# The limits of numbers, with the comparison that holds for an accepted number.
+LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
 
 
-def option(
-    default: object, text: str, *, choices: Iterable[Any] | None = None, **limits: float | None
-) -> dataclasses.Field:
+def option(default: object, text: str, *, choices: Iterable[Any] | None = None, **limits: float) -> dataclasses.Field:
     """Declares a dataclass field as an option: with help for the command line, and limits for `check_fields`.
 
     Args:
@@ -34,7 +34,7 @@ def option(
     Raises:
         TypeError: unknown limits.
     """
-    if unknown := limits.keys() - set(LIMITS):
+    if unknown := limits.keys() - LIMITS.keys():
         raise TypeError(f"Unknown limits: {', '.join(sorted(unknown))}")
     metadata = {"help": text, "choices": None if choices is None else tuple(choices), "limits": limits}
     return dataclasses.field(default=default, metadata=metadata)
@@ -81,7 +81,7 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
         if bool in _alternatives(hint):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **settings)
         else:
-            group.add_argument(flag, type=_converter(hint), metavar=_metavar(hint), **settings)
+            group.add_argument(flag, type=converter(hint), metavar=_metavar(hint), **settings)
 
 
 def given_fields(arguments: argparse.Namespace, row: type) -> dict[str, Any]:
@@ -116,14 +116,22 @@ def random_seed(text: str) -> int:
     return int(text)
 
 
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """Converts an argument to integers, separated by commas."""
-    return tuple(int(number) for number in text.split(","))
+def converter(hint: Any) -> Callable[[str], Any]:
+    """Returns the function that converts a command-line argument to a value of a type, such as `tuple[int, ...]`."""
+    kinds = _alternatives(hint)
+    kind = kinds[0]
+    several = typing.get_origin(kind) is tuple
+    element = typing.get_args(kind)[0] if several else kind
 
+    def convert(text: str) -> Any:
+        if type(None) in kinds and text.lower() == "none":
+            return None
+        if several:
+            return tuple(element(number) for number in text.split(",")) if text else ()
+        return element(text)
 
-def per_channel(text: str) -> tuple[float, ...]:
-    """Converts an argument to numbers, one per channel, separated by commas."""
-    return tuple(float(number) for number in text.split(","))
+    convert.__name__ = "numbers" if several else kind.__name__  # used in argparse's messages
+    return convert
 
 
 def check_types(row: type, values: Mapping[str, Any]) -> None:
@@ -161,10 +169,10 @@ def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
         accepted, limits = field.metadata.get("choices"), field.metadata.get("limits")
         if accepted is not None and value not in accepted:
             raise ValueError(f"`{field.name}` must be one of {', '.join(map(repr, accepted))}. Received: {value!r}")
-        several = isinstance(value, tuple | list)
-        if limits and not all(_within(number, **limits) for number in (value if several else [value])):
-            kind = _alternatives(_hints(type(instance))[field.name])[0]
-            raise ValueError(f"`{field.name}` must be {_range(kind, **limits)}. Received: {value!r}")
+        entries = value if isinstance(value, tuple | list) else [value]
+        if limits and not all(_within(entry, limits) for entry in entries):
+            kind = kind_of(type(instance), field.name)
+            raise ValueError(f"`{field.name}` must be {_range(kind, limits)}. Received: {value!r}")
 
 
 def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
@@ -180,26 +188,22 @@ def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
     }
 
 
+def kind_of(row: type, name: str) -> type:
+    """Returns the type of a dataclass's field, without None: int for a field of type `int | None`."""
+    return _alternatives(_hints(row)[name])[0]
+
+
 def suggestion(name: str, known: Iterable[str], count: int = 1) -> str:
     """Returns the end of an error about an unknown name: up to `count` known names that are close to it, or ""."""
     close = difflib.get_close_matches(name, list(known), n=count)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def _within(
-    number: float,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-) -> bool:
-    low = (at_least is None or number >= at_least) and (above is None or number > above)
-    high = (at_most is None or number <= at_most) and (below is None or number < below)
-    return low and high and math.isfinite(number)
+def _within(number: float, limits: Mapping[str, float]) -> bool:
+    return math.isfinite(number) and all(LIMITS[name](number, limit) for name, limit in limits.items())
 
 
-def _range(kind: Any, **limits: float) -> str:
+def _range(kind: Any, limits: Mapping[str, float]) -> str:
     """Describes limits in words. Without an upper limit, "a number" implies that infinity is not accepted."""
     if limits.keys() == {"at_least", "at_most"}:
         return f"from {limits['at_least']} to {limits['at_most']}"
@@ -232,24 +236,6 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
 
 
-def _converter(hint: Any) -> Callable[[str], Any]:
-    """Returns the function that converts a command-line argument to a value of a type."""
-    kinds = _alternatives(hint)
-    kind = kinds[0]
-    several = typing.get_origin(kind) is tuple
-    element = typing.get_args(kind)[0] if several else kind
-
-    def convert(text: str) -> Any:
-        if type(None) in kinds and text.lower() == "none":
-            return None
-        if several:
-            return tuple(element(number) for number in text.split(",")) if text else ()
-        return element(text)
-
-    convert.__name__ = "numbers" if several else kind.__name__  # used in argparse's messages
-    return convert
-
-
 def _metavar(hint: Any) -> str:
     kind = _alternatives(hint)[0]
     names = {int: "N", float: "X"}
@@ -260,4 +246,6 @@ def _metavar(hint: Any) -> str:
 
 def format_value(value: Any) -> str:
     """Returns a value as it is written on the command line."""
-    return "none" if value is None else ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import saving
+from ..data import short_name
 from .analyses import ANALYSES, tool
 
 
@@ -26,13 +27,12 @@ def default_folder(model: str, report: dict[str, Any], images: int | None) -> Pa
         name. The folder's name ends with a short hash of the data set, networks, seed and number of images.
     """
     path = Path(model)
-    data = Path(report["dataset"].removeprefix("folder:")).resolve().name
     first, *others = report["networks"]
     network = [] if path.is_dir() else [path.stem if path.is_file() else first[:80]]
     more = [f"and-{len(others)}-more"] if others else []
     identity = json.dumps([report["dataset"], first, *others, report["seed"], images])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-    name = re.sub(r"[^\w.]+", "-", "-".join([data, *network, *more, digest]))
+    name = re.sub(r"[^\w.]+", "-", "-".join([short_name(report["dataset"]), *network, *more, digest]))
     return saving.model_file(path).parent / "analysis" / name
 
 

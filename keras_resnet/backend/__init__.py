@@ -37,7 +37,7 @@ def device(count: int | None = None) -> str:
     """
     if names := _engine().accelerators():
         return f"{count or len(names)} x {names[0]}"
-    return f"CPU ({cores()} core{'s' * (cores() > 1)}, {platform.machine()})"
+    return f"CPU ({cores()} {'core' if cores() == 1 else 'cores'}, {platform.machine()})"
 
 
 def unused_gpu_hint() -> str:

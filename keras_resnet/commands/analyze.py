@@ -11,7 +11,8 @@ from .. import backend
 from ..analysis.analyses import ANALYSES, tool
 from ..models.spec import Spec
 from ..options import add_options, given_fields, positive, random_seed
-from .common import DATASET, Commands, backend_option, help_of, verbose
+from ..status import Status
+from .common import DATASET, Commands, backend_option, data_dir_option, verbose
 
 
 def add(commands: Commands) -> None:
@@ -31,7 +32,7 @@ def add(commands: Commands) -> None:
         help="a .keras file, a run folder, or the name of a network, which is then analysed untrained",
     )
     parser.add_argument("dataset", metavar="DATASET", help=DATASET)
-    parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
+    data_dir_option(parser)
     parser.add_argument(
         "--images",
         type=positive,
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = write_report(report, folder)  # after printing, so that the result is not lost if writing fails
     if not arguments.json:
         print(f"Written to {folder}/: {', '.join(path.name for path in files)}")
-    return 0
+    return Status.DONE
 
 
 def _analyze(arguments: argparse.Namespace) -> dict[str, Any]:

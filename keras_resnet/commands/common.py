@@ -14,6 +14,8 @@ DATASET = (
     "digits, cifar10, cifar100, folder:PATH with class folders in train/ and val/, or the name of a data set of "
     "tensorflow-datasets"
 )
+MODEL = "a .keras file or a run folder"
+SOURCE = "an image, a folder of images, or a .npy file"
 NETWORK = "changes to the named network"
 
 
@@ -51,6 +53,11 @@ class Commands:
         return parser
 
 
+def data_dir_option(parser: Parser) -> None:
+    """Adds `--data-dir` to a command."""
+    parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
+
+
 def backend_option(parser: Parser) -> None:
     """Adds `--backend` to a command."""
     parser.add_argument(
@@ -73,6 +80,11 @@ def lines_of(path: str) -> list[str]:
 def help_of(field: str) -> str:
     """Returns the help text of a field of `Recipe`."""
     return Recipe.__dataclass_fields__[field].metadata["help"]
+
+
+def say(line: str) -> None:
+    """Prints a line about the progress of a command to stderr, since stdout is for its result."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def verbose(arguments: argparse.Namespace) -> int:

@@ -7,10 +7,12 @@ import contextlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from .. import backend
 from ..models.spec import Spec
-from ..options import add_options, given_fields, per_channel
+from ..options import add_options, converter, given_fields
+from ..status import Status
 from .common import NETWORK, Commands, backend_option, lines_of
 
 
@@ -40,7 +42,7 @@ def add(commands: Commands) -> None:
     for name, description in (("mean", "mean"), ("deviation", "standard deviation")):
         parser.add_argument(
             f"--{name}",
-            type=per_channel,
+            type=converter(tuple[float, ...]),
             metavar="R,G,B",
             help=f"{description} of SOURCE's training images, for pixels scaled to 0..1 [as stored with SOURCE, else "
             "ImageNet's for PyTorch weights]",
@@ -69,21 +71,24 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.json:
         print(json.dumps(report, indent=2))
-        return 0
+        return Status.DONE
     print(
         f"{report['model']}: {report['tensors']} tensors of {report['source']}, all used, none missing; "
         f"{report['parameters']:,} parameters, {report['classes']:,} classes"
         f"{'' if report['labels'] else ' without names'}"
     )
-    normalization = report["normalization"]
-    if normalization is None:
-        takes = "images normalised as in the training of the weights, which is not known (see --mean, --deviation)"
-    else:
-        formula = f"subtract {normalization['mean']}"
-        formula += f", divide by {normalization['deviation']}" if "deviation" in normalization else ""
-        inside = arguments.to == "keras"
-        takes = (
-            f"raw RGB images of 0 to 255 ({formula})" if inside else f"RGB images of 0 to 255, normalised: {formula}"
-        )
+    takes = _images_taken(report["normalization"], normalises=arguments.to == "keras")
     print(f"{report['out']} takes {takes}")
-    return 0
+    return Status.DONE
+
+
+def _images_taken(normalization: dict[str, Any] | None, *, normalises: bool) -> str:
+    """Describes the images that a converted network takes, depending on whether it normalises them itself."""
+    if normalization is None:
+        return "images normalised as in the training of the weights, which is not known (see --mean, --deviation)"
+    formula = f"subtract {normalization['mean']}"
+    if "deviation" in normalization:
+        formula += f", divide by {normalization['deviation']}"
+    if normalises:
+        return f"raw RGB images of 0 to 255 ({formula})"
+    return f"RGB images of 0 to 255, normalised: {formula}"

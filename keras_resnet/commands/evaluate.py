@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 from .. import backend
-from ..options import positive, whole_numbers
-from .common import DATASET, Commands, backend_option, help_of, verbose
+from ..options import converter, positive
+from ..status import Status
+from .common import DATASET, MODEL, Commands, backend_option, data_dir_option, verbose
 
 
 def add(commands: Commands) -> None:
@@ -19,9 +20,9 @@ def add(commands: Commands) -> None:
         "Tests a network or an ensemble on a data set, with one view of each image or several, as in the papers.",
         "evaluate runs/photos-resnet18 folder:photos --crops 10",
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a .keras file or a run folder")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=MODEL)
     parser.add_argument("dataset", metavar="DATASET", help=DATASET)
-    parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
+    data_dir_option(parser)
     parser.add_argument("--split", choices=("test", "train"), default="test", help="images to test on [test]")
     parser.add_argument(
         "--crops",
@@ -32,7 +33,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--scales",
-        type=whole_numbers,
+        type=converter(tuple[int, ...]),
         metavar="N,N",
         help="photographs: uncropped, resized to each of these shorter sides, each mirrored too; the papers use "
         "224,256,384,480,640",
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = write_report(evaluation, folder)  # after printing, so that the result is not lost if writing fails
     if not arguments.json:
         print(f"Written to {folder}/: {', '.join(path.name for path in files)}")
-    return 0
+    return Status.DONE
 
 
 def _errors(result: dict[str, Any]) -> str:

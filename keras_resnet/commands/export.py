@@ -10,7 +10,8 @@ from pathlib import Path
 from .. import backend
 from ..exporting.choices import Choices
 from ..options import add_options, given_fields
-from .common import Commands, lines_of
+from ..status import Status
+from .common import MODEL, Commands, lines_of, say
 
 
 def add(commands: Commands) -> None:
@@ -21,7 +22,7 @@ def add(commands: Commands) -> None:
         "Exports a network for serving: as a SavedModel for TensorFlow Serving, or as ONNX, LiteRT or OpenVINO.",
         "export runs/cifar10-resnet20 served/resnet20",
     )
-    parser.add_argument("model", metavar="MODEL", help="a .keras file or a run folder")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("out", metavar="OUT", help="folder of all versions: OUT/1, then OUT/2 with the next export")
     parser.add_argument(
         "--labels", metavar="FILE", help="a text file with one class name per line [the names stored in MODEL]"
@@ -35,18 +36,14 @@ def run(arguments: argparse.Namespace) -> int:
     from ..exporting.export import export
 
     labels = lines_of(arguments.labels) if arguments.labels else None
-    card = export(arguments.model, arguments.out, class_names=labels, say=_say, **given_fields(arguments, Choices))
+    card = export(arguments.model, arguments.out, class_names=labels, say=say, **given_fields(arguments, Choices))
     if arguments.json:
         print(json.dumps(card, indent=2))
-        return 0
+        return Status.DONE
     print(f"{card['network']}: {card['parameters']:,} parameters, {card['classes']:,} classes")
     if errors := (card["int8"] or {}).get("errors"):
         print(f"{card['measure']}: {errors['int8']:.2f} % error in int8, {errors['float32']:.2f} % in float32")
     print(f"Written to {card['out']}/; see README.md there.")
     if card["format"] == "saved_model":
         print(f"Serve it with tensorflow_model_server --model_base_path={Path(arguments.out).resolve()}")
-    return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    return Status.DONE

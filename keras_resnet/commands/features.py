@@ -8,7 +8,7 @@ import sys
 
 from .. import backend
 from ..status import Status
-from .common import Commands, backend_option, verbose
+from .common import MODEL, SOURCE, Commands, backend_option, verbose
 
 
 def add(commands: Commands) -> None:
@@ -19,8 +19,8 @@ def add(commands: Commands) -> None:
         "Writes the feature vectors that a network computes from images to an array or a table.",
         "features runs/photos-resnet18 photos/ photos.parquet --taps stage4,pooled",
     )
-    parser.add_argument("model", metavar="MODEL", help="a .keras file or a run folder")
-    parser.add_argument("source", metavar="SOURCE", help="an image, a folder of images, or a .npy file")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
     parser.add_argument("out", metavar="OUT", help="the file to write: .npy, .npz or .parquet")
     parser.add_argument(
         "--taps",

@@ -9,7 +9,7 @@ import sys
 from .. import backend
 from ..options import positive
 from ..status import Status
-from .common import Commands, backend_option, verbose
+from .common import MODEL, SOURCE, Commands, backend_option, verbose
 
 
 def add(commands: Commands) -> None:
@@ -20,8 +20,8 @@ def add(commands: Commands) -> None:
         "Prints the most probable classes of an image, of every image in a folder, or of every image in a .npy file.",
         "predict runs/cifar10-resnet20 photo.jpg --top 3",
     )
-    parser.add_argument("model", metavar="MODEL", help="a .keras file or a run folder")
-    parser.add_argument("source", metavar="SOURCE", help="an image, a folder of images, or a .npy file")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="number of classes to print [5]")
     parser.add_argument(
         "--explain",

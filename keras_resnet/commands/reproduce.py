@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING
 from .. import backend
 from ..options import positive
 from ..status import Status
-from ..training.interruption import StoppedError
-from .common import Commands, backend_option, help_of
+from .common import Commands, backend_option, data_dir_option, say
 
 if TYPE_CHECKING:
     from ..experiments.rows import Experiment
@@ -47,7 +45,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--report", action="store_true", help="run nothing; report all finished runs, of all rows and seeds"
     )
-    parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
+    data_dir_option(parser)
     backend_option(parser)
 
 
@@ -110,16 +108,7 @@ def _carry_out(arguments: argparse.Namespace, experiment: Experiment, runs: Sequ
 
     out = Path(arguments.out)
     try:
-        carry_out(
-            runs,
-            workers=arguments.workers,
-            backend=arguments.backend,
-            scaled=scaled,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
-        )
-    except StoppedError as error:
-        print(f"keras-resnet: {error}. Run the same command again to resume.", file=sys.stderr)
-        return Status.TRY_AGAIN
+        carry_out(runs, workers=arguments.workers, backend=arguments.backend, scaled=scaled, say=say)
     finally:
         # The report covers all runs in the folder, not only those of this call.
         report = write_report(experiment, plan(experiment, out, seeds_with_results(experiment, out)), out, scaled)

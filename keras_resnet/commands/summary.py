@@ -12,6 +12,7 @@ from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec
 from ..options import add_options, given_fields, positive
+from ..status import Status
 from .common import NETWORK, Commands, backend_option, verbose
 
 
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         for network, row in timed:
             row["latency"] = _latency(network, choices, arguments.classes, arguments.image_size)
     print(json.dumps(rows, indent=2) if arguments.json else table(rows, markdown=arguments.markdown))
-    return 0
+    return Status.DONE
 
 
 def _latency(network: Architecture, choices: dict[str, Any], classes: int | None, size: int | None) -> float:

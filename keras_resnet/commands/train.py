@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import backend
+from ..data import short_name
 from ..models.spec import Spec
 from ..options import add_options, given_fields
 from ..status import Status
 from ..training.errors import DivergedError
-from ..training.interruption import StoppedError
 from ..training.machine import Machine
 from ..training.recipe import Recipe
 from ..training.recipes import RECIPES, STREAM_RECIPES, recipe_for
-from .common import DATASET, NETWORK, Commands, backend_option
+from .common import DATASET, NETWORK, Commands, backend_option, say
 
 
 def add(commands: Commands) -> None:
@@ -50,21 +50,17 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = recipe_for(
         arguments.recipe, run=arguments.out, **given_fields(arguments, Recipe), network=given_fields(arguments, Spec)
     )
-    data_name = Path(recipe.dataset.removeprefix("folder:")).resolve().name
-    out = Path(arguments.out or f"runs/{data_name}-{recipe.model}")
+    out = Path(arguments.out or f"runs/{short_name(recipe.dataset)}-{recipe.model}")
     backend.select_backend(arguments.backend)
     from ..training.run import train
 
     try:
         # Keras prints its progress to stdout, which must hold nothing but the summary with --json.
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
-            summary = train(recipe, out, lambda line: print(line, file=sys.stderr, flush=True), machine)
+            summary = train(recipe, out, say, machine)
     except DivergedError as error:
         print(f"keras-resnet: training diverged: {error}. {_remedy(out, error.probe)}", file=sys.stderr)
         return Status.DIVERGED
-    except StoppedError as error:
-        print(f"\nkeras-resnet: {error}. Run the same command again to resume.", file=sys.stderr)
-        return Status.TRY_AGAIN
     except KeyboardInterrupt:
         print(
             f"\nkeras-resnet: stopped. Run the same command again to resume from the last checkpoint in {out}.",

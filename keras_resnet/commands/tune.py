@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from .. import backend
+from ..data import short_name
 from ..options import positive, random_seed
 from ..status import Status
-from ..training.interruption import StoppedError
 from ..tuning.space import SPACES
 from ..tuning.study import FIDELITIES, TUNERS, Study, create_study
-from .common import DATASET, Commands, backend_option, help_of
+from .common import DATASET, Commands, backend_option, data_dir_option, help_of, say
 
 
 def add(commands: Commands) -> None:
@@ -90,7 +89,7 @@ def add(commands: Commands) -> None:
         "[600]",
     )
     parser.add_argument("--seed", type=random_seed, default=0, metavar="N", help="random seed of the search [0]")
-    parser.add_argument("--data-dir", metavar="FOLDER", help=help_of("data_dir"))
+    data_dir_option(parser)
     backend_option(parser)
 
 
@@ -100,15 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..tuning.search import Search
 
     study = _study(arguments)
-    out = Path(arguments.out or f"searches/{Path(study.base.dataset.removeprefix('folder:')).resolve().name}")
-    try:
-        search = Search(
-            study, out, engine, lambda line: print(line, file=sys.stderr, flush=True), patience=arguments.patience
-        )
-        search.search()
-    except StoppedError as error:
-        print(f"keras-resnet: {error}. Run the same command again to resume.", file=sys.stderr)
-        return Status.TRY_AGAIN
+    out = Path(arguments.out or f"searches/{short_name(arguments.dataset)}")
+    search = Search(study, out, engine, say, patience=arguments.patience)
+    search.search()
     if search.role == "worker":  # the chief reports
         return Status.DONE
     best = write_report(out)

@@ -8,7 +8,7 @@ from .labelled_images import MEANS, LabelledImages
 from .loading import is_registered, load, make_available
 from .multi_view import Cut, MultiViewBatches, scales_of, ten_crops_of
 from .stream_batches import StreamTestBatches, StreamTrainingBatches
-from .streams import ImageStream, absolute_path
+from .streams import ImageStream, absolute_path, short_name
 from .views import COLORS, CROPS, SIZE, default_resize, default_sizes, read_center
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "read_image",
     "resize_to",
     "scales_of",
+    "short_name",
     "steps_per_epoch",
     "ten_crops_of",
 ]

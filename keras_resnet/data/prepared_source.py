@@ -64,7 +64,7 @@ class PreparedSource:
         item = item or {"image": b"", "label": 0}
         key = item.get("file_name") or item.get("file_id") or item.get("id") or b""
         key = key.decode() if isinstance(key, bytes) else key  # in some sets it is a number
-        name = f"{self._name} {self._split} record {number}" + f" ({key})" * bool(key)
+        name = f"{self._name} {self._split} record {number}" + (f" ({key})" if key else "")
         if not 0 <= item["label"] < len(self.class_names):
             raise DataError(
                 f"{name}: its label must be from 0 to {len(self.class_names) - 1}. Received: {item['label']}"

@@ -100,9 +100,8 @@ def open_folder(path: str | os.PathLike[str]) -> tuple[FolderSource, FolderSourc
         raise DataError(f"{path}: no folder of test images in it, named {names}. Accepted: {_LAYOUT}")
     train_classes, test_classes = set(_class_folders(path / "train")), set(_class_folders(test))
     if train_classes != test_classes:
-        train_only, test_only = train_classes - test_classes, test_classes - train_classes
-        differences = [f"only in train: {_abbreviated(train_only)}"] * bool(train_only)
-        differences += [f"only in {test.name}: {_abbreviated(test_only)}"] * bool(test_only)
+        only_in = {"train": train_classes - test_classes, test.name: test_classes - train_classes}
+        differences = [f"only in {name}: {_abbreviated(classes)}" for name, classes in only_in.items() if classes]
         raise DataError(f"{path}: the class folders of train and {test.name} differ: {'; '.join(differences)}")
     return FolderSource(path / "train"), FolderSource(test)
 
@@ -124,6 +123,6 @@ def _images(folder: Path) -> list[str]:
     return names
 
 
-def _abbreviated(names: set[str], limit: int = 3) -> str:
-    listed = ", ".join(map(repr, sorted(names)[:limit]))
-    return f"{listed} and {len(names) - limit} more" if len(names) > limit else listed
+def _abbreviated(names: set[str]) -> str:
+    listed = ", ".join(map(repr, sorted(names)[:3]))
+    return f"{listed} and {len(names) - 3} more" if len(names) > 3 else listed

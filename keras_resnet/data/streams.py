@@ -146,6 +146,11 @@ def absolute_path(name: str) -> str | None:
     return str(Path(name.removeprefix(FOLDER)).expanduser().resolve())
 
 
+def short_name(name: str) -> str:
+    """Returns the name after which folders of results are called: for "folder:PATH", that of the folder itself."""
+    return Path(absolute_path(name) or name).name
+
+
 def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStream:
     """Opens a folder of photographs or a set prepared by tensorflow-datasets.
 

@@ -55,7 +55,9 @@ class View:
     def __str__(self) -> str:
         if self.scales:
             return f"scales {','.join(map(str, self.scales))}"
-        kind = "ten crops" if self.crops == 10 else "one view" + ", mirrored too" * self.mirror
+        kind = "ten crops" if self.crops == 10 else "one view"
+        if self.mirror:
+            kind += ", mirrored too"
         sizes = [f"{name} {side}" for name, side in (("size", self.size), ("resize", self.resize)) if side]
         return ", ".join([kind, *sizes])
 

@@ -19,7 +19,7 @@ from .runs import Run
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}
 
 
-def speed(steps: int = 3) -> float:
+def speed() -> float:
     """Measures the speed at which this machine trains ResNet-20 in batches of 128, after two steps to compile.
 
     Returns:
@@ -33,29 +33,28 @@ def speed(steps: int = 3) -> float:
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     images, labels = np.zeros((128, 32, 32, 3), "float32"), np.zeros(128, int)
     seconds = []
-    for _ in range(2 + steps):  # the first two trace and compile
+    for _ in range(5):  # the first two trace and compile
         start = time.perf_counter()
         model.train_on_batch(images, labels)
         seconds.append(time.perf_counter() - start)
     return 128 * count(ResNet20.spec, 10).macs / statistics.median(seconds[2:])
 
 
-def costs(run: Run, macs_per_second: float | None) -> dict[str, Any]:
+def costs(run: Run, macs_per_second: float) -> dict[str, Any]:
     """Returns the cost of a run as a row of the plan.
 
     Args:
         run: the run.
-        macs_per_second: speed of this machine, as returned by `speed`; None if unknown.
+        macs_per_second: speed of this machine, as returned by `speed`.
 
     Returns:
         "row", "seed", "model", "layers", "parameters", "macs" (per image), "images" (processed in training, repeated
-        ones included), "hours" (None without a speed) and "state" ("done", "begun" or "missing").
+        ones included), "hours" and "state" ("done", "begun" or "missing").
     """
     spec, recipe = run.recipe.spec, run.recipe
     size = recipe.size or STEMS[spec.stem].image_size
     cost = count(spec, CLASSES.get(recipe.dataset, 10), (size, size, 3))
     images = _images(recipe)
-    hours = None if macs_per_second is None else cost.macs * images / macs_per_second / 3600
     return {
         "row": run.row.name,
         "seed": recipe.seed,
@@ -64,7 +63,7 @@ def costs(run: Run, macs_per_second: float | None) -> dict[str, Any]:
         "parameters": cost.parameters,
         "macs": cost.macs,
         "images": images,
-        "hours": hours if hours is None else round(hours, 2),
+        "hours": round(cost.macs * images / macs_per_second / 3600, 2),
         "state": "done" if run.result() else "begun" if run.folder.exists() else "missing",
     }
 
@@ -87,7 +86,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['parameters']:,}",
             f"{row['macs']:,}",
             f"{row['images']:,}",
-            "" if row["hours"] is None else f"{row['hours']:,.2f}",
+            f"{row['hours']:,.2f}",
             row["state"],
         )
         for row in rows

@@ -6,9 +6,9 @@ runs. Figures show curves without numbers; the numbers of their rows are from th
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 
+from ..options import suggestion
 from .rows import Experiment, Published, Row
 
 _P = Published
@@ -180,14 +180,12 @@ _ALL = (
         (_PLAIN18, _PLAIN34, _RESNET18, _RESNET34A),
         **_IMAGENET,
         view=_TEN_CROPS,  # applies to the numbers, which are from tables 2 and 3
-        curves=True,
     ),
     Experiment(
         "he2015-figure6",
         "He et al. 2015, figure 6",
         "the degradation problem on CIFAR-10: depth makes plain networks worse and residual networks better",
         (*_PLAIN, _PLAIN110, *_TABLE6),
-        curves=True,
     ),
     Experiment(
         "he2015-figure7",
@@ -254,7 +252,6 @@ _ALL = (
         "ResNet-1001 with original and pre-activation units",
         (_V1_1001, _V2_1001),
         **_CIFAR2016,
-        curves=True,
     ),
     Experiment(
         "he2016-figure3",
@@ -262,7 +259,6 @@ _ALL = (
         "shortcuts other than the identity: slower training and a higher final error",
         tuple(_TABLE1[index] for index in (0, 3, 6, 8, 10)),
         **_CIFAR2016,
-        curves=True,
     ),
     Experiment(
         "he2016-figure6",
@@ -270,7 +266,6 @@ _ALL = (
         "batch norm after the addition impairs ResNet-110; pre-activation improves ResNet-164",
         tuple(_TABLE2[index] for index in (0, 1, 5, 9)),
         **_CIFAR2016,
-        curves=True,
     ),
 )
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in _ALL}
@@ -283,8 +278,6 @@ def find_experiment(name: str) -> Experiment:
         ValueError: if it does not exist; the message suggests similar names.
     """
     if name not in EXPERIMENTS:
-        near = difflib.get_close_matches(name, EXPERIMENTS, n=2) or list(EXPERIMENTS)[:2]
-        raise ValueError(
-            f"Unknown experiment {name!r}. Did you mean {' or '.join(near)}? `keras-resnet reproduce --list` lists all."
-        )
+        hint = suggestion(name, EXPERIMENTS, 2)
+        raise ValueError(f"Unknown experiment {name!r}. `keras-resnet reproduce --list` lists all{hint}")
     return EXPERIMENTS[name]

@@ -89,7 +89,6 @@ class Experiment:
         recipe: name of the recipe.
         view: views of the test images, as options of `keras-resnet evaluate`; empty for a single view.
         analysis: analysis of the trained networks, as named by `keras-resnet analyze`; empty for none.
-        curves: whether the paper shows curves; reports show those of every experiment.
     """
 
     name: str
@@ -100,7 +99,6 @@ class Experiment:
     recipe: str = "paper"
     view: dict[str, Any] = field(default_factory=dict)
     analysis: str = ""
-    curves: bool = False
 
     def recipe_of(self, row: Row, seed: int = 0, data_dir: str | None = None) -> Recipe:
         """Returns the recipe of a row."""

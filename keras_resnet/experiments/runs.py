@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from .. import saving
 from ..data import make_available, steps_per_epoch
+from ..options import format_value
 from ..status import Status
 from ..training.interruption import StoppedError, stop_request
 from ..training.processes import Processes, epochs_done, last_line
@@ -116,11 +117,7 @@ def seeds_with_results(experiment: Experiment, out: Path) -> list[int]:
 
 def _view(experiment: Experiment, row: Row) -> str:
     view = experiment.view if row.view is None else row.view
-    return " ".join(f"--{name} {_as_option(value)}" for name, value in view.items())
-
-
-def _as_option(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(f"--{name} {format_value(value)}" for name, value in view.items())
 
 
 def carry_out(
@@ -148,9 +145,9 @@ def carry_out(
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
     for dataset, data_dir in dict.fromkeys((run.recipe.dataset, run.recipe.data_dir) for run in missing):
         make_available(dataset, data_dir)  # here, where the progress of a download is visible, and not in each run
-    processes = Processes(workers)
+    processes = Processes(workers, backend)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
-        pending = {pool.submit(_carry_out, run, processes, backend, scaled): run for run in missing}
+        pending = {pool.submit(_carry_out, run, processes, scaled): run for run in missing}
         # disable=None hides the bar where stderr is not a terminal.
         with tqdm(total=sum(map(_length, missing)) or None, desc="Epochs", unit="", disable=None) as bar:
             while pending:
@@ -179,18 +176,17 @@ def _length(run: Run) -> int:
     return recipe.epochs_of(steps_per_epoch(images, recipe.batch_size))
 
 
-def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str) -> None:
-    backend_words = ["--backend", backend] if backend else []
+def _carry_out(run: Run, processes: Processes, scaled: str) -> None:
     data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
 
     def command(*words: str) -> str:
         """Runs a command and returns its stdout."""
-        status, stdout, stderr = processes.run([*words, "--json", *backend_words])
+        status, stdout, stderr = processes.run([*words, "--json"])
         if status:
             _raise(run, status, stderr)
         return stdout
 
-    result = run.trained() or _train(run, processes, backend_words, scaled)
+    result = run.trained() or _train(run, processes, scaled)
     if result["diverged"]:
         return
     if run.view and run.view not in result["views"]:
@@ -203,11 +199,11 @@ def _carry_out(run: Run, processes: Processes, backend: str | None, scaled: str)
         saving.write_json(run.result_file, result)
 
 
-def _train(run: Run, processes: Processes, backend_words: list[str], scaled: str) -> dict[str, Any]:
+def _train(run: Run, processes: Processes, scaled: str) -> dict[str, Any]:
     """Trains the network, or resumes its training; writes and returns the result."""
     recipe = run.folder.parent / f"seed{run.recipe.seed}-recipe.json"
     saving.write_json(recipe, as_json(run.recipe))
-    words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json", *backend_words]
+    words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json"]
     status, _, stderr = processes.run(words)
     if status == Status.DIVERGED:
         saving.write_json(run.folder / DIVERGED, {"told": last_line(stderr)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .spec import Spec
@@ -42,6 +42,10 @@ class Architecture(Protocol):
         classes: int = ...,
         classifier_activation: Any = "softmax",
         name: str = ...,
+        *,
+        include_preprocessing: bool = True,
+        data_format: str | None = None,
+        dtype: Any = None,
         **choices: Any,
     ) -> keras.Model: ...
 
@@ -65,8 +69,8 @@ Args:
     classes: number of classes. If the weights are for another number, the dense layer is initialised at random.
     classifier_activation: activation applied to the logits; None to return the logits.
     name: name of the model.
-    **choices: the other arguments of `keras_resnet.ResNet`: `include_preprocessing`, `data_format`, `dtype`, and the
-        fields of `keras_resnet.Spec`. This network's own are `shortcut={shortcut!r}`, `order={order!r}` and
+    include_preprocessing, data_format, dtype: as for `keras_resnet.ResNet`.
+    **choices: fields of `keras_resnet.Spec`. This network's own are `shortcut={shortcut!r}`, `order={order!r}` and
         `stride_on={stride_on!r}`.
 
 Returns:
@@ -101,7 +105,6 @@ def architecture(
     """
     respec = respec or (lambda **choices: replace(spec, **choices))
     default_classes = classes
-    spec_fields = {field.name for field in fields(Spec)}
 
     def build(
         include_top: bool = True,
@@ -112,14 +115,18 @@ def architecture(
         classes: int = classes,
         classifier_activation: Any = "softmax",
         name: str = name.lower(),
+        *,
+        include_preprocessing: bool = True,
+        data_format: str | None = None,
+        dtype: Any = None,
         **choices: Any,
     ) -> keras.Model:
         from .builder import assemble  # imports Keras
 
-        chosen = {choice: choices.pop(choice) for choice in list(choices) if choice in spec_fields}
         return assemble(
             respec,
-            chosen,
+            choices,
+            default_classes=default_classes,
             include_top=include_top,
             weights=weights,
             input_tensor=input_tensor,
@@ -128,8 +135,9 @@ def architecture(
             classes=classes,
             classifier_activation=classifier_activation,
             name=name,
-            default_classes=default_classes,
-            **choices,
+            include_preprocessing=include_preprocessing,
+            data_format=data_format,
+            dtype=dtype,
         )
 
     build.__name__ = build.__qualname__ = name

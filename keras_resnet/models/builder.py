@@ -17,7 +17,7 @@ from .fast_layers import use_fast_layers
 from .keras_layers import KerasLayers
 from .network import trunk
 from .rows import STEMS
-from .spec import Spec, as_choices
+from .spec import Spec
 
 if TYPE_CHECKING:
     from ..weights import Pretrained
@@ -92,7 +92,8 @@ def ResNet(  # noqa: N802
     """
     return assemble(
         Spec,
-        as_choices({"stage_units": stage_units, "stage_filters": stage_filters, **choices}),
+        {"stage_units": stage_units, "stage_filters": stage_filters, **choices},
+        default_classes=1000,
         include_top=include_top,
         weights=weights,
         input_tensor=input_tensor,
@@ -111,6 +112,7 @@ def assemble(
     respec: Callable[..., Spec],
     chosen: Mapping[str, Any],
     *,
+    default_classes: int,
     include_top: bool,
     weights: str | Path | Pretrained | None,
     input_tensor: Any,
@@ -119,10 +121,9 @@ def assemble(
     classes: int,
     classifier_activation: Any,
     name: str,
-    include_preprocessing: bool = True,
-    data_format: str | None = None,
-    dtype: Any = None,
-    default_classes: int = 1000,
+    include_preprocessing: bool,
+    data_format: str | None,
+    dtype: Any,
 ) -> keras.Model:
     """Builds a network; see `ResNet` for the arguments that are not listed.
 
@@ -130,7 +131,7 @@ def assemble(
         respec: returns the network's spec, given choices as keyword arguments.
         chosen: the fields of the spec that the user chose. The weights may determine the others: those of torchvision's
             ResNet-50 need `stride_on="3x3"`.
-        default_classes: the default number of classes.
+        default_classes: the network's default number of classes.
     """
     spec = respec(**chosen)
     _check_arguments(include_top, weights, pooling, classes, classifier_activation)
@@ -236,7 +237,8 @@ def _image(
     include_top: bool,
 ) -> Any:
     """Returns the network's input: the given tensor, or a new one of the given shape or else of the default shape."""
-    argument, channels_last = "input_shape" if tensor is None else "input_tensor", data_format == "channels_last"
+    argument = "input_shape" if tensor is None else "input_tensor"
+    channels_last = data_format == "channels_last"
     if tensor is not None:
         shape = tuple(tensor.shape)[1:]
     elif shape is None:

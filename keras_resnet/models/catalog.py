@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+from types import ModuleType
 
+from ..options import suggestion
 from . import cifar, imagenet
 from .architectures import PLAIN, V2, Architecture
 from .cifar import cifar_net, is_valid_depth
 
-IMAGENET, CIFAR = (
-    {name.lower(): value for name, value in vars(module).items() if hasattr(value, "respec")}
-    for module in (imagenet, cifar)
-)
+
+def _networks_of(module: ModuleType) -> dict[str, Architecture]:
+    return {name.lower(): value for name, value in vars(module).items() if hasattr(value, "respec")}
+
+
+IMAGENET, CIFAR = _networks_of(imagenet), _networks_of(cifar)
 ARCHITECTURES: dict[str, Architecture] = {**IMAGENET, **CIFAR}
 PREFIX = "cifar-"  # distinguishes a CIFAR network from the ImageNet network of the same depth
 
@@ -27,7 +30,7 @@ def find(name: str, unit: str | None = None) -> Architecture:
             with basic units: "resnet29" exists with bottleneck units.
 
     Raises:
-        ValueError: if there is no such network; the message suggests the nearest names or depths.
+        ValueError: if there is no such network; the message suggests similar names or the nearest depths.
     """
     lowered = name.lower()
     if architecture := ARCHITECTURES.get(lowered) or CIFAR.get(lowered.removeprefix(PREFIX)):
@@ -37,8 +40,8 @@ def find(name: str, unit: str | None = None) -> Architecture:
         choices = {**(PLAIN if kind == "plainnet" else {}), **(V2 if v2 else {})}
         unit_of_depth = "basic" if unit is None or is_valid_depth(int(depth), "basic") else unit
         return cifar_net(lowered, int(depth), unit_of_depth, **choices)
-    close = difflib.get_close_matches(lowered, ARCHITECTURES, n=3) or ["resnet20", "resnet50", "plainnet20"]
-    raise ValueError(f"Unknown network {name!r}. Similar: {', '.join(close)}; `keras-resnet summary` lists all.")
+    hint = suggestion(lowered, ARCHITECTURES, 3)
+    raise ValueError(f"Unknown network {name!r}. `keras-resnet summary` lists all{hint}")
 
 
 def of_depth(name: str, depth: int) -> str:

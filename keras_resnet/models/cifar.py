@@ -36,20 +36,24 @@ def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
         ValueError: if there is no network of this depth with such units; the message names the nearest valid depths.
     """
     defaults = {"stage_filters": (16, 32, 64), "shortcut": "B" if unit == "bottleneck" else "A", "stem": "cifar"}
-    if "stage_units" in choices:
-        return Spec(unit=unit, **{**defaults, **choices})
+    if "stage_units" not in choices:
+        defaults["stage_units"] = 3 * (_units_per_stage(depth, unit),)
+    return Spec(unit=unit, **{**defaults, **choices})
+
+
+def _units_per_stage(depth: int, unit: str) -> int:
+    """Returns the n of the CIFAR network of `depth` weighted layers; raises the error of `cifar_spec`."""
     layers = 3 * len(UNITS.get(unit, UNITS["basic"]))  # an unknown unit is rejected by `Spec`
-    n, remainder = divmod(int(depth) - 2, layers) if isinstance(depth, numbers.Integral) else (0, 1)
-    if remainder or n < 1:
-        below = max(n, 1) * layers + 2
-        valid = f"{below} and {below + layers}" if n >= 1 else f"{below}"
-        integral = isinstance(depth, numbers.Integral)
-        others = [repr(other) for other in UNITS if integral and is_valid_depth(depth, other)]
-        raise ValueError(
-            f"A CIFAR network of {unit} units has {layers}n+2 layers. Received: depth={depth!r}; nearest: {valid}"
-            + (f", or {depth} with unit={' or '.join(others)}" if others else "")
-        )
-    return Spec(stage_units=(n, n, n), unit=unit, **{**defaults, **choices})
+    integral = isinstance(depth, numbers.Integral)
+    n = (int(depth) - 2) // layers if integral else 0
+    if n >= 1 and depth == n * layers + 2:
+        return n
+    nearest = f"{n * layers + 2} and {(n + 1) * layers + 2}" if n >= 1 else f"{layers + 2}"
+    others = [repr(other) for other in UNITS if integral and is_valid_depth(depth, other)]
+    raise ValueError(
+        f"A CIFAR network of {unit} units has {layers}n+2 layers. Received: depth={depth!r}; nearest: {nearest}"
+        + (f", or {depth} with unit={' or '.join(others)}" if others else "")
+    )
 
 
 def cifar_net(

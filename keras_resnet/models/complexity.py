@@ -92,9 +92,10 @@ class CountingLayers:
         """Adds a weighted layer to the counts."""
         self.parameters += parameters
         self.macs += macs
-        on_shortcut = name.endswith(("_shortcut_conv", "_gate"))
-        self.layers += not on_shortcut
-        self.projections += name.endswith("_shortcut_conv")
+        if name.endswith("_shortcut_conv"):
+            self.projections += 1
+        elif not name.endswith("_gate"):
+            self.layers += 1
 
     def channels(self, x: Shape) -> int:
         return x.channels
@@ -104,8 +105,10 @@ class CountingLayers:
     ) -> Shape:
         out = Shape(*(math.ceil(side / stride) for side in x[:2]), filters)
         kernel_size = kernel * kernel * x.channels * filters
-        self.count_layer(name, kernel_size + bias * filters, kernel_size * out.height * out.width)
-        return self._record_stage(out, name)
+        self.count_layer(name, kernel_size + (filters if bias else 0), kernel_size * out.height * out.width)
+        if name.startswith("stage") and not name.endswith("_gate"):
+            self.stages[name.split("_")[0]] = out
+        return out
 
     def gate(self, x: Shape, name: str, filters: int, stride: int, bias: float) -> Shape:
         return self.conv(x, name, filters, 1, stride, bias=True)
@@ -119,10 +122,10 @@ class CountingLayers:
         return Shape(*((side + 2 * padding - size) // stride + 1 for side in x[:2]), x.channels)
 
     def subsample(self, x: Shape, name: str, stride: int) -> Shape:
-        return self.zero_padding(x, name, x.channels, stride)
+        return Shape(*(math.ceil(side / stride) for side in x[:2]), x.channels)
 
-    def zero_padding(self, x: Shape, name: str, channels: int, stride: int) -> Shape:
-        return Shape(*(math.ceil(side / stride) for side in x[:2]), channels)
+    def zero_padding(self, x: Shape, name: str, channels: int) -> Shape:
+        return x._replace(channels=channels)
 
     def relu(self, x: Shape, name: str) -> Shape:
         return x
@@ -141,8 +144,3 @@ class CountingLayers:
         return x
 
     drop_path = dropout
-
-    def _record_stage(self, x: Shape, name: str) -> Shape:
-        if name.startswith("stage") and not name.endswith("_gate"):
-            self.stages[name.split("_")[0]] = x
-        return x

@@ -115,7 +115,8 @@ def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
     consumers = graph.consumers(nodes)
     results = set(map(id, model.outputs))
     for node in nodes:
-        layer, inputs, outputs = node.operation, [*map(id, node.input_tensors)], [*map(id, node.outputs)]
+        layer = node.operation
+        inputs, outputs = list(map(id, node.input_tensors)), list(map(id, node.outputs))
         overwritable = [
             len(consumers[name]) == 1 and name not in results and _fresh(producers.get(name)) for name in inputs
         ]
@@ -126,8 +127,9 @@ def _steps(model: Any, engine: ModuleType) -> Iterator[Step]:
                 prepare = engine.defer_padding
         done = [name for name in dict.fromkeys(inputs) if consumers[name][-1] is node and name not in results]
         policy = getattr(layer, "dtype_policy", None)
-        run = prepare and prepare(layer)
-        yield Step(node, inputs, outputs, done, overwritable, run, policy, run and engine.dtype(layer.compute_dtype))
+        run = None if prepare is None else prepare(layer)
+        dtype = None if run is None else engine.dtype(layer.compute_dtype)
+        yield Step(node, inputs, outputs, done, overwritable, run, policy, dtype)
 
 
 def _leave_to_keras(steps: Iterable[Step], hooked: Iterable[Any]) -> Iterator[Step]:

@@ -136,6 +136,12 @@ def register(config: Any) -> Any:
     return {**config, "registered_name": name} if name in REGISTERED else config
 
 
+def _functional() -> type:
+    """Returns the class of the models that `keras.Model(inputs, outputs)` makes, which Keras does not export."""
+    image = keras.Input((1,))
+    return type(keras.Model(image, image))
+
+
 REGISTERED = {"keras_resnet>VarianceScaling": VarianceScaling}
-FUNCTIONAL = type(keras.Model(_image := keras.Input((1,)), _image))
+FUNCTIONAL = _functional()
 FAST_LAYERS = {layer.__bases__[1]: layer for layer in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}

@@ -33,12 +33,13 @@ def freeze(model: keras.Model, until: str = EVERYTHING) -> None:
     order = parts(model)
     if until not in order:
         raise ValueError(f"`until` must be one of {', '.join(order)} for {model.name!r}. Received: {until!r}")
-    frozen, past_stem = set(order[: order.index(until) + 1]), False
+    frozen = order[: order.index(until) + 1]
+    in_network = False  # false for the layers before the stem
     for layer in model.layers:
         layer_part = _part_of(layer, order)
-        past_stem = past_stem or layer_part is not None
+        in_network = in_network or layer_part is not None
         if not isinstance(layer, keras.layers.Normalization):
-            layer.trainable = past_stem and layer_part not in frozen
+            layer.trainable = in_network and layer_part not in frozen
 
 
 def unfreeze(model: keras.Model) -> None:

@@ -16,20 +16,14 @@ class KerasLayers:
     """Makes the layers of a Keras model; see `LayerSet` for the methods.
 
     Args:
-        data_format: "channels_last" or "channels_first"; None for Keras's global setting.
+        data_format: "channels_last" or "channels_first".
         dtype: the layers' dtype policy; None for Keras's global policy.
         bn_momentum: share of the old value that batch norm's moving averages retain.
         bn_epsilon: added to the variance in batch norm.
     """
 
-    def __init__(
-        self,
-        data_format: str | None = None,
-        dtype: Any = None,
-        bn_momentum: float = 0.9,
-        bn_epsilon: float = 1e-5,
-    ) -> None:
-        self.data_format = data_format or keras.config.image_data_format()
+    def __init__(self, data_format: str, dtype: Any, bn_momentum: float, bn_epsilon: float) -> None:
+        self.data_format = data_format
         self.policy = keras.dtype_policies.get(dtype)
         self.channel_axis = -1 if self.data_format == "channels_last" else 1
         self._elementwise = {"dtype": self.policy}
@@ -105,15 +99,13 @@ class KerasLayers:
     def subsample(self, x: Tensor, name: str, stride: int) -> Tensor:
         return layers.AveragePooling2D(1, stride, name=name, **self._spatial)(x)  # the average of one position
 
-    def zero_padding(self, x: Tensor, name: str, channels: int, stride: int) -> Tensor:
-        if stride > 1:
-            x = self.subsample(x, f"{name}_subsample", stride)
+    def zero_padding(self, x: Tensor, name: str, channels: int) -> Tensor:
         # With the opposite data format, the stock padding layer treats the channels as a spatial axis.
         missing = (0, channels - self.channels(x))
-        padding, opposite = {
-            "channels_last": (((0, 0), missing), "channels_first"),
-            "channels_first": ((missing, (0, 0)), "channels_last"),
-        }[self.data_format]
+        if self.data_format == "channels_last":
+            padding, opposite = ((0, 0), missing), "channels_first"
+        else:
+            padding, opposite = (missing, (0, 0)), "channels_last"
         return layers.ZeroPadding2D(padding, data_format=opposite, name=name, **self._elementwise)(x)
 
     def classifier(self, x: Tensor, classes: int, activation: Any) -> Tensor:

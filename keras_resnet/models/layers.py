@@ -63,5 +63,5 @@ class LayerSet(Protocol):
     def subsample(self, x: Tensor, name: str, stride: int) -> Tensor:
         """Every `stride`-th position."""
 
-    def zero_padding(self, x: Tensor, name: str, channels: int, stride: int) -> Tensor:
-        """Every `stride`-th position, padded with zeros to `channels` channels: the shortcut of option A."""
+    def zero_padding(self, x: Tensor, name: str, channels: int) -> Tensor:
+        """Padding with zeros, after the existing channels, to `channels` channels."""

@@ -26,13 +26,10 @@ def trunk(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
     """
     x = stem(layers, x, spec)
     total_units, position = sum(spec.stage_units), 0  # the position of a unit in the network counts from 1
-    for stage, (count, filters) in enumerate(zip(spec.stage_units, spec.stage_filters, strict=True), start=1):
-        strided = 1 if stage > 1 else None  # number of the unit that halves the map
-        if strided and spec.downsample == "max_pool":
-            x, strided = layers.max_pool(x, f"stage{stage}_pool", 2, 2), None
-        if spec.downsample == "last_unit":
-            strided = count if stage < len(spec.stage_units) else None
-        for number in range(1, count + 1):
+    for stage, (units, filters) in enumerate(zip(spec.stage_units, spec.stage_filters, strict=True), start=1):
+        if stage > 1 and spec.downsample == "max_pool":
+            x = layers.max_pool(x, f"stage{stage}_pool", 2, 2)
+        for number in range(1, units + 1):
             position += 1
             x = unit(
                 layers,
@@ -40,11 +37,20 @@ def trunk(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
                 spec,
                 f"stage{stage}_unit{number}",
                 filters=round(filters * spec.width),
-                stride=2 if number == strided else 1,
+                stride=2 if number == strided_unit(spec, stage) else 1,
                 activated=position == 1 and STEMS[spec.stem].activated,
                 drop_rate=spec.stochastic_depth * position / total_units,  # the linear rule of Huang et al. 2016
             )
     return last_activation(layers, x, spec)
+
+
+def strided_unit(spec: Spec, stage: int) -> int | None:
+    """Returns the number of the unit of a stage that halves the map, or None if none does; both count from 1."""
+    if spec.downsample == "stride" and stage > 1:
+        return 1
+    if spec.downsample == "last_unit" and stage < len(spec.stage_units):
+        return spec.stage_units[stage - 1]
+    return None
 
 
 def stem(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:

@@ -40,35 +40,45 @@ def add_shortcut(
     Raises:
         ValueError: if zero padding (option A) would have to reduce the number of channels.
     """
-    row, filters = SHORTCUTS[spec.shortcut], layers.channels(residual)
-    if stride != 1 and spec.downsample == "last_unit":  # the shortcut takes every second position
-        subsampled = layers.subsample(x, f"{name}_shortcut_subsample", stride)
-        if preactivated is x:
-            preactivated = subsampled
-        else:
-            preactivated = layers.subsample(preactivated, f"{name}_shortcut_entry_subsample", stride)
-        x, stride = subsampled, 1
+    filters = layers.channels(residual)
+    if stride != 1 and spec.downsample == "last_unit":
+        x, preactivated = subsample(layers, x, preactivated, name, stride)
+        stride = 1
     changed = stride != 1 or layers.channels(x) != filters
     skipped = spec.skip_everywhere or not changed
-    option = row.changed if changed else row.same
+    kind = SHORTCUTS[spec.shortcut].changed if changed else SHORTCUTS[spec.shortcut].same
     if skipped and SKIPS[spec.skip].shortcut == "conv":
-        option = "projection"
-    if option == "zero_padding":
-        if filters < layers.channels(x):
-            raise ValueError(
-                f"Option A pads channels and cannot drop any: {name} would go from {layers.channels(x)} to {filters}. "
-                f"Use `shortcut='B'` or a larger `width`. Received: width={spec.width!r}"
-            )
-        shortcut = layers.zero_padding(x, f"{name}_shortcut_pad", filters, stride)
-    elif option == "projection":
+        kind = "projection"
+    shortcut = x
+    if kind == "zero_padding":
+        shortcut = pad(layers, x, name, filters, stride, spec.width)
+    elif kind == "projection":
         shortcut = project(layers, preactivated, name, filters, stride, normalised=normalised)
-    else:
-        shortcut = x
     if skipped:
         shortcut, residual = skip(layers, x, shortcut, residual, spec, name, stride)
     if drop_rate:
         residual = layers.drop_path(residual, f"{name}_drop", drop_rate)
     return layers.add(shortcut, residual, f"{name}_add")
+
+
+def subsample(layers: LayerSet, x: Tensor, preactivated: Tensor, name: str, stride: int) -> tuple[Tensor, Tensor]:
+    """Takes every `stride`-th position of a unit's input before and after its pre-activation, which may be the same."""
+    subsampled = layers.subsample(x, f"{name}_shortcut_subsample", stride)
+    if preactivated is x:
+        return subsampled, subsampled
+    return subsampled, layers.subsample(preactivated, f"{name}_shortcut_entry_subsample", stride)
+
+
+def pad(layers: LayerSet, x: Tensor, name: str, filters: int, stride: int, width: float) -> Tensor:
+    """Takes every `stride`-th position of `x` and appends zeros up to `filters` channels (option A)."""
+    if filters < layers.channels(x):
+        raise ValueError(
+            f"Option A pads channels and cannot drop any: {name} would go from {layers.channels(x)} to {filters}. "
+            f"Use `shortcut='B'` or a larger `width`. Received: width={width!r}"
+        )
+    if stride > 1:
+        x = layers.subsample(x, f"{name}_shortcut_pad_subsample", stride)
+    return layers.zero_padding(x, f"{name}_shortcut_pad", filters)
 
 
 def project(layers: LayerSet, x: Tensor, name: str, filters: int, stride: int, *, normalised: bool) -> Tensor:
@@ -101,15 +111,20 @@ def skip(
     row, gate = SKIPS[spec.skip], None
     if "gate_bias" in row.numbers:
         gate = layers.gate(x, f"{name}_gate", layers.channels(residual), stride, spec.number("gate_bias"))
-    times = {
-        "1": lambda branch, prefix: branch,
-        "conv": lambda branch, prefix: branch,  # the shortcut is the projection already
-        "g": lambda branch, prefix: layers.multiply(branch, gate, f"{prefix}_gated"),
-        "1 - g": lambda branch, prefix: layers.multiply(
-            branch, layers.scale(gate, f"{name}_gate_complement", -1.0, 1.0), f"{prefix}_gated"
-        ),
-        "dropout": lambda branch, prefix: layers.dropout(branch, f"{prefix}_dropout", spec.number("skip_dropout")),
-        "shortcut_scale": lambda branch, prefix: layers.scale(branch, f"{prefix}_scale", spec.number("shortcut_scale")),
-        "residual_scale": lambda branch, prefix: layers.scale(branch, f"{prefix}_scale", spec.number("residual_scale")),
-    }
-    return times[row.shortcut](shortcut, f"{name}_shortcut"), times[row.residual](residual, f"{name}_residual")
+
+    def multiply(branch: Tensor, factor: str, prefix: str) -> Tensor:
+        match factor:
+            case "1" | "conv":  # with "conv", the shortcut is the projection already
+                return branch
+            case "g":
+                return layers.multiply(branch, gate, f"{prefix}_gated")
+            case "1 - g":
+                complement = layers.scale(gate, f"{name}_gate_complement", -1.0, 1.0)
+                return layers.multiply(branch, complement, f"{prefix}_gated")
+            case "dropout":
+                return layers.dropout(branch, f"{prefix}_dropout", spec.number("skip_dropout"))
+            case number:
+                return layers.scale(branch, f"{prefix}_scale", spec.number(number))
+
+    shortcut = multiply(shortcut, row.shortcut, f"{name}_shortcut")
+    return shortcut, multiply(residual, row.residual, f"{name}_residual")

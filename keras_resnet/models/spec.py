@@ -199,13 +199,13 @@ class Spec:
 def as_choices(config: Mapping[str, Any]) -> dict[str, Any]:
     """Converts a config read from JSON to keyword arguments of `Spec`.
 
-    Lists become tuples, and a config that an earlier version wrote is completed as by `with_later_fields`.
+    Lists become tuples, and a config that an earlier version wrote is completed as by `with_later_choices`.
     """
-    config = with_later_fields(config)
+    config = with_later_choices(config)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
 
 
-def with_later_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def with_later_choices(config: Mapping[str, Any]) -> dict[str, Any]:
     """Completes a config that an earlier version wrote with the fields that did not exist then.
 
     Before `skip_everywhere` existed, skips applied only to units that keep the shape.

@@ -27,9 +27,11 @@ class Processes:
 
     Args:
         workers: number of runs in parallel.
+        backend: Keras backend of all runs; None for the one of the environment.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, backend: str | None = None) -> None:
+        self.backend = backend
         # A single worker uses all GPUs and cores.
         self.gpus = gpus() if workers > 1 else ()
         self.cores = _core_sets(workers) if workers > 1 else ()
@@ -74,7 +76,8 @@ class Processes:
             if self._stopped:
                 return Status.TRY_AGAIN, "", "not started"
             # In a session of its own: an interrupt from the keyboard reaches only this process, which stops the others.
-            process = start(words, _device(worker, self.gpus), start_new_session=True)
+            backend = ["--backend", self.backend] if self.backend else []
+            process = start([*words, *backend], _device(worker, self.gpus), start_new_session=True)
             self._running.add(process)
         if self.cores:
             with contextlib.suppress(ProcessLookupError):  # the process may have ended already

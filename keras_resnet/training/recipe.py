@@ -13,8 +13,7 @@ from ..data import COLORS, CROPS
 from ..data import MEANS as DATASET_MEANS
 from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
-from ..models.spec import Spec, as_choices
-from ..models.spec import with_later_fields as completed_choices
+from ..models.spec import Spec, as_choices, with_later_choices
 from ..options import check_fields, check_types, format_value, option
 from .schedule import PAPERS_ITERATIONS, WARMUP_RATE, scheduled_rate, warmup_rate
 
@@ -293,4 +292,4 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
 
 def with_later_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a recipe saved by `as_json`, perhaps of an earlier version, with the fields that were added since."""
-    return {**LATER_FIELDS, **saved, "network": completed_choices(saved.get("network", {}))}
+    return {**LATER_FIELDS, **saved, "network": with_later_choices(saved.get("network", {}))}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..data import default_sizes, is_registered
 from ..models.catalog import find
-from ..models.spec import Spec, with_later_fields
+from ..models.spec import Spec, with_later_choices
 from ..options import check_types, suggestion
 from ..saving import model_file, read_info
 from .recipe import VIEWS, Recipe
@@ -215,4 +215,4 @@ def _read(path: Path) -> dict[str, Any]:
         check_types(Spec, value.get("network", {}))
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is not a recipe: {error}") from error
-    return {**value, "network": with_later_fields(value.get("network", {}))}
+    return {**value, "network": with_later_choices(value.get("network", {}))}

@@ -17,8 +17,10 @@ from .dimensions import SPEC_FIELDS, UNITS_PER_STAGE, Dimension
 from .space import Space
 
 # The dimensions that decide the cost of a candidate.
-COST_DIMENSIONS = {UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "skip_everywhere", "stem"}
-COST_DIMENSIONS |= {"downsample", "stride_on"}
+COST_DIMENSIONS = {
+    *(UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "skip_everywhere"),
+    *("stem", "downsample", "stride_on"),
+}
 
 
 def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:

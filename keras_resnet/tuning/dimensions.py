@@ -12,7 +12,7 @@ import numpy as np
 from ..models.catalog import find
 from ..models.rows import UNITS
 from ..models.spec import STAGES, Spec
-from ..options import check_types, choices_of, suggestion
+from ..options import check_types, choices_of, kind_of, suggestion
 from ..training.recipe import Recipe
 
 UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; an alternative to `model`, since it determines the depth
@@ -43,10 +43,14 @@ def _check_model(name: str) -> None:
     find(name)
 
 
-def _type_of(name: str) -> str:
-    if name == UNITS_PER_STAGE:
-        return "int"
-    return next(str(field.type) for row in (Recipe, Spec) for field in fields(row) if field.name == name)
+def _row_of(name: str) -> type:
+    """Returns the dataclass to which the field of this name belongs."""
+    return Spec if name in SPEC_FIELDS else Recipe
+
+
+def _kind_of(name: str) -> type:
+    """Returns the type of a dimension's values, apart from None."""
+    return int if name == UNITS_PER_STAGE else kind_of(_row_of(name), name)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Dimension:
             self._check_values()
             if self.default not in self.values:
                 object.__setattr__(self, "default", self.values[0])
-        elif "float" not in _type_of(self.name):
+        elif _kind_of(self.name) is not float:
             raise ValueError(f"The dimension {self.name!r} cannot be a range. List its values, as in {self.name}=A,B")
         elif not self.low < self.high:
             raise ValueError(f"The range of {self.name!r} must be increasing. Received: {self.low!r} to {self.high!r}")
@@ -96,7 +100,7 @@ class Dimension:
                 raise ValueError(f"The dimension {self.name!r} must be one of {names}. Received: {value!r}")
             try:
                 if self.name != UNITS_PER_STAGE:
-                    check_types(Spec if self.name in SPEC_FIELDS else Recipe, {self.name: value})
+                    check_types(_row_of(self.name), {self.name: value})
                 elif not isinstance(value, int) or value < 1:
                     raise ValueError("it must be an integer of at least 1")
                 if self.name == "model":
@@ -159,7 +163,5 @@ def parse(name: str, text: str, **known: Any) -> Dimension:
 def _value(name: str, text: str) -> Any:
     if text.lower() in ("none", "true", "false"):
         return {"none": None, "true": True, "false": False}[text.lower()]
-    kind = _type_of(name)
-    if "str" in kind:
-        return text
-    return int(text) if "int" in kind else float(text)
+    kind = _kind_of(name)
+    return text if kind is bool else kind(text)  # `Dimension` refuses text for a boolean

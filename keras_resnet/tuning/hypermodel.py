@@ -20,8 +20,10 @@ from .space import Space
 from .space import space as find_space
 
 # Training choices that `HyperResNet` can search, and those of the space "all" that only `keras-resnet tune` can.
-SUPPORTED = {UNITS_PER_STAGE, "model", "learning_rate", "momentum", "nesterov", "weight_decay", "batch_size"}
-SUPPORTED |= {"schedule"}
+SUPPORTED = {
+    *(UNITS_PER_STAGE, "model", "batch_size"),
+    *("learning_rate", "momentum", "nesterov", "weight_decay", "schedule"),
+}
 UNSUPPORTED = ("label_smoothing", "randaugment", "mixup")
 
 

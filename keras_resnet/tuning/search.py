@@ -63,13 +63,13 @@ class Search(BaseTuner):
         say: Callable[[str], None] = print,
         patience: float = PATIENCE,
     ) -> None:
-        self.study, self.folder, self.backend, self.say = study, Path(folder), backend, say
+        self.study, self.folder, self.say = study, Path(folder), say
         self.role = role()
         if self.role == "worker":
             wait_for_chief(min(patience, 60))
         self.oracle, self.patience = _oracle(study), patience
         study.check(self.folder, strict=self.role == "worker")
-        self._processes, self._stop, self._idle = Processes(1), StopRequest(), False
+        self._processes, self._stop, self._idle = Processes(1, backend), StopRequest(), False
         self._latencies: dict[Spec, float] = {}
 
     def search(self) -> None:
@@ -155,7 +155,7 @@ class Search(BaseTuner):
         if recipe.spec not in self._latencies:
             shape, classes = self.study.bounds.image_shape, self.study.bounds.classes
             words = ["summary", recipe.model, *to_arguments(recipe.network), "--latency", "--json"]
-            words += [f"--image-size={shape[0]}", f"--classes={classes}", *self._backend_words]
+            words += [f"--image-size={shape[0]}", f"--classes={classes}"]
             status, stdout, _ = self._processes.run(words, lambda: self._stop.signal is not None)
             self._abort_if_asked()
             if status:
@@ -163,10 +163,6 @@ class Search(BaseTuner):
             (row,) = json.loads(stdout)
             self._latencies[recipe.spec] = row["latency"]
         return self._latencies[recipe.spec]
-
-    @property
-    def _backend_words(self) -> list[str]:
-        return ["--backend", self.backend] if self.backend else []
 
     def _train(self, trial_id: str, recipe: Recipe, budget: int, folder: Path) -> dict[str, Any]:
         """Trains a trial with the given budget; returns its "status", "error" and "seconds"."""
@@ -196,7 +192,6 @@ class Search(BaseTuner):
             return stopped_early or self._stop.signal is not None
 
         words = ["train", "--recipe", str(folder / "recipe.json"), "--out", str(folder / "run"), "--json"]
-        words += self._backend_words
         hidden = True if self.role else None  # None hides the bar where stderr is not a terminal
         with tqdm(desc=name, total=recipe.epochs, unit="epoch", leave=False, disable=hidden) as bar:
             status, stdout, stderr = self._processes.run(words, stop)

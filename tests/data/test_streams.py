@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet.data import DataError, ImageStream, StreamTestBatches, load
+from keras_resnet.data import DataError, ImageStream, StreamTestBatches, load, short_name
 from pictures import jpeg, photograph
 
 
@@ -171,3 +171,12 @@ if __name__ == "__main__":
 """
     assert run_alone(program) == "[]"
     assert run_alone("import sys\n" + program, tensorflow=True) == "[]"
+
+
+def test_results_are_called_after_the_folder_of_photographs_however_it_is_given(monkeypatch, tmp_path):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path / "photos")
+    monkeypatch.setenv("HOME", str(tmp_path / "photos"))
+    for name in ("folder:.", "folder:~", "folder:../photos/", f"folder:{tmp_path}/photos"):
+        assert short_name(name) == "photos"
+    assert short_name("imagenet2012:5.1.0") == "imagenet2012:5.1.0"

@@ -6,6 +6,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.models.keras_layers import KerasLayers
+from keras_resnet.models.spec import ALWAYS_RECORDED
 
 IMAGES = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
 
@@ -24,9 +25,9 @@ def test_option_a_takes_every_second_position_and_appends_zeros():
 
 
 def test_option_a_with_the_channels_first():
-    layers = KerasLayers(data_format="channels_first")
+    layers = KerasLayers("channels_first", dtype=None, bn_momentum=0.9, bn_epsilon=1e-5)
     image = keras.Input((3, 5, 7))
-    model = keras.Model(image, layers.zero_padding(image, "pad", 8, 2))
+    model = keras.Model(image, layers.zero_padding(layers.subsample(image, "subsample", 2), "pad", 8))
     images = np.random.default_rng(1).random((2, 3, 5, 7), "float32")
     expected = np.zeros((2, 8, 3, 4), "float32")
     expected[:, :3] = images[:, :, ::2, ::2]
@@ -146,6 +147,14 @@ def test_a_skip_is_in_all_units_or_only_where_the_shape_stays():
         assert [layer.name for layer in model.layers if layer.name.endswith("_gate")] == [f"{u}_gate" for u in units]
         assert model.get_layer("stage2_unit1_shortcut_conv").strides == (2, 2)
     assert keras_resnet.ResNet20.spec.skip_everywhere
+
+
+def test_a_skip_is_in_all_units_however_many_choices_are_given():
+    """`Spec` documents that as the default; a file of an earlier version with as many choices has another one."""
+    usual = {name: getattr(keras_resnet.ResNet20.spec, name) for name in ALWAYS_RECORDED}
+    choices = {**usual, "skip": "shortcut_only_gating"}
+    model = keras_resnet.ResNet((1, 1), (4, 8), classes=3, **choices)
+    assert {"stage1_unit1_gate", "stage2_unit1_gate"} <= {layer.name for layer in model.layers}
 
 
 def test_without_a_shortcut_nothing_carries_the_signal():

@@ -42,7 +42,7 @@ def test_tune_that_is_stopped_says_how_to_resume(command, monkeypatch):
     monkeypatch.setattr(Search, "search", stop)
     status, out, err = command(f"tune digits --backend {keras.backend.backend()}")
     assert (status, out) == (75, "")
-    assert err == "keras-resnet: stopped by SIGTERM. Run the same command again to resume.\n"
+    assert err == "\nkeras-resnet: stopped by SIGTERM. Run the same command again to resume.\n"
 
 
 SPACE = "--space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B,C"

@@ -1,5 +1,6 @@
 """The message for a wrong argument names it and the accepted values."""
 
+import inspect
 import pickle
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 import keras_resnet
 from keras_resnet import Spec
-from keras_resnet.models.catalog import find, of_depth
+from keras_resnet.models.architectures import Architecture
+from keras_resnet.models.catalog import ARCHITECTURES, find, of_depth
 
 
 @pytest.mark.parametrize(
@@ -72,8 +74,16 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_an_unknown_keyword_is_a_type_error_as_in_any_function():
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(TypeError, match=r"Spec.* unexpected keyword argument 'colour'"):
         keras_resnet.ResNet20(colour="red")
+
+
+def test_named_networks_take_the_arguments_of_the_builder_of_all_networks():
+    """All but the stages, which the name determines."""
+    expected = list(inspect.signature(keras_resnet.ResNet).parameters)[2:]
+    for network in ARCHITECTURES.values():
+        assert list(inspect.signature(network).parameters) == expected
+    assert list(inspect.signature(Architecture.__call__).parameters)[1:] == expected
 
 
 @pytest.mark.parametrize(
@@ -100,8 +110,10 @@ def test_networks_are_found_by_name_in_any_case_and_at_any_valid_depth():
     assert find("CIFAR-resnet164v2") is keras_resnet.ResNet164V2
     with pytest.raises(ValueError, match=r"depth=23; nearest: 20 and 26"):
         find("resnet23")
-    with pytest.raises(ValueError, match=r"Unknown network 'reznet50'. Similar: resnet50"):
+    with pytest.raises(ValueError, match=r"Unknown network 'reznet50'\..* lists all; did you mean resnet50"):
         find("reznet50")
+    with pytest.raises(ValueError, match=r"Unknown network 'vgg'\..* lists all$"):
+        find("vgg")
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet200", "resnet152v2"])

@@ -105,6 +105,12 @@ def test_a_run_does_not_join_the_launch_of_this_process(monkeypatch):
     assert json.loads(done.stdout.splitlines()[-1]) == [False, *[True] * len(LAUNCHES)], done.stderr
 
 
+def test_every_run_has_the_backend_that_was_chosen(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "echo")
+    assert Processes(1, "jax").run(["train"])[1] == "-m keras_resnet train --backend jax\n"
+    assert Processes(1).run(["train"])[1] == "-m keras_resnet train\n"
+
+
 @pytest.mark.parametrize(("cores", "workers", "each"), [(2, 2, [1, 1]), (7, 2, [4, 3]), (8, 1, [8]), (1, 2, [1, 1])])
 def test_each_worker_has_its_share_of_the_cores(monkeypatch, cores, workers, each):
     """By processor affinity; if there are too few cores, all workers share all of them."""

@@ -148,6 +148,7 @@ def test_it_can_be_written_in_a_file(tmp_path, name, text):
         ({"changes": {"units_per_stage": "1..9"}}, "'units_per_stage' cannot be a range"),
         ({"changes": {"units_per_stage": "0,1"}}, "'units_per_stage' cannot be 0"),
         ({"changes": {"nesterov": "none"}}, "'nesterov' cannot be None: `nesterov` must be true or false"),
+        ({"changes": {"nesterov": "yes"}}, "'nesterov' cannot be 'yes': `nesterov` must be true or false"),
         ({"changes": {"warmup_rate": "none,0.01"}}, "must not combine numbers with `none`"),
         ({"changes": {"model": "resnet20,resnet21"}}, "'model' cannot be 'resnet21': .*20 and 26"),
         ({"changes": {"drops": "0.5,0.75"}}, "Unknown dimension 'drops'"),

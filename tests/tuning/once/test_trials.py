@@ -217,9 +217,11 @@ def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkey
     same = create_study("digits", changes={**SMALL, "width": "0.5", "shortcut": "B"}, space_name="shape", epochs=1)
     study = dataclasses.replace(same, tuner="random", max_trials=3, target_latency=2.0)
     lines = []
-    Search(study, tmp_path, "jax", say=lines.append).search()
+    search = Search(study, tmp_path, "jax", say=lines.append)
+    assert search._processes.backend == "jax"
+    search.search()
     words = "summary resnet8 --width=0.5 --shortcut=B --unit=basic --latency --json --image-size=8 --classes=10"
-    assert timed == 2 * [[*words.split(), "--backend", "jax"]]
+    assert timed == 2 * [words.split()]
     outcomes = results(tmp_path)
     assert [result["latency"] for result in outcomes] == [None, 4.0, 4.0]
     assert [result["score"] for result in outcomes] == [20.0, *2 * [pytest.approx(20.994, abs=1e-3)]]
