@@ -1,6 +1,8 @@
 """Runs each benchmark at toy size, and the report on their results, to check that they work. It measures nothing.
 
-python benchmarks/smoke.py
+    python benchmarks/smoke.py
+
+As many benchmarks run at a time as there are cores, up to four.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import report
+from keras_resnet.host import cores
 
 PHOTOGRAPHS = 25
 HERE = Path(__file__).resolve().parent
@@ -64,17 +69,25 @@ def draw_photographs(folder: Path) -> None:
             cv2.imwrite(str(folder / side / "all" / f"{number:02}.jpg"), image)
 
 
-def main() -> int:
+def run(folder: Path, name: str) -> None:
+    """Runs a benchmark at toy size, prints what it printed, and checks that it wrote results into `folder`."""
     peers = ["--peers", str(PEERS)] if PEERS.exists() else []
-    with tempfile.TemporaryDirectory() as folder:
-        photographs = Path(folder, "photographs")
-        draw_photographs(photographs)
-        for name, toy in TOYS.items():
-            toy = [word.format(photographs=photographs) for word in toy]
-            path = Path(folder, f"{name}.json")
-            command = [sys.executable, str(HERE / f"{name.partition(',')[0]}.py"), *toy, *peers, "--json", str(path)]
-            subprocess.run(command, check=True, cwd=folder, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
-            assert json.loads(path.read_text(encoding="utf-8"))["results"], name
+    toy = [word.format(photographs=folder / "photographs") for word in TOYS[name]]
+    path = folder / f"{name}.json"
+    command = [sys.executable, str(HERE / f"{name.partition(',')[0]}.py"), *toy, *peers, "--json", str(path)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    print(f"=== {name}\n{done.stdout}", flush=True)
+    assert done.returncode == 0, f"{name} ended with status {done.returncode}"
+    assert json.loads(path.read_text(encoding="utf-8"))["results"], name
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(min(4, cores())) as pool:
+        draw_photographs(Path(folder, "photographs"))
+        list(pool.map(partial(run, Path(folder)), TOYS))  # raises the first error
         report.main(Path(folder))
         text = Path(folder, "README.md").read_text(encoding="utf-8")
         for name in TOYS:

@@ -76,9 +76,11 @@ def ours(setting: Setting, as_built: bool = True, **split: bool) -> Step:
     start_as_command()
     import keras
 
+    from keras_resnet import backend
     from keras_resnet.training.optimizer import SGD
     from keras_resnet.training.unit_sequence import split_into_units
 
+    backend.devices(1)  # on a GPU, Torch searches for the fastest kernels from then on
     case = setting["model"], setting["image_size"], setting["precision"]
     if not as_built:
         return compiled(keras.Model.from_config(network_config(*case)))
@@ -130,6 +132,7 @@ def multi_step_function(setting: Setting) -> Callable[[], float]:
     from keras_resnet import backend
     from keras_resnet.training.optimizer import SGD
 
+    backend.devices(1)
     model = build(setting["model"], setting["image_size"], setting["precision"])
     model.compile(SGD(RATE, momentum=MOMENTUM, coupled_decay=DECAY), loss_of_logits())
     batch = tuple(map(keras.ops.convert_to_tensor, random_batch(setting)))
@@ -212,7 +215,7 @@ def pytorch(
 
     if keep_memory:
         keras_resnet.keep_freed_memory()
-    device = torch_device()
+    device = torch_device(search=True)
     model = make_network(setting["model"], setting["peers"]).train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     call = torch.compile(model) if compile else model
@@ -233,7 +236,7 @@ def convolutions(setting: Setting) -> Step:
     """Step of the convolutions of this package's network alone, one by one, forward and backward, by PyTorch."""
     import torch
 
-    device = torch_device()
+    device = torch_device(search=True)
     dtype = torch.bfloat16 if setting["precision"] == "mixed_bfloat16" else torch.float32
     batch = setting["size"]
 
