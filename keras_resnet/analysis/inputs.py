@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from .. import backend, saving
 from ..backend.devices import Devices
-from ..data import LabelledImages, steps_per_epoch
+from ..data import ImageStream, LabelledImages, steps_per_epoch
 from ..evaluation.evaluate import View, class_indices, crop_sizes
 from ..evaluation.views import shapes
 from ..training.batch_norm import reestimate
@@ -81,9 +82,10 @@ def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: i
 def batches_for(
     model: keras.Model, info: Mapping[str, Any], data: LabelledImages, images: int, *, labels: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns batches of the first test images of a data set, with the view on which the network was tested.
+    """Returns batches of test images of a data set, with the view on which the network was tested.
 
-    Errors are raised by the call, not when the first batch is read.
+    Of a set in memory, they are the first test images. Of photographs, they are evenly spaced, since the photographs of
+    a folder are sorted by class. Errors are raised by the call, not when the first batch is read.
 
     Args:
         model: a model that takes raw images.
@@ -108,9 +110,17 @@ def batches_for(
         raise ValueError(f"{model.name!r} takes images of {expected}. Received: {received}")
     indices = class_indices(model, info, data) if labels else np.arange(data.classes)
     size = min(BATCH, images, max(1, PIXELS // math.prod(received[:2])))
-    batches = data.test_batches(batch_size=size, **view)
+    batches = _evenly_spaced(data, images).test_batches(batch_size=size, **view)
     first = itertools.islice(batches, min(len(batches), math.ceil(images / size)))
     return ((batch, indices[classes], weights) for batch, classes, weights in _at_most(images, first))
+
+
+def _evenly_spaced(data: LabelledImages, images: int) -> LabelledImages:
+    """Returns the data set with `images` of its test images, in order; a set in memory, or a smaller one, unchanged."""
+    if not isinstance(data, ImageStream) or images >= data.test_count:
+        return data
+    positions = np.linspace(0, data.test_count - 1, images).round().astype(int)
+    return replace(data, test=replace(data.test, indices=data.test.indices[positions]))
 
 
 def _at_most(images: int, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

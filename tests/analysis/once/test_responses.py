@@ -9,8 +9,10 @@ import pytest
 import keras_resnet
 from keras_resnet.analysis.inputs import batches_for
 from keras_resnet.analysis.responses import responses
-from keras_resnet.data import load
+from keras_resnet.data import ImageStream, load
+from keras_resnet.data.stream_batches import Split
 from keras_resnet.exporting.folding import fold
+from pictures import Album, jpeg, photograph
 from to_look_at import check_responses
 
 
@@ -49,3 +51,16 @@ def test_batches_contain_the_requested_number_of_test_images(count):
     np.testing.assert_array_equal(counted, data.x_test[:count])
     with pytest.raises(ValueError, match=r"takes images of \(32, 32, 3\). Received: \(8, 8, 1\)"):
         list(batches_for(keras_resnet.CifarResNet(8), {}, data, count))
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, [0]), (3, [0, 6, 11]), (4, [0, 4, 7, 11]), (12, range(12)), (99, range(12))]
+)
+def test_photographs_sorted_by_class_are_drawn_from_all_classes(count, chosen):
+    """The label of a picture in an album is its index."""
+    album = Album([jpeg(photograph(seed, 40, 48)) for seed in range(12)])
+    split = Split(album, np.arange(12), "album")
+    data = ImageStream("album", album.class_names, split, split)
+    model = keras_resnet.CifarResNet(8, classes=12)
+    batches = list(batches_for(model, {"view": {"size": 32, "resize": 36}}, data, count))
+    assert [label for _, labels, weights in batches for label in labels[weights > 0]] == list(chosen)
