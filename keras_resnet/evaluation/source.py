@@ -125,7 +125,7 @@ def _load_array(path: Path) -> np.ndarray:
         raise ValueError(f"{str(path)!r} is not an array of images: {error}") from error
     if array.ndim == 3:
         array = array[None]
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not len(array):
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
         raise ValueError(
             f"{str(path)!r} must hold images as (n, height, width, channels) with 1 or 3 channels. "
             f"Received: {array.shape}"
@@ -134,6 +134,7 @@ def _load_array(path: Path) -> np.ndarray:
         if array.dtype.kind == "f" and array.max() <= 1 and (array % 1).any():
             raise ValueError(f"{str(path)!r} must hold values of 0 to 255, but holds 0 to 1: multiply them by 255.")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
-            raise ValueError(f"{str(path)!r} must hold values of 0 to 255. Received: {array.dtype}")
+            values = f" from {array.min():g} to {array.max():g}" if array.dtype.kind in "fiu" else ""
+            raise ValueError(f"{str(path)!r} must hold values of 0 to 255. Received: {array.dtype}{values}")
         array = np.rint(array).astype("uint8")
     return array
