@@ -132,6 +132,8 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         for axes, key in zip(panels, labels, strict=True):
             values = [unit[key] or np.nan for unit in result["units"]]  # zeros have no place on a logarithmic axis
             axes.plot(range(len(values)), values, ".-", markersize=4, linewidth=1.2, label=literal(name))
+            if not all(unit[key] for unit in result["units"]):
+                axes.set_title("without the zeros, which a logarithmic axis cannot show", fontsize=8)
     for axes, label in zip(panels, labels.values(), strict=True):
         axes.set_xlabel("unit, from the stem (0) to the output")
         axes.set_ylabel(label)
