@@ -17,6 +17,7 @@ from ..backend.devices import Devices
 from ..data import ImageStream, LabelledImages, steps_per_epoch
 from ..evaluation.evaluate import View, class_indices, crop_sizes
 from ..evaluation.views import shapes
+from ..models.catalog import find
 from ..training.batch_norm import reestimate
 from ..training.feed import Feed
 from ..training.machine import Machine
@@ -47,6 +48,27 @@ class Network(NamedTuple):
     info: dict[str, Any]
 
 
+def check_name(name: str, choices: Mapping[str, Any]) -> None:
+    """Checks what can be known of a network before a data set is loaded, which may have to be downloaded first.
+
+    Args:
+        name, choices: as for `network`.
+
+    Raises:
+        ValueError: as for `network`, except for a network that does not take the data set's images.
+    """
+    if not _is_path(name):
+        find(name, choices.get("unit")).respec(**choices)
+        return
+    if choices:
+        raise ValueError(f"{', '.join(choices)} can only be set for a network given by name. Received: {name!r}")
+    saving.read_info(name)
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).exists() or bool(Path(name).suffix) or len(Path(name).parts) > 1
+
+
 def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: int) -> Network:
     """Loads a network from a file, or builds one by name.
 
@@ -62,9 +84,8 @@ def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: i
         ValueError: `name` is neither a file nor a network, `choices` are given for a file, or the network does not
             take the data set's images.
     """
-    if Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1:
-        if choices:
-            raise ValueError(f"{', '.join(choices)} can only be set for a network given by name. Received: {name!r}")
+    check_name(name, choices)
+    if _is_path(name):
         return Network(name, *saving.load(name))
     recipe = recipe_for(dataset=data.name, model=name, network=dict(choices), seed=seed)
     steps = steps_per_epoch(data.train_count, recipe.batch_size)
