@@ -244,3 +244,10 @@ def test_predictions_decode_by_any_labels(tmp_path):
 def test_labels_that_do_not_fit_are_refused(labels, words):
     with pytest.raises(ValueError, match=words):
         keras_resnet.decode_predictions(np.zeros((1, 3)), labels=labels)
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_fewer_than_one_class_cannot_be_decoded(top):
+    """A negative number would otherwise be counted from the end, and give all classes but one."""
+    with pytest.raises(ValueError, match=f"`top` must be at least 1. Received: {top}"):
+        keras_resnet.decode_predictions(np.zeros((1, 10)), top, "cifar10")
