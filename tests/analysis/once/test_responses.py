@@ -87,3 +87,9 @@ def test_photographs_sorted_by_class_are_drawn_from_all_classes(count, chosen):
     model = keras_resnet.CifarResNet(8, classes=12)
     batches = list(batches_for(model, {"view": {"size": 32, "resize": 36}}, data, count))
     assert [label for _, labels, weights in batches for label in labels[weights > 0]] == list(chosen)
+
+
+def test_a_network_that_is_not_finite_has_no_deviation_of_zero(seeded):
+    model = seeded(keras_resnet.CifarResNet(8))
+    model.get_layer("stem_conv").set_weights([np.nan * model.get_layer("stem_conv").get_weights()[0]])
+    assert np.isnan([row["deviation"] for row in responses(model, [(pictures(),)])]).all()
