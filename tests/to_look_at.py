@@ -32,12 +32,17 @@ def pictures(count=10):
     return np.random.default_rng(0).uniform(0, 255, (count, 32, 32, 3)).astype("float32")
 
 
-def check_responses(model):
-    """Compares responses with NumPy's deviations and means of the outputs of single layers."""
+def check_responses(model, residual="bn1 bn2"):
+    """Compares responses with NumPy's deviations and means of the outputs of single layers.
+
+    Args:
+        model: a network with one unit per stage.
+        residual: the layers of a unit that give the responses of its convolutions, as its order tells.
+    """
     images = pictures()
     rows = responses(model, [(images[:6],), (images[6:],)])
-    names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert [row["layer"] for row in rows] == [name for name in names if "shortcut" not in name]
+    units = [f"stage{stage}_unit1_{layer}" for stage in (1, 2, 3) for layer in residual.split()]
+    assert [row["layer"] for row in rows] == ["stem_bn", *units]
     for row in rows:
         values = output(model, row["layer"], images)
         assert row["deviation"] == pytest.approx(float(values.std()), rel=1e-3)

@@ -46,7 +46,7 @@ def identity(
         divided by that of what the shortcut carries (None for a plain unit, or if the shortcut carries zeros);
         "change", the norm of output minus input divided by that of the input, and "cosine", between output and input
         (both None where the shape changes); and "gain", the relative change of the output divided by that of the
-        image, for noise of standard deviation 1.
+        image, for noise of standard deviation 1, over the images that are not entirely black.
         "depth_used", (sum r)^2 / sum r^2 of the ratios r: the number of units if all ratios are equal, 1 if a single
         unit does all the work (None for a plain network).
         "noise", a dict for each standard deviation: "noise", "logits" (their mean relative change) and "decisions" (the
@@ -89,7 +89,7 @@ def _unit_measures(
     parts: Chain, split: Mapping[str, Branches], images: np.ndarray, direction: np.ndarray
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Yields each unit's "ratio", "change", "cosine" and "gain" (see `identity`), those that it has, for each image."""
-    relative_noise = norms(direction) / norms(images)
+    relative_noise = norms(direction) / _nonzero(norms(images))
     clean, noisy = parts.maps(images), parts.maps(images + direction)
     before, _ = next(clean), next(noisy)
     for name, after, noisy_after in zip(parts.units, clean, noisy, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ import numpy as np
 
 from .. import backend, saving
 from ..backend.devices import Devices
-from ..data import LabelledImages, steps_per_epoch
+from ..data import ImageStream, LabelledImages, steps_per_epoch
 from ..evaluation.evaluate import View, class_indices, crop_sizes
 from ..evaluation.views import shapes
+from ..models.catalog import find
 from ..training.batch_norm import reestimate
 from ..training.feed import Feed
 from ..training.machine import Machine
@@ -46,6 +48,27 @@ class Network(NamedTuple):
     info: dict[str, Any]
 
 
+def check_name(name: str, choices: Mapping[str, Any]) -> None:
+    """Checks what can be known of a network before a data set is loaded, which may have to be downloaded first.
+
+    Args:
+        name, choices: as for `network`.
+
+    Raises:
+        ValueError: as for `network`, except for a network that does not take the data set's images.
+    """
+    if not _is_path(name):
+        find(name, choices.get("unit")).respec(**choices)
+        return
+    if choices:
+        raise ValueError(f"{', '.join(choices)} can only be set for a network given by name. Received: {name!r}")
+    saving.read_info(name)
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).exists() or bool(Path(name).suffix) or len(Path(name).parts) > 1
+
+
 def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: int) -> Network:
     """Loads a network from a file, or builds one by name.
 
@@ -61,9 +84,8 @@ def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: i
         ValueError: `name` is neither a file nor a network, `choices` are given for a file, or the network does not
             take the data set's images.
     """
-    if Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1:
-        if choices:
-            raise ValueError(f"{', '.join(choices)} can only be set for a network given by name. Received: {name!r}")
+    check_name(name, choices)
+    if _is_path(name):
         return Network(name, *saving.load(name))
     recipe = recipe_for(dataset=data.name, model=name, network=dict(choices), seed=seed)
     steps = steps_per_epoch(data.train_count, recipe.batch_size)
@@ -81,9 +103,10 @@ def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: i
 def batches_for(
     model: keras.Model, info: Mapping[str, Any], data: LabelledImages, images: int, *, labels: bool = True
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns batches of the first test images of a data set, with the view on which the network was tested.
+    """Returns batches of test images of a data set, with the view on which the network was tested.
 
-    Errors are raised by the call, not when the first batch is read.
+    Of a set in memory, they are the first test images. Of photographs, they are evenly spaced, since the photographs of
+    a folder are sorted by class. Errors are raised by the call, not when the first batch is read.
 
     Args:
         model: a model that takes raw images.
@@ -108,9 +131,17 @@ def batches_for(
         raise ValueError(f"{model.name!r} takes images of {expected}. Received: {received}")
     indices = class_indices(model, info, data) if labels else np.arange(data.classes)
     size = min(BATCH, images, max(1, PIXELS // math.prod(received[:2])))
-    batches = data.test_batches(batch_size=size, **view)
+    batches = _evenly_spaced(data, images).test_batches(batch_size=size, **view)
     first = itertools.islice(batches, min(len(batches), math.ceil(images / size)))
     return ((batch, indices[classes], weights) for batch, classes, weights in _at_most(images, first))
+
+
+def _evenly_spaced(data: LabelledImages, images: int) -> LabelledImages:
+    """Returns the data set with `images` of its test images, in order; a set in memory, or a smaller one, unchanged."""
+    if not isinstance(data, ImageStream) or images >= data.test_count:
+        return data
+    positions = np.linspace(0, data.test_count - 1, images).round().astype(int)
+    return replace(data, test=replace(data.test, indices=data.test.indices[positions]))
 
 
 def _at_most(images: int, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

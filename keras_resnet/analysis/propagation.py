@@ -103,10 +103,14 @@ def summary_line(result: dict[str, Any]) -> str:
     """Returns the result in one line."""
     stem, last = result["units"][0], result["units"][-1]
     return (
-        f"signal times {last['signal'] / stem['signal']:.3g} from the stem to the last unit, gradient times "
-        f"{stem['gradient'] / last['gradient']:.3g} from there back to the stem; product of the shortcuts' factors "
+        f"signal {_growth(stem['signal'], last['signal'])} from the stem to the last unit, gradient "
+        f"{_growth(last['gradient'], stem['gradient'])} from there back to the stem; product of the shortcuts' factors "
         f"{stem['product']:.3g}"
     )
+
+
+def _growth(begin: float, end: float) -> str:
+    return f"times {end / begin:.3g}" if begin else f"from 0 to {end:.3g}"
 
 
 def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None:
@@ -128,6 +132,8 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         for axes, key in zip(panels, labels, strict=True):
             values = [unit[key] or np.nan for unit in result["units"]]  # zeros have no place on a logarithmic axis
             axes.plot(range(len(values)), values, ".-", markersize=4, linewidth=1.2, label=literal(name))
+            if not all(unit[key] for unit in result["units"]):
+                axes.set_title("without the zeros, which a logarithmic axis cannot show", fontsize=8)
     for axes, label in zip(panels, labels.values(), strict=True):
         axes.set_xlabel("unit, from the stem (0) to the output")
         axes.set_ylabel(label)

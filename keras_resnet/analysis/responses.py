@@ -14,13 +14,17 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from ..drawing import legend, literal, plain, save
-from ..models.graph import last_outputs
+from ..models.graph import calls, consumers, nodes, require_package_model
+from .inputs import NO_IMAGES
 
 
 def responses(
     model: keras.Model, batches: Iterable[tuple[np.ndarray, ...]], *, verbose: int = 0
 ) -> list[dict[str, Any]]:
-    """Measures the standard deviation of each layer's response: after batch norm, before nonlinearity or addition.
+    """Measures the standard deviation of each convolution's response, before the nonlinearity or the addition.
+
+    A response is the output of the batch norm that directly follows a convolution. Where none does, as after the last
+    convolution of a full pre-activation unit, it is the output of the convolution itself.
 
     He et al. 2015, section 4.2 and figure 7: residual functions are generally closer to zero than the functions of
     plain networks, and the deeper a residual network, the less a single layer changes the signal.
@@ -31,15 +35,14 @@ def responses(
             member, weights (n,), images of weight 0 are left out.
 
     Returns:
-        A dict for each layer, in order: "layer" (the name of its batch norm), "mean" and "deviation", over all images,
-        positions and channels. Projections on shortcuts are left out, as in the paper.
+        A dict for each convolution, in order: "layer" (the name of its batch norm, or its own where none follows),
+        "mean" and "deviation", over all images, positions and channels. Projections and gates on shortcuts are left
+        out, as in the paper.
 
     Raises:
-        ValueError: the model is not of this package, has no batch norm after its convolutions, or there are no images.
+        ValueError: the model is not of this package, or there are no images.
     """
-    outputs = last_outputs(model, _batch_norm)
-    if not outputs:
-        raise ValueError(f"{model.name!r} has no batch norm after its convolutions, where responses are measured.")
+    outputs = _responses(model)
     observed = keras.Model(model.input, outputs)
     sums = {name: np.zeros(3) for name in outputs}  # number of values, their sum, the sum of their squares
     for images, *others in tqdm(batches, "Batches", leave=False, disable=not verbose):
@@ -48,18 +51,26 @@ def responses(
             values = np.asarray(values, "float32")[counts]
             sums[name] += values.size, values.sum(dtype="float64"), np.square(values, dtype="float64").sum()
     if not next(iter(sums.values()))[0]:
-        raise ValueError("`batches` must contain an image with a weight above 0. Received: no images")
+        raise ValueError(NO_IMAGES)
     layers = []
     for name, (count, total, squares) in sums.items():
         mean = total / count
-        deviation = np.sqrt(max(0.0, squares / count - mean**2))
+        deviation = np.sqrt(np.maximum(0.0, squares / count - mean**2))
         layers.append({"layer": name, "mean": round(float(mean), 5), "deviation": round(float(deviation), 5)})
     return layers
 
 
-def _batch_norm(name: str) -> str | None:
-    """Returns the name of a batch norm unchanged; None for other layers and for the batch norm of a projection."""
-    return name if re.fullmatch(r"(stem|head|stage\d+_unit\d+)_bn\d*", name) else None
+def _responses(model: keras.Model) -> dict[str, Any]:
+    """Returns the symbolic response of each convolution outside shortcuts, by the name of the layer that outputs it."""
+    require_package_model(model)
+    calls_by_layer, next_nodes = calls(model), consumers(nodes(model))
+    outputs = {}
+    for name, (node, *_) in calls_by_layer.items():
+        if re.fullmatch(r"(stem|stage\d+_unit\d+)_conv\d*", name):
+            following = next_nodes.get(id(node.outputs[0]), [])
+            node = next((each for each in following if re.search(r"_bn\d*$", each.operation.name)), node)
+            outputs[node.operation.name] = node.outputs[0]
+    return outputs
 
 
 def summary_line(layers: list[dict[str, Any]]) -> str:

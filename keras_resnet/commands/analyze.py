@@ -75,10 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _analyze(arguments: argparse.Namespace) -> dict[str, Any]:
     """Analyses every network; returns the report for `write_report`."""
-    from ..analysis.inputs import batches_for, network
+    from ..analysis.inputs import batches_for, check_name, network
     from ..data import load
 
     name, kind, choices, results = arguments.what, ANALYSES[arguments.what], given_fields(arguments, Spec), {}
+    for model_name in arguments.models:
+        check_name(model_name, choices)
     data, images = load(arguments.dataset, arguments.data_dir), arguments.images or kind.images
     seed = {"seed": arguments.seed} if kind.random else {}
     for model_name in arguments.models:

@@ -48,12 +48,18 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, title: 
     else:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_major_formatter(lambda position, _: _class_at(position, rows))
     if len(rows) <= MAX_CLASSES_WITH_NUMBERS:
         _write_shares(axes, shares)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.spines[:].set_visible(False)
     save(figure, path, title)
+
+
+def _class_at(position: float, rows: np.ndarray) -> str:
+    """Returns the number of the class at a position of an axis that has only some of the classes; "" for no class."""
+    return str(rows[int(position)]) if 0 <= position < len(rows) else ""
 
 
 def _write_shares(axes: Axes, shares: np.ndarray) -> None:

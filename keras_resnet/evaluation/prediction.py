@@ -56,8 +56,7 @@ def predict(
     names = class_names or [str(number) for number in range(classes)]
     if len(names) != classes:
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {len(names)} class names")
-    if not top >= 1:
-        raise ValueError(f"`top` must be at least 1. Received: {top}")
+    _check_top(top)
     images = Source(source, shape, view)
     dense = dense_logits(model) if explain else None
     bar = tqdm(images, "Predicting", len(images), leave=False, disable=not verbose)
@@ -99,8 +98,10 @@ def decode_predictions(
         "n02123045", otherwise its index), its name, and the network's output for it.
 
     Raises:
-        ValueError: the number of labels differs from that of the predicted classes, or `labels` is unknown.
+        ValueError: the number of labels differs from that of the predicted classes, `labels` is unknown, or `top` is
+            below 1.
     """
+    _check_top(top)
     predictions = keras.ops.convert_to_numpy(predictions)
     ids, names = _labels(labels)
     if predictions.ndim != 2 or predictions.shape[1] != len(names):
@@ -110,6 +111,11 @@ def decode_predictions(
         )
     ids = ids or tuple(map(str, range(len(names))))
     return [[(ids[number], names[number], float(row[number])) for number in _ranked(row, top)] for row in predictions]
+
+
+def _check_top(top: int) -> None:
+    if not top >= 1:
+        raise ValueError(f"`top` must be at least 1. Received: {top}")
 
 
 def _labels(labels: str | Path | Sequence[str]) -> tuple[Sequence[str] | None, Sequence[str]]:

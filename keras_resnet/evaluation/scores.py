@@ -71,7 +71,7 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS)
     if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):  # NaNs fail this check, too
         return None
     confidence = probabilities.max(axis=1).astype("float64")
-    correct = probabilities.argmax(axis=1) == labels
+    correct = ranks(probabilities, labels) == 0
     bin_of_image = np.clip(np.ceil(bins * confidence).astype(int) - 1, 0, bins - 1)
     images, confidence_sums, correct_counts = (
         np.bincount(bin_of_image, weights, bins) for weights in (None, confidence, correct)
@@ -93,8 +93,16 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS)
 
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns the number of images of each class (rows) that were predicted as each class (columns)."""
-    return confusion_matrix(labels, probabilities.argmax(axis=1), labels=np.arange(probabilities.shape[1]))
+    """Returns the number of images of each class (rows) that were predicted as each class (columns).
+
+    As in `ranks`, a tie is counted against the network, so that the diagonal has all images whose rank is 0.
+    """
+    predicted, wrong = probabilities.argmax(axis=1), ranks(probabilities, labels) >= 1
+    tied = np.flatnonzero(wrong & (predicted == labels))
+    others = probabilities[tied].copy()
+    others[np.arange(len(tied)), labels[tied]] = -np.inf
+    predicted[tied] = others.argmax(axis=1)
+    return confusion_matrix(labels, predicted, labels=np.arange(probabilities.shape[1]))
 
 
 def by_class(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -26,6 +26,8 @@ class Source:
         shape: (height, width, channels) of the network's input; height and width are None if it accepts any.
         view: "size" and "resize" of the centre square that the network was tested on, to which image files are cropped;
             None for the largest centred part with the aspect ratio of the network's input.
+        at_most: the maximum number of images; if there are more, evenly spaced ones are taken, since a folder of class
+            folders is sorted by class. None for all.
 
     Attributes:
         names: the names of the images: a path, or path[index].
@@ -35,7 +37,11 @@ class Source:
     """
 
     def __init__(
-        self, source: str | Path, shape: tuple[int | None, int | None, int], view: dict[str, int] | None
+        self,
+        source: str | Path,
+        shape: tuple[int | None, int | None, int],
+        view: dict[str, int] | None,
+        at_most: int | None = None,
     ) -> None:
         self.path, self.shape, self.view = Path(source), shape, view
         self._array = _load_array(self.path) if self.path.suffix == ".npy" else None
@@ -44,6 +50,10 @@ class Source:
         else:
             check_view(shape, view)
             self.names = list(map(str, list_images(self.path))) if self.path.is_dir() else [str(self.path)]
+        if at_most is not None and len(self.names) > at_most:
+            positions = np.linspace(0, len(self.names) - 1, at_most).round().astype(int)
+            self.names = [self.names[position] for position in positions]
+            self._array = None if self._array is None else self._array[positions]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -125,7 +135,7 @@ def _load_array(path: Path) -> np.ndarray:
         raise ValueError(f"{str(path)!r} is not an array of images: {error}") from error
     if array.ndim == 3:
         array = array[None]
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not len(array):
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
         raise ValueError(
             f"{str(path)!r} must hold images as (n, height, width, channels) with 1 or 3 channels. "
             f"Received: {array.shape}"
@@ -134,6 +144,7 @@ def _load_array(path: Path) -> np.ndarray:
         if array.dtype.kind == "f" and array.max() <= 1 and (array % 1).any():
             raise ValueError(f"{str(path)!r} must hold values of 0 to 255, but holds 0 to 1: multiply them by 255.")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
-            raise ValueError(f"{str(path)!r} must hold values of 0 to 255. Received: {array.dtype}")
+            values = f" from {array.min():g} to {array.max():g}" if array.dtype.kind in "fiu" else ""
+            raise ValueError(f"{str(path)!r} must hold values of 0 to 255. Received: {array.dtype}{values}")
         array = np.rint(array).astype("uint8")
     return array

@@ -16,7 +16,7 @@ from typing import Any
 from .. import pages, saving
 from ..analysis.analyses import ANALYSES, tool
 from .pictures import draw_curves
-from .rows import Experiment
+from .rows import TOP5, Experiment
 from .runs import Run
 from .verdict import order, summarize
 
@@ -108,12 +108,13 @@ def cells(line: dict[str, Any]) -> list[str]:
     def number(value: float | None) -> str:
         return "" if value is None else "diverged" if value == 100 else f"{value:.2f}"
 
+    top5 = line["top5_error"] if TOP5 in line["published"] else None
     spread = "" if line["deviation"] is None else f"{line['mean']:.2f} ± {line['deviation']:.2f}"
     return [
         line["row"],
         line["model"],
         line["published"],
-        number(line["median"]),
+        number(line["median"]) + ("" if top5 is None else f"{TOP5}{top5:.2f}"),
         spread,
         str(line["runs"]),
         number(line["train_error"]),
@@ -123,16 +124,18 @@ def cells(line: dict[str, Any]) -> list[str]:
 
 def _sentences(report: dict[str, Any]) -> list[str]:
     same, clear = report["order"]["same"], report["order"]["clear"]
-    sentences = [
-        f"Of {clear} pairs of rows that differ clearly in the paper, these runs have {same} in the same order."
-    ]
+    pairs = "1 pair of rows that differs" if clear == 1 else f"{clear} pairs of rows that differ"
+    sentences = [f"Of {pairs} clearly in the paper, these runs have {same} in the same order."]
     if report["scaled"]:
         sentences.insert(
             0,
             f"Scaled: {report['scaled']}. These runs are smaller than the paper's. Their errors do not reproduce its "
             "numbers, which are shown only to compare the order of the rows.",
         )
-    return sentences if clear else sentences[:-1]
+    sentences = sentences if clear else sentences[:-1]
+    if any(TOP5 in line["published"] for line in report["rows"]):
+        sentences.append("Errors after a slash are top-5 errors, the others are top-1 errors.")
+    return sentences
 
 
 def markdown(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:

@@ -10,6 +10,7 @@ from ..models.spec import Spec
 from ..training.recipe import Recipe
 from ..training.recipes import recipe_for
 
+TOP5 = " / "  # separates a top-5 error from the top-1 error before it
 FAIL = 20.0  # error in percent above which He et al. 2016 print "fail"
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet2012": 1_281_167}
 
@@ -44,7 +45,7 @@ class Published(NamedTuple):
         if self.error is None:
             return ""
         spread = "" if self.mean is None else f" ({self.mean:.2f} ± {self.deviation:.2f})"
-        return f"{self.error:.2f}{spread}" + ("" if self.top5 is None else f" / {self.top5:.2f}")
+        return f"{self.error:.2f}{spread}" + ("" if self.top5 is None else f"{TOP5}{self.top5:.2f}")
 
 
 NOTHING = Published()

@@ -23,9 +23,11 @@ def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[
 
     Returns:
         "row", "model", "published" (as printed), "runs", "errors" (one per run; 100 if it diverged), "median", "mean",
-        "deviation" (of the sample; None for a single run), "train_error" (median) and "verdict".
+        "deviation" (of the sample; None for a single run), "top5_error" (median; None where it was not measured),
+        "train_error" (median) and "verdict".
     """
     errors = [100.0 if result["error"] is None else result["error"] for result in results]
+    top5 = [100.0 if result["error"] is None else result.get("top5_error") for result in results]
     train = [result["summary"]["train_error"] for result in results if result["summary"]]
     line = {
         "row": row.name,
@@ -36,6 +38,7 @@ def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[
         "median": statistics.median(errors) if errors else None,
         "mean": statistics.mean(errors) if errors else None,
         "deviation": statistics.stdev(errors) if len(errors) > 1 else None,
+        "top5_error": statistics.median(top5) if top5 and None not in top5 else None,
         "train_error": statistics.median(train) if train else None,
     }
     return {**line, "verdict": _verdict(row.published, line["median"], scaled)}

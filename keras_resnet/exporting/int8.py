@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,9 +58,8 @@ def write_int8(
     if choices.measure:  # first of all, so that an unsuitable data set is reported before the work begins
         data = load(choices.measure, choices.data_dir)
         batches = batches_for(original, info, data, data.test_count)
-    source = Source(choices.int8, shapes(original)[0], info.get("view"))
-    decoded = (image for _, image in source if not isinstance(image, DataError))
-    images = [image[None].astype("float32") for image in itertools.islice(decoded, CALIBRATION_IMAGES)]
+    source = Source(choices.int8, shapes(original)[0], info.get("view"), CALIBRATION_IMAGES)
+    images = [image[None].astype("float32") for _, image in source if not isinstance(image, DataError)]
     if not images:
         raise ValueError(f"{choices.int8!r} must contain an image that can be decoded. Found: none")
     say(f"Calibrating the quantisation to 8-bit integers on {len(images)} images.")

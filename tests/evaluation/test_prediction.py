@@ -167,8 +167,9 @@ def test_sources_without_images_are_refused_by_name(pixels, tmp_path):
         (np.zeros((2, 8, 8, 4), np.uint8), ("1 or 3 channels", "(2, 8, 8, 4)")),
         (np.zeros((0, 8, 8, 3), np.uint8), ("(0, 8, 8, 3)",)),
         (np.full((2, 8, 8, 3), -1), ("0 to 255",)),
-        (np.full((2, 8, 8, 3), 256), ("0 to 255",)),
-        (np.full((2, 8, 8, 3), np.nan), ("0 to 255",)),
+        (np.full((2, 8, 8, 3), 256), ("0 to 255", "int64 from 256 to 256")),
+        (np.zeros((2, 0, 8, 3)), ("(2, 0, 8, 3)",)),
+        (np.full((2, 8, 8, 3), np.nan), ("0 to 255", "float64 from nan to nan")),
         (np.full((2, 8, 8, 3), 0.5), ("0 to 1", "multiply", "255")),
         (np.array([["a"]]), ("(1, 1)",)),
         (np.full((1, 2, 2, 3), "a"), ("0 to 255",)),
@@ -243,3 +244,10 @@ def test_predictions_decode_by_any_labels(tmp_path):
 def test_labels_that_do_not_fit_are_refused(labels, words):
     with pytest.raises(ValueError, match=words):
         keras_resnet.decode_predictions(np.zeros((1, 3)), labels=labels)
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_fewer_than_one_class_cannot_be_decoded(top):
+    """A negative number would otherwise be counted from the end, and give all classes but one."""
+    with pytest.raises(ValueError, match=f"`top` must be at least 1. Received: {top}"):
+        keras_resnet.decode_predictions(np.zeros((1, 10)), top, "cifar10")

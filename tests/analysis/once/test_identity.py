@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import keras_resnet
@@ -30,6 +31,16 @@ def test_units_whose_residual_is_zero_are_the_identity(order):
         assert unit["change"] in (0, None)
         assert unit["cosine"] in (pytest.approx(1), None)
     assert result["depth_used"] is None
+
+
+def test_a_black_image_does_not_count_as_one_without_gain(seeded):
+    """Noise cannot be related to an image of zeros."""
+    model = seeded(keras_resnet.CifarResNet(8))
+    ((images, labels, weights),) = batches(4)
+    dark = [(np.concatenate([images, 0 * images]), np.tile(labels, 2), np.tile(weights, 2))]
+    alone, together = identity(model, [(images, labels, weights)]), identity(model, dark)
+    # The noise of the first images is the same.
+    assert together["units"][-1]["gain"] == pytest.approx(alone["units"][-1]["gain"], rel=1e-3)
 
 
 def test_a_plain_network_has_no_ratio(seeded):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.analysis.propagation import propagation
+from keras_resnet.analysis.propagation import draw, propagation, summary_line
 from to_look_at import batches, stranger
 
 SAME = 4  # of the six units of a ResNet-14, those that keep the shape
@@ -47,6 +47,24 @@ def test_the_product_of_the_factors_is_that_of_equation_8(seeded, choices, facto
     assert all(unit["factor"] == pytest.approx(factor) for unit in rows if unit["factor"] is not None)
     assert rows[0]["product"] == pytest.approx(factor**SAME)
     assert rows[-1]["product"] == 1
+
+
+def test_a_network_without_a_gradient_has_a_summary_all_the_same(seeded):
+    model = seeded(keras_resnet.CifarResNet(8))
+    dense = model.get_layer("logits")
+    dense.set_weights([0 * value for value in dense.get_weights()])
+    assert "gradient from 0 to 0 from there back to the stem" in summary_line(propagation(model, batches(4)))
+
+
+def test_the_picture_says_where_it_leaves_out_zeros(monkeypatch, tmp_path):
+    """In a plain network, the product of the factors of all units after it is 0 for every unit but the last ones."""
+    figures = []
+    monkeypatch.setattr("keras_resnet.analysis.propagation.save", lambda figure, *_: figures.append(figure))
+    row = {"unit": "stem", "signal": 2.0, "gradient": 3.0, "factor": None, "product": 1.0}
+    for product in (1.0, 0.0):
+        draw({"a network": {"units": [{**row, "product": product}, row]}}, tmp_path / "a.png", "a title")
+    titles = [[axes.get_title() for axes in figure.axes] for figure in figures]
+    assert titles == [["", "", ""], ["", "", "without the zeros, which a logarithmic axis cannot show"]]
 
 
 @pytest.mark.parametrize("skip", ["exclusive_gating", "shortcut_only_gating"])

@@ -131,6 +131,16 @@ def test_an_invalid_recipe_file_is_reported_in_one_line(mistake, text, words):
     mistake("train digits --recipe mine.json", "'mine.json'", *words)
 
 
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [("nothing.keras", "'nothing.keras'"), ("resnet8 resnet23", "23"), ("resnet8 --shortcut D", "'D'"), (".", "model")],
+)
+def test_analyze_finds_mistakes_in_networks_before_it_downloads_data(mistake, monkeypatch, line, word):
+    monkeypatch.setattr("keras_resnet.data.load", lambda *_: pytest.fail("the data set was loaded"))
+    names, *options = line.partition(" --")
+    mistake(f"analyze responses {names} cifar10{''.join(options)}", word)
+
+
 def test_a_data_folder_that_is_half_prepared_is_reported_in_one_line(mistake):
     Path("data/cifar10/3.0.2").mkdir(parents=True)
     Path("data/cifar10/3.0.2/cifar10-train.array_record-00000-of-00001").write_bytes(b"half")

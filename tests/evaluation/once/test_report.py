@@ -14,6 +14,7 @@ from keras_resnet import saving
 from keras_resnet.data import absolute_path
 from keras_resnet.evaluation import scores
 from keras_resnet.evaluation.evaluate import Evaluation, View
+from keras_resnet.evaluation.pictures import draw_confusion
 from keras_resnet.evaluation.report import default_folder, write_report
 
 
@@ -49,6 +50,23 @@ def test_the_files_hold_the_result_and_pictures_of_it(tmp_path, classes, tested)
         picture = cv2.imread(str(path))
         assert min(picture.shape[:2]) > 400
         assert picture.std() > 10
+
+
+def test_the_axes_of_many_classes_have_the_numbers_of_the_classes_with_images(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr("keras_resnet.evaluation.pictures.save", lambda figure, *_: figures.append(figure))
+    matrix = np.zeros((1000, 1000), int)
+    tested = np.arange(5, 1000, 10)
+    matrix[tested, tested] = 3
+    draw_confusion(matrix, [f"class {number}" for number in range(1000)], tmp_path / "confusion.png", "100 of 1000")
+    for axis in (figures[0].axes[0].xaxis, figures[0].axes[0].yaxis):
+        assert [axis.get_major_formatter()(position) for position in (-1, 0, 20, 99, 100)] == [
+            "",
+            "5",
+            "205",
+            "995",
+            "",
+        ]
 
 
 def test_without_probabilities_there_is_no_calibration_plot(tmp_path):

@@ -40,6 +40,23 @@ def test_errors_equal_those_of_sorted_rows():
     assert score["top5_error"] == pytest.approx(100 * sum(rank >= 5 for rank in ranks) / 200)
 
 
+@pytest.mark.parametrize("rows", [[[0.2] * 5], [[np.nan] * 5], [[0.4, 0.4, 0.1, 0.1, 0.0], [0.1, 0.0, 0.2, 0.3, 0.4]]])
+def test_classes_and_calibration_count_a_tie_as_wrong_as_the_error_does(rows):
+    probabilities, labels = np.resize(rows, (60, 5)), np.arange(60) % 5
+    score = scores.score(probabilities, labels)
+    confusion = scores.confusion(probabilities, labels)
+    assert confusion.sum() == 60
+    assert np.trace(confusion) == 60 - score["wrong"]
+    if score["calibration"]:
+        correct = sum(row["images"] * (row["accuracy"] or 0) for row in score["calibration"]["bins"])
+        assert correct == pytest.approx(60 - score["wrong"], abs=0.01)
+
+
+def test_an_image_with_a_tie_is_predicted_as_the_other_class():
+    probabilities = np.array([[0.4, 0.2, 0.4], [0.4, 0.2, 0.4], [0.4, 0.2, 0.4]])
+    assert scores.confusion(probabilities, np.array([0, 1, 2])).tolist() == [[0, 0, 1], [1, 0, 0], [1, 0, 0]]
+
+
 def test_a_network_whose_accuracy_equals_its_confidence_is_calibrated():
     """Of images with a confidence of 0.8, four in five are right; of those with 0.6, three."""
     probabilities = np.array(10 * [[0.8, 0.2]] + 10 * [[0.6, 0.4]])

@@ -189,11 +189,17 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
     error = plan(EXPERIMENT, out[0], [0])[0].result()["error"]
     errors = [plan(experiment, tmp_path, [0])[0].result()["error"] for experiment in (EXPERIMENT, crops, scales)]
     assert errors == [error, 11.0, 12.0]
+    printed = dataclasses.replace(rows[0], published=Published(8.75, top5=0.5))
+    for published, cells in ((rows[0], "| 8.75 | 11.00 |"), (printed, "| 8.75 / 0.50 | 11.00 / 1.00 |")):
+        write_report(dataclasses.replace(crops, rows=(published,)), plan(crops, tmp_path, [0]), tmp_path)
+        text = (tmp_path / "tiny.md").read_text()
+        assert f"| narrow | resnet8 {cells}" in text
+        assert ("Errors after a slash are top-5 errors" in text) == (published is printed)
 
 
 def test_a_row_may_be_tested_with_other_views_than_the_rest(tmp_path):
     runs = plan(find_experiment("he2016-table5"), tmp_path, [0])
-    assert [run.view for run in runs] == ["", *["--size 320 --resize 320"] * 5]
+    assert [run.view for run in runs] == ["--crops 1", *["--size 320 --resize 320"] * 5]
     assert runs[0].folder == runs[1].folder  # the same run
 
 

@@ -23,6 +23,14 @@ def test_a_row_has_the_median_and_the_mean_of_its_runs():
     assert line(Published(6.43), 6.5)["deviation"] is None
 
 
+def test_the_top5_error_is_the_median_of_the_runs_that_measured_it():
+    row, runs = Row("a row", "resnet20", Published(23.0, top5=6.7)), results(23.5, 23.0, None)
+    assert summarize(row, runs, "")["top5_error"] is None
+    measured = [{**run, "top5_error": top5} for run, top5 in zip(runs, (7.1, 6.9, None), strict=True)]
+    assert summarize(row, measured, "")["top5_error"] == 7.1  # of 6.9, 7.1 and, since it diverged, 100
+    assert summarize(row, [], "")["top5_error"] is None
+
+
 @pytest.mark.parametrize(
     ("published", "error", "verdict"),
     [
