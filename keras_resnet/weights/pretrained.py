@@ -120,8 +120,8 @@ class Pretrained:
             The number of tensors assigned, which is that of the network's variables.
 
         Raises:
-            ValueError: if the weights or the network lack a tensor, or shapes differ; the message names the tensors.
-                The network is then unchanged.
+            ValueError: if the weights or the network lack a tensor, shapes differ, or a tensor holds values that no
+                network can compute with; the message names the tensors. The network is then unchanged.
         """
         variables, tensors = (
             {name: value for name, value in named.items() if head or not name.startswith(HEAD)}
@@ -137,6 +137,8 @@ class Pretrained:
                     f"{self.source} does not fit {model.name!r}: {self._both_names(name)} has the shape {given} in the "
                     f"source and {expected} in the network."
                 )
+            if fault := _fault(name, tensors[name], model):
+                raise ValueError(f"{self.source} is not usable: {self._both_names(name)} {fault}.")
         for name, variable in variables.items():
             variable.assign(tensors[name])
         return len(variables)
@@ -145,6 +147,18 @@ class Pretrained:
         """Returns the name of a tensor and, if it differs, that in the source."""
         source_name = self.name_in_source(name)
         return name if source_name == name else f"{name} ({source_name})"
+
+
+def _fault(name: str, values: np.ndarray, model: keras.Model) -> str:
+    """Returns why a network cannot compute with the values of a tensor, such as "has values that ...", or ""."""
+    if not keras.backend.is_float_dtype(values.dtype.name):
+        return f"has the type {values.dtype.name}, and not floating-point numbers"
+    if not np.isfinite(values).all():
+        return "has values that are not finite"
+    layer, variable = name.split("/")
+    if variable == "moving_variance" and values.min() + model.get_layer(layer).epsilon <= 0:
+        return "has negative variances"
+    return ""
 
 
 def raw_statistic(name: str, values: Any, origin: str = "") -> np.ndarray:

@@ -57,7 +57,8 @@ def read(
             - "imagenet", for published weights;
             - an address on the Hugging Face hub, such as "hf://timm/resnet18.a1_in1k" or "hf://OWNER/NAME@REVISION";
             - the path of a Keras file: a `.keras` model, `.weights.h5`, or a `.h5` file of weights or of a model;
-            - the path of a PyTorch file: `.safetensors`, `.pth`, `.pt`, `.th` or `.bin`. Only tensors are read from it;
+            - the path of a PyTorch file: `.safetensors`, `.pth`, `.pt`, `.th`, `.bin`, `.tar` or `.ckpt`. Only tensors
+              are read from it;
             - the folder of a finished run;
             - a `Pretrained`, which is returned unchanged.
         spec: the network's choices.
@@ -82,7 +83,7 @@ def read(
         path, config = hub.download(str(weights))
         return _from_torch(path, spec, str(weights), config)
     path = saving.model_file(weights)
-    if path.suffix in torch_files.ENDINGS:
+    if path.suffix in torch_files.READABLE:
         beside = path.with_name(hub.CONFIG)
         return _from_torch(path, spec, repr(str(path)), hub.read_config(beside) if beside.is_file() else {})
     if path.suffix == ".keras":
