@@ -17,7 +17,7 @@ from ..data.labels import class_ids, class_names
 from ..models.spec import Spec, as_choices
 from ..saving import first_line
 from . import hub, keras_applications, keras_layout, published, torch_files, torch_names
-from .pretrained import Pretrained, tensors_of
+from .pretrained import Pretrained, other_activation, tensors_of
 from .weights_files import NORMALISATION, read_layers
 
 IMAGENET = "imagenet"
@@ -90,6 +90,7 @@ def read(
         return _from_keras(path, spec)
     layers = read_layers(path)
     if keras_applications.is_resnet(layers):
+        keras_applications.check_layers(layers, repr(str(path)))
         return _of_photographs(keras_applications.from_tensors(_by_name(layers), spec, repr(str(path))))
     if spec.unit == "bottleneck" and "stride_on" not in chosen:
         warnings.warn(
@@ -157,6 +158,7 @@ def _from_keras(path: Path, spec: Spec) -> Pretrained:
         view=info.get("view", {}),
         class_names=names and tuple(names),
         class_ids=ids and tuple(ids),
+        other_head=other_activation(model),
     )
 
 

@@ -240,4 +240,9 @@ def test_a_network_that_torchvision_does_not_have_is_not_written_for_it(tmp_path
     ):
         with pytest.raises(ValueError, match=words):
             convert(tmp_path / file, tmp_path / "out.pth", name, to="torchvision")
+    keras_resnet.ResNet18(input_shape=(32, 32, 1)).save(tmp_path / "grey.keras")
+    with pytest.raises(
+        ValueError, match=r"torchvision's networks take images of 3 channels. Received: a resnet18 for 1"
+    ):
+        convert(tmp_path / "grey.keras", tmp_path / "out.pth", "resnet18", to="torchvision")
     assert not (tmp_path / "out.pth").exists()
