@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="imagenet, hf://OWNER/NAME, a run folder, or a .keras, .h5, .safetensors, .pth, .th, .bin file",
+        help="imagenet, hf://OWNER/NAME, a run folder, or .keras, .h5, .safetensors, .pth, .th, .bin, .tar, .ckpt",
     )
     parser.add_argument(
         "out", metavar="OUT", help="the file to write: .keras, or with --to torchvision .pth or .safetensors"

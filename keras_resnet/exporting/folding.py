@@ -30,7 +30,7 @@ def as_functional(model: keras.Model) -> keras.Model:
         ValueError: the model is neither, or a layer of it is quantised.
     """
     if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.input, model.output, name=model.name)
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     _check_functional(model)
     if quantised := [layer.name for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None)]:
         raise ValueError(
