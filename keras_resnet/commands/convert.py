@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import backend
 from ..models.spec import Spec
 from ..options import add_options, given_fields, per_channel
-from .common import NETWORK, Commands, backend_option, lines_of
+from .common import NETWORK, Commands, backend_option, ends_tidily, lines_of
 
 
 def add(commands: Commands) -> None:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = arguments.labels
     if names and Path(names).is_file():
         names = lines_of(names)
-    with contextlib.redirect_stdout(sys.stderr):  # since Keras prints the progress of its downloads
+    with ends_tidily(), contextlib.redirect_stdout(sys.stderr):  # since Keras prints the progress of its downloads
         report = convert(
             arguments.source,
             arguments.out,

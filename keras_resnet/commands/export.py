@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import backend
 from ..exporting.choices import Choices
 from ..options import add_options, given_fields
-from .common import Commands, lines_of
+from .common import Commands, ends_tidily, lines_of
 
 
 def add(commands: Commands) -> None:
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..exporting.export import export
 
     labels = lines_of(arguments.labels) if arguments.labels else None
-    card = export(arguments.model, arguments.out, class_names=labels, say=_say, **given_fields(arguments, Choices))
+    with ends_tidily():
+        card = export(arguments.model, arguments.out, class_names=labels, say=_say, **given_fields(arguments, Choices))
     if arguments.json:
         print(json.dumps(card, indent=2))
         return 0
