@@ -29,16 +29,25 @@ def full_disk_reported(path: Path) -> Iterator[None]:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     except Exception as error:
-        probe = path.with_name(f"{PARTIAL}{os.getpid()}-probe")
-        try:
-            probe.write_bytes(bytes(1 << 20))
-            to_disk(probe)
-        except OSError as full:
-            if full.errno in FULL:
-                raise OSError(full.errno, os.strerror(full.errno), str(path)) from error
-        finally:
-            probe.unlink(missing_ok=True)
+        if number := _full(path, str(error)):
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
+
+
+def _full(path: Path, message: str) -> int | None:
+    """Returns the number of the system's error if an error's message quotes it, or a small file cannot be written."""
+    for number in FULL:  # a library may have removed its incomplete file, so that there is space again
+        if os.strerror(number) in message:
+            return number
+    probe = path.with_name(f"{PARTIAL}{os.getpid()}-probe")
+    try:
+        probe.write_bytes(bytes(1 << 20))
+        to_disk(probe)
+    except OSError as error:
+        return error.errno if error.errno in FULL else None
+    finally:
+        probe.unlink(missing_ok=True)
+    return None
 
 
 def to_disk(path: Path) -> None:

@@ -124,6 +124,9 @@ def test_a_full_disk_is_reported_as_such_whatever_a_library_raises(monkeypatch, 
         with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
             attempt()
     monkeypatch.undo()
+    quoting = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")  # safetensors
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        saving.write_atomically(tmp_path / "file", lambda _: (_ for _ in ()).throw(quoting))
     with pytest.raises(RuntimeError, match="iostream"):
         saving.write_atomically(tmp_path / "file", lambda _: (_ for _ in ()).throw(RuntimeError("iostream")))
     assert list(tmp_path.iterdir()) == []
