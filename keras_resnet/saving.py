@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
+from .disk import FULL, PARTIAL, full_disk_reported, to_disk
+
 if TYPE_CHECKING:
     import keras
 
 MEMBER = "keras_resnet.json"
 SUMS = "SHA256SUMS"
-PARTIAL = ".partial-"  # prefix of the names of files that are being written
 
 
 class FolderInUseError(ValueError):
@@ -41,28 +42,20 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
     Raises:
         IsADirectoryError: `path` is a folder; nothing has been written.
+        OSError: the file cannot be written, such as because the disk is full.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
-        write(temporary)
-        _to_disk(temporary)  # or a file system may store the new name before the contents
+        with full_disk_reported(path):
+            write(temporary)
+        to_disk(temporary)  # or a file system may store the new name before the contents
         os.replace(temporary, path)
-        _to_disk(path.parent)
+        to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    if os.name != "posix":  # Windows cannot open folders
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -76,12 +69,13 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     temporary.mkdir(parents=True)
     try:
-        yield temporary
+        with full_disk_reported(path):
+            yield temporary
         for inner in temporary.rglob("*"):
-            _to_disk(inner)
-        _to_disk(temporary)
+            to_disk(inner)
+        to_disk(temporary)
         os.rename(temporary, path)
-        _to_disk(path.parent)
+        to_disk(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -244,6 +238,7 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
 
     Raises:
         ValueError: the file does not exist, is not a `.keras` file, is damaged, or cannot be opened by Keras.
+        OSError: there is no space for a temporary copy.
     """
     import keras  # not at the top: `read_info` must work before a backend is selected
 
@@ -259,6 +254,10 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
         with _registered(path) if has_fast_normal() else contextlib.nullcontext(path) as file:
             return use_fast_layers(keras.saving.load_model(file, REGISTERED, compile=False)), info
     except Exception as error:  # Keras raises many kinds for a damaged or foreign file
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise OSError(
+                error.errno, f"{os.strerror(error.errno)}: a copy of {str(path)!r} in", tempfile.gettempdir()
+            ) from error
         raise ValueError(
             f"Keras cannot open {str(path)!r}: {first_line(_cause(error))} Give a `.keras` file of Keras's own layers; "
             "open one with other layers in Python, and pass the model."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -99,6 +101,44 @@ def test_a_failure_while_writing_leaves_the_old_file_intact_and_no_other(model, 
         saving.save(model, saved, {"another": "info"})
     assert saved.read_bytes() == before
     assert names(saved.parent) == ["model.keras"]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("basic_ios::clear: iostream error"), OSError(errno.ENOSPC, "No space left on device")]
+)
+def test_a_full_disk_is_reported_as_such_whatever_a_library_raises(monkeypatch, tmp_path, error):
+    """OpenVINO's message, and that of Python code that does not name the file."""
+
+    def write(temporary):
+        monkeypatch.setattr(Path, "write_bytes", full)
+        raise error
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_in_folder():
+        with saving.folder_atomically(tmp_path / "file"):
+            write(None)
+
+    for attempt in (lambda: saving.write_atomically(tmp_path / "file", write), write_in_folder):
+        with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+            attempt()
+    monkeypatch.undo()
+    quoting = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")  # safetensors
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        saving.write_atomically(tmp_path / "file", lambda _: (_ for _ in ()).throw(quoting))
+    with pytest.raises(RuntimeError, match="iostream"):
+        saving.write_atomically(tmp_path / "file", lambda _: (_ for _ in ()).throw(RuntimeError("iostream")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_temporary_folder_is_not_taken_for_a_foreign_model(monkeypatch, saved):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keras.saving, "load_model", full)
+    with pytest.raises(OSError, match=r"No space left on device: a copy of '.*keras' in"):
+        saving.load(saved)
 
 
 def test_a_partly_written_file_does_not_replace_the_old_one(tmp_path):

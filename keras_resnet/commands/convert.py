@@ -13,7 +13,7 @@ from .. import backend
 from ..models.spec import Spec
 from ..options import add_options, converter, given_fields
 from ..status import Status
-from .common import NETWORK, Commands, backend_option, lines_of
+from .common import NETWORK, Commands, backend_option, ends_tidily, lines_of
 
 
 def add(commands: Commands) -> None:
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="imagenet, hf://OWNER/NAME, a run folder, or a .keras, .h5, .safetensors, .pth, .th, .bin file",
+        help="imagenet, hf://OWNER/NAME, a run folder, or .keras, .h5, .safetensors, .pth, .th, .bin, .tar, .ckpt",
     )
     parser.add_argument(
         "out", metavar="OUT", help="the file to write: .keras, or with --to torchvision .pth or .safetensors"
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = arguments.labels
     if names and Path(names).is_file():
         names = lines_of(names)
-    with contextlib.redirect_stdout(sys.stderr):  # since Keras prints the progress of its downloads
+    with ends_tidily(), contextlib.redirect_stdout(sys.stderr):  # since Keras prints the progress of its downloads
         report = convert(
             arguments.source,
             arguments.out,

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..data import SIZE, ArrayTestBatches, MultiViewBatches, StreamTestBatches
+from ..models.graph import last_operation
 
 MAX_PENDING_PIXELS = 2**26  # limit on the views that wait for others of the same shape
 
@@ -74,8 +75,12 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
 
 
 def outputs_logits(model: keras.Model) -> bool:
-    """Returns whether a network's outputs are logits, as in checkpoints: whether its last layer is linear."""
-    return getattr(model.layers[-1], "activation", None) is keras.activations.linear
+    """Returns whether a network's outputs are logits, as in checkpoints, or logarithms of probabilities.
+
+    A softmax turns either into probabilities.
+    """
+    logits = keras.activations.linear, keras.activations.log_softmax
+    return getattr(last_operation(model), "activation", None) in logits
 
 
 def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:

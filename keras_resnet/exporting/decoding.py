@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-EXIF = b"Exif\0\0"
+JPEG_EXIF, PNG_EXIF = b"Exif\0\0", b"eXIf"  # come before the EXIF data
 ORIENTATION = 0x0112
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SHRINKS = (1, 2, 4, 8)  # factors by which a JPEG can be reduced while it is decoded
@@ -98,13 +98,18 @@ def _decode(data: Any, choose: Callable[[Any, Any], tuple[Any, ...]], size: int 
             size if that is enough. None to decode at full size.
     """
     is_jpeg = tf.strings.substr(data, 0, 2) == b"\xff\xd8"
-    orientation = tf.cond(is_jpeg, lambda: _orientation(data), lambda: 1)
+    is_png = tf.strings.substr(data, 0, 4) == b"\x89PNG"
+    orientation = tf.cond(
+        is_jpeg,
+        lambda: _orientation(data, JPEG_EXIF),
+        lambda: tf.cond(is_png, lambda: _orientation(data, PNG_EXIF), lambda: 1),
+    )
+
+    def sides(shape: Any) -> tuple[Any, Any]:
+        return tf.where(orientation > 4, shape[1], shape[0]), tf.where(orientation > 4, shape[0], shape[1])
 
     def jpeg() -> tuple[Any, Any]:
-        shape = tf.image.extract_jpeg_shape(data)
-        stored = shape[0], shape[1]
-        transposed = orientation > 4
-        upright = tf.where(transposed, stored[1], stored[0]), tf.where(transposed, stored[0], stored[1])
+        upright = sides(tf.image.extract_jpeg_shape(data))
         _, _, height, width = choose(*upright)
         if size is None:
             return _jpeg(data, 1), tf.stack([*upright, 1])
@@ -115,7 +120,8 @@ def _decode(data: Any, choose: Callable[[Any, Any], tuple[Any, ...]], size: int 
 
     def other() -> tuple[Any, Any]:
         image = tf.io.decode_image(data, channels=3, expand_animations=False)
-        return image, tf.stack([tf.shape(image)[0], tf.shape(image)[1], 1])
+        image = tf.cond(tf.strings.substr(data, 0, 2) == b"BM", lambda: _bmp_colours(data, image), lambda: image)
+        return image, tf.stack([*sides(tf.shape(image)), 1])
 
     image, sizes = tf.cond(is_jpeg, jpeg, other)
     image = _upright(image, orientation)
@@ -128,6 +134,20 @@ def _jpeg(data: Any, ratio: int) -> Any:
     return tf.io.decode_jpeg(data, channels=3, ratio=ratio, fancy_upscaling=True, dct_method="INTEGER_ACCURATE")
 
 
+def _bmp_colours(data: Any, image: Any) -> Any:
+    """Replaces the indices that TensorFlow decodes from a BMP of 8 bits per pixel by the colours of its palette."""
+    header = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, 30), tf.uint8), tf.int32)
+    first, begin = (tf.tensordot(header[at : at + 4], [1, 2**8, 2**16, 2**24], 1) for at in (10, 14))
+
+    def coloured() -> Any:
+        palette = tf.io.decode_raw(tf.strings.substr(data, 14 + begin, first - 14 - begin), tf.uint8)
+        return tf.gather(
+            tf.reshape(palette, (-1, 4))[:, 2::-1], tf.cast(image[..., 0], tf.int32)
+        )  # blue, green, red, 0
+
+    return tf.cond(header[28] == 8, coloured, lambda: image)
+
+
 def _upright(image: Any, orientation: Any) -> Any:
     """Turns an image upright according to its EXIF orientation, 1 to 8."""
     turned = tf.cond(orientation > 4, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
@@ -138,15 +158,15 @@ def _upright(image: Any, orientation: Any) -> Any:
     return tf.cond(flipped, lambda: turned[::-1], lambda: turned)
 
 
-def _orientation(data: Any) -> Any:
-    """Returns the EXIF orientation of a JPEG; 1 if there is none, or an invalid one."""
+def _orientation(data: Any, mark: bytes) -> Any:
+    """Returns the EXIF orientation of a file whose EXIF data follow a mark; 1 if there is none, or an invalid one."""
     length = tf.minimum(tf.strings.length(data), HEADER)
     octets = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, length), tf.uint8), tf.int32)
     octets = tf.concat([octets, tf.zeros(32, tf.int32)], 0)
-    matches = tf.reduce_all(tf.stack([octets[n : n + length] == code for n, code in enumerate(EXIF)]), 0)
+    matches = tf.reduce_all(tf.stack([octets[n : n + length] == code for n, code in enumerate(mark)]), 0)
     offsets = tf.where(matches)
     return tf.cond(
-        tf.size(offsets) > 0, lambda: _read_orientation(octets, tf.cast(offsets[0, 0], tf.int32) + 6), lambda: 1
+        tf.size(offsets) > 0, lambda: _read_orientation(octets, tf.cast(offsets[0, 0], tf.int32) + len(mark)), lambda: 1
     )
 
 

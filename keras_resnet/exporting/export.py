@@ -21,7 +21,7 @@ from ..status import Status
 from ..training.processes import MESSAGE_PREFIX, last_line, start
 from .card import ERRORS, LABELS, write_card
 from .choices import CHANNELS, Choices
-from .folding import fold, in_dtype, outcome
+from .folding import as_functional, fold, in_dtype, outcome
 
 
 def export(
@@ -62,12 +62,13 @@ def export(
         rather than what was requested: a network nested in another model keeps its batch norm and its dtype.
 
     Raises:
-        ValueError: `model` is not a model or cannot be folded, `view` does not fit it, `out` is in use or contains
-            something else, or a package is missing.
+        ValueError: `model` is not a model, is quantised or cannot be folded, `view` does not fit it, `out` is in use or
+            contains something else, or a package is missing.
     """
     chosen = Choices(**choices)
     _check_folder(Path(out))
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
+    network = as_functional(network)
     names = class_names and [str(name) for name in class_names]
     info = {**info, **{k: v for k, v in (("class_names", names), ("view", view)) if v is not None}}
     shape, classes = shapes(network)

@@ -23,6 +23,23 @@ PRECISE = (
 IDLE = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianNoise)  # the identity outside of training
 
 
+def as_functional(model: keras.Model) -> keras.Model:
+    """Returns a model as a functional one that shares its layers: `model` itself if it is, or that of a `Sequential`.
+
+    Raises:
+        ValueError: the model is neither, or a layer of it is quantised.
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    _check_functional(model)
+    if quantised := [layer.name for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None)]:
+        raise ValueError(
+            f"{model.name!r} must not be quantised, since an export begins with weights in full precision: export it "
+            f"before `quantize`. Received: {quantised[0]} and {len(quantised) - 1} more quantised layers"
+        )
+    return model
+
+
 def fold(model: keras.Model) -> keras.Model:
     """Folds batch norm into convolutions and removes dropout.
 

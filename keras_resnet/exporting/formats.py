@@ -41,9 +41,15 @@ def _onnx(graph: Any, path: Path) -> None:
 
 
 def _litert(graph: Any, path: Path) -> None:
-    """Writes LiteRT with TensorFlow's converter."""
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
-    path.write_bytes(converter.convert())
+    """Writes LiteRT with TensorFlow's converter, with a signature that names the input and the output."""
+    module = tf.Module()
+    module.serve = tf.function(
+        lambda images: {"probabilities": graph(images)[0]}, input_signature=[tf.TensorSpec.from_tensor(graph.inputs[0])]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # those need variables
+        tf.saved_model.save(module, folder, {"serving_default": module.serve}, options)
+        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
 
 
 def _openvino(graph: Any, path: Path) -> None:

@@ -28,6 +28,14 @@ def calls(model: keras.Model) -> dict[str, list[Any]]:
     return nodes_by_layer
 
 
+def last_operation(model: keras.Model) -> Any:
+    """Returns the layer or operation that computes the output of a model, also if it belongs to a model within it."""
+    last: Any = model
+    while isinstance(last, keras.Model):
+        last = getattr(last, "operations", last.layers)[-1]  # a `Sequential` only has layers
+    return last
+
+
 def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[str, Any]:
     """Returns the output of the last layer of each part of a network.
 

@@ -183,6 +183,8 @@ def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -
             f"This {name} has the stride of a unit in its 1x1 convolution, torchvision's in the 3x3, so that "
             "torchvision's would compute different outputs with these weights."
         )
+    if (channels := tensors["stem_conv/kernel"].shape[2]) != 3:
+        raise ValueError(f"torchvision's networks take images of 3 channels. Received: a {name} for {channels}")
     tensors = {
         key: value + np.float32(spec.bn_epsilon - torch_names.EPSILON) if key.endswith("moving_variance") else value
         for key, value in tensors.items()

@@ -78,9 +78,11 @@ def metadata(config: Any, source: str) -> dict[str, Any]:
         source: the name, for messages, of the weights beside it.
 
     Raises:
-        ValueError: if the mean or the deviation is not one for images from 0 to 1, as timm's are.
+        ValueError: if the mean or the deviation is not one for images from 0 to 1, as timm's are; or if the weights are
+            another network's, although they have the names and shapes of a ResNet's.
     """
     config = config if isinstance(config, Mapping) else {}
+    _check_architecture(config.get("architecture"), source)
     settings = config.get("pretrained_cfg", config)
     settings = settings if isinstance(settings, Mapping) else {}
     result: dict[str, Any] = {}
@@ -96,6 +98,15 @@ def metadata(config: Any, source: str) -> dict[str, Any]:
         result["class_ids"] = tuple(names)
         result["class_names"] = tuple(str(descriptions.get(name, name)) for name in names)
     return result
+
+
+def _check_architecture(name: Any, source: str) -> None:
+    """Refuses timm's networks that have the tensors of a ResNet but filter their feature maps, such as resnetblur50."""
+    if isinstance(name, str) and name.startswith(("resnetaa", "resnetblur")):
+        raise ValueError(
+            f"{source} is timm's {name!r}, which averages its feature maps before it subsamples them: no network of "
+            "keras_resnet does, although the tensors would fit."
+        )
 
 
 def _side(size: Any) -> int | None:

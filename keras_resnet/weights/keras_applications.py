@@ -13,8 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..models.fast_layers import FUNCTIONAL
+from ..models.graph import calls
 from ..models.spec import Spec
-from .pretrained import HEAD, Pretrained
+from .pretrained import HEAD, Pretrained, other_activation
 
 EPSILON = 1.001e-5  # in their batch norms
 # How they normalise images: `keras.applications.imagenet_utils.preprocess_input` in the modes "caffe" and "tf".
@@ -52,18 +54,20 @@ def from_model(model: keras.Model, spec: Spec, source: str = "", **metadata: Any
         **metadata: further fields of `Pretrained`.
 
     Raises:
-        ValueError: if the model scales its images with its own layers, so that it does not take the output of
-            `preprocess_input`.
+        ValueError: if the model scales its images itself and in another way than `preprocess_input`.
     """
     source, layers = source or f"keras.applications' {model.name!r}", layers_of(model)
-    if scaling := [layer.name for layer in layers if isinstance(layer, _SCALING)]:
-        raise _scaling_error(source, scaling[0])
+    if scaling := _own_scaling(model, preactivated=any(layer.name == "post_bn" for layer in layers)):
+        raise _scaling_error(source, scaling)
     tensors = {
         f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
         for layer in layers
         for variable in layer.weights
     }
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    pools = [layer for layer in layers if isinstance(layer, keras.layers.GlobalMaxPooling2D)]
+    other_head = "takes the maximum of its last feature map" if pools else other_activation(model)
+    metadata = {"other_head": other_head, **metadata}
     return from_tensors(tensors, spec, source, {layer.name: layer.epsilon for layer in norms}, **metadata)
 
 
@@ -109,7 +113,54 @@ def from_tensors(
     return Pretrained(source, tensors, **{**defaults, **metadata})
 
 
-_SCALING = (keras.layers.Normalization, keras.layers.Rescaling)
+def check_layers(layers: Iterable[str], source: str) -> None:
+    """Checks that none of the layers of a weights file, given by their names, is a `keras.layers.Rescaling`.
+
+    Raises:
+        ValueError: if one is: the file does not say how it scales the images.
+    """
+    if scaling := [layer for layer in layers if re.fullmatch(r"rescaling(_\d+)?", layer)]:
+        raise _scaling_error(source, scaling[0])
+
+
+def _own_scaling(model: keras.Model, preactivated: bool) -> str | None:
+    """Returns the name of the layer with which a model scales its images in another way than `preprocess_input`.
+
+    What the model computes before the first convolution is compared on images of one colour each. It may be nothing,
+    as in keras.applications, or `preprocess_input`; augmentation and resizing do not change such images.
+    """
+    mode = {"deviation": V2["deviation"], "mean": V2["mean"]} if preactivated else V1
+    colours = np.random.default_rng(0).uniform(0, 255, (4, 3))
+    usual = (colours - mode["mean"]) / mode["deviation"]
+    usual = usual if preactivated else usual[:, ::-1]
+    computed, name = colours, None
+    for before in _before_the_network(model):
+        shape = tuple(side or 64 for side in before.input_shape[1:])
+        if shape[-1] != 3:
+            return None
+        name = before.operations[-1].name if len(before.operations) > 1 else name
+        images = np.broadcast_to(computed[:, None, None], (4, *shape)).astype("float32")
+        try:
+            outputs = keras.ops.convert_to_numpy(before(images, training=False)).astype("float64")
+        except Exception:  # not every backend can compute what the file's layers or operations are
+            return name
+        computed = outputs[:, outputs.shape[1] // 2, outputs.shape[2] // 2]
+    near = [np.abs(computed - colour).max() < 0.01 * np.abs(colour).max() for colour in (colours, usual)]
+    return None if any(near) else name
+
+
+def _before_the_network(model: keras.Model) -> list[keras.Model]:
+    """Returns the part of a model before its ResNet, and if that is nested in it the part before its first layer.
+
+    For models that are not functional, whose graph is not known, the list is empty.
+    """
+    graph = getattr(model, "_functional", model)  # that of a `Sequential`
+    if not isinstance(graph, FUNCTIONAL) or len(graph.inputs) != 1:
+        return []
+    nested = [layer for layer in graph.layers if isinstance(layer, keras.Model)]
+    inner = next((layer for layer in nested if is_resnet(part.name for part in layers_of(layer))), None)
+    first = calls(graph)["conv1_pad" if inner is None else inner.name][0]
+    return [keras.Model(graph.inputs[0], first.input_tensors[0]), *(_before_the_network(inner) if inner else [])]
 
 
 def _scaling_error(source: str, layer: str) -> ValueError:

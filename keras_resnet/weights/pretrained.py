@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ..models.architectures import PLAIN, V2
+from ..models.graph import last_operation
 from ..models.spec import Spec
 
 HEAD = "logits/"  # prefix of the names of the dense layer's tensors
@@ -32,6 +33,8 @@ class Pretrained:
             image before the crop, both in pixels; empty if that is not known.
         class_names: the name of each class.
         class_ids: an identifier of each class, such as ImageNet's "n01440764".
+        other_head: how the head computes something else than this package's, such as "ends in 'sigmoid'"; "" if it does
+            not.
         name_in_source: returns the name of a tensor in the source.
     """
 
@@ -44,6 +47,7 @@ class Pretrained:
     view: Mapping[str, int] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     class_ids: tuple[str, ...] | None = None
+    other_head: str = ""
     name_in_source: Callable[[str], str] = str
 
     @property
@@ -120,8 +124,8 @@ class Pretrained:
             The number of tensors assigned, which is that of the network's variables.
 
         Raises:
-            ValueError: if the weights or the network lack a tensor, or shapes differ; the message names the tensors.
-                The network is then unchanged.
+            ValueError: if the weights or the network lack a tensor, shapes differ, or a tensor holds values that no
+                network can compute with; the message names the tensors. The network is then unchanged.
         """
         variables, tensors = (
             {name: value for name, value in named.items() if head or not name.startswith(HEAD)}
@@ -131,12 +135,19 @@ class Pretrained:
             raise ValueError(f"{self.source} does not fit {model.name!r}: it lacks {_some(missing)}.")
         if surplus := [self._both_names(name) for name in tensors if name not in variables]:
             raise ValueError(f"{self.source} does not fit {model.name!r}, which has no {_some(surplus)}.")
+        if head and self.other_head:
+            raise ValueError(
+                f"{self.source} {self.other_head}, while {model.name!r} averages its last feature map and ends in a "
+                "softmax or in logits. Build it with another number of classes or without the top."
+            )
         for name, variable in variables.items():
             if (given := tensors[name].shape) != (expected := tuple(variable.shape)):
                 raise ValueError(
                     f"{self.source} does not fit {model.name!r}: {self._both_names(name)} has the shape {given} in the "
                     f"source and {expected} in the network."
                 )
+            if fault := _fault(name, tensors[name], model):
+                raise ValueError(f"{self.source} is not usable: {self._both_names(name)} {fault}.")
         for name, variable in variables.items():
             variable.assign(tensors[name])
         return len(variables)
@@ -145,6 +156,25 @@ class Pretrained:
         """Returns the name of a tensor and, if it differs, that in the source."""
         source_name = self.name_in_source(name)
         return name if source_name == name else f"{name} ({source_name})"
+
+
+def _fault(name: str, values: np.ndarray, model: keras.Model) -> str:
+    """Returns why a network cannot compute with the values of a tensor, such as "has values that ...", or ""."""
+    if not keras.backend.is_float_dtype(values.dtype.name):
+        return f"has the type {values.dtype.name}, and not floating-point numbers"
+    if not np.isfinite(values).all():
+        return "has values that are not finite"
+    layer, variable = name.split("/")
+    if variable == "moving_variance" and values.min() + model.get_layer(layer).epsilon <= 0:
+        return "has negative variances"
+    return ""
+
+
+def other_activation(model: keras.Model) -> str:
+    """Returns `Pretrained.other_head` for a model whose outputs are neither logits nor a softmax of them."""
+    activation = getattr(last_operation(model), "activation", None)
+    usual = None, keras.activations.linear, keras.activations.softmax, keras.activations.log_softmax
+    return "" if activation in usual else f"ends in {keras.activations.serialize(activation)!r}"
 
 
 def raw_statistic(name: str, values: Any, origin: str = "") -> np.ndarray:

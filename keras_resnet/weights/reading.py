@@ -17,7 +17,7 @@ from ..data.labels import class_ids, class_names
 from ..models.spec import Spec, as_choices
 from ..saving import first_line
 from . import hub, keras_applications, keras_layout, published, torch_files, torch_names
-from .pretrained import Pretrained, tensors_of
+from .pretrained import Pretrained, other_activation, tensors_of
 from .weights_files import NORMALISATION, read_layers
 
 IMAGENET = "imagenet"
@@ -57,7 +57,8 @@ def read(
             - "imagenet", for published weights;
             - an address on the Hugging Face hub, such as "hf://timm/resnet18.a1_in1k" or "hf://OWNER/NAME@REVISION";
             - the path of a Keras file: a `.keras` model, `.weights.h5`, or a `.h5` file of weights or of a model;
-            - the path of a PyTorch file: `.safetensors`, `.pth`, `.pt`, `.th` or `.bin`. Only tensors are read from it;
+            - the path of a PyTorch file: `.safetensors`, `.pth`, `.pt`, `.th`, `.bin`, `.tar` or `.ckpt`. Only tensors
+              are read from it;
             - the folder of a finished run;
             - a `Pretrained`, which is returned unchanged.
         spec: the network's choices.
@@ -82,13 +83,14 @@ def read(
         path, config = hub.download(str(weights))
         return _from_torch(path, spec, str(weights), config)
     path = saving.model_file(weights)
-    if path.suffix in torch_files.ENDINGS:
+    if path.suffix in torch_files.READABLE:
         beside = path.with_name(hub.CONFIG)
         return _from_torch(path, spec, repr(str(path)), hub.read_config(beside) if beside.is_file() else {})
     if path.suffix == ".keras":
         return _from_keras(path, spec)
     layers = read_layers(path)
     if keras_applications.is_resnet(layers):
+        keras_applications.check_layers(layers, repr(str(path)))
         return _of_photographs(keras_applications.from_tensors(_by_name(layers), spec, repr(str(path))))
     if spec.unit == "bottleneck" and "stride_on" not in chosen:
         warnings.warn(
@@ -156,6 +158,7 @@ def _from_keras(path: Path, spec: Spec) -> Pretrained:
         view=info.get("view", {}),
         class_names=names and tuple(names),
         class_ids=ids and tuple(ids),
+        other_head=other_activation(model),
     )
 
 

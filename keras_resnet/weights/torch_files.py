@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,18 +16,28 @@ from ..saving import first_line, write_atomically
 PICKLES = (".pth", ".pt", ".th", ".bin")
 SAFE = ".safetensors"
 ENDINGS = (*PICKLES, SAFE)
-_WRAPPER_KEYS = ("state_dict", "model", "model_state_dict", "net")
-_PREFIX = "module."  # of the names in torch's DataParallel
+READABLE = (*ENDINGS, ".tar", ".ckpt")  # checkpoints of timm (model_best.pth.tar) and of Lightning
+_WRAPPER_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
+# Prefixes of all names in a state dict: by DataParallel and AveragedModel, by torch.compile, and by Lightning.
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_AVERAGED = "n_averaged"  # counter of torch.optim.swa_utils.AveragedModel
 
 
 def read_state(path: Path) -> dict[str, np.ndarray]:
     """Reads the state dict of a file, with floating-point tensors as float32 arrays, in the order of the file.
 
+    Prefixes that all names share because of a wrapper around the network are removed.
+
     Raises:
+        OSError: if the file cannot be opened.
         ValueError: if the file is damaged, holds anything but a state dict, or is a pickle that would run code.
     """
+    path.open("rb").close()  # the libraries report a lack of permission as a damaged or missing file
     state = _read_safe(path) if path.suffix == SAFE else _read_pickle(path)
-    return {name.removeprefix(_PREFIX): value for name, value in state.items()}
+    state.pop(_AVERAGED, None)
+    while prefix := next((prefix for prefix in _PREFIXES if state and all(n.startswith(prefix) for n in state)), None):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
 
 
 def _read_safe(path: Path) -> dict[str, np.ndarray]:
@@ -41,7 +52,8 @@ def _read_safe(path: Path) -> dict[str, np.ndarray]:
 def _read_pickle(path: Path) -> dict[str, np.ndarray]:
     torch = _torch(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # the arguments that training programs add
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{str(path)!r} is refused: it is a pickle of more than tensors, which could run code, or it is damaged. "
@@ -55,8 +67,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             break
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{str(path)!r} does not hold a state dict of tensors. Received: {_described(state)}")
-    tensors = {name: value.detach() for name, value in state.items()}  # some may be parameters
-    return {name: _single(value.float() if value.is_floating_point() else value) for name, value in tensors.items()}
+    return {name: _dense(value, f"{str(path)!r} holds {name}") for name, value in state.items()}
 
 
 def _torch(path: Path) -> Any:
@@ -67,6 +78,18 @@ def _torch(path: Path) -> Any:
             f"{str(path)!r} needs torch, which is not installed: {install('torch')}, or use a `.safetensors` file."
         ) from None
     return torch
+
+
+def _dense(tensor: Any, what: str) -> np.ndarray:
+    """Converts a torch tensor, which may be a parameter.
+
+    Raises:
+        ValueError: if it is sparse, quantised or without values; the message begins with `what`.
+    """
+    try:
+        return _single((tensor.float() if tensor.is_floating_point() else tensor).detach().numpy())
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"{what}, which is not an ordinary dense tensor: {first_line(error)}") from error
 
 
 def _single(value: Any) -> np.ndarray:

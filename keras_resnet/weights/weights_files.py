@@ -25,6 +25,8 @@ Layers = dict[str, dict[str, np.ndarray]]
 def read_layers(path: Path) -> Layers:
     """Reads the variables of a file by layer and name, including those of a network nested in a model.
 
+    Layers without variables may be listed too.
+
     Raises:
         ValueError: if the file is damaged, or holds layers that no network of this package has.
     """
@@ -41,6 +43,8 @@ def _read_keras3(file: h5py.File) -> Layers:
     layers: Layers = {}
 
     def visit(path: str, group: Any) -> None:
+        if match := re.fullmatch(r"(?:.*/)?layers/(rescaling(?:_\d+)?)", path):
+            layers[match[1]] = {}  # it has no variables, but changes what the network computes
         if not re.fullmatch(r"(.*/)?layers/[^/]+/vars", path) or not len(group):
             return
         layer, names = group.attrs.get("name"), _VARIABLES.get(len(group))
@@ -63,6 +67,8 @@ def _read_keras2(group: h5py.Group) -> Layers:
         paths = {name: name.removesuffix(":0").split("/")[-2:] for name in _names(group[layer], "weight_names")}
         # Other variables are the states of random generators.
         weights = {name: path for name, path in paths.items() if path[-1] in known_variables}
+        if not weights:
+            layers[layer] = {}
         is_single_layer = len({owner for owner, *_ in weights.values()}) == 1
         for name, (owner, *_, variable) in weights.items():
             layers.setdefault(layer if is_single_layer else owner, {})[variable] = _array(group[layer][name])

@@ -10,7 +10,7 @@ import keras_resnet
 from keras_resnet.data import ArrayTestBatches, MultiViewBatches, scales_of, ten_crops_of
 from keras_resnet.data.stream_batches import Split
 from keras_resnet.evaluation import scores
-from keras_resnet.evaluation.views import multi_view, single_view
+from keras_resnet.evaluation.views import multi_view, probabilities_of, single_view
 from keras_resnet.models.taps import any_size
 from pictures import Album, jpeg, photograph
 
@@ -31,6 +31,22 @@ def one_by_one(images, labels):
         wrong += at_least_as_good >= 1
         wrong5 += at_least_as_good >= 5
     return wrong, 100 * wrong / len(images), 100 * wrong5 / len(images)
+
+
+def test_logits_are_recognised_also_where_a_model_ends_in_another_model():
+    """The softmax of log 1, log 2 and log 5 is 1/8, 2/8 and 5/8."""
+    image, inside = keras.Input((1, 1, 3)), keras.Input((1, 1, 3))
+    linear = keras.Model(inside, keras.layers.Activation("linear")(keras.layers.Flatten()(inside)))
+    pixels = np.log([[[[1.0, 2.0, 5.0]]]]).astype("float32")
+    for outputs in (
+        linear(image),
+        keras.layers.Activation("log_softmax")(linear(image)),
+        keras.layers.Softmax()(linear(image)),
+        keras.ops.softmax(linear(image)),
+    ):
+        np.testing.assert_allclose(
+            probabilities_of(keras.Model(image, outputs), pixels), [[0.125, 0.25, 0.625]], rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("count", [1, 2, 53, 101])

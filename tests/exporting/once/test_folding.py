@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import keras_resnet
-from keras_resnet.exporting.folding import fold, in_dtype
+from keras_resnet.exporting.folding import as_functional, fold, in_dtype
 from keras_resnet.models.chain import chain
 from keras_resnet.models.rows import ORDERS, SKIPS
 from keras_resnet.models.taps import any_size
@@ -274,6 +274,27 @@ def test_a_network_of_half_precision_has_a_head_of_full_precision(filled, dtype)
     expected.set_weights([np.asarray(weight, "float32") for weight in half.get_weights()])
     same(expected, full)
     assert in_dtype(half, dtype).get_layer("logits").variable_dtype == "float32"
+
+
+def test_a_sequential_model_is_exported_as_the_functional_one_of_its_layers(filled):
+    """As for transfer learning: a network without its head in a `Sequential`, or all layers in one."""
+    base = network()
+    filled(base)
+    kernel = layers.Conv2D(3, 3, padding="same", use_bias=False)
+    model = keras.Sequential([keras.Input((32, 32, 3)), kernel, layers.BatchNormalization(), layers.ReLU(), base])
+    functional = as_functional(model)
+    slim = fold(functional)
+    assert not kinds(slim, layers.BatchNormalization)
+    same(model, slim)
+    assert as_functional(functional) is functional
+
+
+def test_a_quantised_model_is_refused():
+    image = keras.Input((8,))
+    model = keras.Model(image, layers.Dense(4, name="logits")(image), name="small")
+    model.quantize("int8")
+    with pytest.raises(ValueError, match=r"'small' must not be quantised.* Received: logits and 0 more"):
+        as_functional(model)
 
 
 def test_models_that_are_not_functional_are_refused():

@@ -68,6 +68,9 @@ def test_litert_gives_the_same_outputs(file, expected, tmp_path):
         interpreter.set_tensor(input_["index"], images[:batch].astype("float32"))
         interpreter.invoke()
         np.testing.assert_allclose(interpreter.get_tensor(output["index"]), probabilities[:batch], atol=1e-5)
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["images"], "outputs": ["probabilities"]}}
+    by_name = Interpreter(str(folder / "model.tflite")).get_signature_runner()(images=images[:3].astype("float32"))
+    np.testing.assert_allclose(by_name["probabilities"], probabilities[:3], atol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["as a SavedModel", "converted"])

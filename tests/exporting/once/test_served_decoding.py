@@ -50,7 +50,10 @@ FILES = {
     "PNG of a palette": saved("PNG", "P"),
     "grey PNG": saved("PNG", "L"),
     "PNG with transparency": saved("PNG", "RGBA"),
+    **{f"PNG, orientation {number}": saved("PNG", exif=orientation(number)) for number in (3, 6)},
     "BMP": saved("BMP"),
+    "BMP of a palette": saved("BMP", "P"),
+    "grey BMP": saved("BMP", "L"),
 }
 SMALL_OR_LONG = {"small", "tiny", "long"}  # enlarged, with float sums that OpenCV computes in another order
 

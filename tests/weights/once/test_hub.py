@@ -89,6 +89,17 @@ def test_a_repository_of_timm_gives_weights_normalisation_view_and_names(hub, sh
     assert {("timm/resnet18.a1_in1k", "main", file) for file in ("model.safetensors", "config.json")} <= set(requests)
 
 
+@pytest.mark.parametrize("architecture", ["resnetaa50", "resnetblur18", "resnetblur50"])
+def test_networks_of_timm_that_only_have_the_tensors_of_a_resnet_are_refused(hub, architecture):
+    """In timm 1.0.31, the state dicts of these have exactly the names and shapes of resnet18's and resnet50's."""
+    files, _ = hub
+    files["timm/x.y/model.safetensors"] = save({"conv1.weight": np.zeros((64, 3, 7, 7), "float32")})
+    files["timm/x.y/config.json"] = json.dumps({**CONFIG, "architecture": architecture}).encode()
+    with pytest.raises(ValueError, match=rf"hf://timm/x.y is timm's '{architecture}', which averages") as error:
+        keras_resnet.ResNet50(weights="hf://timm/x.y")
+    assert "\n" not in str(error.value)
+
+
 def test_the_second_time_nothing_is_fetched(hub, shared):
     files, requests = hub
     files["timm/resnet18.tv_in1k/model.safetensors"] = save(references.state(shared, 18))

@@ -12,6 +12,7 @@ import keras_resnet
 from keras_resnet import saving
 from keras_resnet.cli import main
 from keras_resnet.weights.conversion import convert
+from keras_resnet.weights.keras_applications import from_model
 
 SIDE = 64
 MODULES = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}
@@ -123,6 +124,68 @@ def test_a_network_that_scales_its_images_with_its_own_layer_is_refused(tmp_path
     with pytest.raises(ValueError, match=r"scaled.keras' scales its images with its own layer 'rescaling'") as error:
         keras_resnet.ResNet50(weights=tmp_path / "scaled.keras", classes=2)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "refused"),
+    [
+        (lambda x: x, None),
+        (keras.applications.resnet.preprocess_input, None),
+        (lambda x: keras.layers.RandomFlip()(keras.layers.Resizing(16, 16)(x)), None),
+        (lambda x: x / 127.5 - 1, "subtract"),
+        (lambda x: keras.applications.resnet.preprocess_input(x[..., ::-1]), ""),  # BGR, from OpenCV
+        (lambda x: keras.layers.Rescaling(1 / 255)(x), "rescaling"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_network_that_scales_its_images_in_another_way_is_refused(before, refused, nested):
+    """The beginning of a ResNet50 shows it, as an error other than that of an incomplete network."""
+
+    def beginning(x):
+        return keras.layers.Conv2D(2, 7, name="conv1_conv")(keras.layers.ZeroPadding2D(3, name="conv1_pad")(x))
+
+    image, inside = keras.Input((32, 32, 3)), keras.Input((None, None, 3))
+    prepared = before(image)
+    model = keras.Model(image, keras.Model(inside, beginning(inside))(prepared) if nested else beginning(prepared))
+    words = "lacks conv1_bn|lacks stem_bn" if refused is None else f"scales its images with its own layer '{refused}"
+    with pytest.raises(ValueError, match=words):
+        from_model(model, keras_resnet.ResNet50.spec)
+
+
+def test_the_scaling_of_a_network_that_is_like_preprocess_input_is_accepted():
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.ZeroPadding2D(3, name="conv1_pad")(keras.layers.Rescaling(1 / 127.5, offset=-1)(image))
+    x = keras.layers.BatchNormalization(name="post_bn")(keras.layers.Conv2D(2, 7, name="conv1_conv")(x))
+    pretrained = from_model(keras.Model(image, x), keras_resnet.ResNet50V2.spec)
+    np.testing.assert_array_equal(pretrained.mean, 3 * [127.5])  # keras.applications' V2: x / 127.5 - 1
+
+
+def test_a_rescaling_layer_in_a_file_of_weights_is_refused(tmp_path):
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.ZeroPadding2D(3, name="conv1_pad")(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Conv2D(2, 7, name="conv1_conv")(x))
+    model.save_weights(tmp_path / "scaled.weights.h5")
+    model.save(tmp_path / "scaled.h5")
+    for name in ("scaled.weights.h5", "scaled.h5"):
+        with pytest.raises(ValueError, match=rf"{name}' scales its images with its own layer 'rescaling"):
+            keras_resnet.ResNet50(weights=tmp_path / name)
+
+
+def test_a_head_that_computes_something_else_is_refused_unless_it_is_replaced(tmp_path):
+    theirs = {"weights": None, "input_shape": (32, 32, 3), "include_top": False}
+    for pooling, activation, words in (
+        ("max", None, "takes the maximum of its"),
+        ("avg", "sigmoid", "ends in 'sigmoid'"),
+    ):
+        base = keras.applications.ResNet50(**theirs, pooling=pooling)
+        model = keras.Model(base.input, keras.layers.Dense(2, activation=activation)(base.output))
+        model.save(tmp_path / "tuned.keras")
+        with pytest.raises(ValueError, match=rf"tuned.keras' {words}"):
+            keras_resnet.ResNet50(weights=tmp_path / "tuned.keras", classes=2)
+    assert keras_resnet.ResNet50(weights=tmp_path / "tuned.keras", classes=5).output_shape == (None, 5)
+    keras_resnet.CifarResNet(8, classes=3, classifier_activation="sigmoid").save(tmp_path / "own.keras")
+    with pytest.raises(ValueError, match=r"own.keras' ends in 'sigmoid'"):
+        keras_resnet.CifarResNet(8, classes=3, weights=tmp_path / "own.keras")
 
 
 def test_a_file_that_lacks_a_layer_and_one_of_another_depth_are_refused_in_one_line(theirs, tmp_path):

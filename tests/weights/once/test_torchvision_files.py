@@ -1,6 +1,9 @@
 """torchvision's files: what they say about a network, and which are refused."""
 
+import argparse
+import errno
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +14,9 @@ from safetensors.numpy import save_file
 import keras_resnet
 import references
 from keras_resnet.weights.conversion import convert
+from keras_resnet.weights.pretrained import tensors_of
+from keras_resnet.weights.torch_files import read_state
+from keras_resnet.weights.torch_names import to_state
 
 
 def test_without_preprocessing_it_takes_the_images_of_torchvisions_network(shared, tmp_path):
@@ -31,6 +37,88 @@ def test_a_pth_file_is_read_and_written(shared, tmp_path, wrapped):
     assert back["layer2.0.downsample.1.running_var"].equal(state["module.layer2.0.downsample.1.running_var"])
     assert back["fc.weight"].equal(state["module.fc.weight"])
     assert len(back) == len(state)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "_orig_mod.",  # torch.compile
+        "module._orig_mod.",  # DataParallel of a compiled network
+        "model.",  # Lightning
+    ],
+)
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_the_prefix_of_a_wrapper_around_the_network_is_removed(tmp_path, seeded, prefix, ending):
+    small = {"stage_units": (1,), "stage_filters": (4,), "stem": "cifar", "classes": 2, "input_shape": (8, 8, 3)}
+    expected = seeded(keras_resnet.ResNet(**small))
+    state = {f"{prefix}{name}": value for name, value in to_state(tensors_of(expected)).items()}
+    if ending == ".pth":
+        torch.save({"state_dict": {name: torch.tensor(value) for name, value in state.items()}}, tmp_path / "a.pth")
+    else:
+        save_file(state, tmp_path / "a.safetensors")
+    actual = keras_resnet.ResNet(**small, weights=tmp_path / f"a{ending}", include_preprocessing=False)
+    assert all(map(np.array_equal, actual.get_weights(), expected.get_weights()))
+
+
+def test_checkpoints_of_training_programs_are_read(tmp_path, seeded):
+    """timm's hold the arguments of its training program, and torch's AveragedModel a counter of its own."""
+    small = {"stage_units": (1,), "stage_filters": (4,), "stem": "cifar", "classes": 2, "input_shape": (8, 8, 3)}
+    expected = seeded(keras_resnet.ResNet(**small))
+    state = {name: torch.tensor(value) for name, value in to_state(tensors_of(expected)).items()}
+    averaged = {"n_averaged": torch.tensor(3), **{f"module.{name}": value for name, value in state.items()}}
+    for name, checkpoint in (
+        ("model_best.pth.tar", {"state_dict": state, "args": argparse.Namespace(lr=0.1, model="resnet"), "epoch": 3}),
+        ("last.ckpt", {"state_dict": {f"model.{name}": value for name, value in state.items()}}),
+        ("averaged.pth", averaged),
+    ):
+        torch.save(checkpoint, tmp_path / name)
+        actual = keras_resnet.ResNet(**small, weights=tmp_path / name, include_preprocessing=False)
+        assert all(map(np.array_equal, actual.get_weights(), expected.get_weights())), name
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        (
+            "conv1.weight",
+            lambda value: value * float("nan"),
+            r"stem_conv/kernel \(conv1.weight\) has values that are not",
+        ),
+        ("bn1.running_var", lambda value: (value * 1e6).half(), r"\(bn1.running_var\) has values that are not finite"),
+        (
+            "bn1.running_var",
+            lambda value: -value,
+            r"stem_bn/moving_variance \(bn1.running_var\) has negative variances",
+        ),
+        ("fc.weight", lambda value: value.to(torch.int8), r"\(fc.weight\) has the type int8, and not floating-point"),
+        ("fc.weight", lambda value: value.to(torch.complex64), r"\(fc.weight\) has the type complex64"),
+        ("fc.weight", lambda value: value.to_sparse(), r"holds fc.weight, which is not an ordinary dense tensor"),
+        ("fc.weight", lambda value: value.to("meta"), r"holds fc.weight, which is not an ordinary dense tensor"),
+        ("module.conv1.weight", lambda value: torch.zeros(4, 3, 3, 3), r"holds module.conv1.weight, which no network"),
+    ],
+)
+def test_values_that_no_network_computes_with_are_refused_in_one_line(tmp_path, seeded, name, change, words):
+    """From a training that diverged, a conversion to half precision, a quantisation, or two networks in one file."""
+    small = {"stage_units": (1,), "stage_filters": (4,), "stem": "cifar", "classes": 2, "input_shape": (8, 8, 3)}
+    state = to_state(tensors_of(seeded(keras_resnet.ResNet(**small))))
+    state = {key: torch.tensor(value) for key, value in state.items()}
+    torch.save({**state, name: change(state.get(name))}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=words) as error:
+        keras_resnet.ResNet(**small, weights=tmp_path / "a.pth", include_preprocessing=False)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"locked{ending}"
+    path.write_bytes(b"")
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied: .*locked"):
+        read_state(path)
 
 
 def test_a_state_dict_may_hold_parameters(shared, tmp_path):
@@ -152,4 +240,9 @@ def test_a_network_that_torchvision_does_not_have_is_not_written_for_it(tmp_path
     ):
         with pytest.raises(ValueError, match=words):
             convert(tmp_path / file, tmp_path / "out.pth", name, to="torchvision")
+    keras_resnet.ResNet18(input_shape=(32, 32, 1)).save(tmp_path / "grey.keras")
+    with pytest.raises(
+        ValueError, match=r"torchvision's networks take images of 3 channels. Received: a resnet18 for 1"
+    ):
+        convert(tmp_path / "grey.keras", tmp_path / "out.pth", "resnet18", to="torchvision")
     assert not (tmp_path / "out.pth").exists()
