@@ -130,7 +130,9 @@ def test_a_larger_image_is_cropped_and_resized(pixels, tmp_path):
 @pytest.mark.parametrize("top", [1, 3, 12, 50])
 def test_the_top_classes_have_decreasing_probabilities_with_a_sum_of_at_most_one(pixels, images, tmp_path, top):
     np.save(tmp_path / "images.npy", images)
-    for result in predict(pixels(end="softmax"), tmp_path / "images.npy", NAMES, top):
+    results = predict(pixels(end="softmax"), tmp_path / "images.npy", NAMES, top)
+    assert len(results) == len(images)
+    for result in results:
         values = [row["probability"] for row in result["classes"]]
         assert len(values) == min(top, 12)
         assert values == sorted(values, reverse=True)
