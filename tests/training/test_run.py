@@ -43,6 +43,14 @@ def test_the_error_is_that_of_the_last_epochs_weights_on_raw_images():
     assert len({row["test_error"] for row in rows} | {row["test_loss"] for row in rows}) > 2  # the epochs differ
 
 
+def test_the_speed_is_of_all_images_over_the_seconds_of_all_epochs():
+    out = small_runs.finished()
+    summary, rows = json.loads((out / "summary.json").read_text()), small_runs.history(out)
+    seconds = sum(float(row["seconds"]) for row in rows)
+    assert summary["seconds"] == pytest.approx(seconds, abs=0.06)
+    assert summary["images_per_second"] == pytest.approx(4 * 96 / seconds, abs=0.06)  # 3 batches of 32 in each epoch
+
+
 def test_the_saved_weights_are_the_averages():
     out = small_runs.finished()
     data = run.load("digits")
