@@ -227,6 +227,8 @@ def test_predictions_decode_as_keras_applications_decodes_them():
 def test_predictions_decode_by_any_labels(tmp_path):
     row = np.array([[0.1, 0.2, 0.7]])
     assert keras_resnet.decode_predictions(row, 1, ["a", "b", "c"]) == [[("2", "c", 0.7)]]
+    tied = np.array([[0.25, 0.5, 0.25]])  # in the order of the classes, as by `argmax`
+    assert [label for _, label, _ in keras_resnet.decode_predictions(tied, 3, ["a", "b", "c"])[0]] == ["b", "a", "c"]
     assert keras_resnet.decode_predictions(np.eye(10)[:1], 1, "cifar10") == [[("0", "airplane", 1.0)]]
     model = keras_resnet.CifarResNet(8, classes=3)
     saving.save(model, tmp_path / "model.keras", {"class_names": ["x", "y", "z"]})

@@ -137,6 +137,7 @@ def test_probabilities_are_averaged_over_views_and_their_mirror_images(pixels, m
     rng = np.random.default_rng(0)
     images = [(label, list(rng.integers(0, 256, (5, 2, 2, 3), dtype=np.uint8))) for label in (1, 0, 2, 3, 5, 4, 7)]
     images[3] = (3, [])  # as for an image that cannot be decoded
+    images[4] = (5, images[4][1][:2])
     outputs = multi_view(pixels(end="softmax"), GivenViews(images), batch_size)
     decoded = [(label, views) for label, views in images if views]
     expected = [
