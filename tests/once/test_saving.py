@@ -1,8 +1,10 @@
-"""What is written survives a power failure; and the first line of an error is short."""
+"""What is written survives a power failure; checksums; and the first line of an error is short."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import zipfile
 
 import pytest
 
@@ -44,6 +46,19 @@ def test_everything_in_a_folder_is_flushed_before_it_gets_its_name(tmp_path, eve
     *flushed, renamed, last = events
     assert sorted(flushed) == sorted(inodes(tmp_path / "1", *(tmp_path / "1").rglob("*")))
     assert (renamed, [last]) == ("renamed", inodes(tmp_path))
+
+
+def test_a_member_that_has_no_checksum_among_others_is_refused(tmp_path):
+    path = tmp_path / "model.keras"
+    digest = hashlib.sha256(b"{}").hexdigest()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr(saving.SUMS, f"{digest}  config.json\n")
+    saving.verify(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("added", "")
+    with pytest.raises(ValueError, match=r"model\.keras' is damaged: added does not match its checksum"):
+        saving.verify(path)
 
 
 @pytest.mark.parametrize(

@@ -251,13 +251,36 @@ class Pending:
         return np.zeros(())
 
 
-def test_the_seconds_of_an_epoch_end_with_its_last_step(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """Replaces the clock of the callbacks by one that a test sets."""
+    now = [0.0]
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0]))
+    return now
+
+
+def recorder_of(folder, progress, save_every=60):
+    choices = {"logits_model": None, "epochs": 2, "save_every": save_every, "stop": SimpleNamespace(signal=None)}
+    return RunRecorder(folder, progress, SimpleNamespace(state={}), Mock(split="test"), Devices(), **choices)
+
+
+def test_a_checkpoint_is_due_when_the_minutes_have_passed_since_the_last(clock):
+    steps, folder = [], Mock()
+    folder.write_checkpoint = lambda model, seeds, progress: steps.append(progress.step)
+    recorder = recorder_of(folder, Progress(), save_every=2)
+    recorder.set_model(SimpleNamespace(get_metrics_result=dict, metrics_variables=[], non_trainable_variables=[]))
+    recorder.on_epoch_begin(0)
+    for step in range(12):  # of 50 seconds each
+        clock[0] = 50.0 * step
+        recorder.on_train_batch_begin(step)
+    assert steps == [3, 6, 9]
+
+
+@pytest.mark.parametrize("before", [0.0, 4.0])
+def test_the_seconds_of_an_epoch_end_with_its_last_step_and_include_those_before_a_stop(clock, before):
     """Devices may still compute when all steps have been started; the test after them does not count."""
-    clock = [0.0]
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: clock[0], monotonic=lambda: clock[0]))
-    choices = {"logits_model": None, "epochs": 2, "save_every": 60, "stop": SimpleNamespace(signal=None)}
-    progress, rate = Progress(), SimpleNamespace(state={})
-    recorder = RunRecorder(Mock(), progress, rate, StopOnDivergence("test"), Devices(), **choices)
+    progress = Progress(seconds=before)
+    recorder = recorder_of(Mock(), progress)
     recorder.set_model(
         SimpleNamespace(optimizer=SimpleNamespace(iterations=Pending(clock)), non_trainable_variables=[])
     )
@@ -266,4 +289,4 @@ def test_the_seconds_of_an_epoch_end_with_its_last_step(monkeypatch):
     recorder.on_test_begin()
     clock[0] = 9.0  # the test has ended
     recorder.on_epoch_end(0, {"loss": 1.0, "accuracy": 1, "val_loss": 1.0, "val_accuracy": 1, "learning_rate": 0.1})
-    assert progress.history[-1]["seconds"] == 5.0
+    assert progress.history[-1]["seconds"] == before + 5.0

@@ -174,6 +174,12 @@ def test_the_optimizer_uses_the_rate_of_the_step(choices):
         np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 3 + [0.001] * 3, rtol=1e-6)
 
 
+def test_the_rate_in_the_history_is_that_of_the_last_step():
+    callback, logs = LearningRate(recipe_of(12), 6, Progress()), {"accuracy": 0.5}
+    rates = [callback.on_epoch_end(epoch, logs) or logs["learning_rate"] for epoch in (0, 1)]
+    assert rates == pytest.approx([0.1, 0.001])  # the rate drops with the first step of the second epoch
+
+
 def test_the_warm_up_ends_after_the_step_that_reaches_the_error():
     """The error of the progress bar: over the epoch so far. Hits: none, none, then 1 of 4 (75 % error)."""
     recipe = recipe_of(8, warmup_rate=0.01, drops=())

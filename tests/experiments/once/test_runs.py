@@ -130,6 +130,22 @@ def test_a_run_is_reported_while_others_continue(tmp_path, monkeypatch):
     assert lines == ["narrow, seed 0: 12.50 %", "other, seed 0: 12.50 %"]
 
 
+def test_rows_of_the_same_network_share_a_run(tmp_path, monkeypatch):
+    again = dataclasses.replace(EXPERIMENT.rows[0], name="again")
+    begun, lines = [], []
+
+    def run(_, words):
+        folder = Path(words[words.index("--out") + 1])
+        folder.mkdir(parents=True)
+        (folder / "recipe.json").write_text("{}")
+        begun.append(folder)
+        return 3, "", "keras-resnet: training diverged"
+
+    monkeypatch.setattr(Processes, "run", run)
+    carry_out(plan(dataclasses.replace(EXPERIMENT, rows=(EXPERIMENT.rows[0], again)), tmp_path, [0]), say=lines.append)
+    assert (len(begun), len(lines)) == (1, 1)
+
+
 def test_the_progress_bar_counts_the_epochs_of_runs_whose_length_is_in_iterations(tmp_path, monkeypatch):
     """64,000 iterations with 128 of 50,000 images are 164 epochs, as other reproductions of the paper count them."""
     bar = MagicMock()
