@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
@@ -92,6 +93,23 @@ def test_undecodable_files_in_a_folder_do_not_affect_other_results(pixels, image
             assert "classes" not in result
         else:
             check(result, image)
+
+
+def test_probabilities_of_very_large_logits_are_numbers(tmp_path):
+    layers = [keras.layers.Flatten(), keras.layers.Rescaling(10.0), keras.layers.Activation("linear")]
+    np.save(tmp_path / "image.npy", np.array([[[[200], [100]], [[200], [0]]]], np.uint8))
+    (result,) = predict(keras.Sequential([keras.Input((2, 2, 1)), *layers]), tmp_path / "image.npy")
+    assert [row["class"] for row in result["classes"]] == [0, 2, 1, 3]
+    assert [row["probability"] for row in result["classes"]] == [0.5, 0.5, 0.0, 0.0]
+
+
+def test_an_array_may_be_black_and_its_values_are_rounded(pixels, tmp_path):
+    nearly_equal = np.full((1, 2, 2, 3), 9.6)
+    nearly_equal[0, 0, 0, 0] = 10.4
+    for array in (nearly_equal, np.zeros((1, 2, 2, 3))):
+        np.save(tmp_path / "image.npy", array)
+        (result,) = predict(pixels(end="softmax"), tmp_path / "image.npy")
+        assert result["classes"][0]["probability"] == pytest.approx(1 / 12, abs=1e-6)
 
 
 def test_a_photograph_is_cropped_as_in_testing(pixels, images, tmp_path):
