@@ -142,8 +142,13 @@ def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_ou
     trained_on = {image.tobytes() for image in held_out.trained_on}
     others = [index for index, image in enumerate(held_out.images) if image.tobytes() not in trained_on]
     assert (len(held_out.trained_on), len(others)) == (13, 84)
-    error = percent_wrong(held_out.folder / "model.keras", held_out.images[others], held_out.labels[others])
+    images, labels = held_out.images[others], held_out.labels[others]
+    error = percent_wrong(held_out.folder / "model.keras", images, labels)
     assert held_out.summary["validation_error"] == pytest.approx(error, abs=1e-3)
+    model = keras.saving.load_model(held_out.folder / "model.keras", compile=False)
+    likelihoods = model.predict(images.astype("float32"), verbose=0)[np.arange(84), labels]
+    loss = -np.log(likelihoods).mean()  # over all images, although the last batch is not full
+    assert held_out.summary["validation_loss"] == pytest.approx(loss, rel=1e-3)
     assert held_out.summary["validation_images"] == 84
     assert "test_error" not in held_out.summary
     assert {"validation_error", "validation_loss"} <= small_runs.history(held_out.folder)[0].keys()
