@@ -51,6 +51,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--without",
         action="append",
+        type=_name,
         default=[],
         metavar="NAME",
         help="removes a dimension from the space, so that the recipe's value is used; may be repeated",
@@ -149,4 +150,9 @@ def _named_values(text: str) -> tuple[str, str]:
     name, equals, values = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"must be NAME=VALUES. Received: {text}")
-    return name.strip().replace("-", "_"), values
+    return _name(name), values
+
+
+def _name(text: str) -> str:
+    """Returns the name of a dimension, which may be written like the options of other commands, with hyphens."""
+    return text.strip().replace("-", "_")

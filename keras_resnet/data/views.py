@@ -70,7 +70,7 @@ def _square(height: int, width: int, shorter: int, size: int, draws: Draws | Non
 def _span(first: int, size: int, scale: float, length: int) -> tuple[int, int]:
     """Returns the start and end of the pixels nearest to `size` resized pixels from `first` on; at least one pixel."""
     start = min(round(first * scale), length - 1)
-    return start, max(start + 1, min(round((first + size) * scale), length))
+    return start, max(start + 1, round((first + size) * scale))
 
 
 def aspect_ratio_window(

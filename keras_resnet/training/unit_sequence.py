@@ -46,13 +46,12 @@ def _identical_neighbours(units: list[keras.Model]) -> Iterator[list[keras.Model
 
 
 def _signature(unit: keras.Model) -> str:
-    """Returns the configuration and shapes of a unit, without names and initializers."""
+    """Returns the configuration of a unit's layers without names and initializers; that of its input has the shape."""
     configs = [
         {key: value for key, value in layer.get_config().items() if key != "name" and "initializer" not in key}
         for layer in unit.layers
     ]
-    shapes = [unit.input_shape, unit.output_shape, [tuple(variable.shape) for variable in unit.variables]]
-    return json.dumps([configs, shapes], default=str)
+    return json.dumps(configs, default=str)
 
 
 class UnitSequence(keras.layers.Layer):

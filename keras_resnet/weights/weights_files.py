@@ -76,10 +76,11 @@ def _read_keras2(group: h5py.Group) -> Layers:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """Reads a list of names from an attribute, which Keras splits into "layer_names0", "layer_names1", ... if long."""
-    parts = sorted(
-        (key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key)), key=lambda key: (len(key), key)
-    )
+    """Reads names from an attribute, which Keras splits into "layer_names0", "layer_names1", ... if long.
+
+    The parts may be in any order, since tensors are found by their names.
+    """
+    parts = [key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key)]
     names = [name for part in parts for name in group.attrs[part]]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import small_runs
 from keras_resnet import cli
@@ -70,6 +71,14 @@ def test_the_commands_to_try_next_can_be_pasted_into_a_shell(command, monkeypatc
     assert "keras-resnet evaluate 'my runs/1' digits --data-dir 'my data'\n" in out
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     assert "Try       keras-resnet evaluate runs/digits-resnet20 digits\n" in command("train digits")[1]
+
+
+@pytest.mark.parametrize("path", ["photos", "my/photos/", "my/photos/../photos"])
+def test_the_default_folder_of_a_run_is_named_after_the_data_and_the_network(command, monkeypatch, path):
+    folders = []
+    monkeypatch.setattr("keras_resnet.training.run.train", lambda recipe, out, *_: folders.append(out) or SUMMARY)
+    assert command(f"train folder:{path} --model resnet18")[0] == 0
+    assert folders == [Path("runs/photos-resnet18")]
 
 
 SUMMARY = {"test_error": 2.0, "epochs": 60, "seconds": 50.0, "parameters": 269434}

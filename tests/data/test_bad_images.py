@@ -3,12 +3,14 @@
 import io
 import logging
 import os
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_resnet.data import DataError, StreamTestBatches, StreamTrainingBatches, bad_images, load
+from keras_resnet.data.bad_images import BadImages
 from keras_resnet.data.stream_batches import Split, _order
 from pictures import Album, jpeg, photograph
 
@@ -139,6 +141,7 @@ def test_a_few_hundred_damaged_files_are_skipped(folder, log, capfd):
     assert set(bad) & met - closed <= set(named)
     reports = [line for line in log() if "epoch" in line]
     assert [" epoch 1: " in reports[0], " epoch 2: " in reports[1], len(reports)] == [True, True, 2]
+    assert min(int(re.search(r"(\d+) times", line)[1]) for line in reports) > 100  # each at the end of its epoch
 
     weights = np.concatenate([w for _, _, w in data.test_batches(batch_size=16, size=32, bad_share=0.99)])
     assert weights.sum() == data.test_count - len(bad) == 2
@@ -147,22 +150,28 @@ def test_a_few_hundred_damaged_files_are_skipped(folder, log, capfd):
 
 
 def test_a_bad_image_is_replaced_by_the_next_decodable_one(log):
+    """In the order of the epoch, whose first image follows its last."""
     valid = [jpeg(photograph(number, 40, 40)) for number in range(12)]
-    broken = [b"" if number in (3, 4, 7) else file for number, file in enumerate(valid)]
 
     def batches(files, **options):
         return StreamTrainingBatches(split=Split(Album(files), np.arange(12), "album"), **OPTIONS | options)
 
     order = batches(valid, batch_size=12).batch(0, 0)[1].tolist()
+    bad = {order[3], order[4], order[11]}
+    broken = [b"" if number in bad else file for number, file in enumerate(valid)]
     expected = []
     for at in range(12):
-        while order[at % 12] in (3, 4, 7):
+        while order[at % 12] in bad:
             at += 1
         expected.append(order[at % 12])
     assert batches(broken, batch_size=12).batch(0, 0)[1].tolist() == expected
     parts = [batches(broken, batch_size=4, shard=(n, 4)).batch(0, index)[1] for index in range(3) for n in range(4)]
     assert np.concatenate(parts).tolist() == expected
     assert len(log()) == 3  # each is logged once, although several objects met them
+
+
+def test_at_most_the_share_is_accepted_of_a_large_set_and_ten_images_of_a_small_one():
+    assert [BadImages("album", total).limit for total in (100, 1099, 1100, 1999, 2000)] == [10, 10, 11, 19, 20]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -67,6 +67,20 @@ def test_a_window_equals_that_part_of_the_entire_image(kind, rows, columns):
     np.testing.assert_array_equal(part, _cut(whole, window))
 
 
+def test_a_window_may_end_with_a_row_of_blocks():
+    """The colour of whose last row is interpolated from the blocks below."""
+    whole = _whole(FILES["4:2:0"])
+    for bottom in range(16, 150, 16):
+        part = decode_window(FILES["4:2:0"], lambda *_, bottom=bottom: Window(0, 0, bottom, 203), NEVER_SMALL)
+        np.testing.assert_array_equal(part, whole[:bottom])
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_part_of_an_intact_file_is_decoded_without_warnings(kind, capfd):
+    assert decode_window(FILES[kind], lambda *size: Window(3, 5, 40, 50), NEVER_SMALL).shape == (40, 50, 3)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("shrink", [2, 4, 8])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_large_window_is_decoded_at_a_reduced_size(shrink, orientation):
@@ -106,8 +120,9 @@ def test_a_truncated_jpeg_is_not_decoded(kind, share, capfd):
 
 @pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "grey"])
 def test_a_truncated_jpeg_with_an_end_marker_is_not_decoded(kind, capfd):
-    data = FILES[kind]
-    assert _everything(data[: len(data) * 2 // 3] + b"\xff\xd9") is None
+    closed = FILES[kind][: len(FILES[kind]) * 2 // 3] + b"\xff\xd9"
+    assert _everything(closed) is None
+    assert _everything(closed + jpeg(photograph(1, 40, 40)) + b"and more") is None
     assert capfd.readouterr().err == ""
 
 

@@ -65,6 +65,22 @@ def test_palette_and_transparency_become_rgb(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), NOISE)
 
 
+def test_an_image_is_enlarged_by_cubic_interpolation():
+    """With OpenCV's parameter of -0.75, so that an edge overshoots (Keys 1981, equation 4)."""
+
+    def weight(distance: float, a: float = -0.75) -> float:
+        if distance <= 1:
+            return (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+        return a * (distance**3 - 5 * distance**2 + 8 * distance - 4) if distance < 2 else 0.0
+
+    edge = np.repeat([50, 200], 4).astype(np.uint8)
+    positions = (np.arange(16) + 0.5) / 2 - 0.5  # in pixels of the edge, which continues at both ends
+    expected = [50 + 150 * sum(weight(abs(position - pixel)) for pixel in range(4, 12)) for position in positions]
+    assert max(expected) > 210 and min(expected) < 40
+    enlarged = resize_to(np.tile(edge[:, None], (8, 1, 1)), 16, 16, 1)
+    np.testing.assert_allclose(enlarged, np.broadcast_to(np.reshape(expected, (1, 16, 1)), (16, 16, 1)), atol=1)
+
+
 def _refused(path) -> str:
     with pytest.raises(DataError) as caught:
         read_image(path)

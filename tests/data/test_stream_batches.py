@@ -1,9 +1,11 @@
 """Batches of a stream: independent of threads and workers, every image once, sharded, resumable."""
 
+import io
 import itertools
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_resnet.data import DataError, StreamTestBatches, StreamTrainingBatches, load
 from keras_resnet.data.stream_batches import Split
@@ -35,6 +37,16 @@ def test_batches_have_the_types_that_a_network_takes():
     images, labels = _training().batch(0, 0)
     assert (images.shape, images.dtype) == ((6, 24, 24, 3), np.uint8)
     assert (labels.shape, labels.dtype) == ((6,), np.int32)
+
+
+def test_a_test_averages_the_pixels_of_an_image_that_it_reduces():
+    """Every third of 48 rows is 240; of 32 rows, every second has all of one and half of a black one: 160."""
+    rows = np.zeros((48, 48, 3), np.uint8)
+    rows[::3] = 240
+    file = io.BytesIO()
+    Image.fromarray(rows).save(file, "PNG")
+    images, _, _ = _testing(Album([file.getvalue()]), size=32, resize=32, batch_size=1).batch(0)
+    assert images[0, :, 5, 0].tolist() == [160, 0] * 16
 
 
 def test_an_epoch_has_every_image_at_most_once():

@@ -82,6 +82,12 @@ def test_the_centre_is_used_if_no_window_fits(height, width, square):
         assert aspect_ratio_window(height, width, draws, area=(0.9, 1.0)) == square
 
 
+def test_a_window_may_be_the_entire_image():
+    lowest, highest = [0.5, 0.5, *[0.5, 0.0] * 10], [0.5, 0.5, *[0.5, math.nextafter(1, 0)] * 10]  # ratios 3/4 and 4/3
+    assert aspect_ratio_window(400, 300, lowest, area=(1.0, 1.0)) == (0, 0, 400, 300)
+    assert aspect_ratio_window(300, 400, highest, area=(1.0, 1.0)) == (0, 0, 300, 400)
+
+
 def test_the_centre_of_a_test_view():
     # Resized to 256x384 and cropped to 224x224, from row 16 and column 80 on.
     assert center_window(512, 768, size=224, resize=256) == (32, 160, 448, 448)
@@ -139,6 +145,14 @@ def test_a_test_view_approximates_pillows():
     resized = Image.fromarray(picture).resize((341, 256), Image.BOX)
     difference = view.astype(int) - np.asarray(resized.crop((58, 16, 58 + 224, 16 + 224)))
     assert np.abs(difference).mean() < 2
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_small_image_is_enlarged_linearly(average):
+    ramp = np.repeat(16 * np.arange(8, dtype=np.uint8), 8 * 3).reshape(8, 8, 3)
+    view = _view(_file(ramp), partial(center_window, size=32, resize=32), 32, average=average)
+    expected = np.interp((np.arange(32) + 0.5) / 4 - 0.5, np.arange(8), 16 * np.arange(8))
+    np.testing.assert_allclose(view, np.broadcast_to(expected[:, None, None], (32, 32, 3)), atol=1)
 
 
 def test_large_photographs_are_reduced_without_moire():

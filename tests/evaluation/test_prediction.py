@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
@@ -94,6 +95,23 @@ def test_undecodable_files_in_a_folder_do_not_affect_other_results(pixels, image
             check(result, image)
 
 
+def test_probabilities_of_very_large_logits_are_numbers(tmp_path):
+    layers = [keras.layers.Flatten(), keras.layers.Rescaling(10.0), keras.layers.Activation("linear")]
+    np.save(tmp_path / "image.npy", np.array([[[[200], [100]], [[200], [0]]]], np.uint8))
+    (result,) = predict(keras.Sequential([keras.Input((2, 2, 1)), *layers]), tmp_path / "image.npy")
+    assert [row["class"] for row in result["classes"]] == [0, 2, 1, 3]
+    assert [row["probability"] for row in result["classes"]] == [0.5, 0.5, 0.0, 0.0]
+
+
+def test_an_array_may_be_black_and_its_values_are_rounded(pixels, tmp_path):
+    nearly_equal = np.full((1, 2, 2, 3), 9.6)
+    nearly_equal[0, 0, 0, 0] = 10.4
+    for array in (nearly_equal, np.zeros((1, 2, 2, 3))):
+        np.save(tmp_path / "image.npy", array)
+        (result,) = predict(pixels(end="softmax"), tmp_path / "image.npy")
+        assert result["classes"][0]["probability"] == pytest.approx(1 / 12, abs=1e-6)
+
+
 def test_a_photograph_is_cropped_as_in_testing(pixels, images, tmp_path):
     """Shorter side 4, centre 2x2: of 8x16 pixels, the 4x4 in the centre, averaged by 2x2."""
     photo = np.zeros((8, 16, 3), np.uint8)
@@ -130,7 +148,9 @@ def test_a_larger_image_is_cropped_and_resized(pixels, tmp_path):
 @pytest.mark.parametrize("top", [1, 3, 12, 50])
 def test_the_top_classes_have_decreasing_probabilities_with_a_sum_of_at_most_one(pixels, images, tmp_path, top):
     np.save(tmp_path / "images.npy", images)
-    for result in predict(pixels(end="softmax"), tmp_path / "images.npy", NAMES, top):
+    results = predict(pixels(end="softmax"), tmp_path / "images.npy", NAMES, top)
+    assert len(results) == len(images)
+    for result in results:
         values = [row["probability"] for row in result["classes"]]
         assert len(values) == min(top, 12)
         assert values == sorted(values, reverse=True)
@@ -226,6 +246,8 @@ def test_predictions_decode_as_keras_applications_decodes_them():
 def test_predictions_decode_by_any_labels(tmp_path):
     row = np.array([[0.1, 0.2, 0.7]])
     assert keras_resnet.decode_predictions(row, 1, ["a", "b", "c"]) == [[("2", "c", 0.7)]]
+    tied = np.array([[0.25, 0.5, 0.25]])  # in the order of the classes, as by `argmax`
+    assert [label for _, label, _ in keras_resnet.decode_predictions(tied, 3, ["a", "b", "c"])[0]] == ["b", "a", "c"]
     assert keras_resnet.decode_predictions(np.eye(10)[:1], 1, "cifar10") == [[("0", "airplane", 1.0)]]
     model = keras_resnet.CifarResNet(8, classes=3)
     saving.save(model, tmp_path / "model.keras", {"class_names": ["x", "y", "z"]})

@@ -10,7 +10,7 @@ import keras_resnet
 from keras_resnet.data import ArrayTestBatches, MultiViewBatches, scales_of, ten_crops_of
 from keras_resnet.data.stream_batches import Split
 from keras_resnet.evaluation import scores
-from keras_resnet.evaluation.views import multi_view, probabilities_of, single_view
+from keras_resnet.evaluation.views import _PendingViews, multi_view, probabilities_of, single_view
 from keras_resnet.models.taps import any_size
 from pictures import Album, jpeg, photograph
 
@@ -153,6 +153,7 @@ def test_probabilities_are_averaged_over_views_and_their_mirror_images(pixels, m
     rng = np.random.default_rng(0)
     images = [(label, list(rng.integers(0, 256, (5, 2, 2, 3), dtype=np.uint8))) for label in (1, 0, 2, 3, 5, 4, 7)]
     images[3] = (3, [])  # as for an image that cannot be decoded
+    images[4] = (5, images[4][1][:2])
     outputs = multi_view(pixels(end="softmax"), GivenViews(images), batch_size)
     decoded = [(label, views) for label, views in images if views]
     expected = [
@@ -172,6 +173,11 @@ def test_pending_views_of_many_shapes_are_limited(monkeypatch):
     images = [(0, [rng.integers(0, 256, (20 + number % 9, 30, 3), dtype=np.uint8)]) for number in range(50)]
     outputs = multi_view(model, GivenViews(images), 1000)
     np.testing.assert_allclose(outputs.probabilities, [views[0].mean(axis=(0, 1)) for _, views in images], rtol=1e-4)
+    pending = _PendingViews(1000)
+    for number, (_, (view,)) in enumerate(images):
+        list(pending.add(number, view))
+        waiting = [view for group in pending.groups.values() for _, view in group]
+        assert 0 < sum(view.shape[0] * view.shape[1] for view in waiting) <= 5000
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_an_initializer_is_serialised_as_keras_own():
 
 
 def test_kernels_start_as_untruncated_normals_of_hes_variance_and_differ():
-    model = keras_resnet.ResNet20(width=4)
+    model = keras_resnet.ResNet20(width=4, classes=1000)
     kernels = [keras.ops.convert_to_numpy(model.get_layer(f"stage3_unit{n}_conv1").kernel) for n in (2, 3)]
     assert not np.array_equal(*kernels)
     for kernel in kernels:
@@ -53,6 +53,9 @@ def test_kernels_start_as_untruncated_normals_of_hes_variance_and_differ():
         assert abs(kernel.std() / deviation - 1) < 0.01
         assert np.abs(kernel).max() > 4 * deviation  # a truncated normal ends at 2
     assert all(not layer.use_bias for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    dense, bias = model.get_layer("logits").get_weights()
+    assert abs(dense.std() / np.sqrt(1 / 256) - 1) < 0.01  # of fan-in, since no ReLU follows
+    assert not bias.any()
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,15 @@ def test_graphs_of_other_shapes(data_format):
         alike(found, expected, 1e-4)
 
 
+def test_zeros_that_pad_a_map_are_the_maxima_of_negative_values():
+    """Only after a ReLU does it not matter that kernels pad with minus infinity."""
+    image = keras.Input((6, 6, 2))
+    model = use_fast_layers(keras.Model(image, layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(image))))
+    expected = -np.ones((1, 3, 3, 2))
+    expected[:, 0] = expected[:, :, 0] = 0
+    np.testing.assert_array_equal(numpy(model(-np.ones((1, 6, 6, 2), "float32"))), expected)
+
+
 def test_a_training_argument_in_the_graph_takes_precedence_over_inference():
     """As in Keras, if the call of the model does not set `training`."""
     image = keras.Input((4, 4, 2))

@@ -77,3 +77,9 @@ def test_avx512_is_detected(monkeypatch, tmp_path, cpuinfo, expected):
         file.write_text(cpuinfo)
     monkeypatch.setattr(host, "Path", lambda path: file if path == "/proc/cpuinfo" else Path(path))
     assert host.avx512.__wrapped__() == expected
+
+
+@pytest.mark.parametrize(("visible", "expected"), [("", []), ("-1", []), ("0,2", ["0", "2"]), ("GPU-8f", ["GPU-8f"])])
+def test_the_visible_gpus_are_those_of_the_environment(monkeypatch, visible, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert host.gpus() == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 import small_runs
 from keras_resnet.training.augmentation import Brightness, Equalize, RandAugment, Solarize, augmented
@@ -172,10 +172,61 @@ def test_areas_without_image_content_are_black(kind, number):
     assert (moved == 0).any() and moved.max() == pytest.approx(200)
 
 
+# The axis along which each operation moves the content: rows or columns.
+AXES = [(keras.layers.RandomShear, 0, 2), (keras.layers.RandomShear, 1, 1)]
+AXES += [(keras.layers.RandomTranslation, 0, 2), (keras.layers.RandomTranslation, 1, 1)]
+
+
+@pytest.mark.parametrize(("kind", "number", "axis"), AXES, ids=lambda value: getattr(value, "__name__", value))
+def test_images_are_moved_along_one_axis(kind, number, axis):
+    keras.utils.set_random_seed(0)
+    unchanged = {}
+    for varying in (1, 2):
+        ramp = np.linspace(50, 200, 32, dtype="float32").reshape((1, 32, 1, 1) if varying == 1 else (1, 1, 32, 1))
+        images = np.broadcast_to(ramp, SHAPE)
+        moved = keras.ops.convert_to_numpy(operation(30, kind, number)(images, training=True))
+        unchanged[varying] = np.isclose(moved, images, atol=0.1).mean()
+    assert unchanged[axis] < 0.4 and unchanged[3 - axis] > 0.6, unchanged
+
+
+def test_posterisation_keeps_four_bits_at_the_highest_magnitude():
+    images = np.broadcast_to(np.tile(np.arange(256, dtype="float32"), 4).reshape(1, 32, 32, 1), SHAPE)
+    for magnitude, levels in ((3, 256), (15, 64), (30, 16)):
+        values = operation(magnitude, keras.layers.RandomPosterization)(images, training=True)
+        assert len(np.unique(keras.ops.convert_to_numpy(values))) == levels
+
+
+def test_sharpness_is_between_a_tenth_and_1_9_times_that_of_the_image_at_the_highest_magnitude():
+    """Twice the factor that Keras draws, on the line from Pillow's smoothed image through the original."""
+    keras.utils.set_random_seed(0)
+    image = np.full((32, 32, 3), 50, np.uint8)
+    image[16, 16] = 100
+    smooth = np.asarray(Image.fromarray(image).filter(ImageFilter.SMOOTH), float)
+    images = np.broadcast_to(image.astype("float32"), SHAPE)
+    values = keras.ops.convert_to_numpy(operation(30, keras.layers.RandomSharpness)(images, training=True))
+    sharpness = (values - smooth)[:, 16, 16, 0] / (image - smooth)[16, 16, 0]
+    assert 0 < sharpness.min() < 0.3 and 1.7 < sharpness.max() < 2
+
+
+def test_one_of_the_choices_of_randaugment_is_no_operation(monkeypatch):
+    """Cubuk et al. 2019, figure 2."""
+    images = np.random.default_rng(0).integers(0, 256, SHAPE).astype("float32")
+    layer, counts = RandAugment(30), []
+
+    def last(shape, low, high, **_):
+        counts.append(high - low)
+        return keras.ops.full(shape, high - 1, dtype="int32")
+
+    monkeypatch.setattr(keras.random, "randint", last)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(images, training=True)), images)
+    assert counts == 2 * [1 + len(layer.operations)]
+
+
 def test_each_image_is_equalised_as_by_pillow_whatever_the_others_in_its_batch():
     rng = np.random.default_rng(0)
-    dark, bright, flat = rng.integers(0, 90, (24, 20, 3)), rng.integers(200, 256, (24, 20, 3)), np.full((24, 20, 3), 77)
-    few = np.where(rng.random((24, 20, 3)) < 0.5, dark, 90)  # half of the pixels have one value, which is the brightest
+    shape = (32, 30, 3)  # pixels for several per level
+    dark, bright, flat = rng.integers(0, 90, shape), rng.integers(200, 256, shape), np.full(shape, 77)
+    few = np.where(rng.random(shape) < 0.5, dark, 90)  # half of the pixels have one value, which is the brightest
     images = np.stack([dark, bright, flat, few]).astype("uint8")
     expected = [np.array(ImageOps.equalize(Image.fromarray(image))) for image in images]
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(Equalize()(images.astype("float32"))), expected)

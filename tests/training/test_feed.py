@@ -1,9 +1,11 @@
-"""A recipe's choices about images reach the training batches."""
+"""A recipe's choices about images reach the training batches, and epochs consist of entire batches."""
 
 from __future__ import annotations
 
+import itertools
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 import small_runs
@@ -60,3 +62,15 @@ def test_all_choices_about_photographs_reach_their_batches(monkeypatch, album):
 
 def test_the_tests_above_cover_all_choices():
     assert {*OF_ARRAYS, *OF_PHOTOGRAPHS, "size"} == {*AUGMENTATION}
+
+
+def test_parts_of_an_incomplete_batch_are_left_out_of_every_epoch():
+    """97 images are one batch of 64, in eight parts, and four parts of another."""
+    data = load("digits")
+    recipe = small_runs.small_recipe(batch_size=64, accumulate=8).resolve(1, data.defaults())
+    feed = Feed(recipe, data, Devices(), Machine())
+    expected = [feed.batches.batch(epoch, part)[0] for epoch in (0, 1, 2) for part in range(8)]
+    streamed = [images for images, _ in itertools.islice(feed.training_batches(0, 0), 24)]
+    np.testing.assert_array_equal(streamed, expected)
+    resumed = [images for images, _ in feed.fit_batches(1, 3, end=2)]
+    np.testing.assert_array_equal(resumed, expected[8 + 3 : 16])

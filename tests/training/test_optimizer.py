@@ -280,10 +280,11 @@ def test_a_kernel_of_zeros_stays_until_it_has_a_gradient_and_then_goes_against_i
 
 
 def test_muon_is_restored_from_its_configuration():
-    optimizer = optimizer_of(Recipe(dataset="digits", optimizer="muon", kernel_rate=0.2, epochs=1, schedule="plateau"))
+    choices = {"optimizer": "muon", "kernel_rate": 0.2, "learning_rate": 0.4, "epochs": 1, "schedule": "plateau"}
+    optimizer = optimizer_of(Recipe(dataset="digits", **choices))
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(again) is Muon
-    assert (again.kernel_rate, again.kernel_momentum, again.highest_rate) == (0.2, 0.6, 0.1)
+    assert (again.kernel_rate, again.kernel_momentum, again.highest_rate) == (0.2, 0.6, 0.4)
     for zero in ({"learning_rate": 0.0}, {"momentum": 0.0}):
         with pytest.raises(ValueError, match="must be above 0 for muon"):
             Recipe(dataset="digits", optimizer="muon", **zero)

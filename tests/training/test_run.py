@@ -43,6 +43,14 @@ def test_the_error_is_that_of_the_last_epochs_weights_on_raw_images():
     assert len({row["test_error"] for row in rows} | {row["test_loss"] for row in rows}) > 2  # the epochs differ
 
 
+def test_the_speed_is_of_all_images_over_the_seconds_of_all_epochs():
+    out = small_runs.finished()
+    summary, rows = json.loads((out / "summary.json").read_text()), small_runs.history(out)
+    seconds = sum(float(row["seconds"]) for row in rows)
+    assert summary["seconds"] == pytest.approx(seconds, abs=0.06)
+    assert summary["images_per_second"] == pytest.approx(4 * 96 / seconds, abs=0.06)  # 3 batches of 32 in each epoch
+
+
 def test_the_saved_weights_are_the_averages():
     out = small_runs.finished()
     data = run.load("digits")
@@ -134,8 +142,13 @@ def test_validation_trains_on_the_rest_and_never_touches_the_test_images(held_ou
     trained_on = {image.tobytes() for image in held_out.trained_on}
     others = [index for index, image in enumerate(held_out.images) if image.tobytes() not in trained_on]
     assert (len(held_out.trained_on), len(others)) == (13, 84)
-    error = percent_wrong(held_out.folder / "model.keras", held_out.images[others], held_out.labels[others])
+    images, labels = held_out.images[others], held_out.labels[others]
+    error = percent_wrong(held_out.folder / "model.keras", images, labels)
     assert held_out.summary["validation_error"] == pytest.approx(error, abs=1e-3)
+    model = keras.saving.load_model(held_out.folder / "model.keras", compile=False)
+    likelihoods = model.predict(images.astype("float32"), verbose=0)[np.arange(84), labels]
+    loss = -np.log(likelihoods).mean()  # over all images, although the last batch is not full
+    assert held_out.summary["validation_loss"] == pytest.approx(loss, rel=1e-3)
     assert held_out.summary["validation_images"] == 84
     assert "test_error" not in held_out.summary
     assert {"validation_error", "validation_loss"} <= small_runs.history(held_out.folder)[0].keys()
@@ -243,13 +256,36 @@ class Pending:
         return np.zeros(())
 
 
-def test_the_seconds_of_an_epoch_end_with_its_last_step(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """Replaces the clock of the callbacks by one that a test sets."""
+    now = [0.0]
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0]))
+    return now
+
+
+def recorder_of(folder, progress, save_every=60):
+    choices = {"logits_model": None, "epochs": 2, "save_every": save_every, "stop": SimpleNamespace(signal=None)}
+    return RunRecorder(folder, progress, SimpleNamespace(state={}), Mock(split="test"), Devices(), **choices)
+
+
+def test_a_checkpoint_is_due_when_the_minutes_have_passed_since_the_last(clock):
+    steps, folder = [], Mock()
+    folder.write_checkpoint = lambda model, seeds, progress: steps.append(progress.step)
+    recorder = recorder_of(folder, Progress(), save_every=2)
+    recorder.set_model(SimpleNamespace(get_metrics_result=dict, metrics_variables=[], non_trainable_variables=[]))
+    recorder.on_epoch_begin(0)
+    for step in range(12):  # of 50 seconds each
+        clock[0] = 50.0 * step
+        recorder.on_train_batch_begin(step)
+    assert steps == [3, 6, 9]
+
+
+@pytest.mark.parametrize("before", [0.0, 4.0])
+def test_the_seconds_of_an_epoch_end_with_its_last_step_and_include_those_before_a_stop(clock, before):
     """Devices may still compute when all steps have been started; the test after them does not count."""
-    clock = [0.0]
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: clock[0], monotonic=lambda: clock[0]))
-    choices = {"logits_model": None, "epochs": 2, "save_every": 60, "stop": SimpleNamespace(signal=None)}
-    progress, rate = Progress(), SimpleNamespace(state={})
-    recorder = RunRecorder(Mock(), progress, rate, StopOnDivergence("test"), Devices(), **choices)
+    progress = Progress(seconds=before)
+    recorder = recorder_of(Mock(), progress)
     recorder.set_model(
         SimpleNamespace(optimizer=SimpleNamespace(iterations=Pending(clock)), non_trainable_variables=[])
     )
@@ -258,4 +294,4 @@ def test_the_seconds_of_an_epoch_end_with_its_last_step(monkeypatch):
     recorder.on_test_begin()
     clock[0] = 9.0  # the test has ended
     recorder.on_epoch_end(0, {"loss": 1.0, "accuracy": 1, "val_loss": 1.0, "val_accuracy": 1, "learning_rate": 0.1})
-    assert progress.history[-1]["seconds"] == 5.0
+    assert progress.history[-1]["seconds"] == before + 5.0

@@ -174,6 +174,12 @@ def test_the_optimizer_uses_the_rate_of_the_step(choices):
         np.testing.assert_allclose(used, [0.1] * 6 + [0.01] * 3 + [0.001] * 3, rtol=1e-6)
 
 
+def test_the_rate_in_the_history_is_that_of_the_last_step():
+    callback, logs = LearningRate(recipe_of(12), 6, Progress()), {"accuracy": 0.5}
+    rates = [callback.on_epoch_end(epoch, logs) or logs["learning_rate"] for epoch in (0, 1)]
+    assert rates == pytest.approx([0.1, 0.001])  # the rate drops with the first step of the second epoch
+
+
 def test_the_warm_up_ends_after_the_step_that_reaches_the_error():
     """The error of the progress bar: over the epoch so far. Hits: none, none, then 1 of 4 (75 % error)."""
     recipe = recipe_of(8, warmup_rate=0.01, drops=())
@@ -184,6 +190,9 @@ def test_the_warm_up_ends_after_the_step_that_reaches_the_error():
 def test_the_warm_up_does_not_end_before_the_error_is_below_80_percent():
     recipe = recipe_of(8, warmup_rate=0.01, drops=())
     used = used_rates(model_of(8), LearningRate(recipe, 8, Progress()), 8, accuracies=[0, 0, 0, 0, 0, 1, 0, 0])  # 83 %
+    np.testing.assert_allclose(used, [0.01] * 8, rtol=1e-6)
+    equal = recipe_of(8, warmup_rate=0.01, warmup_error=0.75, drops=())
+    used = used_rates(model_of(8), LearningRate(equal, 8, Progress()), 8, accuracies=[0, 0, 0, 1, 0, 0, 0, 0])  # 75 %
     np.testing.assert_allclose(used, [0.01] * 8, rtol=1e-6)
 
 
@@ -233,6 +242,13 @@ def test_the_rate_changes_with_the_batch_and_not_with_its_parts():
     np.testing.assert_allclose(used, [0.1, 0.1, 0.2 / 3, 0.2 / 3, 0.1 / 3, 0.1 / 3], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("step", "rates"), [(0, [0.1] * 6 + [0.01] * 4 + [0.001] * 2), (6, [0.01] * 4 + [0.001] * 8)])
+def test_a_rate_that_depends_on_errors_counts_batches_and_not_their_parts_from_the_step_on(step, rates):
+    recipe = recipe_of(6, accumulate=2, batch_size=4, warmup_rate=1.0)  # a limit above all rates
+    used = used_rates(model_of(12), LearningRate(recipe, 12, Progress(step=step)), 12)
+    np.testing.assert_allclose(used, rates, rtol=1e-6)
+
+
 def test_a_schedule_is_saved_with_the_model_and_resumes_where_it_stopped(tmp_path):
     recipe = recipe_of(8, schedule="cosine")
     model = model_of(8, RecipeSchedule(recipe))
@@ -249,9 +265,9 @@ def test_a_rate_that_depends_on_errors_is_no_fixed_schedule():
 
 
 def test_a_rate_for_another_batch_size_is_scaled_once():
-    recipe = on_cifar(batch_size=512, scaled_from=128)
-    assert (recipe.learning_rate, recipe.scaled_from) == (0.4, 512)
-    assert recipe.resolve(97, CIFAR).learning_rate == 0.4
+    recipe = on_cifar(batch_size=512, scaled_from=128, probe_rate=0.2)
+    for resolved in (recipe, recipe.resolve(97, CIFAR)):
+        assert (resolved.learning_rate, resolved.probe_rate, resolved.scaled_from) == (0.4, 0.8, 512)
 
 
 def test_the_papers_recipes_for_imagenet():

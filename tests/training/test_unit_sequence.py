@@ -16,7 +16,7 @@ from keras_resnet.training.unit_sequence import UnitSequence, split_into_units
 
 NETWORKS = {
     "original": {},
-    "version 2": {"order": "full_preactivation"},
+    "version 2": {"order": "full_preactivation", "bn_epsilon": 0.1},  # which must not become part of a moving variance
     "masks": {"skip": "dropout", "skip_dropout": 0.5, "stochastic_depth": 0.5},
     "half precision": {"dtype": "mixed_bfloat16"},
 }
@@ -35,6 +35,7 @@ def test_a_step_in_units_changes_every_variable_as_without_them(a_step_in_units,
         ({}, ["1_unit1 to 1_unit3", "2_unit1", "2_unit2 to 2_unit3", "3_unit1", "3_unit2 to 3_unit3"]),
         ({"shortcut": "C", "order": "full_preactivation"}, ["1_unit1", "1_unit2 to 1_unit3", "2_unit1"]),
         ({"stochastic_depth": 0.5}, ["1_unit1", "1_unit2", "1_unit3"]),  # each unit has its own probability
+        ({"shortcut": None, "width": 2.0}, ["1_unit1", "1_unit2 to 1_unit3"]),  # the first has the stem's channels
     ],
     ids=str,
 )

@@ -26,8 +26,9 @@ def test_gradients_decorrelate_with_depth_in_plain_networks_and_less_so_with_sho
 
 
 def test_gradients_along_a_line_from_an_image_to_itself_are_equal(seeded):
-    ((images, labels, _),) = batches(1)
-    twice = [(np.repeat(images, 2, axis=0), np.repeat(labels, 2), np.ones(2))]
+    """Lines are from the first image to the second, from the third to the fourth, and so on."""
+    ((images, labels, _),) = batches(2)
+    twice = [(np.repeat(images, 2, axis=0), np.repeat(labels, 2), np.ones(4))]
     for unit in gradients(seeded(keras_resnet.CifarResNet(8)), twice, draws=1)["units"]:
         np.testing.assert_allclose(unit["correlation"], 1, atol=1e-3)
 

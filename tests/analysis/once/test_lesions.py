@@ -121,6 +121,13 @@ def test_lesions_cause_errors_and_the_correlation_after_a_swap_is_kendalls_tau(s
     assert min(abs(result["swapped"][0]["correlation"] - value) for value in expected) < 1e-4
 
 
+def test_units_are_drawn_by_the_seed():
+    model = keras_resnet.CifarResNet(20)
+    first, again, other = (lesions(model, batches(2, 2), draws=1, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert [row["correlation"] for row in first["swapped"]] != [row["correlation"] for row in other["swapped"]]
+
+
 def test_other_models_and_no_images_are_refused():
     with pytest.raises(ValueError, match="is not a network of keras_resnet"):
         lesions(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), batches(40, 16))

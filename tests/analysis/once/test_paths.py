@@ -19,6 +19,13 @@ def test_no_gradient_flows_through_residuals_of_zero():
     assert rows[0]["share"] == pytest.approx(1)
 
 
+def test_paths_are_drawn_by_the_seed(seeded):
+    model = seeded(keras_resnet.CifarResNet(14))
+    first, again, other = (paths(model, batches(1), draws=1, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first["lengths"] != other["lengths"]
+
+
 @pytest.mark.parametrize(("units", "ratio"), [(9, 1.0), (9, 0.5), (54, 0.25), (600, 3.0)])
 def test_gradients_that_grow_by_a_factor_per_unit_have_binomial_shares(units, ratio):
     """By the binomial theorem, the paths through k units contribute C(n, k) r^k to (1 + r)^n."""

@@ -53,6 +53,7 @@ from launch import shell
         ("train digits --devices 0", ("`devices`", "at least 1", "0")),
         ("train digits --devices 99", ("99", "devices")),
         ("tune digits --seed -1", ("--seed", "from 0", "-1")),
+        ("tune digits --seed 4294967295", ("--seed", "2**32 - 2", "4294967295")),
         ("tune digits --patience 0", ("--patience", "above 0", "0")),
         ("tune digits --set schedule=cosine,lineer", ("'schedule' must be one of", "'lineer'")),
         ("train digits --backend mxnet", ("'mxnet'", "tensorflow, jax, torch")),

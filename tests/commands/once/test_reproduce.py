@@ -70,6 +70,15 @@ def write_results(experiment, *seeds):
         run.result_file.write_text(json.dumps({**result, "curves": {}, "views": {}, "analyses": {}}))
 
 
+def test_finished_runs_cost_no_more_hours(command, monkeypatch):
+    """A billion multiply-adds per second take 92 hours for 64,000 batches of 128 images, at 40,551,040 each."""
+    monkeypatch.setattr(estimate, "speed", lambda: 1e9)
+    line = "reproduce he2015-table6 --dry-run --seeds 2 --only ResNet-20"
+    assert "The remaining runs take about 184.6 hours" in command(line)[1]
+    write_results(find_experiment("he2015-table6").only(["ResNet-20"]), 0)
+    assert "The remaining runs take about 92.3 hours" in command(line)[1]
+
+
 def test_a_report_covers_all_finished_runs_whatever_the_call_requests(command):
     experiment = find_experiment("he2015-table6")
     write_results(experiment.only(["ResNet-20", "ResNet-32"]), 0, 3)

@@ -15,12 +15,15 @@ from trials import Trials
 
 def test_tune_searches_and_resumes(command, monkeypatch):
     """That a search trains and saves a usable model is tested on each backend by `tuning/test_search`."""
-    trials = Trials(monkeypatch, 20.0)
+    asked = []
+    trained = (0, json.dumps({"validation_error": 20.0, "seconds": 1.0}), "")
+    trials = Trials(monkeypatch, lambda words, stop: asked.append(words) or trained)
     line = "tune digits --space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B --epochs 1 --out s"
     line = f"{line} --tuner random --images 32 --validation 20 --backend {keras.backend.backend()} --max-trials"
     status, out, err = command(f"{line} 1")
     assert status == 0, err
     assert err.startswith("trial 1/1: ")
+    assert asked[0][-2:] == ["--backend", keras.backend.backend()]
     (recipe,) = trials.recipes
     assert (recipe["dataset"], recipe["epochs"], recipe["images"], recipe["validation"]) == ("digits", 1, 32, 20)
     assert recipe["network"]["width"] in (0.25, 0.5)
@@ -33,6 +36,31 @@ def test_tune_searches_and_resumes(command, monkeypatch):
     assert (status, err, json.loads(out)) == (0, "", best)
     status, _, err = command(f"{line} 1 --seed 1")
     assert (status, "contains another search, which differs in: seed" in err) == (2, True)
+
+
+def test_every_option_reaches_the_search(command, monkeypatch):
+    """None of these is a default."""
+    searches = []
+
+    def search(self):
+        searches.append(self)
+        raise StoppedError("stopped by SIGTERM")
+
+    monkeypatch.setattr(Search, "search", search)
+    limits = "--max-params 300000 --max-macs 90000000 --target-macs 40000 --images 40 --validation 50 --patience 7"
+    others = "--tuner random --max-trials 7 --epochs 4 --recipe paper2016 --seed 3 --fidelity images --no-stop-early"
+    command(f"tune digits --space shape --set width=0.5,1 --without units-per-stage --out here {limits} {others}")
+    ((study, folder, patience),) = [(each.study, each.folder, each.patience) for each in searches]
+    assert (study.tuner, study.max_trials, study.seed, study.fidelity) == ("random", 7, 3, "images")
+    assert (study.target_macs, study.target_latency, study.stop_early) == (40_000, None, False)
+    assert (study.bounds.parameters, study.bounds.macs) == (300_000, 90_000_000)
+    assert (study.base.epochs, study.base.images, study.base.validation) == (4, 40, 50)
+    assert study.base.warmup_iterations == 400  # of the recipe
+    rows = {row.name: row.values for row in study.space.dimensions}
+    assert rows["width"] == (0.5, 1.0) and "units_per_stage" not in rows
+    assert (folder, patience) == (Path("here"), 7)
+    command("tune digits --target-latency 2.5")
+    assert searches[-1].study.target_latency == 2.5
 
 
 def test_tune_that_is_stopped_says_how_to_resume(command, monkeypatch):

@@ -106,3 +106,9 @@ def test_confusion_and_scores_by_class():
         },
         {"class": 2, "name": "c", "images": 2, "right": 2, "accuracy": 100.0, "taken_for": None},
     ]
+
+
+def test_a_confidence_between_two_bins_is_in_the_lower_one():
+    """Guo et al. 2017, section 2: the bins are the intervals ((m - 1) / M, m / M]."""
+    result = scores.calibration(np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0]]), np.zeros(3, int), bins=2)
+    assert [row["images"] for row in result["bins"]] == [1, 2]

@@ -113,6 +113,14 @@ def test_a_batch_norm_that_cannot_be_folded_remains():
     x = layers.Conv2D(4, 1)(x)
     x = layers.BatchNormalization(axis=1)(x)
     assert len(kinds(fold(keras.Model(inputs, x)), layers.BatchNormalization)) == 3
+    image = keras.Input((4, 8, 8))
+    convolved = layers.Conv2D(8, 1, data_format="channels_first")(image)
+    for axis, left in ((1, 0), (3, 1)):
+        model = keras.Model(image, layers.BatchNormalization(axis=axis)(convolved))
+        assert len(kinds(fold(model), layers.BatchNormalization)) == left
+    convolved = layers.Conv2D(4, 1)(inputs)
+    model = keras.Model(inputs, [convolved, layers.BatchNormalization()(convolved)])  # also an output of the model
+    assert len(kinds(fold(model), layers.BatchNormalization)) == 1
 
 
 def test_a_bias_and_a_batch_norm_without_scale_or_center_fold_too():

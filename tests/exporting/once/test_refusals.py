@@ -92,6 +92,7 @@ def test_invalid_options_are_refused(network, tmp_path):
         {"warm_up": (0,)},
         {"class_names": ["one"]},
         {"class_names": 10 * ["a\nb"]},
+        {"class_names": 10 * ["a\rb"]},
         {"data_dir": "sets"},
         {"view": {"size": 64}},
         {"view": {"size": 32, "resize": 40}},

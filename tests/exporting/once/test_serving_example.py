@@ -129,7 +129,7 @@ def test_the_client_names_the_classes_of_photographs(server, network, photograph
     assert done.returncode == 1, done.stderr  # since one file is not an image
     *lines, torn = done.stdout.splitlines()
     assert torn == f"{tmp_path / 'torn.jpg'}: not an image"
-    for path, line, probabilities in zip(photographs, lines, expected[1], strict=False):
+    for path, line, probabilities in zip(photographs[:3], lines, expected[1][:3], strict=True):
         best = probabilities.argmax()
         assert line.startswith(f"{path}: {network[1]['class_names'][best]} {100 * probabilities[best]:.1f} %, ")
         assert line.count("%") == 5
@@ -182,7 +182,7 @@ def test_the_servers_configuration_is_valid():
         2,
     )
     compose = serving()
-    for argument in compose["command"]:
-        if "=/config/" in argument:
-            assert (FOLDER / "config" / argument.partition("=/config/")[2]).is_file()
+    named = [argument.partition("=/config/")[2] for argument in compose["command"] if "=/config/" in argument]
+    assert "models.config" in named
+    assert all((FOLDER / "config" / name).is_file() for name in named)
     assert "/config" in compose["volumes"][1] and "8501:8501" in compose["ports"]

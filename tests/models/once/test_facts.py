@@ -178,3 +178,15 @@ def test_output_shapes_are_those_of_table_1():
     }
     cifar = {name: tuple(tensor.shape[1:]) for name, tensor in keras_resnet.taps(keras_resnet.ResNet20()).items()}
     assert [cifar[f"stage{stage}"] for stage in (1, 2, 3)] == [(32, 32, 16), (16, 16, 32), (8, 8, 64)]
+
+
+@pytest.mark.parametrize("choices", [{"shortcut": "C"}, {"skip": "exclusive_gating"}, {"skip": "shortcut_only_gating"}])
+def test_projections_and_gates_are_not_among_the_layers_that_name_a_network(choices):
+    assert count(find("resnet20").respec(**choices), 10).layers == 20
+
+
+def test_an_image_may_be_as_small_as_the_total_stride():
+    spec = find("resnet18").spec
+    assert count(spec, 10, (32, 33, 3)).output_shapes[-1] == (1, 2, 512)
+    with pytest.raises(ValueError, match=r"at least 32x32 pixels, the network's total stride\. Received: 31x33"):
+        count(spec, 10, (31, 33, 3))

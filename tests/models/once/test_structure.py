@@ -9,6 +9,7 @@ from facts import ORDERS
 from keras_resnet import Spec
 from keras_resnet.models.units import parts
 
+V2 = {"order": "full_preactivation"}
 KINDS = {keras.layers.Conv2D: "conv", keras.layers.BatchNormalization: "bn", keras.layers.ReLU: "relu"}
 
 
@@ -152,3 +153,13 @@ def test_parts_of_an_order_are_numbered_by_kind():
 def test_depth_and_total_stride_of_any_spec():
     spec = Spec(stage_units=(1, 2), stage_filters=(8, 16), unit="bottleneck", stem="imagenet")
     assert (spec.depth, spec.total_stride) == (11, 8)
+
+
+@pytest.mark.parametrize("choices", [{"unit": "one_layer"}, {"skip": "exclusive_gating", "stochastic_depth": 0.5}, V2])
+def test_python_may_recurse_through_every_layer_of_a_network(monkeypatch, choices):
+    """Keras needs a frame per layer, in addition to the 1,000 that Python allows."""
+    limits = []
+    monkeypatch.setattr("sys.getrecursionlimit", lambda: 1000)
+    monkeypatch.setattr("sys.setrecursionlimit", limits.append)
+    model = keras_resnet.CifarResNet(20, **choices)
+    assert min(limits) >= 1000 + len(model.layers)

@@ -12,11 +12,14 @@ import pytest
 
 from keras_resnet import saving
 from keras_resnet.cli import main
-from keras_resnet.data import ImageStream
+from keras_resnet.data import ImageStream, load
 from keras_resnet.models.catalog import find
 from keras_resnet.preprocessing import normalize
+from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
+from keras_resnet.training.transfer import defaults
+from keras_resnet.weights.pretrained import Pretrained
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -51,6 +54,14 @@ def test_impossible_views_leave_no_files(album, tmp_path, capsys):
     assert main(["train", f"folder:{album / 'train'}", "--model", "resnet8"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("test_size", "test_resize"), [(None, 36), (32, 36), (64, 73)])
+def test_images_are_resized_as_for_the_weights_if_they_are_tested_at_their_size(album, test_size, test_resize):
+    """Else by 8/7 of the size, as from 256 to 224 pixels."""
+    data, weights = load(f"folder:{album}"), Pretrained("weights", {}, view={"size": 32, "resize": 36})
+    recipe = Recipe(dataset=data.name, weights="weights.keras", test_size=test_size)
+    assert defaults(recipe, data, weights)["test_resize"] == test_resize
 
 
 def test_size_view_and_normalisation_come_with_weights_of_photographs(album, tmp_path, seeded):

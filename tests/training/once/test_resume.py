@@ -50,6 +50,9 @@ def test_a_damaged_checkpoint_does_not_count_among_the_two_that_are_kept(copied,
         resume(copied)
     names = sorted(path.stem for path in newest.parent.iterdir())
     assert len(names) == 3 and names[:2] == ["epoch_0003", "epoch_0003_step_000002"], names
+    signal_in(0, 0)
+    resume(copied)  # writes it again, so that it counts
+    assert sorted(path.stem for path in newest.parent.iterdir()) == ["epoch_0003_step_000002", "epoch_0004"]
 
 
 @pytest.mark.parametrize("lost", [(), ("history.csv", "curves.png")])

@@ -18,8 +18,10 @@ from keras_resnet.data import DATASETS, load
 from keras_resnet.models.catalog import find
 from keras_resnet.models.spec import as_choices
 from keras_resnet.preprocessing import normalize
+from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
+from keras_resnet.training.transfer import probe_recipe
 from keras_resnet.weights import read
 
 
@@ -82,6 +84,14 @@ def test_the_default_recipe_with_weights_is_fine_tuning(tmp_path, monkeypatch):
     assert recipe_for(dataset="cifar10").model == "resnet20"
     assert recipe_for(dataset="cifar10").weights is None
     assert recipe_for(dataset="cifar10").freeze_until is None
+
+
+def test_the_schedule_of_a_probe_ends_with_the_probe():
+    choices = {"freeze_until": "features", "probe_epochs": 5, "epochs": 15, "schedule": "cosine", "probe_rate": 0.2}
+    recipe = Recipe(dataset="cifar10", weights="a.keras", batch_size=256, scaled_from=128, **choices).resolve(195, {})
+    probe = probe_recipe(recipe).resolve(195, {})
+    assert (recipe.iterations, probe.iterations, probe.epochs, probe.probe_epochs) == (15 * 195, 5 * 195, 5, None)
+    assert [probe.rate(step) for step in (0, 5 * 195)] == pytest.approx([0.4, 0.0])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 
 import keras_tuner
+import numpy as np
 import pytest
 
 from keras_resnet.training.recipe import Recipe
@@ -176,6 +177,17 @@ def test_a_trial_of_a_dead_worker_is_tried_by_another_and_the_search_ends(tmp_pa
     assert (made.ongoing_trials, made.tuner_ids) == ({}, set())
 
 
+def test_a_worker_that_disappears_while_it_is_idle_is_not_waited_for(tmp_path, clock):
+    made = oracle("random", tmp_path, trials=1)
+    made.create_trial("working")
+    assert made.create_trial("idle").status == "IDLE"
+    clock.now += made.patience / 2
+    made.get_trial("0")  # a sign of life of the other worker
+    clock.now += made.patience / 2 + 1
+    made.reclaim_lost_trials()
+    assert made.tuner_ids == {"working"}
+
+
 def test_a_worker_that_stays_in_contact_keeps_its_trial(tmp_path, clock):
     made = oracle("random", tmp_path, trials=2)
     trial = made.create_trial("slow")
@@ -188,8 +200,8 @@ def test_a_worker_that_stays_in_contact_keeps_its_trial(tmp_path, clock):
 def test_the_trials_of_workers_that_all_disappear_are_run_again(tmp_path):
     """As on a cluster that preempts its machines: if the trials failed, three in a row would end the search."""
     made = oracle("random", tmp_path, trials=5)
-    made.patience = 0.1
     lost = {made.create_trial(worker).trial_id for worker in "abcd"}
+    made.patience = 0.1  # not before: on a busy machine, the first trial would be lost before the last one begins
     made.watch(every=0.05)
     deadline = time.monotonic() + 10
     while made.ongoing_trials and time.monotonic() < deadline:
@@ -227,6 +239,21 @@ def test_a_bayesian_search_predicts_the_score_of_a_running_trial_from_others(tmp
     *others, running = fitted[-1]
     assert others == [trial.score for trial in ended]
     assert 40 < running < 60
+
+
+def test_a_bayesian_search_prefers_what_is_least_known_among_equal_predictions(tmp_path, monkeypatch):
+    """It minimises the lower confidence bound."""
+    made, drawn = oracle("bayesian", tmp_path, trials=8), []
+    for _ in range(3):
+        run(made)
+    random_values = made._random_values
+    monkeypatch.setattr(made, "_random_values", lambda: drawn.append(random_values()) or drawn[-1])
+
+    def predict(self, points, return_std):
+        return np.full(len(points), 40.0), np.where(np.arange(len(points)) == 7, 2.0, 1.0)
+
+    monkeypatch.setattr(type(made.gpr), "predict", predict)
+    assert made.create_trial("tuner1").hyperparameters.values == drawn[7]
 
 
 def test_the_state_is_never_partially_written(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ def test_photographs_that_are_smaller_in_short_trials_are_tested_at_smaller_size
         ([51], 3 * [[50, 40, 30, 20]], True),
         ([90, 44], 3 * [[50, 40, 30, 20]], False),  # better than their average of 45
         ([90, 46], 3 * [[50, 40, 30, 20]], True),
+        ([44, 90], 3 * [[50, 40, 30, 20]], False),  # its best counts, not its last
         ([90, 46], 2 * [[50, 40, 30, 20]], False),  # two others are too few
         ([90, 46], [[50, 40], [50], [50], [50]], False),  # only one of the others came as far
         ([90, 80, 70, 60], 3 * [[50, 40, 30, 20]], False),  # it has ended
@@ -45,6 +46,14 @@ def test_the_median_rule(tmp_path, trial, others, expected):
         paths.append(tmp_path / f"{number}.csv")
         write_history(paths[-1], *errors, column="test_error")
     assert hopeless(paths[0], paths[1:], "test_error", epochs=4) == expected
+
+
+@pytest.mark.parametrize(("done", "expected"), [(2, False), (3, True)])
+def test_no_trial_is_stopped_before_a_quarter_of_its_epochs(tmp_path, done, expected):
+    paths = [tmp_path / f"{number}.csv" for number in range(4)]
+    for path, errors in zip(paths, [[90] * done, *3 * [[50] * 12]], strict=True):
+        write_history(path, *errors, column="test_error")
+    assert hopeless(paths[0], paths[1:], "test_error", epochs=12) == expected
 
 
 def test_short_trials_have_no_more_images_than_full_ones():

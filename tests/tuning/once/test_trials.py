@@ -112,8 +112,9 @@ def test_a_hopeless_trial_is_stopped_and_keeps_its_last_error(monkeypatch, tmp_p
 
 
 def test_short_trials_are_not_compared_with_full_ones(monkeypatch, tmp_path):
-    """With fewer images they have as many epochs; compared with full trials, the first of them would be hopeless."""
-    study = small("hyperband", epochs=2, images=900, fidelity="images", max_trials=None)
+    """With fewer images they have as many epochs; compared with full trials, those after the first full ones, from the
+    24th trial on, would be hopeless."""
+    study = small("hyperband", epochs=2, images=900, fidelity="images", max_trials=25)
     budgets, stopped = [], []
 
     def run(words, stop):
@@ -125,7 +126,8 @@ def test_short_trials_are_not_compared_with_full_ones(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Processes, "run", lambda _, words, stop: run(words, stop))
     Search(study, tmp_path, say=lambda line: None).search()
-    assert {1, 3, 9} == set(budgets) and not any(stopped)
+    assert {1, 3, 9} == set(budgets[:23]) and budgets[23:] == [1, 1]
+    assert not any(stopped)
     outcomes = results(tmp_path)
     assert [result["budget"] for result in outcomes] == budgets
     assert write_report(tmp_path)["budget"] == 9

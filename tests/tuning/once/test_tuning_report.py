@@ -108,3 +108,12 @@ def test_a_folder_without_results_is_refused(tmp_path):
     (tmp_path / "search.json").write_text('{"space": {"width": "1,2"}}')
     with pytest.raises(ValueError, match="has ended yet"):
         write_report(tmp_path)
+
+
+def test_results_are_in_the_order_of_the_trials(tmp_path):
+    """Without a number of trials, theirs have no leading zeros."""
+    for number in (10, 9, 2):
+        path = tmp_path / "tuner" / f"trial_{number}" / "result.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"trial": str(number)}))
+    assert [result["trial"] for result in results(tmp_path)] == ["2", "9", "10"]
