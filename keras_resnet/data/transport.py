@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +66,9 @@ def _run(steps: _Steps, workers: int, threads: int) -> Iterator[tuple]:
     batches = grain.MapDataset.source(steps).to_iter_dataset(options)
     if workers:
         _mark_flags_as_parsed()
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+        batches = batches.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2), worker_init_fn=_end_with_parent
+        )
     iterator = iter(batches)
     atexit.register(iterator.close)  # the holder of this generator may never release it, as in TensorFlow
     try:
@@ -72,6 +77,19 @@ def _run(steps: _Steps, workers: int, threads: int) -> Iterator[tuple]:
     finally:
         atexit.unregister(iterator.close)
         iterator.close()
+
+
+def _end_with_parent(_worker: int, _workers: int) -> None:
+    """Ends this worker process as soon as its parent has ended, even if the parent was killed.
+
+    grain's workers end when the parent asks them to, which a killed parent cannot do.
+    """
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _copied(batch: tuple) -> tuple:

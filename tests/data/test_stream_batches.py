@@ -1,6 +1,11 @@
 """Batches of a stream: independent of threads and workers, every image once, sharded, resumable."""
 
 import itertools
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +108,38 @@ def test_worker_processes_change_nothing(photographs, workers):
             strict=True,
         ):
             _same(batch, expected_batch)
+
+
+PREFETCHING = """
+import multiprocessing, time
+from keras_resnet.data.transport import prefetch
+
+batches = prefetch(lambda number: (number,), 0, workers=2)
+next(batches)
+print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_worker_processes_of_a_killed_process_end(alone):
+    with subprocess.Popen(alone(PREFETCHING), stdout=subprocess.PIPE, text=True) as process:
+        workers = [int(number) for number in process.stdout.readline().split()]
+        process.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while (running := [number for number in workers if _runs(number)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for number in running:
+        os.kill(number, signal.SIGKILL)
+    assert not running
+
+
+def _runs(number: int) -> bool:
+    """Whether a process exists and has not ended; where nobody waits for it, it stays as a zombie."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize("crop", ["scale", "aspect_ratio"])
