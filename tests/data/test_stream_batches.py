@@ -1,6 +1,7 @@
 """Batches of a stream: independent of threads and workers, every image once, sharded, resumable."""
 
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from keras_resnet.data import DataError, StreamTestBatches, StreamTrainingBatches, load
 from keras_resnet.data.stream_batches import Split
+from keras_resnet.data.transport import prefetch
 from pictures import Album, jpeg, photograph
 
 ALBUM = Album([jpeg(photograph(number, 40 + number, 60)) for number in range(20)])
@@ -132,6 +134,19 @@ def test_the_worker_processes_of_a_killed_process_end(alone):
     for number in running:
         os.kill(number, signal.SIGKILL)
     assert not running
+
+
+def test_worker_processes_survive_signals_to_the_group_and_one_that_is_killed_is_reported():
+    batches = prefetch(lambda number: (number,), 0, workers=1)
+    first = next(batches)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(worker.pid, number)
+    assert [first, *itertools.islice(batches, 9)] == [(number,) for number in range(10)]
+    worker.kill()
+    with pytest.raises(DataError, match=r"^A worker process .* has ended unexpectedly, .* choose fewer `workers`"):
+        for _ in range(10):  # some batches are ready
+            next(batches)
 
 
 def _runs(number: int) -> bool:
