@@ -162,7 +162,16 @@ def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
     """
     values = {field.name: getattr(instance, field.name) for field in fields(instance) if field.name not in but}
     check_types(type(instance), values)
-    for field in fields(instance):
+    check_limits(type(instance), values)
+
+
+def check_limits(row: type, values: Mapping[str, Any]) -> None:
+    """Checks values of the right types against the choices and limits of a dataclass's fields, declared by `option`.
+
+    Raises:
+        ValueError: a field does not accept its value; the message names the field, what it accepts, and the value.
+    """
+    for field in fields(row):
         value = values.get(field.name)
         if value is None:
             continue
@@ -171,7 +180,7 @@ def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
             raise ValueError(f"`{field.name}` must be one of {', '.join(map(repr, accepted))}. Received: {value!r}")
         entries = value if isinstance(value, tuple | list) else [value]
         if limits and not all(_within(entry, limits) for entry in entries):
-            kind = kind_of(type(instance), field.name)
+            kind = kind_of(row, field.name)
             raise ValueError(f"`{field.name}` must be {_range(kind, limits)}. Received: {value!r}")
 
 

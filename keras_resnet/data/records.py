@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
@@ -44,14 +44,15 @@ class Source(Protocol):
 class FolderSource:
     """The images in a folder of class folders, whose names in alphabetical order are the classes.
 
-    The folders are listed once. An image is a file whose name ends in one of `EXTENSIONS`; other files are ignored. No
-    file is opened before it is read.
+    Images in subfolders of a class folder belong to its class. The folders are listed once. An image is a file whose
+    name ends in one of `EXTENSIONS`; other files are ignored. No file is opened before it is read.
 
     Args:
-        folder: contains the class folders, which contain the images.
+        folder: contains the class folders, which contain the images, also in subfolders.
 
     Raises:
         DataError: there are no class folders, or one of them contains no images.
+        OSError: a folder cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -115,12 +116,23 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
 
 
 def _images(folder: Path) -> list[str]:
-    """Returns the sorted names of a class folder's images, without inspecting the files: there may be a million."""
-    with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.name.lower().endswith(EXTENSIONS) and not e.name.startswith("."))
+    """Returns the sorted names of a class folder's images, relative to it, those in its subfolders included.
+
+    The files are not inspected, since there may be a million. Links to folders are not followed.
+    """
+    names = []
+    for parent, subfolders, files in os.walk(folder, onerror=_raise):  # by default, an unreadable folder is left out
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        images = [name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")]
+        below = os.path.relpath(parent, folder)
+        names += images if below == os.curdir else [os.path.join(below, name) for name in images]
     if not names:
         raise DataError(f"{folder}: no image in this class folder. Accepted: {', '.join(EXTENSIONS)}")
-    return names
+    return sorted(names)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _abbreviated(names: set[str]) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +49,7 @@ def prefetch(
             workers. 0 computes each batch on demand.
 
     Raises:
-        DataError: `workers` or `threads` is negative.
+        DataError: `workers` or `threads` is negative, or a worker process was killed.
     """
     if workers < 0 or (threads is not None and threads < 0):
         raise DataError(f"`workers` and `threads` must be at least 0. Received: {workers} and {threads}")
@@ -63,15 +67,41 @@ def _run(steps: _Steps, workers: int, threads: int) -> Iterator[tuple]:
     batches = grain.MapDataset.source(steps).to_iter_dataset(options)
     if workers:
         _mark_flags_as_parsed()
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+        batches = batches.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2), worker_init_fn=_prepare_worker
+        )
     iterator = iter(batches)
     atexit.register(iterator.close)  # the holder of this generator may never release it, as in TensorFlow
     try:
         # Workers return arrays in shared memory, which is freed with them even while views of it are in use: copy them.
         yield from map(_copied, iterator) if workers else iterator
+    except RuntimeError as error:
+        if "terminated unexpectedly" not in str(error):  # grain's words
+            raise
+        raise DataError(
+            "A worker process that prepares batches has ended unexpectedly, perhaps because memory ran out. Run again, "
+            "or choose fewer `workers`."
+        ) from error
     finally:
         atexit.unregister(iterator.close)
         iterator.close()
+
+
+def _prepare_worker(_worker: int, _workers: int) -> None:
+    """Makes this worker process end when its parent does, however that ends, and not before.
+
+    grain's workers end when the parent asks them to, which a parent that was killed cannot do. And a signal from the
+    keyboard or a scheduler reaches the entire process group, while the parent still needs its workers to end in order.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _copied(batch: tuple) -> tuple:

@@ -85,13 +85,14 @@ def _test(feed: Feed, logits_model: keras.Model, split: str, stop_callback: Stop
 def _summary(feed: Feed, history: list[dict[str, Any]], split: str, results: dict[str, float]) -> dict[str, Any]:
     recipe, data, devices = feed.recipe, feed.data, feed.devices
     cost = count(recipe.spec, data.classes, data.image_shape(recipe.size))
+    undecodable = sum(map(int, devices.gather(str(feed.test_batches.undecodable))))  # each process tests its own share
     seconds = sum(row["seconds"] for row in history)
     return {
         "model": recipe.model,
         "dataset": recipe.dataset,
         "epochs": recipe.epochs,
         **results,
-        f"{split}_images": data.test_count,
+        f"{split}_images": data.test_count - undecodable,
         "train_error": history[-1]["train_error"],
         "parameters": cost.parameters,
         "macs": cost.macs,

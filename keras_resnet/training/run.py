@@ -61,12 +61,8 @@ def train(
     say = say if devices.chief else lambda line: None
     data = devices.chief_first(lambda: load(recipe.dataset, recipe.data_dir))
     weights = devices.chief_first(lambda: read_weights(recipe, folder))
-    split = "test"
     with devices.fail_together():
-        if recipe.validation:
-            data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
-        if recipe.images is not None:
-            data = data.take(recipe.images)
+        data, split = _selected(recipe, data)
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
         recipe = recipe.resolve(steps, defaults(recipe, data, weights), weights and weights.layout)
         devices = devices.for_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
@@ -136,6 +132,36 @@ def _cores_as_devices(recipe: Recipe, machine: Machine) -> bool:
     side = recipe.size or (dataset.side if dataset else SIZE)
     needs_one_device = machine.images_on_device or machine.steps_per_execution > 1
     return recipe.spec.unit == "basic" and side >= 32 and not needs_one_device
+
+
+def _selected(recipe: Recipe, data: LabelledImages) -> tuple[LabelledImages, str]:
+    """Returns the images that a recipe selects, and what it is tested on: "test" or "validation".
+
+    Raises:
+        ValueError: If the data set has too few training images, or a single class, on which nothing can be learned.
+    """
+    if data.classes < 2:
+        raise ValueError(
+            f"`dataset` must have at least two classes. Received: {recipe.dataset}, whose only class is "
+            f"{data.class_names[0]!r}"
+        )
+    split = "test"
+    if recipe.validation:
+        if recipe.validation >= data.train_count:
+            raise ValueError(
+                f"`validation` must be below {data.train_count}, the number of training images of {recipe.dataset}. "
+                f"Received: {recipe.validation}"
+            )
+        data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
+    if recipe.images is not None:
+        if recipe.images > data.train_count:
+            which = f"{recipe.dataset}{' that are not held out' if recipe.validation else ''}"
+            raise ValueError(
+                f"`images` must be at most {data.train_count}, the number of training images of {which}. "
+                f"Received: {recipe.images}"
+            )
+        data = data.take(recipe.images)
+    return data, split
 
 
 def _check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from ..backend.devices import Devices
-from ..data import DataError, LabelledImages
+from ..data import ArrayTestBatches, DataError, LabelledImages
 from ..data.transport import prefetch
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -50,6 +50,11 @@ class EvaluationFeed(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         return len(self._batches)
+
+    @property
+    def undecodable(self) -> int:
+        """The number of this process's test images that could not be decoded so far."""
+        return 0 if isinstance(self._batches, ArrayTestBatches) else len(self._batches.bad.names)
 
     def __getitem__(self, index: int) -> Batch:
         with recording_errors(self.problems):

@@ -72,8 +72,11 @@ def normalisation(
     scale.
 
     Raises:
-        ValueError: If the mean should be that of the weights, and their normalisation is unknown.
+        ValueError: If the mean should be that of the weights, and their normalisation is unknown; or if the weights are
+            for images of another number of channels.
     """
+    if weights is not None:
+        _check_channels(recipe, data, weights)
     deviation = None if weights is None else weights.deviation
     if recipe.mean != "weights" or weights is None:
         mean = data.mean(recipe.mean, recipe.size)
@@ -85,6 +88,16 @@ def normalisation(
             f"{weights.source} does not say how its images were normalised. Choose --mean channel, or pixel."
         )
     return weights.mean, deviation
+
+
+def _check_channels(recipe: Recipe, data: LabelledImages, weights: Pretrained) -> None:
+    """Checks that weights are for images of as many channels as those of a data set."""
+    theirs, channels = weights.image_shape(None)[-1], data.image_shape(recipe.size)[-1]
+    if theirs != channels:
+        raise ValueError(
+            f"`weights` must be for images with as many channels as those of {recipe.dataset}, {channels}. "
+            f"Received: {weights.source}, for {theirs}"
+        )
 
 
 def defaults(recipe: Recipe, data: LabelledImages, weights: Pretrained | None) -> dict[str, Any]:

@@ -95,13 +95,28 @@ class Bounds:
         except ValueError:
             return None
 
+    def check(self, values: Mapping[str, Any]) -> Complexity:
+        """Checks that a candidate can be trained on the data set, whatever the bounds; returns its cost.
+
+        Raises:
+            ValueError: if it cannot be built, or would apply RandAugment to images that are not RGB.
+        """
+        channels = self.image_shape[-1]
+        if channels != 3 and recipe_of(self.base, values).randaugment:
+            raise ValueError(
+                f"`randaugment` needs images of 3 channels. Received: {channels}, in {self.base.dataset}. Choose "
+                "--without randaugment."
+            )
+        return self.count(values)
+
     def admits(self, values: Mapping[str, Any]) -> bool:
-        """Whether a candidate can be built and is within the bounds."""
-        cost = self.cost(values)
-        return (
-            cost is not None
-            and (self.parameters is None or cost.parameters <= self.parameters)
-            and (self.macs is None or cost.macs <= self.macs)
+        """Whether a candidate can be trained and is within the bounds."""
+        try:
+            cost = self.check(values)
+        except ValueError:
+            return False
+        return (self.parameters is None or cost.parameters <= self.parameters) and (
+            self.macs is None or cost.macs <= self.macs
         )
 
     def __str__(self) -> str:

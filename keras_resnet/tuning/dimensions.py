@@ -12,7 +12,7 @@ import numpy as np
 from ..models.catalog import find
 from ..models.rows import UNITS
 from ..models.spec import STAGES, Spec
-from ..options import check_types, choices_of, kind_of, suggestion
+from ..options import check_limits, check_types, choices_of, kind_of, suggestion
 from ..training.recipe import Recipe
 
 UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; an alternative to `model`, since it determines the depth
@@ -84,11 +84,14 @@ class Dimension:
             self._check_values()
             if self.default not in self.values:
                 object.__setattr__(self, "default", self.values[0])
-        elif _kind_of(self.name) is not float:
+            return
+        if _kind_of(self.name) is not float:
             raise ValueError(f"The dimension {self.name!r} cannot be a range. List its values, as in {self.name}=A,B")
-        elif not self.low < self.high:
+        if not self.low < self.high:
             raise ValueError(f"The range of {self.name!r} must be increasing. Received: {self.low!r} to {self.high!r}")
-        elif self.default is None or not self.low <= self.default <= self.high:
+        for end in (self.low, self.high):
+            self._check_value(end)
+        if self.default is None or not self.low <= self.default <= self.high:
             middle = math.sqrt(self.low * self.high) if self.logarithmic else (self.low + self.high) / 2
             object.__setattr__(self, "default", float(f"{middle:.3g}"))
 
@@ -98,17 +101,22 @@ class Dimension:
             if accepted is not None and value not in accepted:
                 names = ", ".join("none" if choice is None else choice for choice in accepted)
                 raise ValueError(f"The dimension {self.name!r} must be one of {names}. Received: {value!r}")
-            try:
-                if self.name != UNITS_PER_STAGE:
-                    check_types(_row_of(self.name), {self.name: value})
-                elif not isinstance(value, int) or value < 1:
-                    raise ValueError("it must be an integer of at least 1")
-                if self.name == "model":
-                    _check_model(value)
-            except ValueError as error:
-                raise ValueError(f"The dimension {self.name!r} cannot be {value!r}: {error}") from error
+            self._check_value(value)
         if None in self.values and any(isinstance(value, int | float) for value in self.values):
             raise ValueError(f"The dimension {self.name!r} must not combine numbers with `none`.")
+
+    def _check_value(self, value: Any) -> None:
+        try:
+            if self.name != UNITS_PER_STAGE:
+                row = _row_of(self.name)
+                check_types(row, {self.name: value})
+                check_limits(row, {self.name: value})
+            elif not isinstance(value, int) or value < 1:
+                raise ValueError("it must be an integer of at least 1")
+            if self.name == "model":
+                _check_model(value)
+        except ValueError as error:
+            raise ValueError(f"The dimension {self.name!r} cannot be {value!r}: {error}") from error
 
     @property
     def fixed(self) -> bool:

@@ -45,7 +45,7 @@ class Oracle:
         """Sets what the constructors of keras-tuner's oracles have no arguments for. Must be called before use.
 
         Raises:
-            ValueError: if no candidate of the space can be built, or none is within the bounds.
+            ValueError: if no candidate of the space can be trained, or none is within the bounds.
         """
         self.space, self.bounds, self.max_trials = space, bounds, max_trials
         self._max_collisions = TRIES
@@ -53,7 +53,7 @@ class Oracle:
         self._last_request: dict[str, float] = {}  # by worker: when it last asked for a trial
         self.verbose = 0
         if self._random_values() is None:
-            bounds.count(space.default())  # raises if the default cannot be built, whatever the bounds
+            bounds.check(space.default())  # raises if the default cannot be trained, whatever the bounds
             raise ValueError(f"No candidate of the space is within the bounds: {bounds}.")
         self._seed_state = self.seed  # the check above must not change what is drawn later
 

@@ -2,6 +2,12 @@
 
 import io
 import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +15,7 @@ from PIL import Image
 
 from keras_resnet.data import DataError, StreamTestBatches, StreamTrainingBatches, load
 from keras_resnet.data.stream_batches import Split
+from keras_resnet.data.transport import prefetch
 from pictures import Album, jpeg, photograph
 
 ALBUM = Album([jpeg(photograph(number, 40 + number, 60)) for number in range(20)])
@@ -115,6 +122,51 @@ def test_worker_processes_change_nothing(photographs, workers):
             strict=True,
         ):
             _same(batch, expected_batch)
+
+
+PREFETCHING = """
+import multiprocessing, time
+from keras_resnet.data.transport import prefetch
+
+batches = prefetch(lambda number: (number,), 0, workers=2)
+next(batches)
+print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_worker_processes_of_a_killed_process_end(alone):
+    with subprocess.Popen(alone(PREFETCHING), stdout=subprocess.PIPE, text=True) as process:
+        workers = [int(number) for number in process.stdout.readline().split()]
+        process.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while (running := [number for number in workers if _runs(number)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for number in running:
+        os.kill(number, signal.SIGKILL)
+    assert not running
+
+
+def test_worker_processes_survive_signals_to_the_group_and_one_that_is_killed_is_reported():
+    batches = prefetch(lambda number: (number,), 0, workers=1)
+    first = next(batches)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        os.kill(worker.pid, number)
+    assert [first, *itertools.islice(batches, 9)] == [(number,) for number in range(10)]
+    worker.kill()
+    with pytest.raises(DataError, match=r"^A worker process .* has ended unexpectedly, .* choose fewer `workers`"):
+        for _ in range(10):  # some batches are ready
+            next(batches)
+
+
+def _runs(number: int) -> bool:
+    """Whether a process exists and has not ended; where nobody waits for it, it stays as a zombie."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize("crop", ["scale", "aspect_ratio"])

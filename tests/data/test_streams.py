@@ -49,6 +49,17 @@ def test_a_test_view_is_the_centre_of_its_photograph(data, photographs):
         assert np.abs(difference).mean() < 8  # a pixel of the photograph is a third of a pixel of the view
 
 
+def test_images_in_subfolders_of_a_class_folder_belong_to_its_class(tmp_path):
+    _write(tmp_path, "train/a/2.jpg", "train/a/b/1.jpg", "train/a/b/c/3.jpg", "train/b/1.jpg", "val/a/x/1.jpg")
+    _write(tmp_path, "val/b/1.jpg", "train/a/.thumbnails/1.jpg", "train/a/empty.jpg/notes.txt")
+    data = load(f"folder:{tmp_path}")
+    assert _labels(data.train) == {
+        f"{tmp_path}/train/{name}": label
+        for name, label in (("a/2.jpg", 0), ("a/b/1.jpg", 0), ("a/b/c/3.jpg", 0), ("b/1.jpg", 1))
+    }
+    assert _labels(data.test) == {f"{tmp_path}/val/a/x/1.jpg": 0, f"{tmp_path}/val/b/1.jpg": 1}
+
+
 @pytest.mark.parametrize("name", ["val", "validation", "test"])
 def test_names_of_the_test_folder_and_files_that_are_no_images(tmp_path, name):
     for side in ("train", name):

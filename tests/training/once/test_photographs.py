@@ -64,6 +64,15 @@ def test_images_are_resized_as_for_the_weights_if_they_are_tested_at_their_size(
     assert defaults(recipe, data, weights)["test_resize"] == test_resize
 
 
+def test_a_single_class_is_refused(album, tmp_path, capsys):
+    for split in ("train", "val"):
+        shutil.copytree(album / split / "ant", tmp_path / "one" / split / "ant")
+    assert main(["train", f"folder:{tmp_path / 'one'}", "--model", "resnet8", "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "`dataset` must have at least two classes. Received: folder:" in line and line.endswith("class is 'ant'")
+    assert not (tmp_path / "run").exists()
+
+
 def test_size_view_and_normalisation_come_with_weights_of_photographs(album, tmp_path, seeded):
     """With torchvision's normalisation; with a rate of zero, the run's network is the original one after it."""
     mean, deviation = 255 * np.array([0.485, 0.456, 0.406]), 255 * np.array([0.229, 0.224, 0.225])

@@ -21,8 +21,8 @@ from keras_resnet.preprocessing import normalize
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
-from keras_resnet.training.transfer import probe_recipe
-from keras_resnet.weights import read
+from keras_resnet.training.transfer import normalisation, probe_recipe
+from keras_resnet.weights import Pretrained, read
 
 
 def test_stages_are_adopted_from_a_run_s_weights(tmp_path):
@@ -121,6 +121,15 @@ def test_weights_without_a_known_normalisation_need_a_mean(tmp_path, fine_tune):
         fine_tune(**saved)
     out, _ = fine_tune(**saved, mean="channel", freeze_until="features")
     assert kept(out, small_runs.finished()) >= {"stem", "stage1", "stage2", "stage3"}
+
+
+@pytest.mark.parametrize("mean", ["weights", "channel"])
+def test_weights_for_rgb_images_are_refused_for_grey_ones(mean):
+    rgb = Pretrained("'rgb.pth'", {"stem_conv/kernel": np.zeros((3, 3, 3, 16))}, mean=np.zeros(3))
+    recipe = recipe_for(dataset="digits", weights="rgb.pth", mean=mean)
+    words = r"`weights` must be .* as many channels as those of digits, 1\. Received: 'rgb\.pth', for 3"
+    with pytest.raises(ValueError, match=words):
+        normalisation(recipe, load("digits"), rgb)
 
 
 @pytest.mark.parametrize(("kind", "axes"), [("channel", (0, 1, 2)), ("pixel", 0)])

@@ -95,6 +95,16 @@ def test_candidates_out_of_bounds_are_not_admitted():
     assert str(bounds(parameters=300_000, macs=5)) == "300,000 parameters and 5 multiply-adds"
 
 
+def test_no_trial_applies_randaugment_to_grey_images():
+    grey = Bounds(Recipe(dataset="digits", epochs=3), 10, (8, 8, 1))
+    assert [limits.admits({"randaugment": 5.0}) for limits in (bounds(), grey)] == [True, False]
+    assert grey.admits({"randaugment": 0.0})
+    with pytest.raises(ValueError, match=r"`randaugment` needs images of 3 channels\. Received: 1, in digits\."):
+        grey.check({"randaugment": 5.0})
+    always = Bounds(Recipe(dataset="digits", epochs=3, randaugment=5.0), 10, (8, 8, 1))
+    assert not always.admits({"width": 1.0})
+
+
 def test_candidates_that_cannot_be_built_are_not_admitted():
     """Option A would drop channels after a stem of 16 filters."""
     assert not bounds().admits({"width": 0.5, "shortcut": "A"})
