@@ -295,23 +295,3 @@ def test_a_sequential_model_is_exported_as_the_functional_one_of_its_layers(fill
     assert not kinds(slim, layers.BatchNormalization)
     same(model, slim)
     assert as_functional(functional) is functional
-
-
-def test_a_quantised_model_is_refused():
-    image = keras.Input((8,))
-    model = keras.Model(image, layers.Dense(4, name="logits")(image), name="small")
-    model.quantize("int8")
-    with pytest.raises(ValueError, match=r"'small' must not be quantised.* Received: logits and 0 more"):
-        as_functional(model)
-
-
-def test_models_that_are_not_functional_are_refused():
-    class Own(keras.Model):
-        def call(self, x):
-            return x
-
-    image = keras.Input((4,))
-    for model in (Own(), Own(image, layers.Dense(2)(image))):  # the second has a graph, but computes something else
-        for change in (fold, lambda model: in_dtype(model, "float32")):
-            with pytest.raises(ValueError, match="must be functional, so that its graph of layers is known"):
-                change(model)

@@ -6,9 +6,11 @@ import filelock
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import keras_resnet
 from keras_resnet.cli import main
+from keras_resnet.exporting.folding import as_functional, fold, in_dtype
 
 
 def test_the_command_prints_where_it_wrote_and_uses_the_given_labels(file, tmp_path, capsys):
@@ -100,3 +102,23 @@ def test_invalid_options_are_refused(network, tmp_path):
         with pytest.raises(ValueError, match="Received"):
             keras_resnet.export(network[0], tmp_path / "out", **choices)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_quantised_model_is_refused():
+    image = keras.Input((8,))
+    model = keras.Model(image, layers.Dense(4, name="logits")(image), name="small")
+    model.quantize("int8")
+    with pytest.raises(ValueError, match=r"'small' must not be quantised.* Received: logits and 0 more"):
+        as_functional(model)
+
+
+def test_models_that_are_not_functional_are_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    image = keras.Input((4,))
+    for model in (Own(), Own(image, layers.Dense(2)(image))):  # the second has a graph, but computes something else
+        for change in (fold, lambda model: in_dtype(model, "float32")):
+            with pytest.raises(ValueError, match="must be functional, so that its graph of layers is known"):
+                change(model)
