@@ -40,7 +40,8 @@ def recipe_of(setting: Setting) -> Recipe:
 def ours(setting: Setting) -> dict[str, float]:
     """Trains as the `keras-resnet train` command does."""
     start_as_command()
-    from keras_resnet.evaluation.evaluate import View, evaluate
+    from keras_resnet.evaluation.evaluate import evaluate
+    from keras_resnet.evaluation.view import View
     from keras_resnet.training.machine import Machine
     from keras_resnet.training.run import train
 

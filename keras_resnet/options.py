@@ -71,7 +71,7 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
             continue
         hint, flag = hints[field.name], "--" + field.name.replace("_", "-")
         default = ""
-        if defaults and field.default not in (None, False, MISSING):
+        if defaults and field.default not in (None, False, (), MISSING):
             default = f" [{'yes' if field.default is True else format_value(field.default)}]"
         settings = {
             "dest": field.name,

@@ -15,7 +15,8 @@ import numpy as np
 from .. import backend, saving
 from ..backend.devices import Devices
 from ..data import ImageStream, LabelledImages, steps_per_epoch
-from ..evaluation.evaluate import View, class_indices, crop_sizes
+from ..evaluation.evaluate import class_indices, crop_sizes
+from ..evaluation.view import View
 from ..evaluation.views import shapes
 from ..models.catalog import find
 from ..training.batch_norm import reestimate

@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from .. import backend
-from ..options import converter, positive
+from ..evaluation.view import View
+from ..options import add_options, given_fields, positive
 from ..status import Status
 from .common import DATASET, MODEL, Commands, backend_option, data_dir_option, verbose
 
@@ -24,30 +25,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("dataset", metavar="DATASET", help=DATASET)
     data_dir_option(parser)
     parser.add_argument("--split", choices=("test", "train"), default="test", help="images to test on [test]")
-    parser.add_argument(
-        "--crops",
-        type=int,
-        choices=(1, 10),
-        default=1,
-        help="photographs: 1, the centre, or 10, the four corners and the centre, each mirrored too [1]",
-    )
-    parser.add_argument(
-        "--scales",
-        type=converter(tuple[int, ...]),
-        metavar="N,N",
-        help="photographs: uncropped, resized to each of these shorter sides, each mirrored too; the papers use "
-        "224,256,384,480,640",
-    )
-    for name, description in (("size", "side of the crops"), ("resize", "shorter side of the image before cropping")):
-        parser.add_argument(
-            f"--{name}",
-            type=positive,
-            metavar="N",
-            help=f"photographs: {description} in pixels [as the network was trained]",
-        )
-    parser.add_argument(
-        "--mirror", action="store_true", help="with one view: average the predictions for it and its mirror image"
-    )
+    add_options(parser, View)
     parser.add_argument(
         "--batch-size", type=positive, metavar="N", help="images per batch [500; 50 for photographs of 224x224]"
     )
@@ -59,16 +37,10 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     backend.select_backend(arguments.backend)
-    from ..evaluation.evaluate import View, evaluate
+    from ..evaluation.evaluate import evaluate
     from ..evaluation.report import default_folder, write_report
 
-    view = View(
-        crops=arguments.crops,
-        scales=arguments.scales or (),
-        size=arguments.size,
-        resize=arguments.resize,
-        mirror=arguments.mirror,
-    )
+    view = View(**given_fields(arguments, View))
     evaluation = evaluate(
         arguments.models,
         arguments.dataset,

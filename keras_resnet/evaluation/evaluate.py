@@ -15,51 +15,10 @@ from .. import saving
 from ..data import SIZE, LabelledImages, absolute_path, default_resize, load, scales_of, ten_crops_of
 from ..models.taps import any_size
 from . import scores
+from .view import View
 from .views import TestOutputs, multi_view, shapes, single_view
 
-CROPS = (1, 10)
 BATCH_IN_MEMORY, BATCH_PHOTOGRAPHS = 500, 50  # default batch sizes
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """The views of each image that a network is tested on.
-
-    Attributes:
-        crops: 1 for the centre crop; 10 for the four corners, the centre and their mirror images (2015, table 3).
-        scales: the shorter sides to which entire images are resized, each tested with its mirror image (2015, table 4);
-            empty for crops.
-        size, resize: the side of the crops, and the shorter side of the image from which they are cropped; None for
-            the network's own.
-        mirror: whether a single view is averaged with its mirror image.
-    """
-
-    crops: int = 1
-    scales: tuple[int, ...] = ()
-    size: int | None = None
-    resize: int | None = None
-    mirror: bool = False
-
-    def __post_init__(self) -> None:
-        if self.crops not in CROPS:
-            raise ValueError(f"`crops` must be 1 or 10. Received: {self.crops}")
-        if self.scales and (self.crops != 1 or self.size or self.resize):
-            raise ValueError(
-                "`scales` cannot be combined with `crops`, `size` or `resize`, since they apply to entire images."
-            )
-        if self.mirror and (self.crops != 1 or self.scales):
-            raise ValueError(
-                "`mirror` is for one view; ten crops and entire images at several scales are mirrored already."
-            )
-
-    def __str__(self) -> str:
-        if self.scales:
-            return f"scales {','.join(map(str, self.scales))}"
-        kind = "ten crops" if self.crops == 10 else "one view"
-        if self.mirror:
-            kind += ", mirrored too"
-        sizes = [f"{name} {side}" for name, side in (("size", self.size), ("resize", self.resize)) if side]
-        return ", ".join([kind, *sizes])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from PIL import Image
 import keras_resnet
 from keras_resnet import saving
 from keras_resnet.data import DataError, load
-from keras_resnet.evaluation.evaluate import View, evaluate
+from keras_resnet.evaluation.evaluate import evaluate
+from keras_resnet.evaluation.view import View
 from keras_resnet.preprocessing import normalize
 from pictures import jpeg, photograph
 
@@ -280,7 +281,8 @@ def test_images_in_memory_have_no_other_views(save, view):
 @pytest.mark.parametrize(
     ("view", "words"),
     [
-        ({"crops": 5}, r"`crops` must be 1 or 10. Received: 5"),
+        ({"crops": 5}, "`crops` must be one of 1, 10. Received: 5"),
+        ({"scales": (224, 0)}, r"`scales` must be at least 1. Received: \(224, 0\)"),
         ({"crops": 10, "scales": (224,)}, "`scales` cannot be combined with `crops`, `size` or `resize`"),
         ({"size": 32, "scales": (224,)}, "`scales` cannot be combined with `crops`, `size` or `resize`"),
         ({"crops": 10, "mirror": True}, "`mirror` is for one view"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import pytest
 
-from keras_resnet.evaluation.evaluate import View, crop_sizes
+from keras_resnet.evaluation.evaluate import crop_sizes
+from keras_resnet.evaluation.view import View
 
 TRAINED = {"size": 32, "resize": 36}
 

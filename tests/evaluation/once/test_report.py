@@ -13,9 +13,10 @@ import pytest
 from keras_resnet import saving
 from keras_resnet.data import absolute_path
 from keras_resnet.evaluation import scores
-from keras_resnet.evaluation.evaluate import Evaluation, View
+from keras_resnet.evaluation.evaluate import Evaluation
 from keras_resnet.evaluation.pictures import draw_confusion
 from keras_resnet.evaluation.report import default_folder, write_report
+from keras_resnet.evaluation.view import View
 
 
 def evaluation(classes, tested=None, rows=None):
