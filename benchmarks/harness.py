@@ -201,7 +201,7 @@ def write(arguments: argparse.Namespace) -> None:
     """Writes the rows so far, the processor and the versions of packages to the file that `--json` names, if any."""
     if not arguments.json:
         return
-    from keras_resnet.saving import write_json
+    from keras_resnet.files import write_json
 
     versions = {}
     for package in PACKAGES:

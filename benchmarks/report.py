@@ -18,7 +18,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from keras_resnet import drawing
-from keras_resnet.saving import write_atomically, write_text
+from keras_resnet.files import write_atomically, write_text
 
 RESULTS = Path(__file__).resolve().parent / "results"
 BASES = {"inference": "torchvision, compiled", "training": "PyTorch, eager", "input_pipeline": "bare decode"}

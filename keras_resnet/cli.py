@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from .commands import COMMANDS
 from .commands.common import Commands
+from .files import FolderInUseError
 from .host import NO_MEMORY, keep_freed_memory
 from .options import Parser
-from .saving import FolderInUseError
 from .status import Status
 from .training.interruption import StoppedError
 from .version import __version__

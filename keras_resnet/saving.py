@@ -1,4 +1,4 @@
-"""Atomic writing of files, and model files: Keras's `.keras` archive with two more members, which plain Keras ignores.
+"""Model files: Keras's `.keras` archive with two more members, which plain Keras ignores.
 
 keras_resnet.json   information about the model: class names, data set, network
 SHA256SUMS          checksums of all other members, in the format of `sha256sum --check`
@@ -7,137 +7,23 @@ SHA256SUMS          checksums of all other members, in the format of `sha256sum 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
-from .disk import FULL, PARTIAL, full_disk_reported, to_disk
+from .files import FULL, first_line, write_atomically
 
 if TYPE_CHECKING:
     import keras
 
 MEMBER = "keras_resnet.json"
 SUMS = "SHA256SUMS"
-
-
-class FolderInUseError(ValueError):
-    """Another process has locked the folder."""
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file completely or not at all, even if the machine stops.
-
-    Args:
-        path: the file, whose folder is created if it does not exist.
-        write: writes the contents to the path it is given: a temporary file in the same folder, with the same suffix.
-
-    Raises:
-        IsADirectoryError: `path` is a folder; nothing has been written.
-        OSError: the file cannot be written, such as because the disk is full.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
-    try:
-        with full_disk_reported(path):
-            write(temporary)
-        to_disk(temporary)  # or a file system may store the new name before the contents
-        os.replace(temporary, path)
-        to_disk(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def folder_atomically(path: Path) -> Iterator[Path]:
-    """Writes a folder completely or not at all: yields a temporary folder, which is renamed at the end.
-
-    Args:
-        path: the folder, which must not exist yet.
-    """
-    remove_partial(path.parent)
-    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
-    temporary.mkdir(parents=True)
-    try:
-        with full_disk_reported(path):
-            yield temporary
-        for inner in temporary.rglob("*"):
-            to_disk(inner)
-        to_disk(temporary)
-        os.rename(temporary, path)
-        to_disk(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def lock(folder: Path, does: str) -> Iterator[None]:
-    """Creates a folder and locks it for this process. The system releases the lock of a process that is killed.
-
-    Args:
-        folder: the folder.
-        does: what a process does that locks it, for the error: "trains in".
-
-    Raises:
-        FolderInUseError: another process has locked it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise FolderInUseError(
-            f"Another process {does} {str(folder)!r} now. Wait for it, or choose another folder with --out."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def remove_partial(folder: Path) -> None:
-    """Removes the temporary files and folders of processes that were killed while they wrote to a folder."""
-    for path in folder.glob(f"{PARTIAL}*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file completely or not at all."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file completely or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Reads a JSON file that holds an object.
-
-    Args:
-        path: the file.
-        remedy: a sentence that says what to do if the file is damaged, for the error.
-
-    Raises:
-        ValueError: the file is not UTF-8, not JSON, or not an object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it is not a JSON object")
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}. {remedy}") from error
-    return value
 
 
 def save(model: keras.Model, path: str | Path, info: dict[str, Any]) -> None:
@@ -288,11 +174,3 @@ def _cause(error: BaseException) -> BaseException:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     return error
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message as a sentence, cut to about 200 characters."""
-    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    if len(line) > 200:
-        line = line[:200].rpartition(". ")[0] or line[:200]
-    return f"{line.rstrip('. ')}."

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import saving
 from ..data import short_name
+from ..files import write_atomically, write_json
 from .analyses import ANALYSES, tool
 
 
@@ -50,6 +51,6 @@ def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
     kind, name = ANALYSES[report["analysis"]], report["analysis"]
     title = f"{kind.what} ({kind.source})\n{report['images']:,} images of {report['dataset']}, seed {report['seed']}"
     numbers, picture = folder / f"{name}.json", folder / f"{name}.png"
-    saving.write_json(numbers, report)
-    saving.write_atomically(picture, partial(tool(name).draw, report["networks"], title=title))
+    write_json(numbers, report)
+    write_atomically(picture, partial(tool(name).draw, report["networks"], title=title))
     return [numbers, picture]

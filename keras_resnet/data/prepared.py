@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..saving import first_line
+from ..files import first_line
 from .errors import DataError
 from .images import decode
 from .preparing import prepare

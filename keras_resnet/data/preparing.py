@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from ..extras import install
-from ..saving import first_line
+from ..files import first_line
 from .bad_images import LOG
 from .errors import DataError
 

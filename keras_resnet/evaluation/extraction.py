@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from .. import saving
 from ..data import DataError
+from ..files import write_atomically
 from ..models.taps import features
 from ..models.taps import taps as taps_of
 from .feature_files import WRITERS
@@ -79,7 +79,7 @@ def extract(
             if len(errors) == len(images):
                 raise ValueError(f"{str(source)!r} holds no decodable image; the first error is: {errors[0]}")
 
-    saving.write_atomically(out, write)
+    write_atomically(out, write)
     return {"out": str(out), "images": len(images) - len(errors), "features": lengths, "errors": errors}
 
 

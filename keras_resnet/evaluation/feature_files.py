@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from ..saving import PARTIAL
+from ..files import PARTIAL
 
 ROWS = 8192  # rows per row group of a table
 BUFFER = 2**20  # size of the write buffer of an array, in bytes

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from .. import saving
 from ..data import DATASETS, DataError
 from ..data.labels import IMAGENET, class_ids, class_names
+from ..files import write_atomically
 from ..models.taps import dense_logits
 from .explanation import draw_explanation, heat
 from .source import Source, batches
@@ -77,7 +78,7 @@ def predict(
             path = Path(explain) / f"{images.short_name(name)}.png"
             best = results[-1]["classes"][0]
             title = f"{images.short_name(name)}: {best['name']}, {100 * best['probability']:.1f} %"
-            saving.write_atomically(path, partial(draw_explanation, image, image_heat, title=title))
+            write_atomically(path, partial(draw_explanation, image, image_heat, title=title))
             results[-1]["explanation"] = str(path)
     return results
 

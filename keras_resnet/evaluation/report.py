@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import saving
 from ..data import absolute_path
+from ..files import write_atomically, write_json, write_text
 from .evaluate import Evaluation
 from .pictures import draw_calibration, draw_confusion
 
@@ -68,18 +68,16 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
     """
     folder, result = Path(folder), evaluation.result
     title = f"{result['model']} on {result['dataset']} ({result['split']}, {result['view']})"
-    saving.write_json(folder / "result.json", result)
-    saving.write_text(folder / "classes.csv", _csv(result["classes"]))
+    write_json(folder / "result.json", result)
+    write_text(folder / "classes.csv", _csv(result["classes"]))
     written = ["result.json", "classes.csv", "confusion.png"]
-    saving.write_atomically(
+    write_atomically(
         folder / "confusion.png",
         lambda path: draw_confusion(evaluation.confusion, evaluation.class_names, path, _with_error(title, result)),
     )
     if result["calibration"]:
         written.append("calibration.png")
-        saving.write_atomically(
-            folder / "calibration.png", lambda path: draw_calibration(result["calibration"], path, title)
-        )
+        write_atomically(folder / "calibration.png", lambda path: draw_calibration(result["calibration"], path, title))
     return [folder / name for name in written]
 
 

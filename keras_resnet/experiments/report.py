@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import pages, saving
+from .. import pages
 from ..analysis.analyses import ANALYSES, tool
+from ..files import read_json, write_atomically, write_json, write_text
 from .pictures import draw_curves
 from .rows import TOP5, Experiment
 from .runs import Run
@@ -68,7 +69,7 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
     curves = {name: [result["curves"] for result in results if result["curves"]] for name, results in by_row.items()}
     if any(curves.values()):
         pictures["training and test curves"] = out / f"{name}-curves.png"
-        saving.write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title))
+        write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title))
     analysis = experiment.analysis
     firsts = {row: results[0]["analyses"] for row, results in by_row.items() if results}
     analyzed = {row: analyses[analysis] for row, analyses in firsts.items() if analysis in analyses}
@@ -76,10 +77,10 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         module = tool(analysis)
         report["looked"] = {row: module.summary_line(result) for row, result in analyzed.items()}
         pictures[ANALYSES[analysis].what] = out / f"{name}-{analysis}.png"
-        saving.write_atomically(out / f"{name}-{analysis}.png", lambda path: module.draw(analyzed, path, title))
-    saving.write_json(out / f"{name}.json", report)
-    saving.write_text(out / f"{name}.md", markdown(report, pictures))
-    saving.write_text(out / f"{name}.html", page(report, pictures))
+        write_atomically(out / f"{name}-{analysis}.png", lambda path: module.draw(analyzed, path, title))
+    write_json(out / f"{name}.json", report)
+    write_text(out / f"{name}.md", markdown(report, pictures))
+    write_text(out / f"{name}.html", page(report, pictures))
     return report
 
 
@@ -91,7 +92,7 @@ def report_name(experiment: Experiment, out: Path, scaled: str) -> str:
     """
     name = f"{experiment.name}-scaled" if scaled else experiment.name
     existing = out / f"{name}.json"
-    if scaled and existing.is_file() and saving.read_json(existing, "Delete it.").get("scaled") != scaled:
+    if scaled and existing.is_file() and read_json(existing, "Delete it.").get("scaled") != scaled:
         name += "-" + re.sub("[^0-9a-z]+", "-", scaled.replace(",", "").lower())
     return name
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .. import saving
 from ..data import make_available, steps_per_epoch
+from ..files import FolderInUseError, read_json, write_json
 from ..options import format_value
 from ..status import Status
 from ..training.interruption import StoppedError, stop_request
@@ -94,7 +94,7 @@ class Run:
         Raises:
             ValueError: if the file is damaged.
         """
-        return saving.read_json(self.result_file, REMEDY) if self.result_file.is_file() else None
+        return read_json(self.result_file, REMEDY) if self.result_file.is_file() else None
 
 
 def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str | None = None) -> list[Run]:
@@ -192,40 +192,40 @@ def _carry_out(run: Run, processes: Processes, scaled: str) -> None:
     if run.view and run.view not in result["views"]:
         test = json.loads(command("evaluate", str(run.folder), *data, *run.view.split()))
         result["views"][run.view] = {name: test[name] for name in ("error", "top5_error", "view")}
-        saving.write_json(run.result_file, result)
+        write_json(run.result_file, result)
     if run.analysis and run.analysis not in result["analyses"]:
         (analysis,) = json.loads(command("analyze", run.analysis, str(run.folder), *data))["networks"].values()
         result["analyses"][run.analysis] = analysis
-        saving.write_json(run.result_file, result)
+        write_json(run.result_file, result)
 
 
 def _train(run: Run, processes: Processes, scaled: str) -> dict[str, Any]:
     """Trains the network, or resumes its training; writes and returns the result."""
     recipe = run.folder.parent / f"seed{run.recipe.seed}-recipe.json"
-    saving.write_json(recipe, as_json(run.recipe))
+    write_json(recipe, as_json(run.recipe))
     words = ["train", "--recipe", str(recipe), "--out", str(run.folder), "--json"]
     status, _, stderr = processes.run(words)
     if status == Status.DIVERGED:
-        saving.write_json(run.folder / DIVERGED, {"told": last_line(stderr)})
+        write_json(run.folder / DIVERGED, {"told": last_line(stderr)})
     elif status:
         _raise(run, status, stderr)
     result = {**_result(run), "scaled": scaled}
-    saving.write_json(run.result_file, result)
+    write_json(run.result_file, result)
     return result
 
 
 def _raise(run: Run, status: int, stderr: str) -> None:
-    errors = {Status.TRY_AGAIN: StoppedError, Status.HELD: saving.FolderInUseError}
+    errors = {Status.TRY_AGAIN: StoppedError, Status.HELD: FolderInUseError}
     raise errors.get(status, ValueError)(f"{run.row.name}, seed {run.recipe.seed}: {last_line(stderr)}")
 
 
 def _result(run: Run) -> dict[str, Any]:
     summary_file = run.folder / "summary.json"
-    summary = saving.read_json(summary_file, REMEDY) if summary_file.is_file() else {}
+    summary = read_json(summary_file, REMEDY) if summary_file.is_file() else {}
     history_file = run.folder / "history.csv"
     rows = list(csv.DictReader(history_file.open(encoding="utf-8"))) if history_file.is_file() else []
     curves = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
-    recipe = saving.read_json(run.folder / "recipe.json", REMEDY)
+    recipe = read_json(run.folder / "recipe.json", REMEDY)
     return {
         "model": run.recipe.model,
         "recipe": {name: value for name, value in recipe.items() if name != "data_dir"},  # a path on this machine

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import saving
 from ..data import SIZE
+from ..files import write_json, write_text
 from .choices import FORMATS
 
 README = """\
@@ -65,8 +65,8 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     digests = {str(path.relative_to(folder)): _digest(path) for path in files}
     card = {**card, "files": digests}
-    saving.write_json(folder / "model_card.json", card)
-    saving.write_text(folder / "README.md", _readme(card))
+    write_json(folder / "model_card.json", card)
+    write_text(folder / "README.md", _readme(card))
     return card
 
 

@@ -16,6 +16,7 @@ from .. import backend, saving
 from ..data import SIZE
 from ..evaluation.source import check_view
 from ..evaluation.views import shapes
+from ..files import FolderInUseError, folder_atomically, lock
 from ..options import to_arguments
 from ..status import Status
 from ..training.processes import MESSAGE_PREFIX, last_line, start
@@ -177,7 +178,7 @@ def _export_on_tensorflow(
         if status := process.returncode:
             how = f"by signal {-status}; perhaps memory ran out" if status < 0 else f"with status {status}"
             message = last_line("".join(lines)) if status > 0 else None
-            error = saving.FolderInUseError if status == Status.HELD else ValueError
+            error = FolderInUseError if status == Status.HELD else ValueError
             raise error(message or f"The TensorFlow process of the export ended {how}.")
         return json.loads(stdout.read_text())
 
@@ -204,7 +205,7 @@ def _next_version(out: Path) -> Iterator[tuple[int, Path]]:
     Raises:
         ValueError: the folder of all versions is in use.
     """
-    with saving.lock(out, "exports to"):
+    with lock(out, "exports to"):
         version = max((int(path.name) for path in out.glob("*") if path.name.isdigit()), default=0) + 1
-        with saving.folder_atomically(out / str(version)) as folder:
+        with folder_atomically(out / str(version)) as folder:
             yield version, folder

@@ -32,6 +32,7 @@ import keras
 import numpy as np
 
 from .. import saving
+from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
 from .recipe import Recipe, as_json, with_later_fields
 
 KEPT_CHECKPOINTS = 2
@@ -104,7 +105,7 @@ class RunFolder:
             if visible:
                 raise ValueError(f"{str(self.path)!r} holds files but no recipe.json. {REMEDY}")
             return
-        saved = with_later_fields(saving.read_json(self.recipe, REMEDY))
+        saved = with_later_fields(read_json(self.recipe, REMEDY))
         begun = self.summary.exists() or self.newest_first()
         if not begun and as_json(recipe).keys() - saved.keys():
             raise ValueError(f"{str(self.recipe)!r} was not written by a run and would be overwritten. {REMEDY}")
@@ -123,7 +124,7 @@ class RunFolder:
         if not self.writes:
             yield
             return
-        with saving.lock(self.path, "trains in"):
+        with lock(self.path, "trains in"):
             yield
 
     def begin(self, recipe: Recipe) -> None:
@@ -138,9 +139,9 @@ class RunFolder:
         if not self.writes:
             return
         self.check(recipe)
-        saving.write_json(self.recipe, self._recipe)
+        write_json(self.recipe, self._recipe)
         for folder in (self.path, self.checkpoints):
-            saving.remove_partial(folder)
+            remove_partial(folder)
 
     def saved_recipe(self) -> dict[str, Any]:
         """Returns the resolved recipe of the run in the folder; empty if there is none.
@@ -148,7 +149,7 @@ class RunFolder:
         Raises:
             ValueError: If it is damaged.
         """
-        return saving.read_json(self.recipe, REMEDY) if self.recipe.exists() else {}
+        return read_json(self.recipe, REMEDY) if self.recipe.exists() else {}
 
     def saved_summary(self) -> dict[str, Any] | None:
         """Returns the summary of the run, or None if it has not finished.
@@ -156,7 +157,7 @@ class RunFolder:
         Raises:
             ValueError: If it is damaged.
         """
-        return saving.read_json(self.summary, REMEDY) if self.summary.exists() else None
+        return read_json(self.summary, REMEDY) if self.summary.exists() else None
 
     def write_checkpoint(self, model: keras.Model, seeds: Sequence[keras.Variable], progress: Progress) -> None:
         """Saves everything that the run needs to be resumed, and deletes checkpoints that are no longer needed.
@@ -197,7 +198,7 @@ class RunFolder:
             try:
                 progress = self._load(model, seeds, path)
             except Exception as error:  # a damaged or foreign file may raise any error in Keras
-                problems.append(f"{path.name}: {saving.first_line(error)}")
+                problems.append(f"{path.name}: {first_line(error)}")
                 self._damaged.add(path)
                 continue
             for problem in problems:
@@ -234,18 +235,18 @@ class RunFolder:
         writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
-        saving.write_text(self.history, text.getvalue())
+        write_text(self.history, text.getvalue())
         if last or time.monotonic() - self._plotted > SECONDS_BETWEEN_PLOTS:
             from .curves import draw_curves  # imports matplotlib, which takes a second
 
-            saving.write_atomically(self.curves, lambda path: draw_curves(history, path, self._title))
+            write_atomically(self.curves, lambda path: draw_curves(history, path, self._title))
             self._plotted = time.monotonic()
 
     def write_result(self, model: keras.Model, info: dict[str, Any], summary: dict[str, Any]) -> None:
         """Writes the trained network, the information saved with it, and the run's summary."""
         if self.writes:
             saving.save(model, self.model, info)
-            saving.write_json(self.summary, summary)
+            write_json(self.summary, summary)
 
     def networks(self) -> list[Path]:
         """Returns the files that hold the run's network: the trained model, if any, then checkpoints, newest first."""

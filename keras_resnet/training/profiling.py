@@ -11,7 +11,7 @@ import keras
 
 from .. import backend
 from ..backend.traces import Span
-from ..saving import write_json
+from ..files import write_json
 
 WARMUP_STEPS, TRACED_STEPS = 10, 20
 

@@ -18,7 +18,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from .. import saving
+from ..files import write_text
 from .candidates import Bounds, grid
 from .parameters import decoded, encoded
 from .space import Space
@@ -134,10 +134,10 @@ class Oracle:
 
     def save(self) -> None:
         """Saves the state atomically."""
-        saving.write_text(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
+        write_text(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
 
     def _save_trial(self, trial: Trial) -> None:
-        saving.write_text(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", json.dumps(trial.get_state()))
+        write_text(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", json.dumps(trial.get_state()))
 
 
 class RandomSearch(Oracle, keras_tuner.oracles.RandomSearchOracle):

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import pages, saving
+from .. import pages
+from ..files import read_json, write_atomically, write_text
 from .pictures import draw_curves, draw_dimensions, draw_front, draw_parallel
 from .results import results, trial_folder
 from .space import Space, read_dimension
@@ -39,7 +40,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     if not (folder / FILE).is_file():
         raise ValueError(f"{str(folder)!r} is not the folder of a search: it contains no search.json.")
-    study, by_number = saving.read_json(folder / FILE, "Give the folder of another search."), results(folder)
+    study, by_number = read_json(folder / FILE, "Give the folder of another search."), results(folder)
     ranked = sorted(by_number, key=_rank)
     if not ranked:
         raise ValueError(f"No trial of {str(folder)!r} has ended yet.")
@@ -54,10 +55,10 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     if any(result.get("latency") for result in ranked):
         pictures["latency"] = lambda path: draw_front(ranked, path, title, "latency", study.get("target_latency"))
     for name, draw in pictures.items():
-        saving.write_atomically(folder / f"{name}.png", draw)
-    saving.write_text(folder / "leaderboard.csv", table(ranked, space))
+        write_atomically(folder / f"{name}.png", draw)
+    write_text(folder / "leaderboard.csv", table(ranked, space))
     files = [folder / f"{name}.png" for name in pictures]
-    saving.write_text(folder / "leaderboard.html", _page(ranked, space, title, files))
+    write_text(folder / "leaderboard.html", _page(ranked, space, title, files))
     best = ranked[0]
     if best["status"] != "done":
         raise ValueError(
@@ -65,7 +66,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
             f"{by_number[-1]['status']}"
         )
     recipe = trial_folder(folder, best["trial"]) / "recipe.json"
-    saving.write_text(folder / "best_recipe.json", recipe.read_text(encoding="utf-8"))
+    write_text(folder / "best_recipe.json", recipe.read_text(encoding="utf-8"))
     return best
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import saving
+from ..files import read_json
 from ..host import NO_MEMORY
 from ..status import Status
 from ..training.processes import last_line
@@ -52,7 +52,7 @@ def result_of(folder: str | Path, trial: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    result = saving.read_json(path, "Delete it to continue without this trial.")
+    result = read_json(path, "Delete it to continue without this trial.")
     if "units" in result:  # the former name of the budget
         result["budget"] = result.pop("units")
     return result

@@ -22,7 +22,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from tqdm import tqdm
 
-from .. import saving
+from ..files import lock, write_json
 from ..models.spec import Spec
 from ..options import to_arguments
 from ..status import Status
@@ -82,7 +82,7 @@ class Search(BaseTuner):
         """
         with ExitStack() as stack:
             if self.role != "worker":  # the folder of a worker is locked by its chief
-                stack.enter_context(saving.lock(self.folder, "searches in"))
+                stack.enter_context(lock(self.folder, "searches in"))
                 self.study.begin(self.folder)
                 self._warn_of_short_trials()
             self._start_or_resume()
@@ -132,7 +132,7 @@ class Search(BaseTuner):
         budget = values.get("tuner/epochs", self.study.budget)
         recipe = self.study.recipe(values, budget)
         folder, cost = trial_folder(self.folder, trial.trial_id), self.study.bounds.cost(values)
-        saving.write_json(folder / "recipe.json", as_json(recipe))
+        write_json(folder / "recipe.json", as_json(recipe))
         with heartbeats(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
             latency = self._latency(recipe) if self.study.target_latency else None
             outcome = self._train(trial.trial_id, recipe, budget, folder)
@@ -147,7 +147,7 @@ class Search(BaseTuner):
             **outcome,
             "score": self.study.score(outcome["error"], cost, latency),
         }
-        saving.write_json(folder / RESULT, result)
+        write_json(folder / RESULT, result)
         return {"score": result["score"]}
 
     def _latency(self, recipe: Recipe) -> float | None:
@@ -224,7 +224,7 @@ class Search(BaseTuner):
         """Saves the state atomically."""
         if not self._is_worker():
             self.oracle.save()
-        saving.write_json(Path(self._get_tuner_fname()), self.get_state())
+        write_json(Path(self._get_tuner_fname()), self.get_state())
 
 
 def _oracle(study: Study) -> Any:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .. import saving
 from ..data import load
+from ..files import read_json, write_json
 from ..models.complexity import Complexity
 from ..training.recipe import Recipe, as_json, with_later_fields
 from ..training.recipes import recipe_for
@@ -161,13 +161,13 @@ class Study:
         self.check(folder)
         if self._changed(folder) and (folder / TRIALS).is_dir():
             shutil.rmtree(folder / TRIALS)  # left by another search, which has no results
-        saving.write_json(folder / FILE, self.as_json())
+        write_json(folder / FILE, self.as_json())
 
     def _changed(self, folder: Path) -> list[str]:
         """Returns the names of the values in which a saved search differs; empty if the folder contains none."""
         if not (folder / FILE).is_file():
             return []
-        own, saved = json.loads(json.dumps(self.as_json())), saving.read_json(folder / FILE, "Choose another --out.")
+        own, saved = json.loads(json.dumps(self.as_json())), read_json(folder / FILE, "Choose another --out.")
         saved["base"] = with_later_fields(saved.get("base", {}))
         return [name for name in {**own, **saved} if own.get(name) != saved.get(name)]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..saving import first_line
+from ..files import first_line
 from .pretrained import raw_statistic
 
 SCHEME = "hf://"

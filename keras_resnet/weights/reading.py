@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import saving
 from ..data.labels import class_ids, class_names
+from ..files import first_line
 from ..models.spec import Spec, as_choices
-from ..saving import first_line
 from . import hub, keras_applications, keras_layout, published, torch_files, torch_names
 from .pretrained import Pretrained, other_activation, tensors_of
 from .weights_files import NORMALISATION, read_layers

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..extras import install
-from ..saving import first_line, write_atomically
+from ..files import first_line, write_atomically
 
 PICKLES = (".pth", ".pt", ".th", ".bin")
 SAFE = ".safetensors"

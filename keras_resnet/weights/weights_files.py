@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..saving import first_line
+from ..files import first_line
 
 # The variables of a layer in Keras's order, by their number.
 _VARIABLES = {

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "keras_resnet"
 ORDER = (
-    *("version", "status", "host", "disk", "extras", "options", "backend", "preprocessing", "models", "saving"),
+    *("version", "status", "host", "files", "extras", "options", "backend", "preprocessing", "models", "saving"),
     *("drawing", "tables", "pages", "data", "weights", "training", "evaluation", "analysis", "experiments"),
     *("tuning", "exporting", "commands", "cli"),
 )

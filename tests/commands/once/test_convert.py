@@ -38,7 +38,7 @@ def test_convert_takes_labels_from_a_text_file(command):
 def test_convert_leaves_no_incomplete_file_when_it_is_asked_to_end(command, monkeypatch):
     """SIGTERM when the file has everything but its name. The status is that of a shell for such a process."""
     keras_resnet.CifarResNet(8, classes=2).save("bare.keras")
-    monkeypatch.setattr(saving, "to_disk", lambda path: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("keras_resnet.files.to_disk", lambda path: os.kill(os.getpid(), signal.SIGTERM))
     status, *_ = command("convert bare.keras out.keras --model resnet8")
     assert (status, os.listdir()) == (128 + signal.SIGTERM, ["bare.keras"])
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

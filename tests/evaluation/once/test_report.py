@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_resnet import saving
 from keras_resnet.data import absolute_path
 from keras_resnet.evaluation import scores
 from keras_resnet.evaluation.evaluate import Evaluation
 from keras_resnet.evaluation.pictures import draw_confusion
 from keras_resnet.evaluation.report import default_folder, write_report
 from keras_resnet.evaluation.view import View
+from keras_resnet.files import write_json, write_text
 
 
 def evaluation(classes, tested=None, rows=None):
@@ -107,7 +107,7 @@ def test_reports_of_two_folders_of_the_same_name_have_different_folders(tmp_path
     def write_minimal_report(dataset):
         """Writes the part of a report that names its data set, and returns the name of its folder."""
         folder = default_folder(tmp_path, {"dataset": dataset, "dataset_path": absolute_path(dataset), **view})
-        saving.write_json(folder / "result.json", {"dataset": dataset, "dataset_path": absolute_path(dataset), **view})
+        write_json(folder / "result.json", {"dataset": dataset, "dataset_path": absolute_path(dataset), **view})
         return folder.name
 
     monkeypatch.chdir(tmp_path / "old")
@@ -126,5 +126,5 @@ def test_a_report_without_the_path_of_its_data_set_or_a_damaged_one_is_replaced(
     result = {"dataset": "folder:photos", "dataset_path": str(tmp_path / "photos"), "split": "test", "view": "one view"}
     path = default_folder(tmp_path, result) / "result.json"
     for text in ('{"dataset": "folder:photos"}', '{"dataset": "fol', "[]", "{}"):
-        saving.write_text(path, text)
+        write_text(path, text)
         assert default_folder(tmp_path, result) == path.parent

@@ -18,7 +18,7 @@ from keras_resnet.experiments.budget import Budget
 from keras_resnet.experiments.papers import find_experiment
 from keras_resnet.experiments.rows import Experiment, Published, Row
 from keras_resnet.experiments.runs import carry_out, plan
-from keras_resnet.saving import FolderInUseError
+from keras_resnet.files import FolderInUseError
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.processes import Processes
 from tiny_experiment import EXPERIMENT, TINY
@@ -170,7 +170,7 @@ def test_a_damaged_result_is_reported_in_one_line(tmp_path, text):
 LONG = """
 from keras_resnet.experiments.runs import carry_out, plan
 from keras_resnet.training.processes import Processes
-from keras_resnet.saving import FolderInUseError
+from keras_resnet.files import FolderInUseError
 from keras_resnet.training.interruption import StoppedError
 import dataclasses, sys
 sys.path.insert(0, {tests!r})

@@ -260,7 +260,7 @@ def test_the_state_is_never_partially_written(tmp_path, monkeypatch):
     made = oracle("random", tmp_path)
     run(made)
     before = (tmp_path / "tuner" / "oracle.json").read_text()
-    monkeypatch.setattr("keras_resnet.saving.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("keras_resnet.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         made.save()
     assert (tmp_path / "tuner" / "oracle.json").read_text() == before
