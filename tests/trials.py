@@ -43,8 +43,13 @@ class Trials:
     """Replaces the processes of trials by given outcomes, one per trial."""
 
     def __init__(self, monkeypatch, *outcomes):
-        self.outcomes, self.recipes = list(outcomes), []
-        monkeypatch.setattr(Processes, "run", lambda _, words, stop: self.run(words, stop))
+        self.outcomes, self.recipes, self.backends = list(outcomes), [], []
+
+        def run(processes, words, stop):
+            self.backends.append(processes.backend)
+            return self.run(words, stop)
+
+        monkeypatch.setattr(Processes, "run", run)
 
     def run(self, words, stop):
         with open(words[words.index("--recipe") + 1], encoding="utf-8") as file:

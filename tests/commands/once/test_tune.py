@@ -15,15 +15,14 @@ from trials import Trials
 
 def test_tune_searches_and_resumes(command, monkeypatch):
     """That a search trains and saves a usable model is tested on each backend by `tuning/test_search`."""
-    asked = []
     trained = (0, json.dumps({"validation_error": 20.0, "seconds": 1.0}), "")
-    trials = Trials(monkeypatch, lambda words, stop: asked.append(words) or trained)
+    trials = Trials(monkeypatch, trained)
     line = "tune digits --space shape --set units_per_stage=1 --set width=0.25,0.5 --set shortcut=B --epochs 1 --out s"
     line = f"{line} --tuner random --images 32 --validation 20 --backend {keras.backend.backend()} --max-trials"
     status, out, err = command(f"{line} 1")
     assert status == 0, err
     assert err.startswith("trial 1/1: ")
-    assert asked[0][-2:] == ["--backend", keras.backend.backend()]
+    assert trials.backends == [keras.backend.backend()]
     (recipe,) = trials.recipes
     assert (recipe["dataset"], recipe["epochs"], recipe["images"], recipe["validation"]) == ("digits", 1, 32, 20)
     assert recipe["network"]["width"] in (0.25, 0.5)
