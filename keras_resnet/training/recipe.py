@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Mapping
@@ -191,7 +192,7 @@ class Recipe:
         """The architecture named by `model`, before the changes in `network`."""
         return find(self.model, self.network.get("unit"))
 
-    @property
+    @functools.cached_property
     def spec(self) -> Spec:
         """The specification of the network that is trained."""
         return self.architecture.respec(**self.network)

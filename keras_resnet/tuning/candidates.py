@@ -86,7 +86,10 @@ class Bounds:
         Raises:
             ValueError: if it cannot be built: option A would drop channels, or the feature maps become too small.
         """
-        return _count(recipe_of(self.base, values).spec, self.classes, self.image_shape)
+        return self._count(recipe_of(self.base, values))
+
+    def _count(self, recipe: Recipe) -> Complexity:
+        return _count(recipe.spec, self.classes, self.image_shape)
 
     def cost(self, values: Mapping[str, Any]) -> Complexity | None:
         """Returns the cost of a candidate; None if it cannot be built."""
@@ -101,13 +104,13 @@ class Bounds:
         Raises:
             ValueError: if it cannot be built, or would apply RandAugment to images that are not RGB.
         """
-        channels = self.image_shape[-1]
-        if channels != 3 and recipe_of(self.base, values).randaugment:
+        recipe, channels = recipe_of(self.base, values), self.image_shape[-1]
+        if channels != 3 and recipe.randaugment:
             raise ValueError(
                 f"`randaugment` needs images of 3 channels. Received: {channels}, in {self.base.dataset}. Choose "
                 "--without randaugment."
             )
-        return self.count(values)
+        return self._count(recipe)
 
     def admits(self, values: Mapping[str, Any]) -> bool:
         """Whether a candidate can be trained and is within the bounds."""

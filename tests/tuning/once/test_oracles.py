@@ -54,6 +54,13 @@ def run(made, worker="tuner0", status="COMPLETED"):
     return trial
 
 
+@pytest.fixture
+def small_pool(monkeypatch):
+    """Bayesian searches choose from 20 candidates instead of 256, which takes most of their time."""
+    monkeypatch.setattr("keras_resnet.tuning.oracles.POOL", 20)
+
+
+@pytest.mark.usefixtures("small_pool")
 @pytest.mark.parametrize("name", list(ORACLES))
 def test_no_trial_is_spent_on_a_candidate_out_of_bounds(tmp_path, name):
     """About half of this space has more than 150,000 parameters, or cannot be built."""
@@ -104,6 +111,7 @@ def test_a_grid_contains_the_ends_of_ranges_and_the_recipe_varies_faster_than_th
     assert pairs == [(units, rate) for units in (1, 2) for rate in rates]
 
 
+@pytest.mark.usefixtures("small_pool")
 @pytest.mark.parametrize("name", list(ORACLES))
 def test_after_a_stop_a_search_resumes_and_tries_nothing_twice(tmp_path, name):
     uninterrupted = oracle(name, tmp_path / "uninterrupted")
