@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -21,7 +22,18 @@ def plain(axes: Axes) -> Axes:
 def logarithmic(axes: Axes) -> None:
     """Makes the horizontal axis logarithmic, with plain tick labels: 0.1, 0.2, 0.5, 1."""
     axes.set_xscale("log")
-    axis = axes.xaxis
+    _label_plainly(axes.xaxis)
+
+
+def vertically_logarithmic(axes: Axes) -> None:
+    """Makes the vertical axis logarithmic, with plain tick labels if what is plotted spans less than two decades."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        _label_plainly(axes.yaxis)
+
+
+def _label_plainly(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())

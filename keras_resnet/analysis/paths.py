@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from .. import backend
-from ..drawing import legend, literal, plain, save
+from ..drawing import legend, literal, plain, save, vertically_logarithmic
 from ..models.chain import branches, chain
 from ..models.taps import to_logits
 from .inputs import Batches, counted, norms, summed_loss
@@ -165,7 +165,7 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         lengths = [row["length"] for row in rows]
         for axes, key in zip(panels, ("paths", "gradient", "share"), strict=True):
             axes.plot(lengths, [row[key] for row in rows], ".-", markersize=4, linewidth=1.2, label=literal(name))
-    panels[1].set_yscale("log")
+    vertically_logarithmic(panels[1])
     for axes, label in zip(
         panels, ("share of all paths", "gradient of one path", "share of the gradient"), strict=True
     ):

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from .. import backend
-from ..drawing import legend, literal, plain, save
+from ..drawing import legend, literal, plain, save, vertically_logarithmic
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
 from .inputs import Batches, counted, norms, summed_loss, vectors
@@ -137,7 +137,7 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     for axes, label in zip(panels, labels.values(), strict=True):
         axes.set_xlabel("unit, from the stem (0) to the output")
         axes.set_ylabel(label)
-        axes.set_yscale("log")
+        vertically_logarithmic(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(panels[0])
     save(figure, path, title)
