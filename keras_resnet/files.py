@@ -1,4 +1,4 @@
-"""Files and folders that are written completely or not at all, locks of folders, and what a disk does to files."""
+"""Files and folders that are written completely or not at all, locks of folders, full disks, and ends by a signal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,34 @@ def folder_atomically(path: Path) -> Iterator[Path]:
         to_disk(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+class _TerminatedError(BaseException):
+    """Raised on SIGTERM. It is no `Exception`, so that no handler on the way up catches it."""
+
+
+@contextlib.contextmanager
+def unwinding_at_sigterm() -> Iterator[None]:
+    """Context manager that delays the end of the process by SIGTERM until incomplete files have been removed.
+
+    In other threads than the main one, and where something else handles the signal, it changes nothing.
+    """
+
+    def terminate(*_: object) -> None:
+        raise _TerminatedError
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except _TerminatedError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

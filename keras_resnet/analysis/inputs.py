@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import backend, saving
 from ..backend.devices import Devices
-from ..data import ImageStream, LabelledImages, steps_per_epoch
+from ..data import ImageStream, LabelledImages, evenly_spaced, steps_per_epoch
 from ..evaluation.evaluate import class_indices, crop_sizes
 from ..evaluation.view import View
 from ..evaluation.views import shapes
@@ -138,11 +138,11 @@ def batches_for(
 
 
 def _evenly_spaced(data: LabelledImages, images: int) -> LabelledImages:
-    """Returns the data set with `images` of its test images, in order; a set in memory, or a smaller one, unchanged."""
-    if not isinstance(data, ImageStream) or images >= data.test_count:
+    """Returns the data set with `images` of its test images, in order; a set in memory unchanged."""
+    if not isinstance(data, ImageStream):
         return data
-    positions = np.linspace(0, data.test_count - 1, images).round().astype(int)
-    return replace(data, test=replace(data.test, indices=data.test.indices[positions]))
+    indices = data.test.indices[evenly_spaced(images, data.test_count)]
+    return replace(data, test=replace(data.test, indices=indices))
 
 
 def _at_most(images: int, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

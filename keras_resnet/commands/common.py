@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from ..options import Parser
@@ -78,27 +75,6 @@ def lines_of(path: str) -> list[str]:
         return Path(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path!r} is not a text file in UTF-8: {error}") from None
-
-
-@contextlib.contextmanager
-def ends_tidily() -> Iterator[None]:
-    """Context manager in which SIGTERM ends the process by an exception, so that incomplete files are removed.
-
-    In other threads than the main one, and where something else handles the signal, it changes nothing.
-    """
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def help_of(field: str) -> str:

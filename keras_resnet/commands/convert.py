@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import backend
+from ..files import unwinding_at_sigterm
 from ..models.spec import Spec
 from ..options import add_options, converter, given_fields
 from ..status import Status
-from .common import NETWORK, Commands, backend_option, ends_tidily, lines_of
+from .common import NETWORK, Commands, backend_option, lines_of
 
 
 def add(commands: Commands) -> None:
@@ -58,7 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     names = arguments.labels
     if names and Path(names).is_file():
         names = lines_of(names)
-    with ends_tidily(), contextlib.redirect_stdout(sys.stderr):  # since Keras prints the progress of its downloads
+    with (
+        unwinding_at_sigterm(),
+        contextlib.redirect_stdout(sys.stderr),
+    ):  # since Keras prints the progress of its downloads
         report = convert(
             arguments.source,
             arguments.out,

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from .. import backend
 from ..exporting.choices import Choices
+from ..files import unwinding_at_sigterm
 from ..options import add_options, given_fields
 from ..status import Status
-from .common import MODEL, Commands, ends_tidily, lines_of, say
+from .common import MODEL, Commands, lines_of, say
 
 
 def add(commands: Commands) -> None:
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..exporting.export import export
 
     labels = lines_of(arguments.labels) if arguments.labels else None
-    with ends_tidily():
+    with unwinding_at_sigterm():
         card = export(arguments.model, arguments.out, class_names=labels, say=say, **given_fields(arguments, Choices))
     if arguments.json:
         print(json.dumps(card, indent=2))

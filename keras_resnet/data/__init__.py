@@ -3,6 +3,7 @@
 from .augment import ArrayTestBatches, TrainingBatches, cut_out, pad_crop_flip, steps_per_epoch
 from .datasets import DATASETS, Dataset, DatasetRow
 from .errors import DataError
+from .hold_out import evenly_spaced
 from .images import list_images, read_image, resize_to
 from .labelled_images import MEANS, LabelledImages
 from .loading import is_registered, load, make_available
@@ -32,6 +33,7 @@ __all__ = [
     "cut_out",
     "default_resize",
     "default_sizes",
+    "evenly_spaced",
     "is_registered",
     "list_images",
     "load",

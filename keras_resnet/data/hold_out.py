@@ -1,10 +1,15 @@
-"""Random selection of training images, to hold out for validation or to train on a subset."""
+"""Selection of images: at random, to hold out for validation or to train on, or evenly spaced, to measure on."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .errors import DataError
+
+
+def evenly_spaced(count: int, total: int) -> np.ndarray:
+    """Returns the indices of `count` of `total` images, from the first to the last; all of them if there are fewer."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
 
 
 def fixed_subset(count: int, total: int, name: str) -> np.ndarray:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from importlib.util import find_spec
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from ..extras import install
-from ..files import first_line
+from ..files import first_line, unwinding_at_sigterm
 from .bad_images import LOG
 from .errors import DataError
 
@@ -46,7 +44,7 @@ def prepare(builder: DatasetBuilder, folder: Path) -> None:
             )
         try:
             # tfds writes its progress to stdout, which is reserved for the caller's output.
-            with redirect_stdout(sys.stderr), _unwinding_at_sigterm():
+            with redirect_stdout(sys.stderr), unwinding_at_sigterm():
                 builder.download_and_prepare(file_format="array_record")
         except Exception as error:
             message = f"{folder}: {builder.name} could not be downloaded and prepared: {first_line(error)}"
@@ -85,29 +83,3 @@ def _locked(name: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-class _TerminatedError(BaseException):
-    """Raised on SIGTERM. It is no `Exception`, so that no handler on the way up catches it."""
-
-
-@contextlib.contextmanager
-def _unwinding_at_sigterm() -> Iterator[None]:
-    """Delays the end of the process by SIGTERM until tensorflow-datasets has removed its incomplete files."""
-
-    def terminate(*_: object) -> None:
-        raise _TerminatedError
-
-    # Only the main thread may set handlers, and a handler of the caller is left in place.
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    except _TerminatedError:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .hold_out import fixed_subset, hold_out
+from .hold_out import evenly_spaced, fixed_subset, hold_out
 from .labelled_images import LabelledImages
 from .multi_view import Cut, MultiViewBatches
 from .prepared_source import PreparedSource
@@ -125,8 +125,7 @@ class ImageStream(LabelledImages):
 def _mean(split: Split, size: int, batch_size: int = 50) -> np.ndarray:
     from tqdm import tqdm
 
-    positions = np.linspace(0, len(split) - 1, min(MEAN_OF, len(split))).round().astype(int)
-    sample = replace(split, indices=split.indices[positions])
+    sample = replace(split, indices=split.indices[evenly_spaced(MEAN_OF, len(split))])
     total, weight = np.zeros((size, size, 3)), 0.0
     # disable=None: no progress bar if stderr is not a terminal.
     bar = tqdm(desc=f"Mean of {split.name}", total=len(sample), delay=1, leave=False, disable=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import SIZE, DataError, list_images, read_center, read_image, resize_to
+from ..data import SIZE, DataError, evenly_spaced, list_images, read_center, read_image, resize_to
 
 BATCH = 64
 
@@ -50,8 +50,8 @@ class Source:
         else:
             check_view(shape, view)
             self.names = list(map(str, list_images(self.path))) if self.path.is_dir() else [str(self.path)]
-        if at_most is not None and len(self.names) > at_most:
-            positions = np.linspace(0, len(self.names) - 1, at_most).round().astype(int)
+        if at_most is not None:
+            positions = evenly_spaced(at_most, len(self.names))
             self.names = [self.names[position] for position in positions]
             self._array = None if self._array is None else self._array[positions]
 

@@ -88,7 +88,7 @@ def _dense(tensor: Any, what: str) -> np.ndarray:
     """
     try:
         return _single((tensor.float() if tensor.is_floating_point() else tensor).detach().numpy())
-    except (TypeError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, RuntimeError) as error:  # NumPy has no such tensors
         raise ValueError(f"{what}, which is not an ordinary dense tensor: {first_line(error)}") from error
 
 

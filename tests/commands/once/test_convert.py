@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,10 @@ def test_convert_takes_labels_from_a_text_file(command):
 
 
 def test_convert_leaves_no_incomplete_file_when_it_is_asked_to_end(command, monkeypatch):
-    """SIGTERM when the file has everything but its name. The status is that of a shell for such a process."""
+    """SIGTERM when the file has everything but its name. `test_preparing` shows that the signal then ends a process."""
     keras_resnet.CifarResNet(8, classes=2).save("bare.keras")
     monkeypatch.setattr("keras_resnet.files.to_disk", lambda path: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(signal, "raise_signal", lambda number: sys.exit(128 + number))
     status, *_ = command("convert bare.keras out.keras --model resnet8")
     assert (status, os.listdir()) == (128 + signal.SIGTERM, ["bare.keras"])
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
