@@ -15,7 +15,7 @@ import keras_resnet
 import roofline
 from jax_peers import flax_step
 from networks import build
-from torch_peers import network, torch_device
+from torch_peers import network, training_device
 from workers import WARM_UP, Setting, start_as_command
 
 
@@ -215,7 +215,7 @@ def pytorch(
 
     if keep_memory:
         keras_resnet.keep_freed_memory()
-    device = torch_device(search=True)
+    device = training_device()
     model = make_network(setting["model"], setting["peers"]).train().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     call = torch.compile(model) if compile else model
@@ -236,7 +236,7 @@ def convolutions(setting: Setting) -> Step:
     """Step of the convolutions of this package's network alone, one by one, forward and backward, by PyTorch."""
     import torch
 
-    device = torch_device(search=True)
+    device = training_device()
     dtype = torch.bfloat16 if setting["precision"] == "mixed_bfloat16" else torch.float32
     batch = setting["size"]
 

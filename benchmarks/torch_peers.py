@@ -43,16 +43,19 @@ def timm_network(name: str, peers: str | None) -> Any:
     return timm.create_model(name)
 
 
-def torch_device(search: bool = False) -> str:
-    """Device on which PyTorch computes: a GPU if there is one.
-
-    Args:
-        search: let cuDNN search for the fastest kernels of a training, as training scripts usually do.
-    """
+def torch_device() -> str:
+    """Device on which PyTorch computes: a GPU if there is one."""
     import torch
 
-    torch.backends.cudnn.benchmark = search
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def training_device() -> str:
+    """Device on which PyTorch trains. On a GPU, cuDNN searches for the fastest kernels, as in most training scripts."""
+    import torch
+
+    torch.backends.cudnn.benchmark = True
+    return torch_device()
 
 
 def _imported(module: str, peers: str | None) -> Any:
@@ -99,7 +102,7 @@ def plain_run(recipe: Recipe, data: Dataset, peers: str | None) -> tuple[float, 
         raise LookupError("the script supports the papers' recipe without warm-up, CIFAR ResNets, ten classes, RGB")
     transforms = _imported("torchvision.transforms", peers)
     torch.manual_seed(recipe.seed)
-    device, means = torch_device(search=True), [float(mean) / 255 for mean in data.mean("channel")]
+    device, means = training_device(), [float(mean) / 255 for mean in data.mean("channel")]
     normalization = [transforms.ToTensor(), transforms.Normalize(means, [1 / 255] * 3)]
     augmentation = [transforms.RandomCrop(data.image_shape()[0], padding=recipe.pad), transforms.RandomHorizontalFlip()]
 
