@@ -16,8 +16,8 @@ from .. import backend, saving
 from ..backend.devices import Devices
 from ..data import ImageStream, LabelledImages, evenly_spaced, steps_per_epoch
 from ..evaluation.evaluate import class_indices, crop_sizes
+from ..evaluation.outputs import shapes
 from ..evaluation.view import View
-from ..evaluation.views import shapes
 from ..models.catalog import find
 from ..training.batch_norm import reestimate
 from ..training.feed import Feed

@@ -15,8 +15,8 @@ from .. import saving
 from ..data import SIZE, LabelledImages, absolute_path, default_resize, load, scales_of, ten_crops_of
 from ..models.taps import any_size
 from . import scores
+from .outputs import TestOutputs, multi_view, shapes, single_view
 from .view import View
-from .views import TestOutputs, multi_view, shapes, single_view
 
 BATCH_IN_MEMORY, BATCH_PHOTOGRAPHS = 500, 50  # default batch sizes
 

@@ -15,8 +15,8 @@ from ..files import write_atomically
 from ..models.taps import features
 from ..models.taps import taps as taps_of
 from .feature_files import WRITERS
+from .outputs import image_shape
 from .source import Source, batches
-from .views import image_shape
 
 
 def extract(

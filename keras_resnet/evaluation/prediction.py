@@ -17,8 +17,8 @@ from ..data.labels import IMAGENET, class_ids, class_names
 from ..files import write_atomically
 from ..models.taps import dense_logits
 from .explanation import draw_explanation, heat
+from .outputs import probabilities_of, shapes
 from .source import Source, batches
-from .views import probabilities_of, shapes
 
 
 def predict(

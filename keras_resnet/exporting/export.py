@@ -14,8 +14,8 @@ import keras
 
 from .. import backend, saving
 from ..data import SIZE
+from ..evaluation.outputs import shapes
 from ..evaluation.source import check_view
-from ..evaluation.views import shapes
 from ..files import FolderInUseError, folder_atomically, lock
 from ..options import to_arguments
 from ..status import Status

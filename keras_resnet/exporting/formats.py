@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..evaluation.views import shapes
+from ..evaluation.outputs import shapes
 from ..extras import install
 from .choices import FORMATS
 from .saved_model import probabilities

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from ..analysis.inputs import batches_for, counted
 from ..data import DataError, load
+from ..evaluation.outputs import shapes
 from ..evaluation.source import Source
-from ..evaluation.views import shapes
 from ..training.metrics import percent_error
 from .choices import FORMATS, Choices
 from .formats import frozen, need, openvino_model, quiet

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from ..data import SIZE
-from ..evaluation.views import outputs_logits, shapes
+from ..evaluation.outputs import outputs_logits, shapes
 from ..models.taps import taps
 from .choices import CHANNELS
 from .decoding import reader

@@ -1,4 +1,4 @@
-"""The papers' ways to test on a data set: one view per image, ten crops, or entire images at several scales."""
+"""The outputs of a network on a data set, in the papers' ways: one view per image, ten crops, or several scales."""
 
 from __future__ import annotations
 

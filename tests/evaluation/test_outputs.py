@@ -10,7 +10,7 @@ import keras_resnet
 from keras_resnet.data import ArrayTestBatches, MultiViewBatches, scales_of, ten_crops_of
 from keras_resnet.data.stream_batches import Split
 from keras_resnet.evaluation import scores
-from keras_resnet.evaluation.views import _PendingViews, multi_view, probabilities_of, single_view
+from keras_resnet.evaluation.outputs import _PendingViews, multi_view, probabilities_of, single_view
 from keras_resnet.models.taps import any_size
 from pictures import Album, jpeg, photograph
 
@@ -149,7 +149,7 @@ def test_one_view_may_be_averaged_with_its_mirror_image(pixels, batch_size):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_probabilities_are_averaged_over_views_and_their_mirror_images(pixels, monkeypatch, batch_size):
-    monkeypatch.setattr("keras_resnet.evaluation.views._views_per_batch", lambda shape, size: size)
+    monkeypatch.setattr("keras_resnet.evaluation.outputs._views_per_batch", lambda shape, size: size)
     rng = np.random.default_rng(0)
     images = [(label, list(rng.integers(0, 256, (5, 2, 2, 3), dtype=np.uint8))) for label in (1, 0, 2, 3, 5, 4, 7)]
     images[3] = (3, [])  # as for an image that cannot be decoded
@@ -167,7 +167,7 @@ def test_probabilities_are_averaged_over_views_and_their_mirror_images(pixels, m
 
 def test_pending_views_of_many_shapes_are_limited(monkeypatch):
     """The pixels of views that wait for others of their shape are limited; every view still counts once."""
-    monkeypatch.setattr("keras_resnet.evaluation.views.MAX_PENDING_PIXELS", 5000)
+    monkeypatch.setattr("keras_resnet.evaluation.outputs.MAX_PENDING_PIXELS", 5000)
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()])
     rng = np.random.default_rng(0)
     images = [(0, [rng.integers(0, 256, (20 + number % 9, 30, 3), dtype=np.uint8)]) for number in range(50)]
