@@ -131,7 +131,11 @@ def remove_partial(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file completely or not at all."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -21,7 +21,7 @@ from .status import Status
 LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
 
 
-def option(default: object, text: str, *, choices: Iterable[Any] | None = None, **limits: float) -> dataclasses.Field:
+def option(default: Any, text: str, *, choices: Iterable[Any] | None = None, **limits: float) -> Any:
     """Declares a dataclass field as an option: with help for the command line, and limits for `check_fields`.
 
     Args:
@@ -43,7 +43,7 @@ def option(default: object, text: str, *, choices: Iterable[Any] | None = None, 
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports a mistake in one line and exits with status 2."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuses unknown arguments, so that the error names the subcommand that was given them."""
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:

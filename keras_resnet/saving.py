@@ -55,7 +55,7 @@ def _digests(archive: zipfile.ZipFile) -> dict[str, str]:
     for name in archive.namelist():
         if name != SUMS:
             with archive.open(name) as member:
-                digests[name] = hashlib.file_digest(member, "sha256").hexdigest()
+                digests[name] = hashlib.file_digest(member, "sha256").hexdigest()  # type: ignore[arg-type]  # zipfile's hint is too wide
     return digests
 
 
@@ -171,6 +171,6 @@ def _registered(path: Path) -> Iterator[Path]:
 
 def _cause(error: BaseException) -> BaseException:
     """Returns the innermost cause of an error: Keras's outermost one names the model only, and not the layer."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while cause := error.__cause__ or error.__context__:
+        error = cause
     return error

@@ -139,7 +139,7 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     """
     shown = list(networks.items())[:4]
     figure = Figure(figsize=(9.6, 6.6), dpi=150, layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2.4))
+    upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2.4))  # type: ignore[misc]  # hint: perhaps only one
     by_depth, by_distance = (plain(axes) for axes in upper.subplots(1, 2))
     for name, result in networks.items():
         numbers = [unit["number"] for unit in result["units"]]

@@ -123,7 +123,7 @@ def batches_for(
     Raises:
         ValueError: the network does not take the images, or does not know the classes.
     """
-    view = {}
+    view: dict[str, Any] = {}
     if not data.in_memory:
         view = dict(zip(("size", "resize"), crop_sizes(model, info.get("view", {}), View()), strict=True))
     expected = shapes(model)[0]

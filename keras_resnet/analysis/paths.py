@@ -60,9 +60,10 @@ def paths(
     units, gradient, rng = len(branches(model)), path_gradient(model), np.random.default_rng(seed)
     lengths = sorted({round(length) for length in np.linspace(0, units, min(units + 1, LENGTHS))})
     measured: dict[int, list[float]] = {length: [] for length in lengths}
-    batches = list(counted(batches))
-    with tqdm(desc="Paths", total=len(lengths) * draws * len(batches), leave=False, disable=not verbose) as bar:
-        for images, labels in batches:
+    images_and_labels = list(counted(batches))
+    total = len(lengths) * draws * len(images_and_labels)
+    with tqdm(desc="Paths", total=total, leave=False, disable=not verbose) as bar:
+        for images, labels in images_and_labels:
             for length in lengths:
                 for _ in range(draws):
                     through = np.zeros(units, "float32")

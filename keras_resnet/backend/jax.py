@@ -138,12 +138,12 @@ def in_a_loop(model: keras.Model, count: int) -> Callable[..., Any]:
         leaves, structure = jax.tree.flatten(state)
 
         def step(leaves: list[Any], batch: Any) -> tuple[list[Any], Any]:
-            logs, state = model.train_step(structure.unflatten(leaves), batch)
+            logs, state = model.train_step(jax.tree.unflatten(structure, leaves), batch)
             return jax.tree.leaves(state), logs
 
         stacked = jax.tree.map(lambda *parts: jax.numpy.stack(parts), *batches)
         leaves, logs = jax.lax.scan(step, leaves, stacked)
-        return jax.tree.map(lambda values: values[-1], logs), structure.unflatten(leaves)
+        return jax.tree.map(lambda values: values[-1], logs), jax.tree.unflatten(structure, leaves)
 
     compiled = jax.jit(steps, donate_argnums=0)
     return lambda state, batches: compiled(state, list(itertools.islice(batches, count)))

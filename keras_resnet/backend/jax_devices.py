@@ -87,7 +87,7 @@ def _join() -> None:
     """
     variables = launcher_environment()
     process_id = variables.get("KERAS_DISTRIBUTION_PROCESS_ID")
-    process = {
+    process: dict[str, Any] = {
         "coordinator_address": variables.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "").split(",")[0] or None,
         "num_processes": int(variables.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 0)) or None,
         "process_id": None if process_id is None else int(process_id),

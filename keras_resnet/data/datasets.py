@@ -98,7 +98,7 @@ class Dataset(LabelledImages):
         row = DATASETS[self.name]
         return {"mean": "pixel", "pad": row.pad, "flip": row.flip, "cutout": 0}
 
-    def training_batches(
+    def training_batches(  # type: ignore[override]  # `augmentation` by name
         self,
         *,
         batch_size: int,
@@ -116,9 +116,16 @@ class Dataset(LabelledImages):
         on demand.
         """
         fill = self.mean_color if fill is None else fill
-        augmentation = {"pad": pad, "flip": flip, "fill": fill, "cutout": cutout}
         return TrainingBatches(
-            images=self.x_train, labels=self.y_train, batch_size=batch_size, seed=seed, shard=shard, **augmentation
+            images=self.x_train,
+            labels=self.y_train,
+            batch_size=batch_size,
+            seed=seed,
+            shard=shard,
+            pad=pad,
+            flip=flip,
+            fill=fill,
+            cutout=cutout,
         )
 
     def test_batches(

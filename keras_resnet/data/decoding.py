@@ -10,7 +10,7 @@ import os
 import zlib
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -187,7 +187,8 @@ def _read_frame(data: bytes, at: int, marker: int) -> tuple[int, int, int, int, 
 
 def _orientation(tiff: bytes) -> int:
     """Returns the EXIF orientation; 1 if it is missing or invalid, as in OpenCV."""
-    order = {b"II": "little", b"MM": "big"}.get(tiff[:2])
+    orders: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
+    order = orders.get(tiff[:2])
     if order is None:
         return 1
     at = int.from_bytes(tiff[4:8], order)

@@ -173,9 +173,10 @@ class StreamTrainingBatches:
             return partial(scale_window, draws=draws, size=size, scales=self._scales(size))
         return partial(aspect_ratio_window, draws=draws, area=self.area)
 
-    def _scales(self, size: int) -> tuple[int, ...]:
+    def _scales(self, size: int) -> tuple[int, int]:
         last = max(1, self._sizes[-1])  # `check_views` refuses smaller sizes
-        return tuple(round(scale * size / last) for scale in self.scales)
+        lowest, highest = self.scales
+        return round(lowest * size / last), round(highest * size / last)
 
     def _replacement(self, order: np.ndarray, position: int, record: Record, view: partial, bad: list[str]) -> Record:
         """Draws the view of the next decodable image and returns its record; adds the undecodable ones to `bad`."""
@@ -236,9 +237,9 @@ class StreamTestBatches:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"`index` must be from 0 to {len(self) - 1}. Received: {index}")
-        *batch, bad = self._make(index)
+        images, labels, weights, bad = self._make(index)
         self.bad.note(bad)
-        return tuple(batch)
+        return images, labels, weights
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         batches = prefetch(self._make, 0, len(self), workers=self.workers, threads=self.threads)

@@ -100,8 +100,9 @@ class ImageStream(LabelledImages):
         self, *, batch_size: int, seed: int, shard: Shard = (0, 1), workers: int = 0, **augmentation: Any
     ) -> StreamTrainingBatches:
         """Returns the batches for training; the arguments are those of `StreamTrainingBatches`."""
-        options = {"batch_size": batch_size, "seed": seed, "shard": shard, "workers": workers}
-        return StreamTrainingBatches(split=self.train, **options, **augmentation)
+        return StreamTrainingBatches(
+            split=self.train, batch_size=batch_size, seed=seed, shard=shard, workers=workers, **augmentation
+        )
 
     def test_batches(
         self, *, batch_size: int, shard: Shard = (0, 1), size: int | None = None, split: str = "test", **options: Any
@@ -156,11 +157,11 @@ def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStre
     Raises:
         DataError: as for `open_folder` and `open_prepared`.
     """
-    sources: tuple[Source, Source]
+    sources: list[Source]
     if name.startswith(FOLDER):
-        sources = open_folder(name.removeprefix(FOLDER))
+        sources = [*open_folder(name.removeprefix(FOLDER))]
     else:
-        sources = PreparedSource(name, data_dir, test=False), PreparedSource(name, data_dir, test=True)
+        sources = [PreparedSource(name, data_dir, test=test) for test in (False, True)]
         for source in sources:
             source.read([0])  # otherwise missing labels of a test split would only be noticed after the first epoch
     train, test = (

@@ -149,7 +149,7 @@ def draw_view(
     else:
         cv2.resize(window, (size, size), dst=out, interpolation=method)
     if any(color):
-        cv2.add(out, (*color, 0), dst=out)
+        cv2.add(out, (*color, 0), dst=out)  # type: ignore[call-overload]  # it also adds one number per channel
     return True
 
 

@@ -41,16 +41,14 @@ def heat(model: keras.Model, dense: keras.Model, images: Any, classes: Sequence[
     logits = np.asarray(dense.predict_on_batch(keras.ops.convert_to_numpy(images)), dtype="float32")
     if model.get_layer("avg_pool").data_format == "channels_first":
         logits = np.moveaxis(logits, 1, -1)
-    if classes is None:
-        classes = logits.mean(axis=(1, 2)).argmax(axis=-1)
-    classes = np.asarray(classes)
-    if classes.shape != (len(logits),) or not ((classes >= 0) & (classes < logits.shape[-1])).all():
+    indices = logits.mean(axis=(1, 2)).argmax(axis=-1) if classes is None else np.asarray(classes)
+    if indices.shape != (len(logits),) or not ((indices >= 0) & (indices < logits.shape[-1])).all():
         raise ValueError(
             f"`classes` must be one index below {logits.shape[-1]} for each of {len(logits)} images. "
-            f"Received: {classes.tolist()}"
+            f"Received: {indices.tolist()}"
         )
     bias = keras.ops.convert_to_numpy(model.get_layer("logits").bias)
-    class_maps = logits[np.arange(len(logits)), :, :, classes] - bias[classes][:, None, None]
+    class_maps = logits[np.arange(len(logits)), :, :, indices] - bias[indices][:, None, None]
     return np.maximum(class_maps, 0)
 
 

@@ -139,4 +139,4 @@ class Table:
         self._names.clear()
 
 
-WRITERS = {".npy": ArrayFile, ".npz": Archive, ".parquet": Table}
+WRITERS: dict[str, type[ArrayFile | Archive | Table]] = {".npy": ArrayFile, ".npz": Archive, ".parquet": Table}

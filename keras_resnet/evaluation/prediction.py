@@ -67,7 +67,7 @@ def predict(
         heats = heat(model, dense, batch, probabilities.argmax(axis=1)) if explain else [None] * len(batch)
         return list(zip(probabilities, heats, strict=True))
 
-    results = []
+    results: list[dict[str, Any]] = []
     for name, image, outputs in batches(images, predict_batch, bar):
         if isinstance(image, DataError):
             results.append({"image": name, "error": str(image)})

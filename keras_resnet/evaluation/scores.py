@@ -118,14 +118,14 @@ def by_class(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
         number of these "images", or None if all predictions are correct.
     """
     rows = []
-    for index in np.flatnonzero(matrix.sum(axis=1)):
+    for index in np.flatnonzero(matrix.sum(axis=1)).tolist():
         images, correct = int(matrix[index].sum()), int(matrix[index, index])
         errors = matrix[index].copy()
         errors[index] = 0
         commonest = int(errors.argmax())
         rows.append(
             {
-                "class": int(index),
+                "class": index,
                 "name": names[index],
                 "images": images,
                 "right": correct,

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,8 +106,8 @@ def check_view(shape: Sequence[int | None], view: Mapping[str, int] | None) -> N
 
 
 def batches(
-    source: Source, work: Callable[[np.ndarray], list], progress: Iterator | None = None
-) -> Iterator[tuple[str, np.ndarray | DataError, object]]:
+    source: Source, work: Callable[[np.ndarray], list[Any]], progress: Iterator | None = None
+) -> Iterator[tuple[str, np.ndarray | DataError, Any]]:
     """Applies a function to the images of a source, batch by batch.
 
     Args:

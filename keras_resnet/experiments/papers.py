@@ -7,6 +7,7 @@ runs. Figures show curves without numbers; the numbers of their rows are from th
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ..options import suggestion
 from .rows import Experiment, Published, Row
@@ -26,7 +27,7 @@ _TABLE6 = (
 _PLAIN = tuple(Row(f"plain-{depth}", f"plainnet{depth}") for depth in (20, 32, 44, 56))
 _PLAIN110 = Row("plain-110", "plainnet110", Published(fail=True, above=60.0))  # not shown in 2015, figure 6
 
-_CIFAR2016 = {"recipe": "paper2016"}
+_CIFAR2016: dict[str, Any] = {"recipe": "paper2016"}
 _IMAGENET = {"dataset": "imagenet2012", "recipe": "paper2015"}
 _TEN_CROPS = {"crops": 10}
 _SCALES = {"scales": (224, 256, 384, 480, 640)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import color_sequences
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -31,7 +31,7 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
     rows = {name: runs for name, runs in rows.items() if runs}
     figure = Figure(figsize=(9.6, 5.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    colors = colormaps["tab10" if len(rows) <= 10 else "tab20"].colors
+    colors = color_sequences["tab10" if len(rows) <= 10 else "tab20"]
     shown = []
     for (name, runs), color in zip(rows.items(), colors, strict=False):
         epochs = max((run["epoch"] for run in runs), key=len)

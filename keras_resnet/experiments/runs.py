@@ -215,7 +215,7 @@ def _train(run: Run, processes: Processes, scaled: str) -> dict[str, Any]:
 
 
 def _raise(run: Run, status: int, stderr: str) -> None:
-    errors = {Status.TRY_AGAIN: StoppedError, Status.HELD: FolderInUseError}
+    errors: dict[int, type[Exception]] = {Status.TRY_AGAIN: StoppedError, Status.HELD: FolderInUseError}
     raise errors.get(status, ValueError)(f"{run.row.name}, seed {run.recipe.seed}: {last_line(stderr)}")
 
 

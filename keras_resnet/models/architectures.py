@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .spec import Spec
 
@@ -151,5 +151,6 @@ def architecture(
         stride_on=spec.stride_on,
         classes=classes,
     )
-    build.spec, build.classes, build.respec, build.published = spec, classes, respec, published
-    return build
+    network = cast(Architecture, build)
+    network.spec, network.classes, network.respec, network.published = spec, classes, respec, published
+    return network

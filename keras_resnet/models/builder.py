@@ -243,8 +243,8 @@ def _image(
         shape = tuple(tensor.shape)[1:]
     elif shape is None:
         size = STEMS[spec.stem].image_size if include_top else None
-        *size, channels = pretrained.image_shape(size) if pretrained else (size, size, 3)
-        shape = (*size, channels) if channels_last else (channels, *size)
+        height, width, channels = pretrained.image_shape(size) if pretrained else (size, size, 3)
+        shape = (height, width, channels) if channels_last else (channels, height, width)
     sides = shape[:-1] if channels_last else shape[1:]
     if any(side is not None and side < spec.total_stride for side in sides):
         raise ValueError(

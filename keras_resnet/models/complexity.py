@@ -16,6 +16,14 @@ from .rows import STEMS
 from .spec import Spec
 
 
+class Shape(NamedTuple):
+    """Shape of an image or a feature map, which takes the place of the tensor."""
+
+    height: int
+    width: int
+    channels: int
+
+
 @dataclass(frozen=True)
 class Complexity:
     """Size and cost of a network.
@@ -35,15 +43,7 @@ class Complexity:
     macs: int
     layers: int
     projections: int
-    output_shapes: tuple[tuple[int, int, int], ...]
-
-
-class Shape(NamedTuple):
-    """Shape of an image or a feature map, which takes the place of the tensor."""
-
-    height: int
-    width: int
-    channels: int
+    output_shapes: tuple[Shape, ...]
 
 
 def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | None = None) -> Complexity:
@@ -77,7 +77,7 @@ def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | N
         macs=counter.macs,
         layers=counter.layers,
         projections=counter.projections,
-        output_shapes=tuple(tuple(shape) for shape in counter.stages.values()),
+        output_shapes=tuple(counter.stages.values()),
     )
 
 
@@ -103,7 +103,7 @@ class CountingLayers:
     def conv(
         self, x: Shape, name: str, filters: int, kernel: int, stride: int = 1, *, zero: bool = False, bias: bool = False
     ) -> Shape:
-        out = Shape(*(math.ceil(side / stride) for side in x[:2]), filters)
+        out = Shape(math.ceil(x.height / stride), math.ceil(x.width / stride), filters)
         kernel_size = kernel * kernel * x.channels * filters
         self.count_layer(name, kernel_size + (filters if bias else 0), kernel_size * out.height * out.width)
         if name.startswith("stage") and not name.endswith("_gate"):
@@ -119,10 +119,11 @@ class CountingLayers:
         return x
 
     def max_pool(self, x: Shape, name: str, size: int, stride: int, *, padding: int = 0) -> Shape:
-        return Shape(*((side + 2 * padding - size) // stride + 1 for side in x[:2]), x.channels)
+        height, width = ((side + 2 * padding - size) // stride + 1 for side in (x.height, x.width))
+        return Shape(height, width, x.channels)
 
     def subsample(self, x: Shape, name: str, stride: int) -> Shape:
-        return Shape(*(math.ceil(side / stride) for side in x[:2]), x.channels)
+        return Shape(math.ceil(x.height / stride), math.ceil(x.width / stride), x.channels)
 
     def zero_padding(self, x: Shape, name: str, channels: int) -> Shape:
         return x._replace(channels=channels)

@@ -46,7 +46,10 @@ class Step(NamedTuple):
     dtype: Any
 
 
-class Eager:
+_Functional: Any = object  # stands for Keras's class of functional models, which `eager` adds
+
+
+class Eager(_Functional):
     """The `call` of such models. The settings of their layers are read once, when the model is first called."""
 
     _steps: tuple[Step, ...] = ()
@@ -62,13 +65,12 @@ class Eager:
             return super().call(inputs, training=training, mask=mask, **others)
         engine = backend.eager_layers()
         if not self._steps:
-            steps = tuple(_steps(self, engine))
-            called = tuple(step.node.operation for step in steps if isinstance(step.node.operation, keras.Layer))
+            made = tuple(_steps(self, engine))
+            called = tuple(step.node.operation for step in made if isinstance(step.node.operation, keras.Layer))
             object.__setattr__(self, "_layers_called", called)  # so that Keras does not track it
-            object.__setattr__(self, "_steps", steps)
-        steps, hooked = self._steps, engine.with_hooks(self._layers_called)
-        if hooked:
-            steps = _leave_to_keras(steps, hooked)
+            object.__setattr__(self, "_steps", made)
+        hooked = engine.with_hooks(self._layers_called)
+        steps: Iterable[Step] = _leave_to_keras(self._steps, hooked) if hooked else self._steps
         tensors = dict(zip(map(id, self.inputs), self._standardize_inputs(inputs), strict=True))
         with engine.call_scope():
             for step in steps:

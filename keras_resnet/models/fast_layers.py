@@ -29,7 +29,7 @@ def use_fast_layers(model: keras.Model) -> keras.Model:
             object.__setattr__(layer, "__class__", fast_class)
             fast_class.prepare(layer)
     if backend.eager_layers() is not None and type(model) is FUNCTIONAL:
-        object.__setattr__(model, "__class__", eager(FUNCTIONAL))
+        object.__setattr__(model, "__class__", eager(FUNCTIONAL))  # type: ignore[arg-type]  # not a class for mypy
     return model
 
 
@@ -136,7 +136,7 @@ def register(config: Any) -> Any:
     return {**config, "registered_name": name} if name in REGISTERED else config
 
 
-def _functional() -> type:
+def _functional() -> Any:
     """Returns the class of the models that `keras.Model(inputs, outputs)` makes, which Keras does not export."""
     image = keras.Input((1,))
     return type(keras.Model(image, image))

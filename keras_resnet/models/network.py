@@ -76,10 +76,10 @@ def last_activation(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
 def unit_of(name: str) -> str | None:
     """Returns the unit to which the layer of this name belongs, "stem", "stage1_unit1", ..., or None if to none."""
     match = re.match(r"(stem|stage\d+_unit\d+)_", name)
-    return match and match[1]
+    return match[1] if match else None
 
 
 def part(name: str) -> str | None:
     """Returns the part to which the layer of this name belongs, "stem", "stage1", ..., "head", or None if to none."""
     match = re.match(r"(stem|stage\d+|head)_", name)
-    return match and match[1]
+    return match[1] if match else None

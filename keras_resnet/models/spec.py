@@ -14,7 +14,7 @@ STAGES = ("stage_units", "stage_filters")
 # Fields that `Spec.to_config` has written in every version. A mapping with all of them is such a config, not a user's
 # few choices.
 ALWAYS_RECORDED = {"unit", "order", "shortcut", "skip", "stem", "downsample", "stride_on", "bn_momentum", "bn_epsilon"}
-_SHARE = {"at_least": 0, "below": 1}
+_SHARE: dict[str, Any] = {"at_least": 0, "below": 1}
 
 
 @dataclass(frozen=True, kw_only=True)

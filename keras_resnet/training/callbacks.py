@@ -112,7 +112,8 @@ class RunRecorder(keras.callbacks.Callback):
                 variable.assign(value)
         self._first_step = self.progress.step
         self._saved = time.monotonic()
-        self._started, self._trained = time.perf_counter() - self.progress.seconds, None
+        self._started = time.perf_counter() - self.progress.seconds
+        self._trained: float | None = None
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         step = self._first_step + batch
@@ -175,7 +176,8 @@ class StepsPerExecution(keras.callbacks.Callback):
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        self.limit, self._traced = limit, None
+        self.limit = limit
+        self._traced: tuple[int, int | None] | None = None
 
     def prepare(self, model: keras.Model, steps: int, size: int | None) -> None:
         """Makes the train function for a call of `fit`, unless that of the previous call fits.

@@ -47,7 +47,7 @@ class Feed:
         views = {name: value for name in AUGMENTATION if (value := getattr(recipe, name)) is not None}
         if recipe.size is not None:
             views["size"] = tuple(recipe.size_in(epoch) for epoch in range(recipe.epochs))
-        self.batches = data.training_batches(
+        self.batches: Any = data.training_batches(
             batch_size=part,
             seed=recipe.seed,
             shard=(devices.process, devices.processes),

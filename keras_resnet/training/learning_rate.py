@@ -65,7 +65,8 @@ class LearningRate(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.progress = progress
         self.warming = progress.state.get("warming", recipe.waits_for_error)
-        self._first_step, self._drops, self._current = 0, 0, None
+        self._first_step, self._drops = 0, 0
+        self._current: float | None = None
 
     @property
     def state(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from .. import backend
 
 # The class of the object that `keras.optimizers.SGD(...)` returns: on torch, one that updates all variables at once.
 # Found without `__init__`, which would create variables and so initialise JAX, too early to join other processes.
-_BackendSGD = type(keras.optimizers.SGD.__new__(keras.optimizers.SGD))
+_BackendSGD: Any = type(keras.optimizers.SGD.__new__(keras.optimizers.SGD))
 
 
 @keras.saving.register_keras_serializable("keras_resnet")
@@ -99,7 +99,8 @@ class SGD(_BackendSGD):
             return
         # As in Keras, the first step replaces the averages by the variables.
         not_first = keras.ops.cast(keras.ops.not_equal(self.iterations, 0), "float32")
-        if not backend.move_averages(*zip(*pairs, strict=True), not_first * self.ema_momentum):
+        moving, variables = zip(*pairs, strict=True)
+        if not backend.move_averages(moving, variables, not_first * self.ema_momentum):
             super()._update_model_variables_moving_average(trainable_variables)
 
     def finalize_variable_values(self, var_list: list[Any]) -> None:
@@ -164,14 +165,15 @@ class Muon(SGD):
 
     def _parallel_update_step(self, grads: list[Any], variables: list[Any], learning_rate: Any) -> None:
         """Updates all variables, on Torch."""
-        rest = []
+        others: tuple[list[Any], list[Any]] = [], []
         for gradient, variable in zip(grads, variables, strict=True):
             if _is_convolution_kernel(variable):
                 self._update_kernel(gradient, variable, learning_rate)
             else:
-                rest.append((gradient, variable))
-        if rest:
-            super()._parallel_update_step(*map(list, zip(*rest, strict=True)), learning_rate)
+                others[0].append(gradient)
+                others[1].append(variable)
+        if others[0]:
+            super()._parallel_update_step(*others, learning_rate)
 
     def _update_kernel(self, gradient: Any, kernel: Any, learning_rate: Any) -> None:
         """Updates the direction of a kernel and keeps its norm, unless that is zero."""

@@ -31,7 +31,8 @@ class Profile(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.say = folder, say
         self._previous_steps = 0  # of earlier epochs
-        self._first, self._stop = None, None  # the step at which the trace begins, and the one at which it may end
+        self._first: int | None = None  # the step at which the trace begins
+        self._stop: int | None = None  # the step at which it may end
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._stop is not None and batch >= self._stop:

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 
 from ..models.cifar import cifar_spec
 from ..preprocessing import normalize
@@ -92,7 +93,7 @@ class HyperResNet(keras_tuner.HyperModel):
                 would be dropped.
         """
         image = keras.Input(self.input_shape, name="image")
-        normalized = normalize(image, self.mean, None, "channels_last")
+        normalized = normalize(image, np.array(self.mean), None, "channels_last")
         try:
             recipe = self.recipe(hp)
             model = recipe.architecture(

@@ -28,8 +28,8 @@ POOL = 256  # random candidates from which the Gaussian process chooses one
 PATIENCE = 600.0  # seconds without contact after which a worker counts as dead
 
 
-class Oracle:
-    """Mixin that extends keras-tuner's oracles by bounds, atomic saving and the recovery of lost trials.
+class Oracle(keras_tuner.Oracle):
+    """Extends keras-tuner's oracles by bounds, atomic saving and the recovery of lost trials.
 
     Attributes:
         space: the search space.
@@ -40,6 +40,8 @@ class Oracle:
     space: Space
     bounds: Bounds
     patience = PATIENCE
+    trials: dict[str, Trial]
+    _retry_queue: list[str]
 
     def attach(self, space: Space, bounds: Bounds, max_trials: int | None) -> None:
         """Sets what the constructors of keras-tuner's oracles have no arguments for. Must be called before use.
@@ -148,7 +150,7 @@ class Hyperband(Oracle, keras_tuner.oracles.HyperbandOracle):
     """Many random candidates with a small budget; the best of them again with larger ones (Li et al. 2018)."""
 
 
-class Grid(Oracle, keras_tuner.Oracle):
+class Grid(Oracle):
     """All candidates within the bounds, the papers' first.
 
     keras-tuner's own grid oracle does not save its position, and steps one by one through candidates that are out of
@@ -174,7 +176,7 @@ class Bayesian(Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
         """Returns a random candidate at first, then the one with the lowest confidence bound of its score."""
         done = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
         initial = len(done) < (self.num_initial_points or 3 * len(self._nonfixed_space()))
-        candidates = []
+        candidates: list[dict[str, Any]] = []
         while len(candidates) < (1 if initial else POOL) and (values := self._random_values()) is not None:
             candidates.append(values)
         if not candidates:

@@ -222,7 +222,7 @@ def create_study(
     base = recipe_for(recipe, dataset=dataset, epochs=epochs, validation=validation, images=images, **folder)
     if not data.in_memory and base.size is None:
         base = replace(base, size=data.defaults()["size"])
-    bounds = Bounds(base, data.classes, tuple(data.image_shape(base.size)), max_parameters, max_macs)
+    bounds = Bounds(base, data.classes, data.image_shape(base.size), max_parameters, max_macs)
     rows = space(space_name, photographs=not data.in_memory, without=without, changes=changes)
     study = Study(base, rows, bounds, **choices)
     if "max_trials" in choices:

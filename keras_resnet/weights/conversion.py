@@ -124,9 +124,10 @@ def _with_metadata(
         pretrained = replace(pretrained, class_names=tuple(class_labels), class_ids=None)
     if pretrained.classes:
         _check_labels(pretrained, pretrained.classes)
-    for field, value in (("mean", mean), ("deviation", deviation)):
-        if value is not None:
-            pretrained = replace(pretrained, **{field: raw_statistic(field, value)})
+    if mean is not None:
+        pretrained = replace(pretrained, mean=raw_statistic("mean", mean))
+    if deviation is not None:
+        pretrained = replace(pretrained, deviation=raw_statistic("deviation", deviation))
     if pretrained.deviation is not None and not pretrained.normalised:
         raise ValueError("A deviation needs a mean. Pass --mean too.")
     return pretrained

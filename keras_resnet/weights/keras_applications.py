@@ -20,13 +20,13 @@ from .pretrained import HEAD, Pretrained, other_activation
 
 EPSILON = 1.001e-5  # in their batch norms
 # How they normalise images: `keras.applications.imagenet_utils.preprocess_input` in the modes "caffe" and "tf".
-V1 = {
+V1: dict[str, Any] = {
     "layout": {"stride_on": "1x1"},
     "mean": np.array([123.68, 116.779, 103.939]),
     "deviation": np.ones(3),
     "reversed_channels": True,
 }
-V2 = {
+V2: dict[str, Any] = {
     "layout": {"stem": "unactivated", "downsample": "last_unit", "stride_on": "3x3"},
     "mean": np.full(3, 127.5),
     "deviation": np.full(3, 127.5),

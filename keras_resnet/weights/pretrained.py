@@ -127,10 +127,9 @@ class Pretrained:
             ValueError: if the weights or the network lack a tensor, shapes differ, or a tensor holds values that no
                 network can compute with; the message names the tensors. The network is then unchanged.
         """
-        variables, tensors = (
-            {name: value for name, value in named.items() if head or not name.startswith(HEAD)}
-            for named in (variables_of(model), self.tensors)
-        )
+        variables, tensors = variables_of(model), dict(self.tensors)
+        if not head:
+            variables, tensors = _without_head(variables), _without_head(tensors)
         if missing := [self._both_names(name) for name in variables if name not in tensors]:
             raise ValueError(f"{self.source} does not fit {model.name!r}: it lacks {_some(missing)}.")
         if surplus := [self._both_names(name) for name in tensors if name not in variables]:
@@ -203,6 +202,10 @@ def raw_statistic(name: str, values: Any, origin: str = "") -> np.ndarray:
             f"divide values for pixels from 0 to 255 by 255. Received: {values!r}"
         )
     return 255 * statistic
+
+
+def _without_head(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in named.items() if not name.startswith(HEAD)}
 
 
 def variables_of(model: keras.Model) -> dict[str, keras.Variable]:

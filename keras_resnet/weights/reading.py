@@ -23,7 +23,7 @@ from .weights_files import NORMALISATION, read_layers
 IMAGENET = "imagenet"
 # ImageNet's mean and deviation, with which PyTorch's networks for photographs are usually trained.
 _TORCH_INPUT = {"mean": 255 * np.array([0.485, 0.456, 0.406]), "deviation": 255 * np.array([0.229, 0.224, 0.225])}
-_PHOTOGRAPHS = {"view": {"size": 224, "resize": 256}}
+_PHOTOGRAPHS: dict[str, Any] = {"view": {"size": 224, "resize": 256}}
 _LABELS = {("imagenet", 1000): "imagenet", ("cifar", 10): "cifar10", ("cifar", 100): "cifar100"}
 
 
@@ -202,6 +202,6 @@ def _statistics(values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarra
     return mean, np.sqrt(variance)
 
 
-def labels(name: str) -> dict[str, tuple[str, ...] | None]:
+def labels(name: str) -> dict[str, Any]:
     """Returns the class names and ids of a data set, as fields of `Pretrained`."""
     return {"class_names": class_names(name), "class_ids": class_ids(name)}
