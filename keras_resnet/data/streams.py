@@ -30,6 +30,7 @@ class ImageStream(LabelledImages):
         name: the name by which the set was loaded.
         class_names: one name per class.
         train, test: the training and the test images.
+        fingerprint: as for `LabelledImages`.
     """
 
     in_memory: ClassVar[bool] = False
@@ -37,6 +38,7 @@ class ImageStream(LabelledImages):
     class_names: tuple[str, ...]
     train: Split
     test: Split
+    fingerprint: str | None = None
     _means: dict[int, np.ndarray] = field(init=False, repr=False, default_factory=dict)
 
     @property
@@ -157,8 +159,10 @@ def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStre
         DataError: as for `open_folder` and `open_prepared`.
     """
     sources: tuple[Source, Source]
+    fingerprint = None
     if name.startswith(FOLDER):
-        sources = open_folder(name.removeprefix(FOLDER))
+        sources = folders = open_folder(name.removeprefix(FOLDER))
+        fingerprint = "-".join(folder.digest[:32] for folder in folders)
     else:
         sources = PreparedSource(name, data_dir, test=False), PreparedSource(name, data_dir, test=True)
         for source in sources:
@@ -167,4 +171,4 @@ def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStre
         Split(source, np.arange(len(source)), f"{name}, {split}")
         for source, split in zip(sources, ("train", "test"), strict=True)
     )
-    return ImageStream(name, sources[0].class_names, train, test)
+    return ImageStream(name, sources[0].class_names, train, test, fingerprint)

@@ -23,7 +23,7 @@ import io
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ import keras
 import numpy as np
 
 from .. import saving
+from ..data import absolute_path
 from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
 from .recipe import Recipe, as_json, with_later_fields
 
@@ -39,8 +40,8 @@ KEPT_CHECKPOINTS = 2
 SECONDS_BETWEEN_PLOTS = 60
 REMEDY = "Choose another folder with --out."
 # Fields that may differ between recipes of the same run: the folder of the data, and `scaled_from`, which is accounted
-# for in the learning rate of a resolved recipe and is missing in older recipes.
-IGNORED_FIELDS = ("data_dir", "scaled_from")
+# for in the learning rate of a resolved recipe and is missing in older recipes. For `fingerprint`, see `_changes`.
+IGNORED_FIELDS = ("data_dir", "scaled_from", "fingerprint")
 
 
 @dataclass
@@ -109,7 +110,7 @@ class RunFolder:
         begun = self.summary.exists() or self.newest_first()
         if not begun and as_json(recipe).keys() - saved.keys():
             raise ValueError(f"{str(self.recipe)!r} was not written by a run and would be overwritten. {REMEDY}")
-        if begun and (changes := _changes(saved, as_json(recipe), ignored=IGNORED_FIELDS)):
+        if begun and (changes := _changes(saved, as_json(recipe))):
             raise ValueError(f"{str(self.path)!r} holds another run: {changes}. {REMEDY}")
 
     @contextlib.contextmanager
@@ -216,7 +217,7 @@ class RunFolder:
         info = saving.read_info(path)
         if "history" not in info:
             raise ValueError("it is not a checkpoint of a run")
-        if changes := _changes(with_later_fields(info["recipe"]), self._recipe, ignored=IGNORED_FIELDS):
+        if changes := _changes(with_later_fields(info["recipe"]), self._recipe):
             raise ValueError(f"it is of another run: {changes}")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
@@ -262,16 +263,31 @@ def _position(checkpoint: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", checkpoint.stem)]
 
 
-def _changes(saved: dict[str, Any], current: dict[str, Any], ignored: tuple[str, ...] = ()) -> str:
-    """Returns the differences between two recipes in words; empty if they are equal."""
-    changes = []
-    for name in sorted((current.keys() | saved.keys()) - set(ignored)):
+def _changes(saved: dict[str, Any], current: dict[str, Any]) -> str:
+    """Returns in words why two recipes are not of the same run; empty if they are.
+
+    A folder of photographs is identified by the names of its images, not by its path: the path may be spelled in
+    another way, and on a cluster every job may have a copy of its own. A recipe from before there were fingerprints
+    only has the path.
+    """
+    ignored, changes = set(IGNORED_FIELDS), []
+    if saved.get("fingerprint") and current.get("fingerprint"):
+        ignored.add("dataset")
+        if saved["fingerprint"] != current["fingerprint"]:
+            changes.append(f"the images of {current['dataset']} are not those that it began with")
+    elif (path := absolute_path(str(saved.get("dataset")))) and path == absolute_path(str(current.get("dataset"))):
+        ignored.add("dataset")
+    return ", ".join([*changes, *_differences(saved, current, ignored)])
+
+
+def _differences(saved: dict[str, Any], current: dict[str, Any], ignored: Set[str] = frozenset()) -> Iterator[str]:
+    """Yields the differences between two recipes in words."""
+    for name in sorted((current.keys() | saved.keys()) - ignored):
         old, new = saved.get(name), current.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            changes += [_changes(old, new)]
+            yield from _differences(old, new)
         elif old != new:
-            changes.append(f"{name} was {old!r}, is now {new!r}")
-    return ", ".join(filter(None, changes))
+            yield f"{name} was {old!r}, is now {new!r}"
 
 
 def seed_variables(model: keras.Model) -> list[keras.Variable]:

@@ -64,6 +64,7 @@ def train(
     with devices.fail_together():
         data, split = _selected(recipe, data)
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
+        recipe = replace(recipe, fingerprint=data.fingerprint)
         recipe = recipe.resolve(steps, defaults(recipe, data, weights), weights and weights.layout)
         devices = devices.for_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
         _check(recipe, data, devices, machine)
