@@ -23,7 +23,7 @@ import io
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,14 @@ import keras
 import numpy as np
 
 from .. import saving
-from ..data import absolute_path
 from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
+from .identity import changes
 from .recipe import Recipe, as_json, with_later_fields
 
 KEPT_CHECKPOINTS = 2
+NOT_BEGUN = "it had not begun to train"  # of a run that is asked to stop
 SECONDS_BETWEEN_PLOTS = 60
 REMEDY = "Choose another folder with --out."
-# Fields that may differ between recipes of the same run: the folder of the data, and `scaled_from`, which is accounted
-# for in the learning rate of a resolved recipe and is missing in older recipes. For `fingerprint`, see `_changes`.
-IGNORED_FIELDS = ("data_dir", "scaled_from", "fingerprint")
 
 
 @dataclass
@@ -62,6 +60,16 @@ class Progress:
     seconds: float = 0.0
     metrics: list[list[float]] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a step has been completed."""
+        return bool(self.history or self.step)
+
+    @property
+    def saved(self) -> str:
+        """Says which progress is saved."""
+        return f"the run is saved after {self}" if self.begun else NOT_BEGUN
 
     def __str__(self) -> str:
         completed = len(self.history)
@@ -110,8 +118,8 @@ class RunFolder:
         begun = self.summary.exists() or self.newest_first()
         if not begun and as_json(recipe).keys() - saved.keys():
             raise ValueError(f"{str(self.recipe)!r} was not written by a run and would be overwritten. {REMEDY}")
-        if begun and (changes := _changes(saved, as_json(recipe))):
-            raise ValueError(f"{str(self.path)!r} holds another run: {changes}. {REMEDY}")
+        if begun and (difference := changes(saved, as_json(recipe))):
+            raise ValueError(f"{str(self.path)!r} holds another run: {difference}. {REMEDY}")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -217,8 +225,8 @@ class RunFolder:
         info = saving.read_info(path)
         if "history" not in info:
             raise ValueError("it is not a checkpoint of a run")
-        if changes := _changes(with_later_fields(info["recipe"]), self._recipe):
-            raise ValueError(f"it is of another run: {changes}")
+        if difference := changes(with_later_fields(info["recipe"]), self._recipe):
+            raise ValueError(f"it is of another run: {difference}")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         with warnings.catch_warnings():
@@ -261,33 +269,6 @@ class RunFolder:
 def _position(checkpoint: Path) -> list[int]:
     """Returns the position of a checkpoint in the run: completed epochs, and completed steps of the next if any."""
     return [int(number) for number in re.findall(r"\d+", checkpoint.stem)]
-
-
-def _changes(saved: dict[str, Any], current: dict[str, Any]) -> str:
-    """Returns in words why two recipes are not of the same run; empty if they are.
-
-    A folder of photographs is identified by the names of its images, not by its path: the path may be spelled in
-    another way, and on a cluster every job may have a copy of its own. A recipe from before there were fingerprints
-    only has the path.
-    """
-    ignored, changes = set(IGNORED_FIELDS), []
-    if saved.get("fingerprint") and current.get("fingerprint"):
-        ignored.add("dataset")
-        if saved["fingerprint"] != current["fingerprint"]:
-            changes.append(f"the images of {current['dataset']} are not those that it began with")
-    elif (path := absolute_path(str(saved.get("dataset")))) and path == absolute_path(str(current.get("dataset"))):
-        ignored.add("dataset")
-    return ", ".join([*changes, *_differences(saved, current, ignored)])
-
-
-def _differences(saved: dict[str, Any], current: dict[str, Any], ignored: Set[str] = frozenset()) -> Iterator[str]:
-    """Yields the differences between two recipes in words."""
-    for name in sorted((current.keys() | saved.keys()) - ignored):
-        old, new = saved.get(name), current.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new)
-        elif old != new:
-            yield f"{name} was {old!r}, is now {new!r}"
 
 
 def seed_variables(model: keras.Model) -> list[keras.Variable]:

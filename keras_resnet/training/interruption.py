@@ -12,6 +12,10 @@ class StoppedError(RuntimeError):
     """The run was asked to stop, and its progress is saved."""
 
 
+class _StoppedAtOnceError(BaseException):
+    """Raised by a signal. It is no `Exception`, so that no handler on the way up catches it."""
+
+
 class StopRequest:
     """A request to stop that a signal may make at any time.
 
@@ -19,7 +23,38 @@ class StopRequest:
         signal: the name of the signal that was received; None if none was.
     """
 
-    signal: str | None = None
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self._at_once = False
+
+    def receive(self, name: str) -> None:
+        """Called when a signal has been received, in the main thread, with its name."""
+        first, self.signal = self.signal is None, name
+        if first and self._at_once:  # a second signal must not interrupt what the first one causes to be cleaned up
+            raise _StoppedAtOnceError
+
+    @contextlib.contextmanager
+    def at_once(self, state: str) -> Iterator[None]:
+        """Context manager for work that may take long and leaves nothing to save: a request ends it at once.
+
+        Args:
+            state: the state of the run, for the message.
+
+        Raises:
+            StoppedError: If a request comes, or has come before.
+        """
+        try:
+            self._at_once = True
+            if self.signal is None:
+                yield
+            else:
+                raise _StoppedAtOnceError
+        except _StoppedAtOnceError:
+            pass
+        finally:
+            self._at_once = False
+        if self.signal is not None:
+            raise StoppedError(f"stopped by {self.signal}; {state}")
 
 
 _active: StopRequest | None = None
@@ -37,7 +72,7 @@ def stop_request() -> Iterator[StopRequest]:
     request = _active or StopRequest()
 
     def on_signal(number: int, frame: object) -> None:
-        request.signal = signal.Signals(number).name
+        request.receive(signal.Signals(number).name)
 
     outermost = _active is None and threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if outermost and hasattr(signal, name)]
