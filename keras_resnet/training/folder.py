@@ -34,10 +34,10 @@ import numpy as np
 from .. import saving
 from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
 from .identity import changes
+from .interruption import NOT_BEGUN
 from .recipe import Recipe, as_json, with_later_fields
 
 KEPT_CHECKPOINTS = 2
-NOT_BEGUN = "it had not begun to train"  # of a run that is asked to stop
 SECONDS_BETWEEN_PLOTS = 60
 REMEDY = "Choose another folder with --out."
 

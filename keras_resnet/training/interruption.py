@@ -7,6 +7,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
+NOT_BEGUN = "it had not begun to train"  # the state of a run that is stopped before its first step
+
 
 class StoppedError(RuntimeError):
     """The run was asked to stop, and its progress is saved."""
@@ -43,14 +45,14 @@ class StopRequest:
         Raises:
             StoppedError: If a request comes, or has come before.
         """
+        self._at_once = True
         try:
-            self._at_once = True
             if self.signal is None:
                 yield
-            else:
-                raise _StoppedAtOnceError
-        except _StoppedAtOnceError:
-            pass
+        except BaseException:
+            if self.signal is None:
+                raise
+            # Otherwise the request has ended the work; a library may have made another error of it.
         finally:
             self._at_once = False
         if self.signal is not None:

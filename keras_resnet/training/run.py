@@ -21,8 +21,8 @@ from .checks import check, selected
 from .ending import finish
 from .errors import DivergedError
 from .feed import Feed
-from .folder import NOT_BEGUN, Progress, RunFolder, seed_variables
-from .interruption import StopRequest, stop_request
+from .folder import Progress, RunFolder, seed_variables
+from .interruption import NOT_BEGUN, StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
 from .networks import Networks, build
