@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from pathlib import Path
 from typing import Any
 
 from ..data import absolute_path
+from ..saving import model_file
 
 # Fields that may differ between recipes of the same run: the folder of the data, and `scaled_from`, which is accounted
 # for in the learning rate of a resolved recipe and is missing in older recipes. For `fingerprint`, see `changes`.
@@ -17,7 +19,7 @@ def changes(saved: dict[str, Any], current: dict[str, Any]) -> str:
 
     A folder of photographs is identified by the names of its images, not by its path: the path may be spelled in
     another way, and on a cluster every job may have a copy of its own. A recipe from before there were fingerprints
-    only has the path.
+    only has the path. A file of initial weights is identified by its path, however it is spelled.
     """
     ignored, found = set(IGNORED_FIELDS), []
     if saved.get("fingerprint") and current.get("fingerprint"):
@@ -35,5 +37,10 @@ def _differences(saved: dict[str, Any], current: dict[str, Any], ignored: Set[st
         old, new = saved.get(name), current.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _differences(old, new)
-        elif old != new:
+        elif old != new and not (name == "weights" and old and new and _weights_file(old) == _weights_file(new)):
             yield f"{name} was {old!r}, is now {new!r}"
+
+
+def _weights_file(source: str) -> Path:
+    """Returns the absolute path of a file of weights, however it is given; other sources are no paths, but differ."""
+    return model_file(Path(source).expanduser()).resolve()

@@ -124,7 +124,8 @@ def _run(session: Session, weights: Pretrained | None) -> dict[str, Any]:
 def _probe(session: Session, probe: Recipe) -> dict[str, float]:
     """Trains the part of the network that is not frozen, as a run of its own; returns its final error by name."""
     say, name = session.say, f"{session.feed.split}_error"
-    say(f"Probe: training for {probe.epochs} epochs with the network frozen up to {probe.freeze_until}.")
+    epochs = "1 epoch" if probe.epochs == 1 else f"{probe.epochs} epochs"
+    say(f"Probe: training for {epochs} with the network frozen up to {probe.freeze_until}.")
     try:
         error = train(probe, session.folder.path / PROBE, say, session.feed.machine)[name]
     except DivergedError as diverged:

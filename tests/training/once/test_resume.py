@@ -172,6 +172,24 @@ def test_a_run_from_before_fingerprints_resumes_by_the_path_of_its_photographs(
         out.check(resolved(album))
 
 
+def test_initial_weights_are_the_same_by_any_path(tmp_path, monkeypatch):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "link.keras").symlink_to(tmp_path / "first" / "model.keras")
+    monkeypatch.chdir(tmp_path)
+
+    def resolved(weights):
+        return small_runs.small_recipe(weights=weights).resolve(3, {"mean": "weights", "pad": 1, "flip": False})
+
+    out = RunFolder(tmp_path / "run")
+    out.begin(resolved("first"))
+    (out.path / "summary.json").write_text("{}")
+    for path in ("first/", "first/model.keras", f"{tmp_path}/first", "run/../first", "link.keras"):
+        out.check(resolved(path))
+    for other in ("second", "first/epoch_0001.keras", "imagenet"):
+        with pytest.raises(ValueError, match=f"weights was 'first', is now '{other}'"):
+            out.check(resolved(other))
+
+
 def refused(out, **choices):
     """Returns the one-line error with which a run is refused; checks that no file in the folder has changed."""
     before = {name: content for name, (_, content) in small_runs.files(out).items()}
