@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -16,6 +19,7 @@ from typing import Any
 import filelock
 
 PARTIAL = ".partial-"  # prefix of the names of files that are being written
+UNKNOWN = "unknown"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, or more than a user or a file may have
 
 
@@ -37,7 +41,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    _remove_abandoned(path.parent)
+    temporary = path.with_name(f"{partial_prefix()}{path.name}")
     try:
         with full_disk_reported(path):
             write(temporary)
@@ -52,11 +57,13 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 def folder_atomically(path: Path) -> Iterator[Path]:
     """Writes a folder completely or not at all: yields a temporary folder, which is renamed at the end.
 
+    The parent folder must be locked: temporary files and folders of other processes are removed from it.
+
     Args:
         path: the folder, which must not exist yet.
     """
     remove_partial(path.parent)
-    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{partial_prefix()}{path.name}")
     temporary.mkdir(parents=True)
     try:
         with full_disk_reported(path):
@@ -108,6 +115,7 @@ def lock(folder: Path, does: str) -> Iterator[None]:
 
     Raises:
         FolderInUseError: another process has locked it.
+        OSError: it cannot be created, or its file system does not support locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock")
@@ -117,16 +125,64 @@ def lock(folder: Path, does: str) -> Iterator[None]:
         raise FolderInUseError(
             f"Another process {does} {str(folder)!r} now. Wait for it, or choose another folder with --out."
         ) from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, f"The folder cannot be locked: {os.strerror(error.errno)}", str(folder)) from error
     try:
         yield
     finally:
         lock.release()
 
 
+def partial_prefix() -> str:
+    """Returns what the names of this process's temporary files begin with, so that others can tell whether it runs."""
+    return f"{PARTIAL}{_place()}-{os.getpid()}-"
+
+
 def remove_partial(folder: Path) -> None:
-    """Removes the temporary files and folders of processes that were killed while they wrote to a folder."""
+    """Removes the temporary files and folders of processes that were killed while they wrote to a locked folder."""
     for path in folder.glob(f"{PARTIAL}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@functools.cache  # once per process, since a folder may hold many files
+def _remove_abandoned(folder: Path) -> None:
+    """Removes the temporary files and folders of processes of this machine that no longer run.
+
+    Those of another machine that shares the folder, or of another container, stay: their processes may be running.
+    """
+    if _place() == UNKNOWN:
+        return
+    for path in folder.glob(f"{PARTIAL}{_place()}-*"):
+        process = re.match(r"\d{1,9}(?=-)", path.name.removeprefix(f"{PARTIAL}{_place()}-"))
+        if process and not _runs(int(process[0])):
+            with contextlib.suppress(OSError):  # such as another user's
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@functools.cache
+def _place() -> str:
+    """Returns a name for the processes that this one can see, and among which their ids are unique.
+
+    They are those of a running kernel and, within it, of a process namespace: each container has its own. The host's
+    name would not do, since containers and machines may share it.
+    """
+    try:
+        boot, namespace = Path("/proc/sys/kernel/random/boot_id").read_text(), os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # not on Linux
+        return UNKNOWN
+    return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:12]
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to another user
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -189,7 +245,7 @@ def _full(path: Path, message: str) -> int | None:
     for number in FULL:  # a library may have removed its incomplete file, so that there is space again
         if os.strerror(number) in message:
             return number
-    probe = path.with_name(f"{PARTIAL}{os.getpid()}-probe")
+    probe = path.with_name(f"{partial_prefix()}probe")
     try:
         probe.write_bytes(bytes(1 << 20))
         to_disk(probe)

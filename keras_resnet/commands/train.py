@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -17,6 +18,7 @@ from ..models.spec import Spec
 from ..options import add_options, given_fields
 from ..status import Status
 from ..training.errors import DivergedError
+from ..training.interruption import NOT_BEGUN, stop_request
 from ..training.machine import Machine
 from ..training.recipe import Recipe
 from ..training.recipes import RECIPES, STREAM_RECIPES, recipe_for
@@ -51,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.recipe, run=arguments.out, **given_fields(arguments, Recipe), network=given_fields(arguments, Spec)
     )
     out = Path(arguments.out or f"runs/{short_name(recipe.dataset)}-{recipe.model}")
-    backend.select_backend(arguments.backend)
-    from ..training.run import train
+    with stop_request() as stop, stop.at_once(NOT_BEGUN):  # the import may take long, as from a network's file system
+        backend.select_backend(arguments.backend)
+        from ..training.run import train
 
     try:
         # Keras prints its progress to stdout, which must hold nothing but the summary with --json.
@@ -67,6 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return Status.INTERRUPTED
+    except BrokenPipeError:  # unlike a result that nobody reads, this leaves a run that has not finished
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ValueError(
+            f"The reader of the run's progress has ended. Run the same command again to resume from the last "
+            f"checkpoint in {out}."
+        ) from None
     if backend.chief():
         print(json.dumps(summary, indent=2) if arguments.json else _summary_text(summary, recipe, out))
     return Status.DONE

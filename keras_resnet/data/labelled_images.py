@@ -26,9 +26,12 @@ class LabelledImages(ABC):
         class_names: one name per class.
         in_memory: whether the images are held in memory, have one common size and are used unresized. Otherwise they
             are photographs of any size, which are resized and cropped to a chosen size.
+        fingerprint: identifies the images of a folder of photographs by their names, wherever the folder lies; None
+            for other sets, which are identified by their own name.
     """
 
     in_memory: ClassVar[bool]
+    fingerprint: str | None = None
     name: str
     class_names: tuple[str, ...]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from ..extras import install
-from ..files import first_line, unwinding_at_sigterm
+from ..files import first_line, folder_atomically, unwinding_at_sigterm
 from .bad_images import LOG
 from .errors import DataError
 
@@ -24,35 +25,49 @@ if TYPE_CHECKING:
 def prepare(builder: DatasetBuilder, folder: Path) -> None:
     """Downloads a set and prepares it as `array_record`, unless another process has done so in the meantime.
 
+    It is prepared in a temporary folder. That of a process that was killed is removed by the next one.
+
     Args:
         builder: the builder of the set.
         folder: the folder in which the set will be stored; it does not exist yet.
 
     Raises:
-        DataError: the archives must be downloaded manually, TensorFlow is not installed, an earlier preparation was
-            interrupted, or this one fails.
+        DataError: the archives must be downloaded manually, TensorFlow is not installed, another program is preparing
+            the set or was interrupted, or this preparation fails.
     """
-    _check_possible(builder, folder)
+    root = folder.parents[builder.info.full_name.count("/")]
+    _check_possible(builder, folder, root / "downloads" / "manual")
     with _locked(builder.name, folder):
         if folder.exists():  # the process that held the lock has prepared it
             return
-        # Not removed: no process of this package is using it, but another program with tensorflow-datasets may be.
+        # Not removed: it is not this package's, and the other program may be running.
         if leftover := next(folder.parent.glob("incomplete.*"), None):
             raise DataError(
-                f"{leftover}: a preparation of {builder.name} was interrupted, or another program with "
-                "tensorflow-datasets is running one. Wait for it to end, or delete this folder, then run again."
+                f"{leftover}: another program with tensorflow-datasets is preparing {builder.name}, or was interrupted "
+                "while it did. Wait for it to end, or delete this folder, then run again."
             )
         try:
             # tfds writes its progress to stdout, which is reserved for the caller's output.
-            with redirect_stdout(sys.stderr), unwinding_at_sigterm():
-                builder.download_and_prepare(file_format="array_record")
+            with redirect_stdout(sys.stderr), unwinding_at_sigterm(), folder_atomically(folder) as temporary:
+                _prepare_in(temporary, builder, root / "downloads")
         except Exception as error:
             message = f"{folder}: {builder.name} could not be downloaded and prepared: {first_line(error)}"
             raise DataError(message) from error
 
 
-def _check_possible(builder: DatasetBuilder, folder: Path) -> None:
-    manual = folder.parents[builder.info.full_name.count("/")] / "downloads" / "manual"
+def _prepare_in(folder: Path, builder: DatasetBuilder, downloads: Path) -> None:
+    """Downloads a set and prepares it in a folder, which is then like the one that the builder would write."""
+    import tensorflow_datasets as tfds
+
+    *name, version = builder.info.full_name.split("/")
+    own = tfds.builder(f"{'/'.join(name)}:{version}", data_dir=folder)
+    own.download_and_prepare(file_format="array_record", download_dir=str(downloads))
+    for path in Path(own.data_path).iterdir():
+        path.rename(folder / path.name)
+    shutil.rmtree(folder / name[0])
+
+
+def _check_possible(builder: DatasetBuilder, folder: Path, manual: Path) -> None:
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not (manual.is_dir() and any(manual.iterdir())):
         raise DataError(
             f"{folder}: no prepared {builder.name} here, and its archives must be downloaded manually. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ class ImageStream(LabelledImages):
         name: the name by which the set was loaded.
         class_names: one name per class.
         train, test: the training and the test images.
+        fingerprint: as for `LabelledImages`.
     """
 
     in_memory: ClassVar[bool] = False
@@ -37,6 +39,7 @@ class ImageStream(LabelledImages):
     class_names: tuple[str, ...]
     train: Split
     test: Split
+    fingerprint: str | None = None
     _means: dict[int, np.ndarray] = field(init=False, repr=False, default_factory=dict)
 
     @property
@@ -157,9 +160,11 @@ def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStre
     Raises:
         DataError: as for `open_folder` and `open_prepared`.
     """
-    sources: list[Source]
+    fingerprint = None
     if name.startswith(FOLDER):
-        sources = [*open_folder(name.removeprefix(FOLDER))]
+        folders = open_folder(name.removeprefix(FOLDER))
+        sources: Sequence[Source] = folders
+        fingerprint = "-".join(folder.digest[:32] for folder in folders)
     else:
         sources = [PreparedSource(name, data_dir, test=test) for test in (False, True)]
         for source in sources:
@@ -168,4 +173,4 @@ def load_stream(name: str, data_dir: str | os.PathLike[str] | None) -> ImageStre
         Split(source, np.arange(len(source)), f"{name}, {split}")
         for source, split in zip(sources, ("train", "test"), strict=True)
     )
-    return ImageStream(name, sources[0].class_names, train, test)
+    return ImageStream(name, sources[0].class_names, train, test, fingerprint)

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from ..files import PARTIAL
+from ..files import partial_prefix
 
 ROWS = 8192  # rows per row group of a table
 BUFFER = 2**20  # size of the write buffer of an array, in bytes
@@ -65,7 +65,7 @@ class Archive:
         with ExitStack() as resources:
             self._archive = resources.enter_context(ZipFile(path, "w", allowZip64=True))
             # Beside the file, since the arrays may be too large for the system's folder of temporary files.
-            folder = resources.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=PARTIAL))
+            folder = resources.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=partial_prefix()))
             self._paths = {tap: Path(folder) / f"{number}.npy" for number, tap in enumerate(lengths)}
             self._arrays = {tap: ArrayFile(self._paths[tap], {tap: length}) for tap, length in lengths.items()}
             self._resources = resources.pop_all()

@@ -16,10 +16,11 @@ import numpy as np
 from .. import backend
 from ..backend.devices import Devices
 from .errors import DivergedError
-from .folder import Progress, RunFolder, seed_variables
+from .folder import Progress, seed_variables
 from .interruption import StoppedError, StopRequest
 from .learning_rate import LearningRate
 from .metrics import percent_error
+from .session import Session
 
 AGREE_EVERY = 20  # steps after which several processes agree on whether to save or to stop
 
@@ -76,34 +77,24 @@ class RunRecorder(keras.callbacks.Callback):
     """Writes checkpoints, and after every epoch the history and, from time to time, the plot of the curves.
 
     Args:
-        folder: the run's folder.
+        session: the run.
         progress: the progress of the run, which is updated.
         rate: the run's learning-rate callback, whose state is saved.
         divergence: the callback that checks that the variables may be saved.
-        devices: the devices that the run trains on.
         logits_model: the model that is saved; it shares its variables with the one that is trained.
-        epochs: number of epochs of the entire run.
-        save_every: minutes between checkpoints within an epoch.
-        stop: the request to stop, if one comes.
     """
 
     def __init__(
         self,
-        folder: RunFolder,
+        session: Session,
         progress: Progress,
         rate: LearningRate,
         divergence: StopOnDivergence,
-        devices: Devices,
-        *,
         logits_model: keras.Model,
-        epochs: int,
-        save_every: float,
-        stop: StopRequest,
     ) -> None:
         super().__init__()
-        self.folder, self.progress, self.rate, self.devices = folder, progress, rate, devices
-        self.divergence, self.split = divergence, divergence.split
-        self.logits_model, self.epochs, self.save_every, self.stop = logits_model, epochs, save_every, stop
+        self.session, self.folder, self.devices = session, session.folder, session.devices
+        self.progress, self.rate, self.divergence, self.logits_model = progress, rate, divergence, logits_model
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.progress.step:  # resumed within an epoch; Keras has just reset the metrics
@@ -111,6 +102,7 @@ class RunRecorder(keras.callbacks.Callback):
             for variable, value in zip(self.model.metrics_variables, sums, strict=True):
                 variable.assign(value)
         self._first_step = self.progress.step
+        self._seconds_between = 60 * self.session.feed.machine.save_every
         self._saved = time.monotonic()
         self._started = time.perf_counter() - self.progress.seconds
         self._trained: float | None = None
@@ -119,7 +111,7 @@ class RunRecorder(keras.callbacks.Callback):
         step = self._first_step + batch
         if not batch or (self.devices.processes > 1 and step % AGREE_EVERY):
             return
-        if request := self._request(due=time.monotonic() - self._saved > 60 * self.save_every):
+        if request := self._request(due=time.monotonic() - self._saved > self._seconds_between):
             where = f"step {step} of epoch {len(self.progress.history) + 1}"
             self.divergence.check(self.model.get_metrics_result(), where)
             self.progress.step, self.progress.seconds = step, time.perf_counter() - self._started
@@ -138,8 +130,8 @@ class RunRecorder(keras.callbacks.Callback):
                 "epoch": epoch + 1,
                 "train_loss": float(logs["loss"]),
                 "train_error": percent_error(logs["accuracy"]),
-                f"{self.split}_loss": float(logs["val_loss"]),
-                f"{self.split}_error": percent_error(logs["val_accuracy"]),
+                f"{self.session.feed.split}_loss": float(logs["val_loss"]),
+                f"{self.session.feed.split}_error": percent_error(logs["val_accuracy"]),
                 "learning_rate": logs["learning_rate"],
                 "seconds": round((self._trained or time.perf_counter()) - self._started, 3),
             }
@@ -147,17 +139,17 @@ class RunRecorder(keras.callbacks.Callback):
         self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
         self._write()
         self.folder.write_history(self.progress.history)
-        if epoch + 1 < self.epochs:
+        if epoch + 1 < self.session.recipe.epochs:
             self._stop_on(self._request(due=False))
 
     def _request(self, due: bool) -> str | None:
         """Returns what any of the processes needs: "a checkpoint", or a stop, by the name of its signal."""
-        requests = self.devices.gather(self.stop.signal or ("a checkpoint" if due else ""))
+        requests = self.devices.gather(self.session.stop.signal or ("a checkpoint" if due else ""))
         return max(requests, key=lambda request: (bool(request), request != "a checkpoint")) or None
 
     def _stop_on(self, request: str | None) -> None:
         if request not in (None, "a checkpoint"):
-            raise StoppedError(f"stopped by {request}; the run is saved after {self.progress}")
+            raise StoppedError(f"stopped by {request}; {self.progress.saved}")
 
     def _write(self) -> None:
         self.progress.state = self.rate.state

@@ -14,32 +14,22 @@ from ..models.freezing import unfreeze
 from .batch_norm import reestimate
 from .callbacks import StopTestOnRequest
 from .feed import Feed
-from .folder import RunFolder
-from .interruption import StopRequest
 from .metrics import percent_error
 from .networks import Networks
 from .progress import Bar
+from .session import Session
 
 
 def finish(
-    feed: Feed,
-    networks: Networks,
-    folder: RunFolder,
-    history: list[dict[str, Any]],
-    split: str,
-    probe_results: dict[str, float],
-    stop: StopRequest,
+    session: Session, networks: Networks, history: list[dict[str, Any]], probe_results: dict[str, float]
 ) -> dict[str, Any]:
     """Tests the network of the last epoch and writes the history, the model file and the summary.
 
     Args:
-        feed: the batches of the run.
+        session: the run, whose folder is locked.
         networks: the network, after its last epoch.
-        folder: the run's folder, which is locked.
         history: a row for each epoch.
-        split: the images that the run is tested on, "test" or "validation".
         probe_results: results of the probe, which are added to the summary.
-        stop: the request to stop, if one comes.
 
     Returns:
         The summary.
@@ -47,18 +37,19 @@ def finish(
     Raises:
         StoppedError: If the run is asked to stop before its test has ended; the test is repeated when it is resumed.
     """
-    recipe, data, devices, logits_model = feed.recipe, feed.data, feed.devices, networks.logits_model
+    feed, recipe, devices, logits_model = session.feed, session.recipe, session.devices, networks.logits_model
+    data, split = feed.data, feed.split
     optimizer = getattr(logits_model.optimizer, "inner_optimizer", logits_model.optimizer)
     optimizer.take_averages(logits_model.trainable_variables)
     state = f"the run is saved after epoch {recipe.epochs}, without its final test"
-    stop_callback = StopTestOnRequest(stop, devices, state)
-    results = _test(feed, logits_model, split, stop_callback)
+    stop_callback = StopTestOnRequest(session.stop, devices, state)
+    results = _test(feed, logits_model, stop_callback)
     if recipe.reestimate:
         results = {f"{name}_by_moving_averages": value for name, value in results.items()}
         batches = devices.feed(partial(feed.training_batches, recipe.epochs, 0))
         reestimate(logits_model, batches, feed.steps, [stop_callback])
-        results = {**_test(feed, logits_model, split, stop_callback), **results}
-    summary = _summary(feed, history, split, {**results, **probe_results})
+        results = {**_test(feed, logits_model, stop_callback), **results}
+    summary = _summary(feed, history, {**results, **probe_results})
     info = {
         "model": recipe.model,
         "network": recipe.network,
@@ -70,29 +61,31 @@ def finish(
     }
     unfreeze(networks.model)  # nobody who trains the saved model expects frozen layers
     with devices.fail_together(), devices.saving_scope(logits_model):
-        folder.write_history(history, last=True)  # also if the run is resumed after its last epoch
-        folder.write_result(networks.model, info, summary)
+        session.folder.write_history(history, last=True)  # also if the run is resumed after its last epoch
+        session.folder.write_result(networks.model, info, summary)
     return summary
 
 
-def _test(feed: Feed, logits_model: keras.Model, split: str, stop_callback: StopTestOnRequest) -> dict[str, float]:
+def _test(feed: Feed, logits_model: keras.Model, stop_callback: StopTestOnRequest) -> dict[str, float]:
     steps = len(feed.test_batches)
     batches, bar = feed.devices.feed_test(feed.test_batches), Bar("Testing", steps)
     result = logits_model.evaluate(batches, steps=steps, callbacks=[bar, stop_callback], verbose=0, return_dict=True)
-    return {f"{split}_error": percent_error(result["accuracy"]), f"{split}_loss": float(result["loss"])}
+    return {
+        f"{feed.split}_error": percent_error(result["accuracy"]),
+        f"{feed.split}_loss": feed.test_batches.mean_loss(float(result["loss"])),
+    }
 
 
-def _summary(feed: Feed, history: list[dict[str, Any]], split: str, results: dict[str, float]) -> dict[str, Any]:
+def _summary(feed: Feed, history: list[dict[str, Any]], results: dict[str, float]) -> dict[str, Any]:
     recipe, data, devices = feed.recipe, feed.data, feed.devices
     cost = count(recipe.spec, data.classes, data.image_shape(recipe.size))
-    undecodable = sum(map(int, devices.gather(str(feed.test_batches.undecodable))))  # each process tests its own share
     seconds = sum(row["seconds"] for row in history)
     return {
         "model": recipe.model,
         "dataset": recipe.dataset,
         "epochs": recipe.epochs,
         **results,
-        f"{split}_images": data.test_count - undecodable,
+        f"{feed.split}_images": feed.test_batches.tested(),
         "train_error": history[-1]["train_error"],
         "parameters": cost.parameters,
         "macs": cost.macs,

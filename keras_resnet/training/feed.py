@@ -33,6 +33,7 @@ class Feed:
         steps: steps per epoch; with `recipe.accumulate`, each part of a batch is a step.
         images_per_epoch: number of training images in an epoch.
         test_batches: the test batches.
+        split: the images that the run is tested on: "validation" if some are held out, else "test".
 
     Raises:
         ValueError: If sizes or crops are not possible.
@@ -40,6 +41,7 @@ class Feed:
 
     def __init__(self, recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:
         self.recipe, self.data, self.devices, self.machine = recipe, data, devices, machine
+        self.split = "validation" if recipe.validation else "test"
         batches = steps_per_epoch(data.train_count, recipe.batch_size)
         self.steps = batches * recipe.accumulate
         self.images_per_epoch = min(data.train_count, batches * recipe.batch_size)

@@ -33,14 +33,13 @@ import numpy as np
 
 from .. import saving
 from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
+from .identity import changes
+from .interruption import NOT_BEGUN
 from .recipe import Recipe, as_json, with_later_fields
 
 KEPT_CHECKPOINTS = 2
 SECONDS_BETWEEN_PLOTS = 60
 REMEDY = "Choose another folder with --out."
-# Fields that may differ between recipes of the same run: the folder of the data, and `scaled_from`, which is accounted
-# for in the learning rate of a resolved recipe and is missing in older recipes.
-IGNORED_FIELDS = ("data_dir", "scaled_from")
 
 
 @dataclass
@@ -61,6 +60,16 @@ class Progress:
     seconds: float = 0.0
     metrics: list[list[float]] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a step has been completed."""
+        return bool(self.history or self.step)
+
+    @property
+    def saved(self) -> str:
+        """Says which progress is saved."""
+        return f"the run is saved after {self}" if self.begun else NOT_BEGUN
 
     def __str__(self) -> str:
         completed = len(self.history)
@@ -109,8 +118,8 @@ class RunFolder:
         begun = self.summary.exists() or self.newest_first()
         if not begun and as_json(recipe).keys() - saved.keys():
             raise ValueError(f"{str(self.recipe)!r} was not written by a run and would be overwritten. {REMEDY}")
-        if begun and (changes := _changes(saved, as_json(recipe), ignored=IGNORED_FIELDS)):
-            raise ValueError(f"{str(self.path)!r} holds another run: {changes}. {REMEDY}")
+        if begun and (difference := changes(saved, as_json(recipe))):
+            raise ValueError(f"{str(self.path)!r} holds another run: {difference}. {REMEDY}")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -216,8 +225,8 @@ class RunFolder:
         info = saving.read_info(path)
         if "history" not in info:
             raise ValueError("it is not a checkpoint of a run")
-        if changes := _changes(with_later_fields(info["recipe"]), self._recipe, ignored=IGNORED_FIELDS):
-            raise ValueError(f"it is of another run: {changes}")
+        if difference := changes(with_later_fields(info["recipe"]), self._recipe):
+            raise ValueError(f"it is of another run: {difference}")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         with warnings.catch_warnings():
@@ -260,18 +269,6 @@ class RunFolder:
 def _position(checkpoint: Path) -> list[int]:
     """Returns the position of a checkpoint in the run: completed epochs, and completed steps of the next if any."""
     return [int(number) for number in re.findall(r"\d+", checkpoint.stem)]
-
-
-def _changes(saved: dict[str, Any], current: dict[str, Any], ignored: tuple[str, ...] = ()) -> str:
-    """Returns the differences between two recipes in words; empty if they are equal."""
-    changes = []
-    for name in sorted((current.keys() | saved.keys()) - set(ignored)):
-        old, new = saved.get(name), current.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changes += [_changes(old, new)]
-        elif old != new:
-            changes.append(f"{name} was {old!r}, is now {new!r}")
-    return ", ".join(filter(None, changes))
 
 
 def seed_variables(model: keras.Model) -> list[keras.Variable]:

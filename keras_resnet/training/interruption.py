@@ -7,9 +7,15 @@ import signal
 import threading
 from collections.abc import Iterator
 
+NOT_BEGUN = "it had not begun to train"  # the state of a run that is stopped before its first step
+
 
 class StoppedError(RuntimeError):
     """The run was asked to stop, and its progress is saved."""
+
+
+class _StoppedAtOnceError(BaseException):
+    """Raised by a signal. It is no `Exception`, so that no handler on the way up catches it."""
 
 
 class StopRequest:
@@ -19,7 +25,38 @@ class StopRequest:
         signal: the name of the signal that was received; None if none was.
     """
 
-    signal: str | None = None
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self._at_once = False
+
+    def receive(self, name: str) -> None:
+        """Called when a signal has been received, in the main thread, with its name."""
+        first, self.signal = self.signal is None, name
+        if first and self._at_once:  # a second signal must not interrupt what the first one causes to be cleaned up
+            raise _StoppedAtOnceError
+
+    @contextlib.contextmanager
+    def at_once(self, state: str) -> Iterator[None]:
+        """Context manager for work that may take long and leaves nothing to save: a request ends it at once.
+
+        Args:
+            state: the state of the run, for the message.
+
+        Raises:
+            StoppedError: If a request comes, or has come before.
+        """
+        self._at_once = True
+        try:
+            if self.signal is None:
+                yield
+        except BaseException:
+            if self.signal is None:
+                raise
+            # Otherwise the request has ended the work; a library may have made another error of it.
+        finally:
+            self._at_once = False
+        if self.signal is not None:
+            raise StoppedError(f"stopped by {self.signal}; {state}")
 
 
 _active: StopRequest | None = None
@@ -37,7 +74,7 @@ def stop_request() -> Iterator[StopRequest]:
     request = _active or StopRequest()
 
     def on_signal(number: int, frame: object) -> None:
-        request.signal = signal.Signals(number).name
+        request.receive(signal.Signals(number).name)
 
     outermost = _active is None and threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if outermost and hasattr(signal, name)]

@@ -29,7 +29,10 @@ VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")
 _SHARE: dict[str, Any] = {"at_least": 0, "below": 1}
 GROWTH = 32  # pixels added to the size of photographs at each step of progressive resizing
 # Values of fields that did not exist yet when an older recipe was saved.
-LATER_FIELDS = {"optimizer": "sgd", "kernel_rate": 0.1, "kernel_momentum": 0.6, "warmup_iterations": None}
+LATER_FIELDS = {
+    **{"optimizer": "sgd", "kernel_rate": 0.1, "kernel_momentum": 0.6, "warmup_iterations": None},
+    "fingerprint": None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ class Recipe:
     """
 
     dataset: str
+    fingerprint: str | None = None  # of the images of a folder of photographs, see `LabelledImages`; set by the run
     data_dir: str | None = option(None, "folder of prepared tensorflow-datasets data sets (default: its own folder)")
     validation: int = option(
         0, "training images held out for testing, in place of the test set; papers: 5000", at_least=0

@@ -161,8 +161,8 @@ def stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]
         respec = find(base.get("model", Recipe.model), new_network.get("unit")).respec
         if warmup_rate(respec(**network)) != warmup_rate(respec(**new_network)):
             names |= {"warmup_rate"}
-    if "dataset" in changed:
-        names |= {"mean", *VIEWS}
+    if "dataset" in changed and not all(map(_is_stream, (base.get("dataset"), choices["dataset"]))):
+        names |= {"mean", *VIEWS}  # all photographs have the same ones
     if "weights" in changed:
         names |= {"mean"}
     if changed & {"size", "test_size"}:
@@ -170,6 +170,10 @@ def stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]
     if changed & {"dataset", "batch_size", "validation", "images"} and base.get("epochs"):
         names |= {"iterations"}
     return names
+
+
+def _is_stream(dataset: str | None) -> bool:
+    return dataset is not None and not is_registered(dataset)
 
 
 def _derived_from_size(base: Mapping[str, Any], new_size: int | None) -> set[str]:

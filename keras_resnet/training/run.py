@@ -14,20 +14,23 @@ import keras
 
 from .. import backend
 from ..backend.devices import Devices
-from ..data import DATASETS, SIZE, LabelledImages, load, steps_per_epoch
+from ..data import DATASETS, SIZE, load, steps_per_epoch
 from ..weights import Pretrained
 from .callbacks import RunRecorder, StepsPerExecution, StopAfterEpoch, StopOnDivergence, raise_if_stopped
+from .checks import check, selected
 from .ending import finish
 from .errors import DivergedError
 from .feed import Feed
 from .folder import Progress, RunFolder, seed_variables
-from .interruption import StopRequest, stop_request
+from .interruption import NOT_BEGUN, StopRequest, stop_request
 from .learning_rate import LearningRate
 from .machine import Machine
 from .networks import Networks, build
 from .profiling import Profile
 from .progress import Bar
 from .recipe import Recipe
+from .session import Session
+from .testing import MeanTestLoss
 from .transfer import PROBE, defaults, probe_recipe, read_weights
 
 PROFILE = "profile"  # folder of the profile, within the run's folder
@@ -53,77 +56,85 @@ def train(
         ValueError: If the folder holds another run or is in use by another process, the data are missing, the network
             does not fit the data, or the devices are not available or do not divide a batch.
         DivergedError: If the loss or a variable is not finite; the last good checkpoint is retained.
-        StoppedError: If a signal asked the run to stop after its data were loaded; it is saved at the step reached.
+        StoppedError: If a signal asked the run to stop; it is saved at the step reached. (Until the data are loaded,
+            signals end a run of several processes as they end other programs.)
     """
     machine = machine or Machine()
     devices = backend.devices(machine.devices, cores_as_devices=_cores_as_devices(recipe, machine))
     folder = RunFolder(out, writes=devices.chief)
     say = say if devices.chief else lambda line: None
+    with contextlib.ExitStack() as stack:
+        # While one of several processes loads, the others wait and cannot be asked to stop: signals end them all.
+        stop = stack.enter_context(stop_request()) if devices.processes == 1 else StopRequest()
+        with stop.at_once(NOT_BEGUN):
+            feed, weights = _load(recipe, folder, devices, machine)
+            with devices.fail_together():
+                folder.check(feed.recipe)
+                summary = folder.saved_summary()
+        if summary is not None:
+            say(f"This run is already finished; its results are in {folder.path}")
+            return summary
+        if devices.processes > 1:
+            stop = stack.enter_context(stop_request())
+        return _run(Session(feed, folder, stop, say), weights)
+
+
+def _load(recipe: Recipe, folder: RunFolder, devices: Devices, machine: Machine) -> tuple[Feed, Pretrained | None]:
+    """Loads the data and weights of a run and resolves its recipe; see `train`."""
     data = devices.chief_first(lambda: load(recipe.dataset, recipe.data_dir))
     weights = devices.chief_first(lambda: read_weights(recipe, folder))
     with devices.fail_together():
-        data, split = _selected(recipe, data)
+        data = selected(recipe, data)
         steps = steps_per_epoch(data.train_count, recipe.batch_size)
+        recipe = replace(recipe, fingerprint=data.fingerprint)
         recipe = recipe.resolve(steps, defaults(recipe, data, weights), weights.layout if weights else None)
         devices = devices.for_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
-        _check(recipe, data, devices, machine)
-        feed = Feed(recipe, data, devices, machine)
-        folder.check(recipe)
-        summary = folder.saved_summary()
-    if summary is not None:
-        say(f"This run is already finished; its results are in {folder.path}")
-        return summary
-    with stop_request() as stop:
-        return _run(feed, folder, weights, split, stop, say)
+        check(recipe, data, devices, machine)
+        return Feed(recipe, data, devices, machine), weights
 
 
-def _run(
-    feed: Feed,
-    folder: RunFolder,
-    weights: Pretrained | None,
-    split: str,
-    stop: StopRequest,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Runs a resolved recipe on loaded data; see `train`."""
-    recipe, devices, machine = feed.recipe, feed.devices, feed.machine
+def _run(session: Session, weights: Pretrained | None) -> dict[str, Any]:
+    """Trains from the newest checkpoint, if there is one, to the end; see `train`."""
+    feed, recipe, devices, folder = session.feed, session.recipe, session.devices, session.folder
     probe = probe_recipe(recipe)
     with backend.silenced():
         keras.utils.set_random_seed(recipe.seed)
     with devices.scope():
         unfrozen = replace(recipe, freeze_until=None) if probe else recipe
-        networks = build(unfrozen, feed.data, machine, weights, feed.batches)
-    raise_if_stopped(stop, devices, "the run had not begun")
+        networks = build(unfrozen, feed.data, feed.machine, weights, feed.batches)
+    raise_if_stopped(session.stop, devices, NOT_BEGUN)
     with contextlib.ExitStack() as stack:
         with devices.fail_together():
             stack.enter_context(folder.lock())
             folder.begin(recipe)
-        probe_results = _probe(probe, folder.path / PROBE, say, machine, split) if probe else {}
+        probe_results = _probe(session, probe) if probe else {}
         stack.enter_context(devices.scope())
         if probe:
             read_weights(replace(recipe, weights=str(folder.path / PROBE))).assign_to(networks.model)
-        progress = resume(networks, folder, devices, say)
-        if progress.history or progress.step:
-            say(f"Resuming after {progress} of {recipe.epochs}.")
-        say(" ".join(filter(None, (f"Training on {backend.device(devices.replicas)}.", backend.unused_gpu_hint()))))
+        progress = resume(session, networks)
+        session.say(
+            " ".join(filter(None, (f"Training on {backend.device(devices.replicas)}.", backend.unused_gpu_hint())))
+        )
         stack.enter_context(feed.raising_original_errors())
-        raise_if_stopped(stop, devices, f"the run is saved after {progress}")
-        fit(feed, networks, folder, progress, split, stop, say)
-        return finish(feed, networks, folder, progress.history, split, probe_results, stop)
+        raise_if_stopped(session.stop, devices, progress.saved)
+        fit(session, networks, progress)
+        return finish(session, networks, progress.history, probe_results)
 
 
-def _probe(probe: Recipe, out: Path, say: Callable[[str], None], machine: Machine, split: str) -> dict[str, float]:
+def _probe(session: Session, probe: Recipe) -> dict[str, float]:
     """Trains the part of the network that is not frozen, as a run of its own; returns its final error by name."""
-    say(f"Probe: training for {probe.epochs} epochs with the network frozen up to {probe.freeze_until}.")
+    say, name = session.say, f"{session.feed.split}_error"
+    epochs = "1 epoch" if probe.epochs == 1 else f"{probe.epochs} epochs"
+    say(f"Probe: training for {epochs} with the network frozen up to {probe.freeze_until}.")
     try:
-        error = train(probe, out, say, machine)[f"{split}_error"]
+        error = train(probe, session.folder.path / PROBE, say, session.feed.machine)[name]
     except DivergedError as diverged:
         diverged.probe = True
         raise
     with backend.silenced():
         keras.utils.set_random_seed(probe.seed)  # the same state whether the probe was trained now or earlier
-    say(f"The probe ended with {error:.2f} % {split} error. Training the entire network.")
-    return {f"probe_{split}_error": error}
+    say(f"The probe ended with {error:.2f} % {session.feed.split} error. Training the entire network.")
+    return {f"probe_{name}": error}
 
 
 def _cores_as_devices(recipe: Recipe, machine: Machine) -> bool:
@@ -134,81 +145,7 @@ def _cores_as_devices(recipe: Recipe, machine: Machine) -> bool:
     return recipe.spec.unit == "basic" and side >= 32 and not needs_one_device
 
 
-def _selected(recipe: Recipe, data: LabelledImages) -> tuple[LabelledImages, str]:
-    """Returns the images that a recipe selects, and what it is tested on: "test" or "validation".
-
-    Raises:
-        ValueError: If the data set has too few training images, or a single class, on which nothing can be learned.
-    """
-    if data.classes < 2:
-        raise ValueError(
-            f"`dataset` must have at least two classes. Received: {recipe.dataset}, whose only class is "
-            f"{data.class_names[0]!r}"
-        )
-    split = "test"
-    if recipe.validation:
-        if recipe.validation >= data.train_count:
-            raise ValueError(
-                f"`validation` must be below {data.train_count}, the number of training images of {recipe.dataset}. "
-                f"Received: {recipe.validation}"
-            )
-        data, split = data.hold_out(recipe.validation, seed=recipe.seed), "validation"
-    if recipe.images is not None:
-        if recipe.images > data.train_count:
-            which = f"{recipe.dataset}{' that are not held out' if recipe.validation else ''}"
-            raise ValueError(
-                f"`images` must be at most {data.train_count}, the number of training images of {which}. "
-                f"Received: {recipe.images}"
-            )
-        data = data.take(recipe.images)
-    return data, split
-
-
-def _check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:
-    """Checks that the recipe, the data, the devices and the machine's settings work together.
-
-    Raises:
-        ValueError: If they do not.
-    """
-    devices.check_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
-    if recipe.accumulate > 1 and recipe.batch_size > data.train_count:
-        raise ValueError(
-            f"`accumulate` needs at least one full batch of {recipe.batch_size} images. Received: {data.train_count}"
-        )
-    if machine.loop_units and not devices.supports_loops:
-        raise ValueError(
-            f"`loop_units` needs a single device on this backend. Received: {devices.replicas} devices. "
-            "Choose --devices 1, or --backend jax."
-        )
-    if recipe.accumulate > 1 and not devices.supports_accumulation:
-        raise ValueError(
-            f"`accumulate` needs a single device on this backend. Received: {devices.replicas} devices. "
-            "Choose --devices 1, or --backend jax."
-        )
-    on_one_device = {
-        "steps_per_execution": machine.steps_per_execution > 1,
-        "images_on_device": machine.images_on_device,
-    }
-    for name in (name for name, enabled in on_one_device.items() if enabled):
-        if devices.replicas > 1:
-            raise ValueError(f"`{name}` needs a single device. Received: {devices.replicas}. Choose --devices 1.")
-    if machine.images_on_device and not data.in_memory:
-        raise ValueError(
-            f"`images_on_device` needs a data set in memory. Received: {recipe.dataset}, which is read from files."
-        )
-    if machine.steps_per_execution > 1 and recipe.waits_for_error:
-        raise ValueError(
-            "`steps_per_execution` must be 1 if the learning rate depends on the training error, as in this recipe's "
-            "warm-up. Choose --warmup-iterations 400 for a warm-up of fixed length, or --warmup-rate 0 for none."
-        )
-    if machine.steps_per_execution > 1 and recipe.schedule == "plateau" and (recipe.rise or recipe.warmup_iterations):
-        raise ValueError(
-            "`steps_per_execution` must be 1 if the learning rate rises from step to step in a plateau schedule. "
-            "Choose --rise 0 and no --warmup-iterations, or another --schedule."
-        )
-
-
-def resume(networks: Networks, folder: RunFolder, devices: Devices, say: Callable[[str], None]) -> Progress:
+def resume(session: Session, networks: Networks) -> Progress:
     """Restores the networks in every process from the newest checkpoint and prepares them for training together.
 
     Returns:
@@ -217,8 +154,9 @@ def resume(networks: Networks, folder: RunFolder, devices: Devices, say: Callabl
     Raises:
         ValueError: If no checkpoint fits, or the processes do not see the same one.
     """
+    folder, devices = session.folder, session.devices
     with devices.fail_together():
-        progress = folder.restore(networks.logits_model, seed_variables(networks.training_model), say)
+        progress = folder.restore(networks.logits_model, seed_variables(networks.training_model), session.say)
     restored = devices.gather(str(progress))
     if len(set(restored)) > 1:
         raise ValueError(
@@ -226,36 +164,20 @@ def resume(networks: Networks, folder: RunFolder, devices: Devices, say: Callabl
             "Choose a folder with --out that all of them share."
         )
     devices.prepare(networks.logits_model, networks.training_model)
+    if progress.begun:
+        session.say(f"Resuming after {progress} of {session.recipe.epochs}.")
     return progress
 
 
-def fit(
-    feed: Feed,
-    networks: Networks,
-    folder: RunFolder,
-    progress: Progress,
-    split: str,
-    stop: StopRequest,
-    say: Callable[[str], None] = print,
-) -> None:
+def fit(session: Session, networks: Networks, progress: Progress) -> None:
     """Trains for the remaining steps of a run, by `model.fit` and callbacks."""
-    recipe, devices = feed.recipe, feed.devices
+    feed, recipe, devices = session.feed, session.recipe, session.devices
     profiled = feed.machine.profile and devices.chief
-    profiles = [Profile(folder.path / PROFILE, say)] if profiled else []
+    profiles = [Profile(session.folder.path / PROFILE, session.say)] if profiled else []
     executions = StepsPerExecution(feed.machine.steps_per_execution)
     rate = LearningRate(recipe, feed.steps, progress)
-    divergence = StopOnDivergence(split)
-    recorder = RunRecorder(
-        folder,
-        progress,
-        rate,
-        divergence,
-        devices,
-        logits_model=networks.logits_model,
-        epochs=recipe.epochs,
-        save_every=feed.machine.save_every,
-        stop=stop,
-    )
+    divergence = StopOnDivergence(feed.split)
+    recorder = RunRecorder(session, progress, rate, divergence, networks.logits_model)
 
     def batches(epoch: int, step: int, end: int) -> Iterator[Any]:
         stream = feed.fit_batches(epoch, step, end)
@@ -272,7 +194,17 @@ def fit(
             epochs=recipe.epochs,
             validation_data=devices.feed_test(feed.test_batches),
             validation_steps=len(feed.test_batches),
-            callbacks=[executions, rate, divergence, recorder, bar, *averages, *profiles, StopAfterEpoch(end)],
+            callbacks=[
+                MeanTestLoss(feed.test_batches),
+                executions,
+                rate,
+                divergence,
+                recorder,
+                bar,
+                *averages,
+                *profiles,
+                StopAfterEpoch(end),
+            ],
             shuffle=False,  # the batches are shuffled already
             verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
         )

@@ -21,7 +21,9 @@ def with_tensorflow(monkeypatch):
     monkeypatch.setattr(preparing, "find_spec", lambda name: name)
 
 
-def test_the_remains_of_a_killed_preparation_are_refused_and_not_changed(tmp_path, alone, refused, never_prepare):
+def test_the_remains_of_a_killed_preparation_are_removed_by_the_next(
+    tmp_path, alone, write_cifar10, with_tensorflow, monkeypatch
+):
     pytest.importorskip("tensorflow")
     program = f"""
 import os, time
@@ -40,9 +42,20 @@ load("cifar10", {str(tmp_path)!r})
     ) as process:
         assert process.stdout.read(7) == b"stalled"
         process.kill()
+    assert any((tmp_path / "cifar10").rglob("incomplete.*"))
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", _stand_in(write_cifar10))
+    assert len(load("cifar10", tmp_path).x_train) == 12
+    assert sorted(path.name for path in (tmp_path / "cifar10").iterdir()) == [".lock", "3.0.2"]
+
+
+def test_the_incomplete_folder_of_another_program_is_refused_and_not_changed(
+    tmp_path, refused, never_prepare, with_tensorflow
+):
+    """The program may be running."""
+    (tmp_path / "cifar10" / "incomplete.ABC_3.0.2").mkdir(parents=True)
     message = refused(tmp_path)
     assert message.startswith(f"{tmp_path / 'cifar10' / 'incomplete.'}")
-    assert "a preparation of cifar10 was interrupted" in message
+    assert "another program with tensorflow-datasets is preparing cifar10, or was interrupted" in message
 
 
 def test_preparing_needs_tensorflow(tmp_path, run_alone):
@@ -64,14 +77,14 @@ def test_a_missing_set_is_prepared_as_array_record(tmp_path, write_cifar10, with
 
     def prepare(builder, **kwargs):
         calls.append(kwargs)
-        write_cifar10(tmp_path)
+        write_cifar10(builder.data_dir_root)
         builder.info.set_file_format(kwargs["file_format"], override=True)
         builder.info.read_from_directory(builder.data_path)
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
     for _ in range(2):
         assert len(load("cifar10", tmp_path).x_train) == 12
-    assert calls == [{"file_format": "array_record"}]
+    assert calls == [{"file_format": "array_record", "download_dir": str(tmp_path / "downloads")}]
 
 
 def test_the_error_for_a_failed_download_is_one_line(tmp_path, with_tensorflow, monkeypatch):
@@ -84,14 +97,15 @@ def test_the_error_for_a_failed_download_is_one_line(tmp_path, with_tensorflow, 
     assert [path.name for path in tmp_path.rglob("*")] == ["cifar10", ".lock"]
 
 
-def _stand_in(write, source: Path, meanwhile):
+def _stand_in(write, meanwhile=lambda: None):
     """Replaces `download_and_prepare`: writes a small set through the incomplete folder of tensorflow-datasets."""
 
     def prepare(builder, **kwargs):
         with incomplete_dir(builder.data_dir) as unfinished:
             meanwhile()
-            write(source)
+            write(source := Path(builder.data_dir_root) / "source")
             shutil.copytree(source / "cifar10" / "3.0.2", unfinished, dirs_exist_ok=True)
+            shutil.rmtree(source)
 
     return prepare
 
@@ -110,7 +124,7 @@ def test_a_second_process_waits_and_reads_the_prepared_set(
             time.sleep(0.01)
 
     loaded: list = []
-    prepare = _stand_in(write_cifar10, tmp_path / "source", start_second)
+    prepare = _stand_in(write_cifar10, start_second)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepare)
     loaded.append(load("cifar10", data_dir))
     (second,) = threads  # a second preparation would have started another thread
@@ -140,7 +154,7 @@ load("cifar10", {str(tmp_path)!r})
 """
     with subprocess.Popen(alone(program), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout.read(7) == b"stalled"
-        assert any((tmp_path / "cifar10").glob("incomplete.*"))
+        assert any((tmp_path / "cifar10").rglob("incomplete.*"))
         process.terminate()
         assert process.wait(timeout=30) == -signal.SIGTERM
     assert [path.name for path in (tmp_path / "cifar10").iterdir()] == [".lock"]
@@ -172,6 +186,10 @@ def test_tensorflow_datasets_prepares_cifar100_with_fine_labels(tmp_path, monkey
 
     def by_pixels(images, labels):
         return sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+
+    prepared = data_dir / "cifar100" / "3.0.2"
+    assert not any(b".partial-" in path.read_bytes() for path in prepared.iterdir()), "names the temporary folder"
+    assert {path.name for path in prepared.parent.iterdir()} == {".lock", "3.0.2"}
 
     pixels = records[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     assert by_pixels(first.x_train, first.y_train) == by_pixels(pixels[:20], records[:20, 1])

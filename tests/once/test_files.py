@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from keras_resnet.files import first_line, folder_atomically, write_atomically, write_json, write_text
+from keras_resnet.files import first_line, folder_atomically, lock, write_atomically, write_json, write_text
 
 
 @pytest.fixture
@@ -89,6 +92,72 @@ def test_a_full_disk_is_reported_as_such_whatever_a_library_raises(monkeypatch, 
     with pytest.raises(RuntimeError, match="iostream"):
         write_atomically(tmp_path / "file", lambda _: (_ for _ in ()).throw(RuntimeError("iostream")))
     assert list(tmp_path.iterdir()) == []
+
+
+def killed_while_writing(path):
+    """Returns the temporary file of a process that is killed while it writes a file."""
+    program = (
+        "import os, sys; from pathlib import Path; from keras_resnet.files import write_atomically\n"
+        "def write(temporary):\n"
+        "    temporary.write_text('ne'); print(temporary, flush=True); os.kill(os.getpid(), 9)\n"
+        "write_atomically(Path(sys.argv[1]), write)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGKILL
+    return Path(done.stdout.strip())
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
+    left = killed_while_writing(tmp_path / "a [1].json")
+    assert left.read_text() == "ne"
+    folder = left.with_name(f"{left.name}.arrays")
+    folder.mkdir()
+    write_json(tmp_path / "b.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+
+
+def test_what_a_process_that_runs_or_may_run_is_writing_stays(tmp_path, monkeypatch):
+    left = killed_while_writing(tmp_path / "a.json")
+    *_, place, process, name = left.name.split("-", 3)
+    elsewhere = [
+        f".partial-0123456789ab-{process}-{name}",
+        ".partial-4-old.json",
+        f".partial-{place}-x",
+        ".partial-xyz",
+    ]
+    own_and_init = [f".partial-{place}-{number}-{name}" for number in (os.getpid(), 1)]
+    for other in (*elsewhere, *own_and_init):
+        (tmp_path / other).touch()
+    kill = os.kill
+
+    def forbidden(process, number):
+        if process == 1:
+            raise PermissionError  # as for a process of another user
+        kill(process, number)
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    write_json(tmp_path / "b.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"b.json", *elsewhere, *own_and_init}
+
+
+def test_nothing_is_removed_where_processes_cannot_be_told_apart(tmp_path, monkeypatch):
+    """Without Linux's /proc."""
+    monkeypatch.setattr("keras_resnet.files._place", lambda: "unknown")
+    (tmp_path / f".partial-unknown-{2**22 + 1}-a.json").touch()  # above the highest id of a process
+    write_json(tmp_path / "b.json", {})
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    """As Lustre or NFS may be mounted; filelock passes the system's error on, which names no file."""
+
+    def flock(*_):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    message = r"The folder cannot be locked: Operation not supported: '.*/run'"
+    with pytest.raises(OSError, match=message), lock(tmp_path / "run", "trains in"):
+        pass
 
 
 def test_json_is_written_in_readable_form(tmp_path):

@@ -15,10 +15,11 @@ from keras_resnet import backend
 from keras_resnet.backend.devices import Devices
 from keras_resnet.data import DATASETS, TrainingBatches, load
 from keras_resnet.training.callbacks import StepsPerExecution
+from keras_resnet.training.checks import check
 from keras_resnet.training.device_images import DeviceImages
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.machine import Machine
-from keras_resnet.training.run import _check, train
+from keras_resnet.training.run import train
 
 # Six steps per epoch; the learning rate drops after the eighth.
 RECIPE = {"batch_size": 16, "epochs": 2, "drops": (2 / 3,), "drop_factor": 100.0, "ema": 0.9}
@@ -162,6 +163,6 @@ def test_steps_that_cannot_be_combined_are_refused(tmp_path, machine, choices, m
 def test_both_options_need_a_single_device(machine):
     data = load("digits")
     recipe = small_runs.small_recipe(**RECIPE).resolve(6, data.defaults())
-    _check(recipe, data, Devices(), machine)
+    check(recipe, data, Devices(), machine)
     with pytest.raises(ValueError, match="needs a single device"):
-        _check(recipe, data, Devices(replicas=2), machine)
+        check(recipe, data, Devices(replicas=2), machine)

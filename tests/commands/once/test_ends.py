@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,20 @@ def test_ctrl_c_ends_with_a_line_that_says_how_to_resume(command, monkeypatch):
     assert (status, err) == (130, "\nkeras-resnet: stopped\n")
 
 
+def test_a_run_that_is_asked_to_stop_while_it_imports_its_libraries_ends_at_once(command, monkeypatch):
+    def select_backend(name):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except BaseException as error:
+            raise ImportError("initialization failed") from error  # as modules of pybind11 do
+
+    monkeypatch.setattr("keras_resnet.backend.select_backend", select_backend)
+    status, _, err = command("train digits")
+    assert status == 75
+    assert err.endswith("stopped by SIGTERM; it had not begun to train. Run the same command again to resume.\n")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_a_closed_pipe_is_not_an_error():
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(
@@ -90,3 +105,22 @@ def test_a_closed_pipe_is_not_an_error():
     process.stdout.close()  # as `head` does
     assert (process.stderr.read(), process.wait()) == (b"", 0)
     process.stderr.close()
+
+
+def test_a_run_whose_progress_nobody_reads_any_longer_does_not_count_as_done():
+    """As behind `| head`, or `| tee` on a full disk."""
+    program = (
+        "import sys, types\n"
+        "def train(*_):\n"
+        "    while True: print('Epoch', flush=True)\n"
+        "sys.modules['keras_resnet.training.run'] = types.SimpleNamespace(train=train)\n"
+        "from keras_resnet.cli import main\n"
+        "sys.exit(main(['train', 'digits', '--out', 'mine']))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    err, status = process.stderr.read().decode(), process.wait()
+    process.stderr.close()
+    assert (status, err.count("\n")) == (2, 1), err
+    assert err.startswith("keras-resnet: error: The reader of the run's progress has ended. Run the same command again")
+    assert err.endswith("to resume from the last checkpoint in mine.\n")

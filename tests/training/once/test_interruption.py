@@ -134,11 +134,11 @@ def test_a_run_asked_to_stop_in_its_final_test_or_re_estimation_resumes_after_it
     assert small_runs.results(out) == small_runs.results(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("moment", ["build", "resume"])
+@pytest.mark.parametrize("moment", ["load", "build", "resume"])
 def test_a_run_asked_to_stop_before_its_first_step_says_so_and_may_be_started_again(
     tmp_path, monkeypatch, capsys, moment
 ):
-    """For example while it measures the mean of photographs, or compiles a large network."""
+    """For example while it downloads its data, measures the mean of photographs, or compiles a large network."""
 
     def with_signal(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -148,9 +148,50 @@ def test_a_run_asked_to_stop_before_its_first_step_says_so_and_may_be_started_ag
     monkeypatch.setattr(run, moment, with_signal)
     handler = signal.getsignal(signal.SIGTERM)
     assert main(["train", "digits", "--model", "resnet8", "--out", str(tmp_path / "run")]) == 75
-    assert capsys.readouterr().err.splitlines()[-1].startswith("keras-resnet: stopped by SIGTERM; ")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "keras-resnet: stopped by SIGTERM; it had not begun to train. Run the same command again to resume."
     assert not list(tmp_path.rglob("*.keras"))
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_request_ends_work_that_leaves_nothing_to_save_at_once_and_its_clean_up_is_not_interrupted():
+    done = []
+    with stop_request() as stop:
+        with (
+            pytest.raises(StoppedError, match="stopped by SIGTERM; it had not begun"),
+            stop.at_once("it had not begun"),
+        ):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("the rest of the work")
+            except Exception:
+                done.append("swallowed by a library")
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("cleaned up")
+        with pytest.raises(StoppedError), stop.at_once("it had not begun"):  # as of a probe after its run was stopped
+            done.append("more work")
+        assert (done, stop.signal) == (["cleaned up"], "SIGTERM")
+        os.kill(os.getpid(), signal.SIGUSR1)  # is noted
+        assert stop.signal == "SIGUSR1"
+
+
+def test_the_data_that_several_processes_load_are_not_waited_for():
+    """A process that waits for another one's download cannot be asked: the signal must end it."""
+    loaded_with = []
+
+    def load(*_):
+        loaded_with.append(signal.getsignal(signal.SIGTERM))
+        raise ValueError("enough")
+
+    devices = Devices(processes=2)
+    devices.gather = lambda text: [text, ""]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "load", load)
+        patch.setattr(backend, "devices", lambda *_, **__: devices)
+        with pytest.raises(ValueError, match="enough"):
+            train(small_runs.small_recipe(), "nowhere")
+    assert loaded_with == [signal.SIG_DFL]
 
 
 def test_a_request_to_stop_a_probe_stops_its_run_too():

@@ -187,6 +187,14 @@ def test_a_files_augmentation_belongs_to_its_data_set(tmp_path):
     assert (recipe.pad, recipe.flip) == (1, False)  # a mirrored digit is a different symbol
 
 
+def test_a_files_sizes_stay_for_other_photographs(tmp_path):
+    """No folder of photographs has sizes of its own."""
+    path = written(tmp_path, dataset="folder:photos", model="resnet18", size=64, first_size=32, mean="pixel", epochs=5)
+    recipe = recipe_for(path, dataset="folder:/scratch/photos")
+    assert (recipe.size, recipe.first_size, recipe.mean) == (64, 32, "pixel")
+    assert recipe_for(path, dataset="cifar10").size is None
+
+
 def test_the_schedule_of_a_handwritten_file_stays(tmp_path):
     path = written(tmp_path, dataset="cifar10", iterations=32_000, batch_size=128, pad=2)
     recipe = recipe_for(path, batch_size=64).resolve(781, {"pad": 4, "flip": True})

@@ -6,12 +6,14 @@ import json
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import small_runs
 from keras_resnet import backend, saving
+from keras_resnet.data import load
 from keras_resnet.training.folder import RunFolder
 from keras_resnet.training.interruption import StoppedError
 from keras_resnet.training.recipes import recipe_for
@@ -106,6 +108,86 @@ def test_a_folder_from_before_skips_were_in_all_units_and_scaled_from_was_kept_i
     RunFolder(tmp_path).check(recipe_for(str(tmp_path / "recipe.json")).resolve(3, answers))
     with pytest.raises(ValueError, match="skip_everywhere was False, is now True"):
         RunFolder(tmp_path).check(recipe.resolve(3, answers))
+
+
+@pytest.fixture
+def begun_on_photographs(album, tmp_path):
+    """Returns a function that gives the recipe of a run on a path of the album, and the folder of such a run."""
+
+    def resolved(path):
+        data = load(f"folder:{path}")
+        recipe = recipe_for(dataset=data.name, model="resnet8", epochs=1, size=32)
+        return replace(recipe, fingerprint=data.fingerprint).resolve(2, data.defaults(32))
+
+    out = RunFolder(tmp_path / "run")
+    out.begin(resolved(album))
+    (out.path / "summary.json").write_text("{}")
+    return resolved, out
+
+
+def test_a_folder_of_photographs_is_the_same_by_any_path_and_in_a_copy(
+    begun_on_photographs, album, tmp_path, monkeypatch
+):
+    resolved, out = begun_on_photographs
+    (tmp_path / "link").symlink_to(album)
+    shutil.copytree(album, tmp_path / "job 2" / "photos")
+    monkeypatch.chdir(album.parent)
+    for path in (
+        f"{album}/",
+        album.name,
+        f"./{album.name}/../{album.name}",
+        tmp_path / "link",
+        tmp_path / "job 2/photos",
+    ):
+        out.check(resolved(path))
+
+
+@pytest.mark.parametrize("change", ["removed", "added", "renamed", "a test image"])
+def test_a_run_does_not_resume_on_other_photographs(begun_on_photographs, album, tmp_path, change):
+    resolved, out = begun_on_photographs
+    copy = Path(shutil.copytree(album, tmp_path / "photos"))
+    image = copy / "train" / "ant" / "00.jpg"
+    if change in ("added", "a test image"):
+        shutil.copy(image, (copy / "val" if change == "a test image" else copy / "train") / "bee" / "new.jpg")
+    else:
+        image.rename(image.with_suffix(".txt" if change == "removed" else ".jpeg"))
+    with pytest.raises(
+        ValueError, match=f"another run: the images of folder:{copy} are not those that it began with. Ch"
+    ):
+        out.check(resolved(copy))
+
+
+def test_a_run_from_before_fingerprints_resumes_by_the_path_of_its_photographs(
+    begun_on_photographs, album, tmp_path, monkeypatch
+):
+    resolved, out = begun_on_photographs
+    saved = json.loads(out.recipe.read_text())
+    del saved["fingerprint"]
+    monkeypatch.chdir(album.parent)
+    out.recipe.write_text(json.dumps({**saved, "dataset": f"folder:{album.name}"}))
+    for path in (album.name, album, f"{album}/"):
+        out.check(resolved(path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"dataset was 'folder:{album.name}', is now 'folder:{album}'"):
+        out.check(resolved(album))
+
+
+def test_initial_weights_are_the_same_by_any_path(tmp_path, monkeypatch):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "link.keras").symlink_to(tmp_path / "first" / "model.keras")
+    monkeypatch.chdir(tmp_path)
+
+    def resolved(weights):
+        return small_runs.small_recipe(weights=weights).resolve(3, {"mean": "weights", "pad": 1, "flip": False})
+
+    out = RunFolder(tmp_path / "run")
+    out.begin(resolved("first"))
+    (out.path / "summary.json").write_text("{}")
+    for path in ("first/", "first/model.keras", f"{tmp_path}/first", "run/../first", "link.keras"):
+        out.check(resolved(path))
+    for other in ("second", "first/epoch_0001.keras", "imagenet"):
+        with pytest.raises(ValueError, match=f"weights was 'first', is now '{other}'"):
+            out.check(resolved(other))
 
 
 def refused(out, **choices):
