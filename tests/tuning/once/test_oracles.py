@@ -52,7 +52,7 @@ def run(made, worker="tuner0", status="COMPLETED"):
         values = decoded(trial.hyperparameters.values)
         made.update_trial(
             trial.trial_id,
-            {"score": 50 - 10 * values.get("learning_rate", 0.1) + values["width"] + values["units_per_stage"]},
+            {"score": 50 - 10 * values.get("learning_rate", 0.1) + values["width"] + values["units_per_stage"] / 10},
         )
         trial.status = status
         made.end_trial(trial)
