@@ -39,6 +39,16 @@ def test_a_pth_file_is_read_and_written(shared, tmp_path, wrapped):
     assert len(back) == len(state)
 
 
+@pytest.mark.parametrize(("key", "average"), [("state_dict", "state_dict_ema"), ("model", "model_ema")])
+def test_the_averaged_weights_of_a_checkpoint_are_read(tmp_path, key, average):
+    """Like `timm.create_model(checkpoint_path=...)`. timm has the first names, torchvision the others."""
+    last, averaged = {"fc.bias": torch.tensor([1.0])}, {"module.fc.bias": torch.tensor([2.0])}
+    torch.save({"epoch": 3, key: last, average: {**averaged, "n_averaged": torch.tensor(9)}}, tmp_path / "a.pth")
+    torch.save({"epoch": 3, key: last, average: None}, tmp_path / "none.pth")  # as timm without an average
+    assert {name: value.tolist() for name, value in read_state(tmp_path / "a.pth").items()} == {"fc.bias": [2.0]}
+    assert read_state(tmp_path / "none.pth")["fc.bias"].tolist() == [1.0]
+
+
 @pytest.mark.parametrize(
     "prefix",
     [
