@@ -6,9 +6,12 @@ import contextlib
 import errno
 import json
 import os
+import platform
+import re
 import shutil
 import signal
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +40,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    _remove_abandoned(path)
+    temporary = _temporary(path)
     try:
         with full_disk_reported(path):
             write(temporary)
@@ -48,6 +52,38 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _prefix() -> str:
+    """Returns the beginning of the names of files and folders that this machine's processes are writing."""
+    # Processes of different machines, on a file system that they share, may have the same number.
+    return f"{PARTIAL}{zlib.crc32(platform.node().encode()):08x}-"
+
+
+def _temporary(path: Path) -> Path:
+    """Returns the path that this process writes to in place of `path`."""
+    return path.with_name(f"{_prefix()}{os.getpid()}-{path.name}")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Removes what processes of this machine left that were killed while they wrote this file."""
+    pattern = re.compile(rf"{re.escape(_prefix())}(\d+)-{re.escape(path.name)}")
+    with contextlib.suppress(OSError):  # another process may remove it, too
+        for other in path.parent.iterdir():
+            if (match := pattern.fullmatch(other.name)) and not _is_running(int(match[1])):
+                other.unlink()
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # on Windows, `os.kill` would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # the process is another user's
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
     """Writes a folder completely or not at all: yields a temporary folder, which is renamed at the end.
@@ -56,7 +92,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
         path: the folder, which must not exist yet.
     """
     remove_partial(path.parent)
-    temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    temporary = _temporary(path)
     temporary.mkdir(parents=True)
     try:
         with full_disk_reported(path):
@@ -185,7 +221,7 @@ def _full(path: Path, message: str) -> int | None:
     for number in FULL:  # a library may have removed its incomplete file, so that there is space again
         if os.strerror(number) in message:
             return number
-    probe = path.with_name(f"{PARTIAL}{os.getpid()}-probe")
+    probe = _temporary(path.with_name("probe"))
     try:
         probe.write_bytes(bytes(1 << 20))
         to_disk(probe)

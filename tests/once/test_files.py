@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,38 @@ def test_a_full_disk_is_reported_as_such_whatever_a_library_raises(monkeypatch, 
     with pytest.raises(RuntimeError, match="iostream"):
         write_atomically(tmp_path / "file", lambda _: (_ for _ in ()).throw(RuntimeError("iostream")))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_has_written_of_a_file_is_removed_when_the_file_is_written_again(tmp_path):
+    """But not what another process is writing now, or has written of another file, or on another machine."""
+    program = """if True:
+        import os, pathlib, signal, sys
+        from keras_resnet.files import write_atomically
+
+        def write(temporary):
+            temporary.write_text("half")
+            os.kill(os.getpid(), int(sys.argv[2]))
+
+        write_atomically(pathlib.Path(sys.argv[1]), write)
+    """
+
+    def write_halfway(name, by):
+        return subprocess.Popen([sys.executable, "-c", program, str(tmp_path / name), str(int(by))])
+
+    write_halfway("net[1].keras", signal.SIGKILL).wait()
+    write_halfway("other.keras", signal.SIGKILL).wait()
+    (elsewhere := tmp_path / ".partial-00000000-1-net[1].keras").touch()
+    stopped = write_halfway("net[1].keras", signal.SIGSTOP)
+    try:
+        os.waitpid(stopped.pid, os.WUNTRACED)
+        assert len(list(tmp_path.iterdir())) == 4
+        write_text(tmp_path / "net[1].keras", "whole")
+        left = {path.name.split("-", 2)[-1] for path in tmp_path.iterdir() if path != elsewhere}
+        assert {name for name in left if "net" in name} == {"net[1].keras", f"{stopped.pid}-net[1].keras"}
+        assert len(left) == 3 and elsewhere.exists()
+    finally:
+        stopped.kill()
+        stopped.wait()
 
 
 def test_json_is_written_in_readable_form(tmp_path):
