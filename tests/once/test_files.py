@@ -110,12 +110,12 @@ def test_what_a_killed_process_has_written_of_a_file_is_removed_when_the_file_is
     def write_halfway(name, by):
         return subprocess.Popen([sys.executable, "-c", program, str(tmp_path / name), str(int(by))])
 
-    write_halfway("net[1].keras", signal.SIGKILL).wait()
-    write_halfway("other.keras", signal.SIGKILL).wait()
     (elsewhere := tmp_path / ".partial-00000000-1-net[1].keras").touch()
     stopped = write_halfway("net[1].keras", signal.SIGSTOP)
     try:
         os.waitpid(stopped.pid, os.WUNTRACED)
+        for name in ("net[1].keras", "other.keras"):
+            write_halfway(name, signal.SIGKILL).wait()
         assert len(list(tmp_path.iterdir())) == 4
         write_text(tmp_path / "net[1].keras", "whole")
         left = {path.name.split("-", 2)[-1] for path in tmp_path.iterdir() if path != elsewhere}

@@ -19,7 +19,7 @@ def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
     Search(small(), tmp_path / "search", say=print).search()
     with pytest.raises(ValueError, match="contains another search, which differs in: tuner"):
         Search(small("grid"), tmp_path / "search")
-    with pytest.raises(ValueError, match=r"contains another search, which differs in: epochs, images\. Choose"):
+    with pytest.raises(ValueError, match=r"contains another search, which differs in: images, epochs\. Choose"):
         Search(small(epochs=2, images=65), tmp_path / "search")
     with pytest.raises(ValueError, match=r"differs in: learning_rate \(space\), parameters \(bounds\)\. Choose"):
         Search(small(changes={**SMALL, "learning_rate": "0.02..0.3"}, max_parameters=10**6), tmp_path / "search")
