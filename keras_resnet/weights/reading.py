@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 
@@ -19,7 +20,7 @@ from ..models.builder import allow_depth
 from ..models.spec import Spec, as_choices
 from . import hub, keras_applications, keras_layout, published, torch_files, torch_names
 from .pretrained import Pretrained, other_activation, tensors_of
-from .weights_files import NORMALISATION, model_config, read_layers, unread_operations
+from .weights_files import HDF5, NORMALISATION, model_config, read_layers, unread_operations
 
 IMAGENET = "imagenet"
 # ImageNet's mean and deviation, with which PyTorch's networks for photographs are usually trained.
@@ -89,6 +90,9 @@ def read(
         return _from_torch(path, spec, repr(str(path)), hub.read_config(beside) if beside.is_file() else {})
     if path.suffix == ".keras":
         return _from_model(*saving.load(path), spec, repr(str(path)))
+    if path.suffix not in HDF5 and not h5py.is_hdf5(path):
+        endings = ", ".join((".keras", ".weights.h5", *HDF5, *torch_files.READABLE))
+        raise ValueError(f"A file of weights must end in {endings}. Received: {str(path)!r}")
     layers, config = read_layers(path), model_config(path)
     if config and (model := _opened(path, config)):
         return _from_model(model, {}, spec, repr(str(path)))

@@ -47,7 +47,12 @@ def _read_safe(path: Path) -> dict[str, np.ndarray]:
 
     try:
         return {name: _single(value) for name, value in numpy.load_file(path).items()}
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:  # float8, of which NumPy has none
+        raise ValueError(
+            f"{str(path)!r} holds a type of numbers that cannot be read; save it in float32, float16 or bfloat16: "
+            f"{first_line(error)}"
+        ) from error
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is not an intact `.safetensors` file: {first_line(error)}") from error
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..files import first_line
 
+HDF5 = (".h5", ".hdf5")
 # The variables of a layer in Keras's order, by their number.
 _VARIABLES = {
     1: ("kernel",),
