@@ -30,6 +30,7 @@ if not options.out.endswith(".keras"):  # refused before the training, not after
     parser.error(f"--out must end in .keras. Received: {options.out}")
 
 warnings.filterwarnings("ignore", "Your input ran out of data")  # Keras counts the batches in the first epoch
+warnings.filterwarnings("ignore", "`shuffle=True` was passed")  # the data set is shuffled
 training, validation = keras.utils.image_dataset_from_directory(
     options.folder,
     image_size=(options.size, options.size),

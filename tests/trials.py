@@ -16,8 +16,8 @@ SMALL = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learni
 
 def small(tuner="random", **choices):
     """Returns a study of networks of eight layers on a few digits."""
-    given = {"epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
-    return create_study("digits", space_name="shape", changes=SMALL, tuner=tuner, **given)
+    given = {"changes": SMALL, "epochs": 1, "images": 64, "validation": 100, "max_trials": 2, **choices}
+    return create_study("digits", space_name="shape", tuner=tuner, **given)
 
 
 def write_history(path, *errors, column="validation_error"):

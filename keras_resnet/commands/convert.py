@@ -81,18 +81,18 @@ def run(arguments: argparse.Namespace) -> int:
         f"{report['parameters']:,} parameters, {report['classes']:,} classes"
         f"{'' if report['labels'] else ' without names'}"
     )
-    takes = _images_taken(report["normalization"], normalises=arguments.to == "keras")
+    takes = _images_taken(report["normalization"], report["channels"], normalises=arguments.to == "keras")
     print(f"{report['out']} takes {takes}")
     return Status.DONE
 
 
-def _images_taken(normalization: dict[str, Any] | None, *, normalises: bool) -> str:
+def _images_taken(normalization: dict[str, Any] | None, channels: int, *, normalises: bool) -> str:
     """Describes the images that a converted network takes, depending on whether it normalises them itself."""
     if normalization is None:
         return "images normalised as in the training of the weights, which is not known (see --mean, --deviation)"
+    kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels}-channel")
+    images = f"{kind} images of 0 to 255"
     formula = f"subtract {normalization['mean']}"
     if "deviation" in normalization:
         formula += f", divide by {normalization['deviation']}"
-    if normalises:
-        return f"raw RGB images of 0 to 255 ({formula})"
-    return f"RGB images of 0 to 255, normalised: {formula}"
+    return f"raw {images} ({formula})" if normalises else f"{images}, normalised: {formula}"

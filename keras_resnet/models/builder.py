@@ -245,7 +245,13 @@ def _image(
         size = STEMS[spec.stem].image_size if include_top else None
         height, width, channels = pretrained.image_shape(size) if pretrained else (size, size, 3)
         shape = (height, width, channels) if channels_last else (channels, height, width)
-    sides = shape[:-1] if channels_last else shape[1:]
+    *sides, channels = shape if channels_last else (*shape[1:], shape[0])
+    kernel = pretrained.tensors.get("stem_conv/kernel") if pretrained else None
+    if kernel is not None and channels != kernel.shape[2]:
+        raise ValueError(
+            f"The input must have {kernel.shape[2]} channels for the weights of {pretrained.source}. "
+            f"Received: {argument}={tuple(shape)}"
+        )
     if any(side is not None and side < spec.total_stride for side in sides):
         raise ValueError(
             f"Input size must be at least {spec.total_stride}x{spec.total_stride}, the network's total stride. "

@@ -46,7 +46,8 @@ def unfreeze(model: keras.Model) -> None:
     """Makes every layer of a network trainable, except for its normalisation of the images.
 
     Args:
-        model: any model. Compile it again afterwards, since Keras reads `trainable` when it compiles.
+        model: any model. Compile it again afterwards, since Keras reads `trainable` when it compiles, with a new
+            optimizer: one that has trained the rest of the network does not know the other variables.
     """
     for layer in model.layers:
         if not isinstance(layer, keras.layers.Normalization):

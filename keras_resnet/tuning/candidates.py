@@ -153,6 +153,20 @@ def grid(space: Space, bounds: Bounds, points: int = 5) -> Iterator[dict[str, An
     return expand({}, rows)
 
 
+def with_valid_default(space: Space, bounds: Bounds) -> Space:
+    """Returns the space with the first candidate of its grid, the papers' if that is within the bounds, as its default.
+
+    Raises:
+        ValueError: if no candidate can be built, or none is within the bounds.
+    """
+    first = next(grid(space, bounds, points=1), None)
+    if first is None:
+        bounds.check(space.default())  # says why, unless only the bounds exclude it
+        raise ValueError(f"No candidate of the space is within the bounds: {bounds}.")
+    rows = (replace(row, default=first.get(row.name, row.default)) for row in space.dimensions)
+    return replace(space, dimensions=tuple(rows))
+
+
 @functools.lru_cache(maxsize=4096)
 def _count(spec: Spec, classes: int, image_shape: tuple[int, int, int]) -> Complexity:
     return count(spec, classes, image_shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from ..models.cifar import cifar_spec
 from ..preprocessing import normalize
 from ..training.networks import optimizer_of
 from ..training.recipe import Recipe
-from .candidates import recipe_of
+from .candidates import Bounds, recipe_of, with_valid_default
 from .dimensions import SPEC_FIELDS, UNITS_PER_STAGE
 from .parameters import declare
 from .space import Space
@@ -37,6 +38,15 @@ def _default_space(side: int) -> Space:
     return find_space("all", without=UNSUPPORTED, changes={"width": "1,2", "stem": ",".join(stems or ["cifar"])})
 
 
+def _image_shape(shape: Any) -> tuple[int, int, int]:
+    """Returns a shape of images as a tuple; raises ValueError if it is anything else."""
+    sides = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(sides) != 3 or not all(isinstance(side, Integral) and int(side) > 0 for side in sides):
+        raise ValueError(f"`input_shape` must be three positive integers: height, width, channels. Received: {shape!r}")
+    height, width, channels = map(int, sides)
+    return height, width, channels
+
+
 class HyperResNet(keras_tuner.HyperModel):
     """keras-tuner hypermodel of residual networks: depth, width, shortcut, order, skip, optimizer and schedule.
 
@@ -48,37 +58,44 @@ class HyperResNet(keras_tuner.HyperModel):
     Args:
         input_shape: (height, width, channels).
         classes: number of classes.
-        space: search space, as returned by `keras_resnet.tuning.space.space`. None for the network with learning rate,
-            momentum, weight decay, batch size and schedule; all candidates of this space can be built. A space of your
-            own may contain some that cannot, such as option A with a `width` below 1: each is a failed trial, and
-            keras-tuner ends a search after three in a row (its `max_consecutive_failed_trials`).
+        space: search space, as `keras_resnet.tuning.space.space` returns it, or the name that it takes. None for the
+            network with learning rate, momentum, weight decay, batch size and schedule; all candidates of this space
+            can be built. A space of your own may contain some that cannot, such as option A with a `width` below 1:
+            each is a failed trial, and keras-tuner ends a search after three in a row (its
+            `max_consecutive_failed_trials`). The default values, of which keras-tuner builds a network before the
+            search, are those of the first candidate that can be built.
         recipe: recipe that all candidates have in common; None for the papers'. Its `model` is the network if the
             space has no "units_per_stage". Only its optimizer, batch size and schedule affect the training.
         mean: value subtracted from the images, one for each channel or one for all.
 
     Raises:
-        ValueError: if the space contains what `fit` alone does not do, such as augmentation.
+        ValueError: if the space contains what `fit` alone does not do, such as augmentation; none of its candidates can
+            be built; or the shape of the images is not three positive integers.
     """
 
     def __init__(
         self,
         input_shape: Sequence[int] = (32, 32, 3),
         classes: int = 10,
-        space: Space | None = None,
+        space: Space | str | None = None,
         recipe: Recipe | None = None,
         mean: float | Sequence[float] = 127.5,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        self.input_shape, self.classes = tuple(input_shape), classes
+        self.input_shape, self.classes = _image_shape(input_shape), classes
         # Replaces the length of the recipe's schedule, which `fit` sets.
         self.base = replace(recipe or Recipe(dataset=""), epochs=1, iterations=None)
-        self.space = space or _default_space(min(self.input_shape[:2]))
-        if unsupported := [row.name for row in self.space.dimensions if row.name not in SPEC_FIELDS | SUPPORTED]:
+        if space is None:
+            space = _default_space(min(self.input_shape[:2]))
+        elif not isinstance(space, Space):
+            space = find_space(space)
+        if unsupported := [row.name for row in space.dimensions if row.name not in SPEC_FIELDS | SUPPORTED]:
             raise ValueError(
                 "`space` must not contain dimensions that only `keras-resnet tune` can search. "
                 f"Received: {', '.join(unsupported)}"
             )
+        self.space = with_valid_default(space, Bounds(self.base, self.classes, self.input_shape))
         self.mean = [mean] * self.input_shape[-1] if isinstance(mean, int | float) else list(mean)
 
     def recipe(self, hp: keras_tuner.HyperParameters) -> Recipe:
@@ -108,7 +125,8 @@ class HyperResNet(keras_tuner.HyperModel):
         """Fits the model with the batch size of the trial, and its learning-rate schedule over the epochs."""
         epochs = kwargs.get("epochs", 1)
         recipe = replace(self.recipe(hp), epochs=epochs, iterations=epochs, warmup_iterations=None)
-        # The rate of an epoch's middle: a schedule that rises begins the first epoch at zero.
-        scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: recipe.rate(epoch + 0.5))
+        # The rate just before an epoch's middle: a rising schedule begins the first epoch at zero, and at the middle
+        # of a single epoch, as in Hyperband's shortest trials, the papers divide the rate by 10.
+        scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: recipe.rate(epoch + 0.5 - 1e-9))
         kwargs.setdefault("batch_size", recipe.batch_size)
-        return model.fit(*args, **{**kwargs, "callbacks": [*kwargs.get("callbacks", []), scheduler]})
+        return model.fit(*args, **{**kwargs, "callbacks": [*(kwargs.get("callbacks") or []), scheduler]})

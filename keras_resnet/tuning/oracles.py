@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
+from sklearn.exceptions import ConvergenceWarning
 
 from ..files import write_text
 from .candidates import Bounds, grid
@@ -147,7 +150,42 @@ class RandomSearch(Oracle, keras_tuner.oracles.RandomSearchOracle):
 
 
 class Hyperband(Oracle, keras_tuner.oracles.HyperbandOracle):
-    """Many random candidates with a small budget; the best of them again with larger ones (Li et al. 2018)."""
+    """Many random candidates with a small budget; the best of them again with larger ones (Li et al. 2018).
+
+    If the space has fewer candidates than a bracket begins with, the bracket continues with those that there are.
+    keras-tuner's own oracle ends the search, perhaps without any trial of the full budget.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Returns the next candidate, or the end of the search."""
+        response = super().populate_space(trial_id)
+        if response["status"] != TrialStatus.STOPPED:
+            return response
+        promoted = (self._promoted(trial_id, bracket) for bracket in self._brackets)
+        return next((values for values in promoted if values), response)
+
+    def _promoted(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns the best candidate of a round, with the budget of the next, for a bracket that stays incomplete.
+
+        None if all its rounds have been run. No trial is running.
+        """
+        number, rounds = bracket["bracket_num"], bracket["rounds"]
+        for place, (before, after) in enumerate(itertools.pairwise(rounds), start=1):
+            selected = {entry["past_id"] for entry in after}
+            left = [self.trials[entry["id"]] for entry in before if entry["id"] not in selected]
+            left = [trial for trial in left if trial.status == TrialStatus.COMPLETED]
+            if left and len(after) < math.ceil(len(before) / self.factor):
+                best = min(left, key=lambda trial: trial.score)
+                after.append({"past_id": best.trial_id, "id": trial_id})
+                budget = {
+                    "tuner/trial_id": best.trial_id,
+                    "tuner/epochs": self._get_epochs(number, place),
+                    "tuner/initial_epoch": self._get_epochs(number, place - 1),
+                    "tuner/bracket": number,
+                    "tuner/round": place,
+                }
+                return {"status": TrialStatus.RUNNING, "values": {**best.hyperparameters.values, **budget}}
+        return None
 
 
 class Grid(Oracle):
@@ -183,29 +221,44 @@ class Bayesian(Oracle, keras_tuner.oracles.BayesianOptimizationOracle):
             return {"status": TrialStatus.STOPPED, "values": None}
         best = 0
         if len(candidates) > 1:
-            # keras-tuner fills in predictions for the scores of running trials. Without a first fit to the completed
-            # ones, the process would predict its prior, zero.
-            self.gpr.fit(
-                [self._vector(trial.hyperparameters.values) for trial in done], [trial.score for trial in done]
-            )
-            self.gpr.fit(*self._vectorize_trials())
             points = np.array([self._vector(values) for values in candidates])
+            with warnings.catch_warnings():
+                # Among few trials, the fit often ends at a bound of the length scale, which is no concern of the user.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                self._fit(done)
             mean, deviation = self.gpr.predict(points, return_std=True)
             best = int(np.argmin(mean - self.beta * deviation))
         return {"status": TrialStatus.RUNNING, "values": candidates[best]}
+
+    def _fit(self, done: list[Trial]) -> None:
+        """Fits the Gaussian process to the scores of completed trials and to those predicted for running ones."""
+        # keras-tuner predicts the latter. Without a first fit to the completed trials, the process would predict its
+        # prior, zero.
+        self.gpr.fit([self._vector(trial.hyperparameters.values) for trial in done], [trial.score for trial in done])
+        self.gpr.fit(*self._vectorize_trials())
 
     def _vector(self, values: Mapping[str, Any]) -> list[float]:
         return [hp.value_to_prob(values.get(hp.name, hp.default)) for hp in self._nonfixed_space()]
 
 
-def first_full_trial(budget: int) -> int:
+def first_full_trial(budget: int, space: Space, bounds: Bounds) -> int:
     """Returns the number, from 1, of Hyperband's first trial with the full budget, when trials run one after another.
 
     It is the first of the last round of the first bracket, which begins with the smallest budget.
+
+    Args:
+        budget: the full budget.
+        space: the search space, which may have fewer candidates than the bracket begins with.
+        bounds: limits on the cost of a candidate.
     """
     hyperband = keras_tuner.oracles.HyperbandOracle(max_epochs=budget)
     bracket = hyperband._current_bracket
-    return 1 + sum(hyperband._get_size(bracket, number) for number in range(bracket))
+    sizes = [hyperband._get_size(bracket, number) for number in range(bracket)]
+    if sizes and all(row.low is None for row in space.dimensions):
+        candidates = sum(1 for _ in itertools.islice(grid(space, bounds), sizes[0]))
+        if candidates < sizes[0]:
+            sizes = [math.ceil(candidates / hyperband.factor**number) for number in range(bracket)]
+    return 1 + sum(sizes)
 
 
 ORACLES = {"random": RandomSearch, "grid": Grid, "hyperband": Hyperband, "bayesian": Bayesian}

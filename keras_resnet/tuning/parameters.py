@@ -8,6 +8,7 @@ from typing import Any
 
 import keras_tuner
 
+from .dimensions import Dimension
 from .space import Space
 
 # keras-tuner's choices do not support or do not preserve these values.
@@ -30,24 +31,44 @@ def declare(space: Space, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
 
     Args:
         space: the search space.
-        hp: hyperparameters, as keras-tuner passes them to a hypermodel.
+        hp: hyperparameters, as keras-tuner passes them to a hypermodel. Those that the user has registered in advance,
+            to override a dimension, are left as they are. Names get the prefix of the current name scope, if any.
 
     Returns:
         The values that `hp` has for the active dimensions.
     """
+    values: dict[str, Any] = {}
+    overridden, scopes = set(), len(hp.inactive_scopes)
     for row in space.dimensions:
+        if row.when is not None and hp._exists(hp._get_name(row.name)):
+            # The user's has no condition. keras-tuner would register the dimension beside it, and prefer that.
+            overridden.add(row.name)
+            values[row.name] = hp.get(row.name)
+            continue
         with contextlib.ExitStack() as stack:
-            for parent, accepted in space.conditions(row):
+            for parent, accepted in _conditions(row, space, overridden):
                 stack.enter_context(hp.conditional_scope(parent, [encoded(value) for value in accepted]))
-            if row.low is not None:
-                sampling = "log" if row.logarithmic else "linear"
-                hp.Float(row.name, row.low, row.high, sampling=sampling, default=row.default)
-            elif row.fixed:
-                hp.Fixed(row.name, encoded(row.values[0]))
-            else:
-                values = [encoded(value) for value in row.values]
-                hp.Choice(row.name, values, default=encoded(row.default))
-    return space.active(decoded({row.name: hp.values[row.name] for row in space.dimensions if row.name in hp.values}))
+            values[row.name] = _declare(row, hp)
+    # Inactive dimensions are registered too, so keras-tuner need not build a network for each condition to find them.
+    del hp.inactive_scopes[scopes:]
+    return space.active(decoded(values))
+
+
+def _conditions(row: Dimension, space: Space, overridden: set[str]) -> list[tuple[str, tuple[Any, ...]]]:
+    """Returns the conditions of a dimension, outermost first, without those of a parent that the user overrides."""
+    conditions = space.conditions(row)
+    first = max((place for place, (parent, _) in enumerate(conditions) if parent in overridden), default=0)
+    return conditions[first:]
+
+
+def _declare(row: Dimension, hp: keras_tuner.HyperParameters) -> Any:
+    """Declares a dimension in the current scopes; returns its value, None if it is inactive."""
+    if row.low is not None:
+        sampling = "log" if row.logarithmic else "linear"
+        return hp.Float(row.name, row.low, row.high, sampling=sampling, default=row.default)
+    if row.fixed:
+        return hp.Fixed(row.name, encoded(row.values[0]))
+    return hp.Choice(row.name, [encoded(value) for value in row.values], default=encoded(row.default))
 
 
 def hyperparameters(space: Space) -> keras_tuner.HyperParameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ Results = Sequence[Mapping[str, Any]]
 
 
 def completed(results: Results) -> list[Mapping[str, Any]]:
-    """Returns the trials that trained to the end with the largest budget of all."""
-    largest = max((result["budget"] for result in results), default=0)
-    return [result for result in results if result["status"] == "done" and result["budget"] == largest]
+    """Returns the trials that trained to the end with the largest budget of those that did."""
+    done = [result for result in results if result["status"] == "done"]
+    largest = max((result["budget"] for result in done), default=0)
+    return [result for result in done if result["budget"] == largest]
 
 
 def front(results: Results, cost: str = "macs") -> list[Mapping[str, Any]]:
@@ -154,16 +156,20 @@ def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
 
 
 def draw_parallel(results: Results, space: Space, path: Path, title: str) -> None:
-    """Draws each trial as a line through its values (parallel coordinates); better trials are darker."""
+    """Draws each trial as a line through its values (parallel coordinates); better trials are darker.
+
+    The line has a gap where a dimension is inactive.
+    """
     rows = [row for row in space.dimensions if not row.fixed]
     figure = Figure(figsize=(max(6.4, 1.25 * len(rows)), 5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     errors = [result["error"] for result in results]
     scale, colors = Normalize(min(errors), max(errors) + 1e-9), colormaps["viridis_r"]
     for result in sorted(results, key=lambda result: -result["error"]):
-        heights = [_height(row, result["values"].get(row.name, row.default)) for row in rows]
+        values = result["values"]
+        heights = [_height(row, values[row.name]) if row.name in values else math.nan for row in rows]
         color = colors(1 - scale(result["error"]))
-        axes.plot(range(len(rows)), heights, color=color, linewidth=1.2, alpha=0.8)
+        axes.plot(range(len(rows)), heights, color=color, linewidth=1.2, alpha=0.8, marker=".", markersize=4)
     for position, row in enumerate(rows):
         axes.axvline(position, color=FAINT, linewidth=0.8, zorder=0)
         for value, height in _ticks(row):

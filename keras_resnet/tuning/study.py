@@ -130,7 +130,7 @@ class Study:
             return 1
         from .oracles import first_full_trial  # imports keras-tuner and with it Keras
 
-        return first_full_trial(self.budget)
+        return first_full_trial(self.budget, self.space, self.bounds)
 
     def check(self, folder: Path, strict: bool = False) -> None:
         """Checks that the folder may be used: that it is new, empty, or contains this search or one without results.
@@ -164,12 +164,28 @@ class Study:
         write_json(folder / FILE, self.as_json())
 
     def _changed(self, folder: Path) -> list[str]:
-        """Returns the names of the values in which a saved search differs; empty if the folder contains none."""
+        """Returns the names of what differs in a saved search, such as "epochs"; empty if the folder contains none."""
         if not (folder / FILE).is_file():
             return []
         own, saved = json.loads(json.dumps(self.as_json())), read_json(folder / FILE, "Choose another --out.")
         saved["base"] = with_later_fields(saved.get("base", {}))
-        return [name for name in {**own, **saved} if own.get(name) != saved.get(name)]
+        return _differences(own, saved)
+
+
+def _differences(own: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the values that differ between two files `search.json`, those of the recipe by their own."""
+    names = []
+    for name in {**own, **saved}:
+        one, other = own.get(name), saved.get(name)
+        if one == other:
+            continue
+        if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+            names.append(name)
+        elif name == "base":
+            names += _differences(one, other)
+        else:
+            names += [f"{inner} ({name})" for inner in _differences(one, other)]
+    return names
 
 
 def _has_progress(folder: Path) -> bool:
@@ -201,7 +217,7 @@ def create_study(
         space_name, without, changes: as `name`, `without` and `changes` of `space`.
         epochs: epochs of a trial of the full budget.
         validation: number of training images held out, whose error trials are judged by; None for a tenth.
-        images: number of training images, drawn at random; None for all.
+        images: number of training images, drawn at random from those that are not held out; None for all of these.
         data_dir: folder of prepared data sets.
         max_parameters, max_macs: upper bounds on the cost of a candidate.
         **choices: further fields of `Study`. The default of `max_trials` is raised, if necessary, to include the first
@@ -217,7 +233,13 @@ def create_study(
             f"`validation` must be at least 0 and below {data.train_count}, the number of training images of "
             f"{dataset}. Received: {validation}"
         )
-    images = min(images or data.train_count, data.train_count - validation)
+    available = data.train_count - validation
+    if images is not None and not 1 <= images <= available:
+        raise ValueError(
+            f"`images` must be at least 1 and at most {available}, the number of training images of {dataset} that are "
+            f"not held out. Received: {images}"
+        )
+    images = available if images is None else images
     folder = {"data_dir": data_dir} if data_dir else {}
     base = recipe_for(recipe, dataset=dataset, epochs=epochs, validation=validation, images=images, **folder)
     if not data.in_memory and base.size is None:

@@ -50,7 +50,7 @@ def convert(
 
     Returns:
         A report: "source", "out", "model", "tensors" (the number of tensors read, all of which were used),
-        "parameters", "classes", "labels" (the number of class names), "normalization" and "view".
+        "parameters", "classes", "labels" (the number of class names), "channels", "normalization" and "view".
 
     Raises:
         ValueError: if the weights do not fit the network, torchvision does not have the network, the output file has
@@ -84,6 +84,7 @@ def convert(
         "parameters": sum(int(np.prod(variable.shape)) for variable in built.trainable_variables),
         "classes": built.output_shape[-1],
         "labels": len(pretrained.class_names or ()),
+        "channels": pretrained.image_shape(None)[-1],
         "normalization": _normalization(pretrained),
         "view": dict(pretrained.view),
     }

@@ -9,16 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 
 from .. import saving
 from ..data.labels import class_ids, class_names
 from ..files import first_line
+from ..models.builder import allow_depth
 from ..models.spec import Spec, as_choices
 from . import hub, keras_applications, keras_layout, published, torch_files, torch_names
 from .pretrained import Pretrained, other_activation, tensors_of
-from .weights_files import NORMALISATION, read_layers
+from .weights_files import HDF5, NORMALISATION, model_config, read_layers, unread_operations
 
 IMAGENET = "imagenet"
 # ImageNet's mean and deviation, with which PyTorch's networks for photographs are usually trained.
@@ -87,10 +89,21 @@ def read(
         beside = path.with_name(hub.CONFIG)
         return _from_torch(path, spec, repr(str(path)), hub.read_config(beside) if beside.is_file() else {})
     if path.suffix == ".keras":
-        return _from_keras(path, spec)
-    layers = read_layers(path)
+        return _from_model(*saving.load(path), spec, repr(str(path)))
+    if path.suffix not in HDF5 and not h5py.is_hdf5(path):
+        endings = ", ".join((".keras", ".weights.h5", *HDF5, *torch_files.READABLE))
+        raise ValueError(f"A file of weights must end in {endings}. Received: {str(path)!r}")
+    layers, config = read_layers(path), model_config(path)
+    if config and (model := _opened(path, config)):
+        return _from_model(model, {}, spec, repr(str(path)))
     if keras_applications.is_resnet(layers):
         keras_applications.check_layers(layers, repr(str(path)))
+        if operations := unread_operations(config):
+            warnings.warn(
+                f"{str(path)!r} computes something with {', '.join(operations)} that cannot be read. If it scales the "
+                "images in another way than keras.applications' `preprocess_input`, this network is wrong.",
+                stacklevel=4,
+            )
         return _of_photographs(keras_applications.from_tensors(_by_name(layers), spec, repr(str(path))))
     if spec.unit == "bottleneck" and "stride_on" not in chosen:
         warnings.warn(
@@ -140,17 +153,26 @@ def _from_torch(path: Path, spec: Spec, source: str, config: Any) -> Pretrained:
     return replace(pretrained, **labels(usual_labels)) if usual_labels and not pretrained.class_names else pretrained
 
 
-def _from_keras(path: Path, spec: Spec) -> Pretrained:
-    model, info = saving.load(path)
+def _opened(path: Path, config: str) -> keras.Model | None:
+    """Returns the model in a `.h5` file; None if this version of Keras cannot open it, but perhaps its weights."""
+    allow_depth(config.count('"class_name"'))  # at least the number of layers
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception:  # Keras raises many kinds
+        return None
+
+
+def _from_model(model: keras.Model, info: Mapping[str, Any], spec: Spec, source: str) -> Pretrained:
+    """Returns the weights of a model and what the information in its file says about them."""
     if keras_applications.is_resnet(layer.name for layer in keras_applications.layers_of(model)):
-        pretrained = keras_applications.from_model(model, spec, repr(str(path)))
+        pretrained = keras_applications.from_model(model, spec, source)
         return _of_photographs(pretrained, model.input_shape[1:3])
     # A trained model begins with its normalisation, which does not belong to the network itself.
     normalisation = next((layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)), None)
     mean, deviation = (None, None) if normalisation is None else _normalisation(normalisation)
     names, ids = info.get("class_names"), info.get("class_ids")
     return Pretrained(
-        repr(str(path)),
+        source,
         tensors_of(model),
         layout=as_choices(info["network"]) if "network" in info else keras_layout.layout(model),
         mean=mean,

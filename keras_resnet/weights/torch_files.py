@@ -17,7 +17,8 @@ PICKLES = (".pth", ".pt", ".th", ".bin")
 SAFE = ".safetensors"
 ENDINGS = (*PICKLES, SAFE)
 READABLE = (*ENDINGS, ".tar", ".ckpt")  # checkpoints of timm (model_best.pth.tar) and of Lightning
-_WRAPPER_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
+# Keys of the state dict in a checkpoint; of timm's and torchvision's, the averaged weights first, as timm prefers them.
+_WRAPPER_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "model_state", "net")
 # Prefixes of all names in a state dict: by DataParallel and AveragedModel, by torch.compile, and by Lightning.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _AVERAGED = "n_averaged"  # counter of torch.optim.swa_utils.AveragedModel
@@ -26,7 +27,8 @@ _AVERAGED = "n_averaged"  # counter of torch.optim.swa_utils.AveragedModel
 def read_state(path: Path) -> dict[str, np.ndarray]:
     """Reads the state dict of a file, with floating-point tensors as float32 arrays, in the order of the file.
 
-    Prefixes that all names share because of a wrapper around the network are removed.
+    Of a checkpoint with an exponential moving average of the weights, that average is read. Prefixes that all names
+    share because of a wrapper around the network are removed.
 
     Raises:
         OSError: if the file cannot be opened.
@@ -45,7 +47,12 @@ def _read_safe(path: Path) -> dict[str, np.ndarray]:
 
     try:
         return {name: _single(value) for name, value in numpy.load_file(path).items()}
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:  # float8, of which NumPy has none
+        raise ValueError(
+            f"{str(path)!r} holds a type of numbers that cannot be read; save it in float32, float16 or bfloat16: "
+            f"{first_line(error)}"
+        ) from error
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is not an intact `.safetensors` file: {first_line(error)}") from error
 
 

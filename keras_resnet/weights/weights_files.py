@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..files import first_line
 
+HDF5 = (".h5", ".hdf5")
 # The variables of a layer in Keras's order, by their number.
 _VARIABLES = {
     1: ("kernel",),
@@ -18,6 +20,8 @@ _VARIABLES = {
     3: ("mean", "variance", "count"),
     4: ("gamma", "beta", "moving_mean", "moving_variance"),
 }
+# `preprocess_input` for version 1, by Keras 2 and 3: channels in the order BGR, to which it adds their negative means.
+_CAFFE_MODE = ("__operators__.getitem", "nn.bias_add", "GetItem", "Stack", "Add")
 NORMALISATION = "mean"  # a variable that only normalisation layers have
 Layers = dict[str, dict[str, np.ndarray]]
 
@@ -36,6 +40,42 @@ def read_layers(path: Path) -> Layers:
             return _read_keras2(group) if _names(group, "layer_names") else _read_keras3(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ValueError(f"{str(path)!r} is not a supported file of weights: {first_line(error)}") from error
+
+
+def model_config(path: Path) -> str:
+    """Returns the JSON of the model in a `.h5` file; "" if the file holds only weights."""
+    with h5py.File(path) as file:
+        config = file.attrs.get("model_config", "")
+    return config.decode() if isinstance(config, bytes) else str(config)
+
+
+def unread_operations(config: str) -> list[str]:
+    """Returns the operations between the layers of a model in a `.h5` file, except those of `preprocess_input`.
+
+    Keras 3 does not open models with operations in this format, neither its own ("TrueDivide") nor those of Keras 2
+    ("math.truediv", or Lambda layers).
+
+    Args:
+        config: what `model_config` returns.
+    """
+    names: list[str] = []
+
+    def visit(value: Any) -> None:
+        if isinstance(value, list):
+            for part in value:
+                visit(part)
+        elif isinstance(value, dict):
+            name, inner = value.get("class_name"), value.get("config")
+            if "inbound_nodes" in value and isinstance(inner, dict):
+                is_operation = "trainable" not in inner and name not in ("InputLayer", "Functional", "Sequential")
+                if name in ("TFOpLambda", "SlicingOpLambda"):
+                    names.append(str(inner.get("function")))
+                elif name == "Lambda" or is_operation:
+                    names.append(str(name))
+            visit(list(value.values()))
+
+    visit(json.loads(config) if config else {})
+    return [name for name in dict.fromkeys(names) if name not in _CAFFE_MODE]
 
 
 def _read_keras3(file: h5py.File) -> Layers:

@@ -77,22 +77,35 @@ def test_a_random_search_of_its_own_space_ends(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("choices", "rates"),
-    [({}, [0.1, 0.1, 0.01, 0.001]), ({"schedule": "linear", "rise": 0.5}, [0.025, 0.075, 0.075, 0.025])],
+    [
+        ({}, [0.1, 0.1, 0.01, 0.001]),
+        ({}, [0.1]),
+        ({"schedule": "linear", "rise": 0.5}, [0.025, 0.075, 0.075, 0.025]),
+    ],
 )
 def test_the_learning_rate_follows_its_schedule(choices, rates):
-    """The papers' steps, divided by 10 after a half and after three quarters; a linear one at an epoch's middle."""
+    """The papers' steps, divided by 10 after a half and after three quarters; a linear one at an epoch's middle.
+
+    A single epoch, as in Hyperband's shortest trials, has the rate with which it begins.
+    """
     rows = space("shape", changes={"units_per_stage": "1,2", "width": "0.25", "shortcut": "B", "learning_rate": "0.1"})
     recipe = recipe_for("paper", dataset="cifar10", **choices)  # its own 64,000 iterations do not apply
     hypermodel, hp = keras_resnet.HyperResNet((8, 8, 1), 3, rows, recipe), keras_tuner.HyperParameters()
     model = hypermodel.build(hp)
     images, labels = np.zeros((4, 8, 8, 1)), np.zeros(4)
-    history = hypermodel.fit(hp, model, images, labels, epochs=4, verbose=0).history
+    history = hypermodel.fit(hp, model, images, labels, epochs=len(rates), callbacks=None, verbose=0).history
     assert history["learning_rate"] == pytest.approx(rates)
 
 
 def test_what_it_cannot_do_is_refused():
     with pytest.raises(ValueError, match=r"only `keras-resnet tune` can search. Received: mixup"):
         keras_resnet.HyperResNet(space=space("shape", changes={"mixup": "0,0.2"}))
-    dropping = space("shape", changes={"units_per_stage": "1,2", "width": "0.5", "shortcut": "A"})
+    dropping = keras_resnet.HyperResNet(space=space("shape", changes={"width": "0.5", "shortcut": "A,B"}))
+    hp = keras_tuner.HyperParameters()
+    hp.values["shortcut"] = "A"
     with pytest.raises(keras_tuner.errors.FailedTrialError, match="Option A pads channels"):
-        keras_resnet.HyperResNet(space=dropping).build(keras_tuner.HyperParameters())
+        dropping.build(hp)
+    with pytest.raises(ValueError, match=r"only `keras-resnet tune` can search. Received: .*mixup"):
+        keras_resnet.HyperResNet(space="all")
+    with pytest.raises(ValueError, match=r"`input_shape` must be three positive integers.*Received: \(None, None, 3\)"):
+        keras_resnet.HyperResNet((None, None, 3))

@@ -20,12 +20,13 @@ def test_convert_reports_the_tensors_and_the_file_takes_raw_images(command):
     status, out, err = command(f"convert bare.keras out.keras --model resnet8 {known}")
     assert (status, err) == (0, "")
     assert "resnet8: 37 tensors of bare.keras, all used, none missing; " in out
-    assert "out.keras takes raw RGB images of 0 to 255 (subtract [127.5], divide by [127.5])" in out
+    assert "out.keras takes raw grey images of 0 to 255 (subtract [127.5], divide by [127.5])" in out
     np.save("image.npy", np.zeros((1, 8, 8, 1), np.uint8))
     (result,) = json.loads(command("predict out.keras image.npy --json --top 10")[1])
     assert {row["name"] for row in result["classes"]} == set("0123456789")
     report = json.loads(command("convert out.keras again.keras --json")[1])
     assert (report["model"], report["labels"], report["normalization"]["mean"]) == ("resnet8", 10, [127.5])
+    assert report["channels"] == 1
 
 
 def test_convert_takes_labels_from_a_text_file(command):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import warnings
 from types import SimpleNamespace
 
 import keras_tuner
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from keras_resnet.training.recipe import Recipe
 from keras_resnet.tuning.candidates import Bounds, grid
@@ -48,7 +50,10 @@ def run(made, worker="tuner0", status="COMPLETED"):
     trial = made.create_trial(worker)
     if trial.status == "RUNNING":
         values = decoded(trial.hyperparameters.values)
-        made.update_trial(trial.trial_id, {"score": 50 - 10 * values["learning_rate"] + values["width"]})
+        made.update_trial(
+            trial.trial_id,
+            {"score": 50 - 10 * values.get("learning_rate", 0.1) + values["width"] + values["units_per_stage"] / 10},
+        )
         trial.status = status
         made.end_trial(trial)
     return trial
@@ -80,7 +85,24 @@ def test_hyperbands_first_trial_of_the_full_budget_is_known_beforehand(tmp_path,
     lengths = []
     while epochs not in lengths:
         lengths.append(run(made).hyperparameters.values["tuner/epochs"])
-    assert len(lengths) == first_full_trial(epochs) == number
+    assert len(lengths) == first_full_trial(epochs, SPACE, BOUNDS) == number
+
+
+@pytest.mark.parametrize(
+    ("units", "lengths"),
+    [("1,2,3,5,7,9", [1, 1, 1, 1, 1, 1, 3, 3, 9]), ("1,2", [1, 1, 3, 9]), ("1,1", [1, 3, 9])],
+)
+def test_hyperband_trains_the_best_in_full_however_few_candidates_there_are(tmp_path, units, lengths):
+    """A bracket of 9 epochs begins with 9 candidates; keras-tuner's own oracle would end after the short trials."""
+    rows = space("shape", changes={"units_per_stage": units, "width": "0.5,0.5", "shortcut": "B"})
+    bounds, trials = dataclasses.replace(BOUNDS, parameters=None), []
+    while (trial := run(made := oracle("hyperband", tmp_path, None, bounds, rows))).status != "STOPPED":
+        trials.append(trial)  # each by a new process
+    values = [trial.hyperparameters.values for trial in trials]
+    assert [row["tuner/epochs"] for row in values] == lengths
+    assert first_full_trial(9, rows, bounds) == len(lengths)
+    best = min(trials[: lengths.count(1)], key=lambda trial: made.trials[trial.trial_id].score)
+    assert values[-1]["units_per_stage"] == best.hyperparameters.values["units_per_stage"]
 
 
 def test_a_grid_search_tries_every_candidate_within_bounds_once_the_papers_first(tmp_path):
@@ -232,6 +254,18 @@ def test_an_exhausted_space_ends_a_bayesian_search_at_once(tmp_path, monkeypatch
     drawn.clear()
     run(made)
     assert len(drawn) == 1
+
+
+def test_a_bayesian_search_does_not_warn_of_an_inner_fit(tmp_path, monkeypatch, recwarn):
+    """scikit-learn does in almost every trial, where the trials are few."""
+    made = oracle("bayesian", tmp_path)
+    fit = type(made.gpr).fit
+    monkeypatch.setattr(
+        type(made.gpr), "fit", lambda *given: warnings.warn("a bound", ConvergenceWarning, stacklevel=2) or fit(*given)
+    )
+    for _ in range(4):
+        run(made)
+    assert not [warning for warning in recwarn if warning.category is ConvergenceWarning]
 
 
 def test_a_bayesian_search_predicts_the_score_of_a_running_trial_from_others(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.results import results
 from keras_resnet.tuning.search import Search
 from keras_resnet.tuning.study import create_study
-from trials import Trials, small
+from trials import SMALL, Trials, small
 
 
 def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
@@ -19,8 +19,10 @@ def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
     Search(small(), tmp_path / "search", say=print).search()
     with pytest.raises(ValueError, match="contains another search, which differs in: tuner"):
         Search(small("grid"), tmp_path / "search")
-    with pytest.raises(ValueError, match="contains another search, which differs in: base"):
-        Search(small(epochs=2), tmp_path / "search")
+    with pytest.raises(ValueError, match=r"contains another search, which differs in: images, epochs\. Choose"):
+        Search(small(epochs=2, images=65), tmp_path / "search")
+    with pytest.raises(ValueError, match=r"differs in: learning_rate \(space\), parameters \(bounds\)\. Choose"):
+        Search(small(changes={**SMALL, "learning_rate": "0.02..0.3"}, max_parameters=10**6), tmp_path / "search")
     begun = json.loads((tmp_path / "search" / "search.json").read_text())
     for name in ("optimizer", "kernel_rate", "kernel_momentum"):  # fields that older searches do not have
         del begun["base"][name]
@@ -62,7 +64,7 @@ def test_the_folder_of_a_search_without_results_may_be_used_by_another(monkeypat
         Search(small(), begun, say=print).search()
     (checkpoint := begun / "tuner/trial_0/run/checkpoints/epoch_0001.keras").parent.mkdir(parents=True)
     checkpoint.touch()
-    with pytest.raises(ValueError, match="contains another search, which differs in: tuner, base"):
+    with pytest.raises(ValueError, match="contains another search, which differs in: tuner, epochs"):
         Search(small("grid", epochs=2), begun)
 
 

@@ -75,6 +75,8 @@ def test_by_default_trials_are_judged_on_held_out_training_images():
     study = create_study("digits", epochs=1)
     assert study.base.validation == 143  # a tenth of 1,437
     assert study.base.images == 1437 - 143
+    with pytest.raises(ValueError, match=r"`images` must be .* at most 1294, .* not held out\. Received: 1295"):
+        create_study("digits", images=1295)
 
 
 def test_an_invalid_study_is_refused():

@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 
-from keras_resnet.tuning.pictures import front
+from keras_resnet.tuning.pictures import completed, draw_parallel, front
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.results import results
 from keras_resnet.tuning.space import space
@@ -87,6 +88,25 @@ def test_plots_are_drawn(folder):
     write_report(folder)
     for name in ("front", "dimensions", "curves", "parallel"):
         assert cv2.imread(str(folder / f"{name}.png")).std() > 5
+
+
+def test_a_trial_is_not_drawn_at_a_value_of_a_dimension_that_it_does_not_have(folder, monkeypatch):
+    """Three of the four trials have no gate; the other's bias of -5.5 is at 2.5 / 8 of the range from -8 to 0."""
+    figures = []
+    monkeypatch.setattr("keras_resnet.tuning.pictures.save", lambda figure, *_: figures.append(figure))
+    draw_parallel(results(folder), ROWS, folder / "parallel.png", "")
+    axes = figures[0].axes[0]
+    place = [label.get_text() for label in axes.get_xticklabels()].index("gate_bias")
+    heights = [line.get_ydata()[place] for line in axes.lines if len(line.get_xdata()) > 2]
+    assert [height for height in heights if not np.isnan(height)] == [0.3125] and len(heights) == 4
+
+
+def test_trials_are_compared_at_the_largest_budget_that_one_completed(folder):
+    """The trial of nine epochs diverged; those of three were completed."""
+    outcomes = results(folder)
+    assert [result["trial"] for result in completed(outcomes)] == ["0"]
+    outcomes[0]["status"] = "diverged"
+    assert [result["trial"] for result in completed(outcomes)] == ["1", "2"]
 
 
 def test_the_front_is_the_set_of_trials_that_no_other_beats():

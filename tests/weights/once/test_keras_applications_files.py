@@ -1,6 +1,7 @@
 """Files of keras.applications' networks are read in every format that Keras writes or used to write."""
 
 import json
+import re
 import warnings
 
 import h5py
@@ -13,6 +14,8 @@ from keras_resnet import saving
 from keras_resnet.cli import main
 from keras_resnet.weights.conversion import convert
 from keras_resnet.weights.keras_applications import from_model
+from keras_resnet.weights.pretrained import Pretrained
+from keras_resnet.weights.reading import read
 
 SIDE = 64
 MODULES = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}
@@ -89,7 +92,7 @@ def test_convert_reads_it(theirs, file, tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     mean = {"ResNet50": [123.68, 116.779, 103.939], "ResNet50V2": 3 * [127.5]}[name]
     assert (report["classes"], report["normalization"]["mean"]) == (3, mean)
-    side = SIDE if file == "tuned.keras" else 224  # of the others, only the weights of layers are read
+    side = SIDE if file in ("tuned.keras", "tuned.h5") else 224  # the others hold only weights
     assert report["view"] == {"size": side, "resize": side}
     logits = keras_resnet.features(saving.load(out)[0], ["logits"])(raw_images(), training=False)["logits"]
     close(keras.ops.convert_to_numpy(logits), expected)
@@ -158,6 +161,73 @@ def test_the_scaling_of_a_network_that_is_like_preprocess_input_is_accepted():
     x = keras.layers.BatchNormalization(name="post_bn")(keras.layers.Conv2D(2, 7, name="conv1_conv")(x))
     pretrained = from_model(keras.Model(image, x), keras_resnet.ResNet50V2.spec)
     np.testing.assert_array_equal(pretrained.mean, 3 * [127.5])  # keras.applications' V2: x / 127.5 - 1
+
+
+def as_keras_2(function):
+    """Returns an operation as Keras 2 writes it; a Lambda layer for None."""
+    if function is None:
+        return {"class_name": "Lambda", "config": {"name": "lambda", "trainable": True}, "inbound_nodes": []}
+    config = {"name": f"tf.{function}", "trainable": True, "dtype": "float32", "function": function}
+    kind = "SlicingOpLambda" if function == "__operators__.getitem" else "TFOpLambda"
+    return {"class_name": kind, "config": config, "inbound_nodes": []}
+
+
+@pytest.mark.parametrize(
+    ("functions", "named"),
+    [
+        (["__operators__.getitem", "nn.bias_add"], None),  # `preprocess_input`
+        (["math.truediv", "math.subtract"], "math.truediv, math.subtract"),
+        ([None], "Lambda"),
+    ],
+)
+def test_operations_of_keras_2_that_may_scale_the_images_are_named(theirs, tmp_path, functions, named):
+    """Of such a file, Keras 3 reads only the weights."""
+    name, folder, _ = theirs
+    (path := tmp_path / "tuned.h5").write_bytes((folder / "keras2.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        model = {"class_name": "Functional", "config": {"layers": [as_keras_2(function) for function in functions]}}
+        file.attrs["model_config"] = json.dumps(model)
+    assert warned(path, getattr(keras_resnet, name).spec) == named
+
+
+def warned(path, spec):
+    """Reads weights; returns which operations a warning names."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read(path, spec)
+    matches = [re.search(r"computes something with (.*) that cannot be read", str(given.message)) for given in caught]
+    return next((match[1] for match in matches if match), None)
+
+
+@pytest.mark.parametrize(
+    ("before", "named"),
+    [
+        (lambda x: x / 255.0, "TrueDivide"),
+        (lambda x: x * (1 / 255.0), "Multiply"),
+        (keras.applications.resnet.preprocess_input, None),
+        (lambda x: x, None),
+    ],
+)
+def test_operations_before_a_network_in_h5_that_may_scale_the_images_are_named(tmp_path, monkeypatch, before, named):
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.ZeroPadding2D(3, name="conv1_pad")(before(image))
+    keras.Model(image, keras.layers.Conv2D(2, 7, name="conv1_conv")(x)).save(tmp_path / "tuned.h5")
+    for source in ("from_tensors", "from_model"):  # which would miss the other layers
+        monkeypatch.setattr(f"keras_resnet.weights.keras_applications.{source}", lambda *_: Pretrained("", {}))
+    assert warned(tmp_path / "tuned.h5", keras_resnet.ResNet50.spec) == named
+
+
+def test_a_model_of_this_package_in_h5_has_its_layout(tmp_path):
+    """A file of weights does not record which convolution of a unit has the stride."""
+    given = {"unit": "bottleneck", "stem": "cifar", "classes": 3}
+    model = keras_resnet.ResNet((1, 1), (4, 8), stride_on="3x3", **given)
+    model.save(tmp_path / "model.h5")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*has the stride")
+        ours = keras_resnet.ResNet((1, 1), (4, 8), weights=tmp_path / "model.h5", **given)
+    assert ours.get_layer("stage2_unit1_conv2").strides == (2, 2)
+    images = raw_images()[:, :32, :32]
+    np.testing.assert_array_equal(answers(ours, images), answers(model, images))
 
 
 def test_a_rescaling_layer_in_a_file_of_weights_is_refused(tmp_path):

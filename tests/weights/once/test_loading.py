@@ -48,6 +48,25 @@ def test_a_named_network_refuses_a_file_with_another_order_or_without_shortcuts(
         convert(paths["resnet8"], tmp_path / "no.keras", "resnet8v2")
 
 
+def test_a_file_of_no_supported_kind_is_refused_with_those_that_are(tmp_path):
+    np.savez(tmp_path / "weights.npz", kernel=np.zeros(1))
+    with pytest.raises(ValueError, match=r"must end in \.keras, \.weights\.h5, .*\.safetensors, .*weights\.npz'$"):
+        keras_resnet.ResNet20(weights=tmp_path / "weights.npz")
+    model = keras_resnet.CifarResNet(8, input_shape=(8, 8, 3))
+    model.save_weights(tmp_path / "net.weights.h5")
+    (tmp_path / "net.weights.h5").rename(tmp_path / "net.weights")  # its contents tell
+    assert same(keras_resnet.CifarResNet(8, input_shape=(8, 8, 3), weights=tmp_path / "net.weights"), model)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_weights_for_images_of_other_channels_are_refused(tmp_path, data_format):
+    keras_resnet.CifarResNet(8, input_shape=(8, 8, 3), data_format="channels_last").save(tmp_path / "colour.keras")
+    shape = (8, 8, 1) if data_format == "channels_last" else (1, 8, 8)
+    for given in ({"input_shape": shape}, {"input_tensor": keras.Input(shape)}):
+        with pytest.raises(ValueError, match=r"must have 3 channels for the weights of .*colour.keras'. Rec"):
+            keras_resnet.CifarResNet(8, weights=tmp_path / "colour.keras", data_format=data_format, **given)
+
+
 def test_weights_of_a_trained_model_can_be_used_without_its_normalisation(tmp_path):
     image = keras.Input((32, 32, 3))
     layer = keras.layers.Normalization(mean=[1.0] * 3, variance=[1.0] * 3)

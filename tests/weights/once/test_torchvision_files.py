@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors.numpy import save_file
 
@@ -37,6 +38,24 @@ def test_a_pth_file_is_read_and_written(shared, tmp_path, wrapped):
     assert back["layer2.0.downsample.1.running_var"].equal(state["module.layer2.0.downsample.1.running_var"])
     assert back["fc.weight"].equal(state["module.fc.weight"])
     assert len(back) == len(state)
+
+
+def test_a_type_of_numbers_that_numpy_does_not_have_is_refused_as_such(tmp_path):
+    safetensors.torch.save_file({"fc.bias": torch.zeros(2).to(torch.float8_e4m3fn)}, tmp_path / "a.safetensors")
+    with pytest.raises(
+        ValueError, match=r"a.safetensors' holds a type of numbers that cannot be read; save it in float"
+    ):
+        read_state(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(("key", "average"), [("state_dict", "state_dict_ema"), ("model", "model_ema")])
+def test_the_averaged_weights_of_a_checkpoint_are_read(tmp_path, key, average):
+    """Like `timm.create_model(checkpoint_path=...)`. timm has the first names, torchvision the others."""
+    last, averaged = {"fc.bias": torch.tensor([1.0])}, {"module.fc.bias": torch.tensor([2.0])}
+    torch.save({"epoch": 3, key: last, average: {**averaged, "n_averaged": torch.tensor(9)}}, tmp_path / "a.pth")
+    torch.save({"epoch": 3, key: last, average: None}, tmp_path / "none.pth")  # as timm without an average
+    assert {name: value.tolist() for name, value in read_state(tmp_path / "a.pth").items()} == {"fc.bias": [2.0]}
+    assert read_state(tmp_path / "none.pth")["fc.bias"].tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
