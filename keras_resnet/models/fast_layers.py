@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 from keras import layers, ops
+from keras.src.models.functional import Functional  # the class of `keras.Model(inputs, outputs)`, not exported
 
 from .. import backend
 from .eager import eager
@@ -19,17 +20,18 @@ def use_fast_layers(model: keras.Model) -> keras.Model:
     """Switches a model, in place, to the implementations of its layers that are fastest on the backend.
 
     Args:
-        model: any model. Its results stay the same but for rounding, and so does what is saved of it.
+        model: any model; layers that are not built yet are left as they are. Its results stay the same but for
+            rounding, and so does what is saved of it.
 
     Returns:
         The model.
     """
     for layer in model.layers:
-        if (fast_class := FAST_LAYERS.get(type(layer))) is not None:
+        if layer.built and (fast_class := FAST_LAYERS.get(type(layer))) is not None:
             object.__setattr__(layer, "__class__", fast_class)
             fast_class.prepare(layer)
-    if backend.eager_layers() is not None and type(model) is FUNCTIONAL:
-        object.__setattr__(model, "__class__", eager(FUNCTIONAL))
+    if backend.eager_layers() is not None and type(model) is Functional:
+        object.__setattr__(model, "__class__", eager(Functional))
     return model
 
 
@@ -136,12 +138,5 @@ def register(config: Any) -> Any:
     return {**config, "registered_name": name} if name in REGISTERED else config
 
 
-def _functional() -> type:
-    """Returns the class of the models that `keras.Model(inputs, outputs)` makes, which Keras does not export."""
-    image = keras.Input((1,))
-    return type(keras.Model(image, image))
-
-
 REGISTERED = {"keras_resnet>VarianceScaling": VarianceScaling}
-FUNCTIONAL = _functional()
 FAST_LAYERS = {layer.__bases__[1]: layer for layer in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}

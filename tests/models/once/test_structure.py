@@ -1,5 +1,7 @@
 """The layers of a network are where the papers draw them."""
 
+import importlib.util
+
 import keras
 import numpy as np
 import pytest
@@ -163,3 +165,16 @@ def test_python_may_recurse_through_every_layer_of_a_network(monkeypatch, choice
     monkeypatch.setattr("sys.setrecursionlimit", limits.append)
     model = keras_resnet.CifarResNet(20, **choices)
     assert min(limits) >= 1000 + len(model.layers)
+
+
+def test_importing_the_package_uses_up_no_name_that_keras_gives_to_models():
+    """A user's first model is called "functional", whether or not this package was imported before it was made."""
+
+    def number_of_next_model():
+        image = keras.Input((1,))
+        return int(keras.Model(image, image).name.partition("_")[2] or 0)
+
+    before = number_of_next_model()
+    module = importlib.util.find_spec("keras_resnet.models.fast_layers")
+    module.loader.exec_module(importlib.util.module_from_spec(module))
+    assert number_of_next_model() == before + 1
