@@ -44,7 +44,8 @@ def heat(model: keras.Model, dense: keras.Model, images: Any, classes: Sequence[
     if classes is None:
         classes = logits.mean(axis=(1, 2)).argmax(axis=-1)
     classes = np.asarray(classes)
-    if classes.shape != (len(logits),) or not ((classes >= 0) & (classes < logits.shape[-1])).all():
+    integral = classes.dtype.kind in "iu" and classes.shape == (len(logits),)
+    if not integral or not ((classes >= 0) & (classes < logits.shape[-1])).all():
         raise ValueError(
             f"`classes` must be one index below {logits.shape[-1]} for each of {len(logits)} images. "
             f"Received: {classes.tolist()}"
