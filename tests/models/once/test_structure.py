@@ -9,7 +9,7 @@ import pytest
 import keras_resnet
 from facts import ORDERS
 from keras_resnet import Spec
-from keras_resnet.models.units import parts
+from keras_resnet.models.units import expand
 
 V2 = {"order": "full_preactivation"}
 KINDS = {keras.layers.Conv2D: "conv", keras.layers.BatchNormalization: "bn", keras.layers.ReLU: "relu"}
@@ -146,7 +146,7 @@ def test_width_widens_the_stages_and_not_the_stem():
 
 
 def test_parts_of_an_order_are_numbered_by_kind():
-    before, residual, after = parts("full_preactivation", 2)
+    before, residual, after = expand("full_preactivation", 2)
     assert before == [("bn", 1), ("relu", 1)]
     assert residual == [("conv", 1), ("bn", 2), ("relu", 2), ("conv", 2)]
     assert after == []
