@@ -41,7 +41,7 @@ def ours(setting: Setting) -> dict[str, float]:
     """Trains as the `keras-resnet train` command does."""
     start_as_command()
     from keras_resnet.evaluation.evaluate import evaluate
-    from keras_resnet.evaluation.view import View
+    from keras_resnet.evaluation.views import Views
     from keras_resnet.training.machine import Machine
     from keras_resnet.training.run import train
 
@@ -50,7 +50,7 @@ def ours(setting: Setting) -> dict[str, float]:
         summary = train(recipe, folder, machine=machine)
         with Path(folder, "history.csv").open(encoding="utf-8", newline="") as file:
             seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-        mirrored = evaluate([folder], recipe.dataset, recipe.data_dir, view=View(mirror=True)).result
+        mirrored = evaluate([folder], recipe.dataset, recipe.data_dir, views=Views(mirror=True)).result
     return {**figures(summary["test_error"], seconds), "mirrored_test_error": mirrored["error"]}
 
 

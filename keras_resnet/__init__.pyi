@@ -1,3 +1,4 @@
+from . import weights as weights
 from .evaluation.explanation import grad_cam as grad_cam
 from .evaluation.prediction import decode_predictions as decode_predictions
 from .exporting.export import export as export

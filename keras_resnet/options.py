@@ -55,18 +55,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(Status.MISTAKE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool = True) -> None:
+def add_options(group: argparse._ActionsContainer, dataclass: type, *, defaults: bool = True) -> None:
     """Adds a command-line option for every dataclass field that is declared by `option`.
 
     An option that is not given is absent from the parsed namespace, so that it can be told from one given its default.
 
     Args:
         group: a parser, or an argument group of one.
-        row: the dataclass.
+        dataclass: the dataclass of the options.
         defaults: whether the help shows the default values.
     """
-    hints = _hints(row)
-    for field in fields(row):
+    hints = _hints(dataclass)
+    for field in fields(dataclass):
         if "help" not in field.metadata:
             continue
         hint, flag = hints[field.name], "--" + field.name.replace("_", "-")
@@ -84,10 +84,10 @@ def add_options(group: argparse._ActionsContainer, row: type, *, defaults: bool 
             group.add_argument(flag, type=converter(hint), metavar=_metavar(hint), **settings)
 
 
-def given_fields(arguments: argparse.Namespace, row: type) -> dict[str, Any]:
+def given_fields(arguments: argparse.Namespace, dataclass: type) -> dict[str, Any]:
     """Returns the values of those dataclass fields that were given on the command line, by name."""
     values = vars(arguments)
-    return {field.name: values[field.name] for field in fields(row) if field.name in values}
+    return {field.name: values[field.name] for field in fields(dataclass) if field.name in values}
 
 
 def to_arguments(values: Mapping[str, Any]) -> list[str]:
@@ -134,16 +134,16 @@ def converter(hint: Any) -> Callable[[str], Any]:
     return convert
 
 
-def check_types(row: type, values: Mapping[str, Any]) -> None:
+def check_types(dataclass: type, values: Mapping[str, Any]) -> None:
     """Checks values, such as those read from a file, against the types of a dataclass's fields.
 
     Raises:
         ValueError: a name is not that of a field, or a value does not have its field's type.
     """
-    hints = _hints(row)
+    hints = _hints(dataclass)
     for name, value in values.items():
         if name not in hints:
-            raise ValueError(f"Unknown field {name!r} of a {row.__name__.lower()}{suggestion(str(name), hints)}")
+            raise ValueError(f"Unknown field {name!r} of a {dataclass.__name__.lower()}{suggestion(str(name), hints)}")
         if not any(_is_a(value, kind) for kind in _alternatives(hints[name])):
             raise ValueError(f"`{name}` must be {_described(hints[name])}. Received: {value!r}")
 
@@ -165,13 +165,13 @@ def check_fields(instance: Any, *, but: Iterable[str] = ()) -> None:
     check_limits(type(instance), values)
 
 
-def check_limits(row: type, values: Mapping[str, Any]) -> None:
+def check_limits(dataclass: type, values: Mapping[str, Any]) -> None:
     """Checks values of the right types against the choices and limits of a dataclass's fields, declared by `option`.
 
     Raises:
         ValueError: a field does not accept its value; the message names the field, what it accepts, and the value.
     """
-    for field in fields(row):
+    for field in fields(dataclass):
         value = values.get(field.name)
         if value is None:
             continue
@@ -180,26 +180,26 @@ def check_limits(row: type, values: Mapping[str, Any]) -> None:
             raise ValueError(f"`{field.name}` must be one of {', '.join(map(repr, accepted))}. Received: {value!r}")
         entries = value if isinstance(value, tuple | list) else [value]
         if limits and not all(_within(entry, limits) for entry in entries):
-            kind = kind_of(row, field.name)
+            kind = kind_of(dataclass, field.name)
             raise ValueError(f"`{field.name}` must be {_range(kind, limits)}. Received: {value!r}")
 
 
-def choices_of(row: type) -> dict[str, tuple[Any, ...]]:
+def choices_of(dataclass: type) -> dict[str, tuple[Any, ...]]:
     """Returns the accepted values of every field with `choices`, including None where its type allows it.
 
     For `Spec`, "shortcut" is ("A", "B", "C", None).
     """
-    choices = {field.name: field.metadata["choices"] for field in fields(row) if field.metadata.get("choices")}
-    optional = {name for name, hint in _hints(row).items() if types.NoneType in _alternatives(hint)}
+    choices = {field.name: field.metadata["choices"] for field in fields(dataclass) if field.metadata.get("choices")}
+    optional = {name for name, hint in _hints(dataclass).items() if types.NoneType in _alternatives(hint)}
     return {
         name: (*accepted, None) if name in optional and None not in accepted else accepted
         for name, accepted in choices.items()
     }
 
 
-def kind_of(row: type, name: str) -> type:
+def kind_of(dataclass: type, name: str) -> type:
     """Returns the type of a dataclass's field, without None: int for a field of type `int | None`."""
-    return _alternatives(_hints(row)[name])[0]
+    return _alternatives(_hints(dataclass)[name])[0]
 
 
 def suggestion(name: str, known: Iterable[str], count: int = 1) -> str:
@@ -223,9 +223,9 @@ def _range(kind: Any, limits: Mapping[str, float]) -> str:
 
 
 @functools.cache
-def _hints(row: type) -> dict[str, Any]:
+def _hints(dataclass: type) -> dict[str, Any]:
     """Returns the types of a dataclass's fields. Cached, since evaluating the annotations takes a millisecond."""
-    return typing.get_type_hints(row)
+    return typing.get_type_hints(dataclass)
 
 
 def _is_a(value: Any, kind: Any) -> bool:

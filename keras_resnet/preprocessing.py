@@ -24,12 +24,15 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
 
 
 def normalize(
-    images: Any, mean: np.ndarray, deviation: np.ndarray | None = None, data_format: str = "channels_last"
-) -> Any:
+    images: keras.KerasTensor,
+    mean: np.ndarray,
+    deviation: np.ndarray | None = None,
+    data_format: str = "channels_last",
+) -> keras.KerasTensor:
     """Subtracts the training set's mean, which is the papers' only normalisation (He et al. 2015, sections 3.4, 4.2).
 
     Args:
-        images: a Keras tensor of raw images, (batch, height, width, channels), or with the channels first if
+        images: raw images, (batch, height, width, channels), or with the channels first if
             `data_format` says so.
         mean: one value per pixel and channel, in the shape of an image ("per-pixel mean"), or one per channel, for
             images of any size. It becomes a variable of the layer, so it is saved with the model.
@@ -38,7 +41,7 @@ def normalize(
         data_format: "channels_last" or "channels_first".
 
     Returns:
-        The output of the layer "normalization", a Keras tensor. It is float32 whatever the dtype policy, since half
+        The output of the layer "normalization". It is float32 whatever the dtype policy, since half
         precision is too coarse for pixel values minus a mean.
 
     Raises:

@@ -17,7 +17,7 @@ from ..backend.devices import Devices
 from ..data import ImageStream, LabelledImages, evenly_spaced, steps_per_epoch
 from ..evaluation.evaluate import class_indices, crop_sizes
 from ..evaluation.outputs import shapes
-from ..evaluation.view import View
+from ..evaluation.views import Views
 from ..models.catalog import find
 from ..training.batch_norm import reestimate
 from ..training.feed import Feed
@@ -125,7 +125,7 @@ def batches_for(
     """
     view: dict[str, Any] = {}
     if not data.in_memory:
-        view = dict(zip(("size", "resize"), crop_sizes(model, info.get("view", {}), View()), strict=True))
+        view = dict(zip(("size", "resize"), crop_sizes(model, info.get("view", {}), Views()), strict=True))
     expected = shapes(model)[0]
     received = data.image_shape(view.get("size"))
     if any(side not in (None, other) for side, other in zip(expected, received, strict=True)):

@@ -169,6 +169,7 @@ def eager_layers() -> ModuleType | None:
     - `dtype`: converts Keras's name of a dtype to the backend's dtype.
     - `can_defer_padding`, `defer_padding`: leave the work of a padding layer to the layer that follows it: whether that
       is possible, and the padding layer's call if it is.
+    - `is_compiling`: whether the backend compiles the call, in which case Keras has to call all layers.
     - `with_hooks`: selects the layers with hooks, which Keras has to call.
     """
     return _engine().eager_layers()

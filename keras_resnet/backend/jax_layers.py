@@ -33,7 +33,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     up to 3x3. XLA would slide a window over the images, which makes gradients take two to three times as long, and
     forty times for tiny images with strides. Without AVX-512, the gradient of a larger kernel is a matrix product.
     """
-    if not _on_processor(layer.data_format) or layer.groups > 1:
+    if not _on_processor(layer, x) or layer.groups > 1:
         return None
     height, width, channels, filters = kernel.shape
     batch, rows, columns, _ = x.shape
@@ -164,7 +164,7 @@ def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
     added up, in float32.
     """
     size, strides = layer.pool_size, layer.strides
-    if not _on_processor(layer.data_format) or layer.padding != "valid":
+    if not _on_processor(layer, x) or layer.padding != "valid":
         return None
     rows, columns = (
         (side - length) // stride * stride + 1 for side, length, stride in zip(x.shape[1:3], size, strides, strict=True)
@@ -229,5 +229,10 @@ def _positive(x: Any) -> Any:
     return jnp.maximum(x, jnp.zeros((), x.dtype))
 
 
-def _on_processor(data_format: str) -> bool:
-    return jax.default_backend() == "cpu" and data_format == "channels_last"
+def _on_processor(layer: Any, x: Any) -> bool:
+    """Returns whether a processor computes a layer of images (batch, rows, columns, channels) of known size.
+
+    The sizes are symbols in a program that `jax.export` makes for images of any size.
+    """
+    known = all(isinstance(side, int) for side in x.shape[1:3])
+    return jax.default_backend() == "cpu" and layer.data_format == "channels_last" and known

@@ -155,6 +155,15 @@ def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: 
     return functional.conv2d(x, kernel, bias, strides, padding, layer.dilation_rate, layer.groups)
 
 
+def is_compiling() -> bool:
+    """Returns whether `torch.compile` traces this call.
+
+    It would take each of these calls, which layers of many shapes share, for one of dynamic shapes, for which Inductor
+    cannot compile the gradients of convolutions.
+    """
+    return torch.compiler.is_compiling()
+
+
 def with_hooks(called: Iterable[Any]) -> list[Any]:
     """Returns the layers whose calls run Torch's hooks: their own, or global hooks of all modules."""
     if modules._has_any_global_hook():

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from .. import backend
-from ..evaluation.view import View
+from ..evaluation.views import Views
 from ..options import add_options, given_fields, positive
 from ..status import Status
 from .common import DATASET, MODEL, Commands, backend_option, data_dir_option, verbose
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("dataset", metavar="DATASET", help=DATASET)
     data_dir_option(parser)
     parser.add_argument("--split", choices=("test", "train"), default="test", help="images to test on [test]")
-    add_options(parser, View)
+    add_options(parser, Views)
     parser.add_argument(
         "--batch-size", type=positive, metavar="N", help="images per batch [500; 50 for photographs of 224x224]"
     )
@@ -40,13 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     from ..evaluation.evaluate import evaluate
     from ..evaluation.report import default_folder, write_report
 
-    view = View(**given_fields(arguments, View))
     evaluation = evaluate(
         arguments.models,
         arguments.dataset,
         arguments.data_dir,
         split=arguments.split,
-        view=view,
+        views=Views(**given_fields(arguments, Views)),
         batch_size=arguments.batch_size,
         verbose=verbose(arguments),
     )

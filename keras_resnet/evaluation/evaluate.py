@@ -16,7 +16,7 @@ from ..data import SIZE, LabelledImages, absolute_path, default_resize, load, sc
 from ..models.taps import any_size
 from . import scores
 from .outputs import TestOutputs, multi_view, shapes, single_view
-from .view import View
+from .views import Views
 
 BATCH_IN_MEMORY, BATCH_PHOTOGRAPHS = 500, 50  # default batch sizes
 
@@ -27,9 +27,9 @@ class Evaluation:
 
     Attributes:
         result: the scores of the network or the ensemble, ready for JSON: the output of `scores.score`, and "model",
-            "dataset", "dataset_path" (absolute, for a folder of photographs), "split", "view", "bad" (the number of
-            images that at least one network could not decode), "seconds", "images_per_second", "classes"
-            (`scores.by_class`) and, for ensembles, "members" with the result of each network.
+            "dataset", "dataset_path" (absolute, for a folder of photographs), "split", "view" (the views, in words),
+            "bad" (the number of images that at least one network could not decode), "seconds", "images_per_second",
+            "classes" (`scores.by_class`) and, for ensembles, "members" with the result of each network.
         confusion: the number of images of each class (rows) that were predicted as each class (columns).
         class_names: one name per class.
     """
@@ -45,7 +45,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     *,
     split: str = "test",
-    view: View | None = None,
+    views: Views | None = None,
     batch_size: int | None = None,
     verbose: int = 0,
 ) -> Evaluation:
@@ -56,7 +56,7 @@ def evaluate(
         dataset: the name of a data set. Its classes are matched by name to those of the networks.
         data_dir: the folder with the prepared sets of tensorflow-datasets.
         split: "test" or "train".
-        view: the views of each image; None for the centre view.
+        views: which views of each image are tested; None for the centre view.
         batch_size: the number of images per batch; by default 500 for sets in memory and 50 for photographs.
         verbose: 1 for a progress bar.
 
@@ -64,22 +64,22 @@ def evaluate(
         ValueError: a model cannot be opened or does not fit the data, the data set does not have such views, a network
             lacks classes of the data set, or the networks have different classes.
     """
-    view = view or View()
+    views = views or Views()
     networks = [saving.load(path) for path in models]
     data = load(dataset, data_dir)
-    if data.in_memory and replace(view, mirror=False) != View():
+    if data.in_memory and replace(views, mirror=False) != Views():
         raise ValueError(f"The images of {dataset} have a fixed size; crops and scales apply to photographs only.")
     batch_size = batch_size or (BATCH_IN_MEMORY if data.in_memory else BATCH_PHOTOGRAPHS)
     for model, _ in networks:
         shapes(model)
     indices = [class_indices(model, info, data) for model, info in networks]
-    labellings = [_labellings(info) or [list(data.class_names)] for _, info in networks]
-    fullest = max(labellings, key=len)
-    if not all(_same_classes(labelling, fullest) for labelling in labellings):
+    namings = [_class_namings(info) or [list(data.class_names)] for _, info in networks]
+    fullest = max(namings, key=len)
+    if not all(_same_classes(naming, fullest) for naming in namings):
         raise ValueError("The networks of an ensemble must have the same classes in the same order.")
     members = []
     for (model, info), class_index in zip(networks, indices, strict=True):
-        outputs = _test(model, info.get("view", {}), data, split, view, batch_size, verbose)
+        outputs = _test(model, info.get("view", {}), data, split, views, batch_size, verbose)
         members.append(replace(outputs, labels=class_index[outputs.labels]))
     ensemble = _averaged(members)
     confusion = scores.confusion(ensemble.probabilities, ensemble.labels)
@@ -88,7 +88,7 @@ def evaluate(
         "dataset": dataset,
         **({"dataset_path": path} if (path := absolute_path(dataset)) else {}),
         "split": split,
-        "view": str(view),
+        "view": str(views),
         "classes": scores.by_class(confusion, fullest[-1]),
     }
     if len(models) > 1:
@@ -129,35 +129,37 @@ def _test(
     trained: Mapping[str, int],
     data: LabelledImages,
     split: str,
-    view: View,
+    views: Views,
     batch_size: int,
     verbose: int,
 ) -> TestOutputs:
     if data.in_memory:
         batches = data.test_batches(batch_size=batch_size, split=split)
-        return single_view(model, batches, mirror=view.mirror, verbose=verbose)
-    if view.scales:
-        images = data.multi_view(scales_of(view.scales), split=split)
+        return single_view(model, batches, mirror=views.mirror, verbose=verbose)
+    if views.scales:
+        images = data.multi_view(scales_of(views.scales), split=split)
         return multi_view(_for_size(model, None), images, batch_size, verbose=verbose)
-    size, resize = crop_sizes(model, trained, view)
+    size, resize = crop_sizes(model, trained, views)
     model = _for_size(model, size)
-    if view.crops == 10:
+    if views.crops == 10:
         crops = data.multi_view(ten_crops_of(size, resize), split=split)
         return multi_view(model, crops, batch_size, verbose=verbose)
     batches = data.test_batches(batch_size=batch_size, split=split, size=size, resize=resize)
-    return single_view(model, batches, mirror=view.mirror, verbose=verbose)
+    return single_view(model, batches, mirror=views.mirror, verbose=verbose)
 
 
-def crop_sizes(model: keras.Model, trained: Mapping[str, int], view: View) -> tuple[int, int]:
+def crop_sizes(model: keras.Model, trained: Mapping[str, int], views: Views) -> tuple[int, int]:
     """Returns the side of the crops for a network, and the shorter side of the image from which they are cropped.
 
     Args:
         model: the network.
-        trained: the "view" in the network's file; empty if there is none.
-        view: the view that the user has chosen.
+        trained: the "view" in the network's file, "size" and "resize" of its centre view; empty if there is none.
+        views: what the user has chosen.
     """
-    size = view.size or trained.get("size") or shapes(model)[0][0] or SIZE
-    return size, view.resize or (trained.get("resize") if size == trained.get("size") else None) or default_resize(size)
+    size = views.size or trained.get("size") or shapes(model)[0][0] or SIZE
+    return size, views.resize or (trained.get("resize") if size == trained.get("size") else None) or default_resize(
+        size
+    )
 
 
 def _for_size(model: keras.Model, size: int | None) -> keras.Model:
@@ -165,8 +167,8 @@ def _for_size(model: keras.Model, size: int | None) -> keras.Model:
     return model if shapes(model)[0][0] in (None, size) else any_size(model)
 
 
-def _labellings(info: Mapping[str, Any]) -> list[list[str]]:
-    """Returns the identifiers and the names of the classes in a network's file, as far as it has them."""
+def _class_namings(info: Mapping[str, Any]) -> list[list[str]]:
+    """Returns the ways in which a network's file names its classes: by identifiers, by names, both, or neither."""
     return [list(info[key]) for key in ("class_ids", "class_names") if info.get(key)]
 
 
@@ -175,7 +177,7 @@ def _same_classes(one: list[list[str]], other: list[list[str]]) -> bool:
 
     If only one has identifiers, the names of the other may match either its identifiers or its names.
     """
-    return one[0] == other[0] if len(one) == len(other) else any(labelling in other for labelling in one)
+    return one[0] == other[0] if len(one) == len(other) else any(naming in other for naming in one)
 
 
 def class_indices(model: keras.Model, info: Mapping[str, Any], data: LabelledImages) -> np.ndarray:
@@ -187,15 +189,15 @@ def class_indices(model: keras.Model, info: Mapping[str, Any], data: LabelledIma
         ValueError: the network has names for its classes, but lacks some of the data's; or it has no names, and
             another number of classes than the data.
     """
-    labellings = _labellings(info)
-    for labelling in labellings:
-        if set(data.class_names) <= set(labelling):
-            return np.array([labelling.index(name) for name in data.class_names])
-    if labellings:
-        missing = [name for name in data.class_names if name not in labellings[-1]]
+    namings = _class_namings(info)
+    for naming in namings:
+        if set(data.class_names) <= set(naming):
+            return np.array([naming.index(name) for name in data.class_names])
+    if namings:
+        missing = [name for name in data.class_names if name not in namings[-1]]
         raise ValueError(
             f"{model.name!r} has other classes than {data.name}: {', '.join(map(repr, missing[:3]))} "
-            f"{'is' if len(missing) == 1 else 'are'} not among {', '.join(map(repr, labellings[-1][:3]))}, ..."
+            f"{'is' if len(missing) == 1 else 'are'} not among {', '.join(map(repr, namings[-1][:3]))}, ..."
         )
     if data.classes > (classes := shapes(model)[1]):
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {data.name}, which has {data.classes}")

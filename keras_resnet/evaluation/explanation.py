@@ -42,7 +42,8 @@ def heat(model: keras.Model, dense: keras.Model, images: Any, classes: Sequence[
     if model.get_layer("avg_pool").data_format == "channels_first":
         logits = np.moveaxis(logits, 1, -1)
     indices = logits.mean(axis=(1, 2)).argmax(axis=-1) if classes is None else np.asarray(classes)
-    if indices.shape != (len(logits),) or not ((indices >= 0) & (indices < logits.shape[-1])).all():
+    integral = indices.dtype.kind in "iu" and indices.shape == (len(logits),)
+    if not integral or not ((indices >= 0) & (indices < logits.shape[-1])).all():
         raise ValueError(
             f"`classes` must be one index below {logits.shape[-1]} for each of {len(logits)} images. "
             f"Received: {indices.tolist()}"

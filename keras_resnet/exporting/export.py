@@ -70,14 +70,14 @@ def export(
     _check_folder(Path(out))
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
     network = as_functional(network)
-    names = class_names and [str(name) for name in class_names]
-    info = {**info, **{k: v for k, v in (("class_names", names), ("view", view)) if v is not None}}
+    given = class_names and [str(name) for name in class_names]
+    info = {**info, **{k: v for k, v in (("class_names", given), ("view", view)) if v is not None}}
     shape, classes = shapes(network)
     check_view(shape, info.get("view"))
-    labels = [str(name) for name in info.get("class_names") or range(classes)]
-    if len(labels) != classes:
-        raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(labels)} class names")
-    if multiline := [name for name in labels if name and name.splitlines() != [name]]:
+    names = [str(name) for name in info.get("class_names") or range(classes)]
+    if len(names) != classes:
+        raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(names)} class names")
+    if multiline := [name for name in names if name and name.splitlines() != [name]]:
         raise ValueError(f"A class name must be a single line. Received: {multiline[0]!r}")
     if chosen.format == "saved_model" and chosen.default_signature == "image_bytes" and shape[-1] not in CHANNELS:
         raise ValueError(
@@ -87,7 +87,7 @@ def export(
     if not backend.can_export_graphs():
         return _export_on_tensorflow(network, info, out, chosen, say)
     with _next_version(Path(out)) as (version, folder):
-        written = _write(network, info, labels, folder, chosen, say)
+        written = _write(network, info, names, folder, chosen, say)
         known = _description(network, info)
         card = write_card(folder, {**known, **vars(chosen), **written, "top": min(chosen.top, classes)})
     return {**card, "out": str(Path(out) / str(version)), "version": version}

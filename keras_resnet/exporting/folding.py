@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from ..models.fast_layers import FUNCTIONAL, REGISTERED, register, use_fast_layers
+from ..models.fast_layers import REGISTERED, Functional, register, use_fast_layers
 from ..models.graph import calls, consumers, has_only_inputs, nodes, uncompiled
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
@@ -104,7 +104,7 @@ def outcome(network: keras.Model, model: keras.Model) -> dict[str, Any]:
 
 
 def _check_functional(model: keras.Model) -> None:
-    if getattr(model.__class__, "call", None) is not FUNCTIONAL.call:
+    if getattr(model.__class__, "call", None) is not Functional.call:
         raise ValueError(f"The model must be functional, so that its graph of layers is known. Received: {model!r}")
 
 

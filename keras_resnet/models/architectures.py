@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .spec import Spec
 
 if TYPE_CHECKING:
     import keras
+
+    from ..weights import Pretrained
 
 
 V2 = {"order": "full_preactivation"}
@@ -35,17 +38,17 @@ class Architecture(Protocol):
     def __call__(
         self,
         include_top: bool = True,
-        weights: Any = None,
-        input_tensor: Any = None,
-        input_shape: Any = None,
+        weights: str | Path | Pretrained | None = None,
+        input_tensor: keras.KerasTensor | None = None,
+        input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,
         classes: int = ...,
-        classifier_activation: Any = "softmax",
+        classifier_activation: str | Callable[..., Any] | None = "softmax",
         name: str = ...,
         *,
         include_preprocessing: bool = True,
         data_format: str | None = None,
-        dtype: Any = None,
+        dtype: str | keras.DTypePolicy | None = None,
         **choices: Any,
     ) -> keras.Model: ...
 
@@ -108,17 +111,17 @@ def architecture(
 
     def build(
         include_top: bool = True,
-        weights: Any = None,
-        input_tensor: Any = None,
-        input_shape: Any = None,
+        weights: str | Path | Pretrained | None = None,
+        input_tensor: keras.KerasTensor | None = None,
+        input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,
         classes: int = classes,
-        classifier_activation: Any = "softmax",
+        classifier_activation: str | Callable[..., Any] | None = "softmax",
         name: str = name.lower(),
         *,
         include_preprocessing: bool = True,
         data_format: str | None = None,
-        dtype: Any = None,
+        dtype: str | keras.DTypePolicy | None = None,
         **choices: Any,
     ) -> keras.Model:
         from .builder import assemble  # imports Keras

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,16 +28,16 @@ def ResNet(  # noqa: N802
     stage_filters: Sequence[int],
     include_top: bool = True,
     weights: str | Path | Pretrained | None = None,
-    input_tensor: Any = None,
+    input_tensor: keras.KerasTensor | None = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
-    classifier_activation: Any = "softmax",
+    classifier_activation: str | Callable[..., Any] | None = "softmax",
     name: str = "resnet",
     *,
     include_preprocessing: bool = True,
     data_format: str | None = None,
-    dtype: Any = None,
+    dtype: str | keras.DTypePolicy | None = None,
     **choices: Any,
 ) -> keras.Model:
     """Builds any residual network of He et al. 2015 and 2016, or a plain network.
@@ -115,15 +115,15 @@ def assemble(
     default_classes: int,
     include_top: bool,
     weights: str | Path | Pretrained | None,
-    input_tensor: Any,
+    input_tensor: keras.KerasTensor | None,
     input_shape: Sequence[int | None] | None,
     pooling: str | None,
     classes: int,
-    classifier_activation: Any,
+    classifier_activation: str | Callable[..., Any] | None,
     name: str,
     include_preprocessing: bool,
     data_format: str | None,
-    dtype: Any,
+    dtype: str | keras.DTypePolicy | None,
 ) -> keras.Model:
     """Builds a network; see `ResNet` for the arguments that are not listed.
 
@@ -217,8 +217,11 @@ def _check_input(tensor: Any, shape: Sequence[int | None] | None, data_format: s
     if shape is None:
         return
     layout = "(height, width, channels)" if data_format == "channels_last" else "(channels, height, width)"
-    if len(shape) != 3:
-        raise ValueError(f"`{argument}` must have three dimensions, {layout}. Received: {tuple(shape)}")
+    if not isinstance(shape, Iterable) or len(shape) != 3:
+        received = tuple(shape) if isinstance(shape, Iterable) else repr(shape)
+        raise ValueError(f"`{argument}` must have three dimensions, {layout}. Received: {received}")
+    if not all(side is None or isinstance(side, numbers.Integral) for side in shape):
+        raise ValueError(f"`{argument}` must hold integers or None: {layout}. Received: {tuple(shape)}")
     channels = shape[-1 if data_format == "channels_last" else 0]
     if channels is None or channels < 1:
         raise ValueError(f"`{argument}` must specify the number of channels: {layout}. Received: {tuple(shape)}")
@@ -229,13 +232,13 @@ def _check_input(tensor: Any, shape: Sequence[int | None] | None, data_format: s
 
 
 def _image(
-    tensor: Any,
+    tensor: keras.KerasTensor | None,
     shape: Sequence[int | None] | None,
     spec: Spec,
     data_format: str,
     pretrained: Pretrained | None,
     include_top: bool,
-) -> Any:
+) -> keras.KerasTensor:
     """Returns the network's input: the given tensor, or a new one of the given shape or else of the default shape."""
     argument = "input_shape" if tensor is None else "input_tensor"
     channels_last = data_format == "channels_last"

@@ -44,12 +44,12 @@ class Branches:
     """A residual unit taken apart at its addition.
 
     Args:
-        begin: symbolic tensor: the unit's input.
-        addition: Keras's node: the call of the layer that adds shortcut and residual.
-        end: symbolic tensor: the unit's output.
+        begin: the unit's input.
+        addition: Keras's node of the call of the layer that adds shortcut and residual.
+        end: the unit's output.
     """
 
-    def __init__(self, begin: Any, addition: Any, end: Any) -> None:
+    def __init__(self, begin: keras.KerasTensor, addition: Any, end: keras.KerasTensor) -> None:
         (shortcut, residual), (added,) = addition.input_tensors, addition.outputs
         # Keras cannot make a model from a tensor to itself.
         self._identity = shortcut is begin
@@ -104,7 +104,7 @@ def branches(model: keras.Model) -> dict[str, Branches]:
     }
 
 
-def _units(ends: dict[str, Any]) -> Iterator[tuple[Any, str, Any]]:
+def _units(ends: dict[str, keras.KerasTensor]) -> Iterator[tuple[keras.KerasTensor, str, keras.KerasTensor]]:
     """Yields the input, the name and the output of each unit, given the outputs of the stem and the units."""
     for (_, begin), (name, end) in itertools.pairwise(ends.items()):
         yield begin, name, end

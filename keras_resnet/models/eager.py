@@ -64,6 +64,8 @@ class Eager(_Functional):
         if mask is not None or others or any(hasattr(tensor, "_keras_mask") for tensor in flat):
             return super().call(inputs, training=training, mask=mask, **others)
         engine = backend.eager_layers()
+        if engine.is_compiling():
+            return super().call(inputs, training=training)
         if not self._steps:
             made = tuple(_steps(self, engine))
             called = tuple(step.node.operation for step in made if isinstance(step.node.operation, keras.Layer))

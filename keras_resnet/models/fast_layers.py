@@ -14,22 +14,27 @@ from keras import layers, ops
 from .. import backend
 from .eager import eager
 
+# The class of the object that `keras.Model(inputs, outputs)` returns, which Keras does not export. Found without
+# `__init__`, which would take from the user's first model the name that Keras gives it.
+Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
+
 
 def use_fast_layers(model: keras.Model) -> keras.Model:
     """Switches a model, in place, to the implementations of its layers that are fastest on the backend.
 
     Args:
-        model: any model. Its results stay the same but for rounding, and so does what is saved of it.
+        model: any model; layers that are not built yet are left as they are. Its results stay the same but for
+            rounding, and so does what is saved of it.
 
     Returns:
         The model.
     """
     for layer in model.layers:
-        if (fast_class := FAST_LAYERS.get(type(layer))) is not None:
+        if layer.built and (fast_class := FAST_LAYERS.get(type(layer))) is not None:
             object.__setattr__(layer, "__class__", fast_class)
             fast_class.prepare(layer)
-    if backend.eager_layers() is not None and type(model) is FUNCTIONAL:
-        object.__setattr__(model, "__class__", eager(FUNCTIONAL))  # type: ignore[arg-type]  # not a class for mypy
+    if backend.eager_layers() is not None and type(model) is Functional:
+        object.__setattr__(model, "__class__", eager(Functional))  # type: ignore[arg-type]  # for mypy, not a class
     return model
 
 
@@ -136,12 +141,5 @@ def register(config: Any) -> Any:
     return {**config, "registered_name": name} if name in REGISTERED else config
 
 
-def _functional() -> Any:
-    """Returns the class of the models that `keras.Model(inputs, outputs)` makes, which Keras does not export."""
-    image = keras.Input((1,))
-    return type(keras.Model(image, image))
-
-
 REGISTERED = {"keras_resnet>VarianceScaling": VarianceScaling}
-FUNCTIONAL = _functional()
 FAST_LAYERS = {layer.__bases__[1]: layer for layer in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}

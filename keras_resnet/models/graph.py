@@ -36,7 +36,7 @@ def last_operation(model: keras.Model) -> Any:
     return last
 
 
-def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[str, Any]:
+def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[str, keras.KerasTensor]:
     """Returns the output of the last layer of each part of a network.
 
     Args:
@@ -44,7 +44,7 @@ def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[
         part: returns the part to which the layer of a given name belongs, or None.
 
     Returns:
-        Symbolic Keras tensors by part, in the order in which the parts begin.
+        Keras tensors by part, in the order in which the parts begin.
 
     Raises:
         ValueError: if the model is not one of this package.

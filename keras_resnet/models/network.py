@@ -7,7 +7,7 @@ import re
 from .layers import LayerSet, Tensor
 from .rows import STEMS
 from .spec import Spec
-from .units import parts, unit
+from .units import expand, unit
 
 
 def trunk(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
@@ -67,7 +67,7 @@ def stem(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
 
 def last_activation(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
     """Builds the activation after the last unit: the pre-activation of a further unit (He et al. 2016, appendix)."""
-    before, _, _ = parts(spec.order, len(spec.convolutions))
+    before, _, _ = expand(spec.order, len(spec.convolutions))
     for kind, _ in before:
         x = layers.batch_norm(x, "head_bn") if kind == "bn" else layers.relu(x, "head_relu")
     return x

@@ -6,7 +6,7 @@ The layers are found by their names, so these functions also work on models that
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
 
 import keras
 
@@ -15,14 +15,14 @@ from .graph import calls, last_outputs, require_package_model, uncompiled
 from .network import part
 
 
-def taps(model: keras.Model) -> dict[str, Any]:
+def taps(model: keras.Model) -> dict[str, keras.KerasTensor]:
     """Returns the named intermediate outputs of a network, in the order in which they are computed.
 
     Args:
         model: a model of this package.
 
     Returns:
-        A dict of symbolic Keras tensors by name: "stem", "stage1", "stage2", ... (the output of the last layer of each;
+        A dict of Keras tensors by name: "stem", "stage1", "stage2", ... (the output of the last layer of each;
         the stride doubles from stage to stage, except that with `downsample="last_unit"`, as in keras.applications' V2,
         the last two stages have the same), "features" (the feature map that the head pools), and for a network with a
         top "pooled" and "logits".
@@ -52,7 +52,8 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
         channels), with "channels_first" (batch, channels, height, width).
 
     Raises:
-        ValueError: if the network has no output of a given name, or the model is not one of this package.
+        ValueError: if the network has no output of a given name, `names` is a single string, or the model is not one of
+            this package.
 
     Example:
         >>> model = keras_resnet.ResNet50(include_top=False)
@@ -60,6 +61,8 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
         >>> maps = keras_resnet.features(model, ["stage2", "stage4"])(images)
     """
     available = taps(model)
+    if isinstance(names, str):
+        raise ValueError(f"`names` must be a list of taps, such as [{names!r}]. Received: {names!r}")
     names = [name for name in available if name.startswith("stage")] if names is None else list(names)
     if unknown := [name for name in names if name not in available]:
         raise ValueError(
@@ -132,11 +135,12 @@ def dense_logits(model: keras.Model) -> keras.Model:
     if model.get_layer("avg_pool").data_format == "channels_last":
         x = dense(x)
     else:  # the dense layer applies to the last axis
-        x = keras.layers.Permute((3, 1, 2))(dense(keras.layers.Permute((2, 3, 1))(x)))
+        permute = partial(keras.layers.Permute, dtype=dense.dtype_policy)
+        x = permute((3, 1, 2))(dense(permute((2, 3, 1))(x)))
     return use_fast_layers(keras.Model(model.input, x, name=f"{model.name}_dense"))
 
 
-def _with_logits(model: keras.Model) -> dict[str, Any]:
+def _with_logits(model: keras.Model) -> dict[str, keras.KerasTensor]:
     """Returns the taps of a network, which must have a top."""
     available = taps(model)
     if "logits" not in available:

@@ -9,13 +9,13 @@ from .rows import ORDERS
 from .shortcuts import add_shortcut
 from .spec import Spec
 
-Part = tuple[str, int]  # a layer's kind, "conv", "bn" or "relu", and its number among the unit's layers of that kind
+NumberedLayer = tuple[str, int]  # its kind, "conv", "bn" or "relu", and its number among the unit's layers of that kind
 
 
-def parts(order: str, convolutions: int) -> tuple[list[Part], list[Part], list[Part]]:
+def expand(order: str, convolutions: int) -> tuple[list[NumberedLayer], list[NumberedLayer], list[NumberedLayer]]:
     """Expands an order, which is written for two convolutions, for a unit of any number of convolutions.
 
-    The layers between the two convolutions are repeated, or left out, as often as needed: `parts("original", 1)`
+    The layers between the two convolutions are repeated, or left out, as often as needed: `expand("original", 1)`
     represents conv1 bn1 + relu1.
 
     Returns:
@@ -53,13 +53,13 @@ def unit(
     Returns:
         The unit's output.
     """
-    before, residual, after = parts(spec.order, len(spec.convolutions))
+    before, residual, after = expand(spec.order, len(spec.convolutions))
     kernels = [f"{convolution.kernel}x{convolution.kernel}" for convolution in spec.convolutions]
     strided = kernels.index(spec.stride_on) + 1 if spec.stride_on in kernels else 1
-    weighted = [part for part in residual if part[0] != "relu"]
+    weighted = [layer for layer in residual if layer[0] != "relu"]
     zeroed = weighted[-1] if spec.zero_init_residual else None  # the last batch norm, or convolution, of the residual
 
-    def run(row: list[Part], x: Tensor) -> Tensor:
+    def run(row: list[NumberedLayer], x: Tensor) -> Tensor:
         for kind, number in row:
             layer, zero = f"{name}_{kind}{number}", (kind, number) == zeroed
             if kind == "conv":

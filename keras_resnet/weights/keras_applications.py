@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..models.fast_layers import FUNCTIONAL
+from ..models.fast_layers import Functional
 from ..models.graph import calls
 from ..models.spec import Spec
 from .pretrained import HEAD, Pretrained, other_activation
@@ -155,7 +155,7 @@ def _before_the_network(model: keras.Model) -> list[keras.Model]:
     For models that are not functional, whose graph is not known, the list is empty.
     """
     graph = getattr(model, "_functional", model)  # that of a `Sequential`
-    if not isinstance(graph, FUNCTIONAL) or len(graph.inputs) != 1:
+    if not isinstance(graph, Functional) or len(graph.inputs) != 1:
         return []
     nested = [layer for layer in graph.layers if isinstance(layer, keras.Model)]
     inner = next((layer for layer in nested if is_resnet(part.name for part in layers_of(layer))), None)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from ..models.rows import ORDERS, STEMS
-from ..models.units import parts
+from ..models.units import expand
 
 # Suffixes of the names of layers that only one skip has.
 _SKIPS = {
@@ -102,7 +102,7 @@ def _order(layers: Mapping[str, Any]) -> dict[str, Any]:
     }
     head = [kind for kind in ("bn", "relu") if f"head_{kind}" in layers]
     for order in ORDERS:
-        before, residual, _ = parts(order, 2)
+        before, residual, _ = expand(order, 2)
         if last_kinds == {residual[-1][0]} and head == [kind for kind, _ in before]:
             return {"order": order}
     return {}

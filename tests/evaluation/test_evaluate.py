@@ -11,7 +11,7 @@ import keras_resnet
 from keras_resnet import saving
 from keras_resnet.data import DataError, load
 from keras_resnet.evaluation.evaluate import evaluate
-from keras_resnet.evaluation.view import View
+from keras_resnet.evaluation.views import Views
 from keras_resnet.preprocessing import normalize
 from pictures import jpeg, photograph
 
@@ -86,7 +86,7 @@ def test_one_view_is_the_centre_crop_of_the_size_that_the_network_was_trained_fo
 def test_another_size_than_the_network_was_built_for(photographs, save):
     """As in 2016, table 5: networks trained on crops of 224 are tested on crops of 320."""
     path = save()
-    result = evaluate([path], photographs, view=View(size=48, resize=48)).result
+    result = evaluate([path], photographs, views=Views(size=48, resize=48)).result
     images, labels = batch(photographs, size=48, resize=48)
     model = keras_resnet.CifarResNet(8, classes=3, input_shape=(None, None, 3), weights=path)
     probabilities = np.asarray(model.predict(images.astype("float32"), verbose=0))
@@ -100,7 +100,7 @@ def test_another_size_than_the_network_was_built_for(photographs, save):
 )
 def test_one_view_may_be_averaged_with_its_mirror_image(photographs, save, data, shape, classes, crop):
     path, data = save(input_shape=shape, classes=classes), data or photographs
-    result = evaluate([path], data, view=View(mirror=True)).result
+    result = evaluate([path], data, views=Views(mirror=True)).result
     images, labels, _ = (
         np.concatenate(part) for part in zip(*load(data).test_batches(batch_size=9, **crop), strict=True)
     )
@@ -111,11 +111,11 @@ def test_one_view_may_be_averaged_with_its_mirror_image(photographs, save, data,
     assert result["view"] == "one view, mirrored too"
 
 
-@pytest.mark.parametrize("view", [View(crops=10), View(scales=(32, 64))])
-def test_many_views_of_every_image(photographs, save, view):
-    evaluation = evaluate([save()], photographs, view=view)
+@pytest.mark.parametrize("views", [Views(crops=10), Views(scales=(32, 64))])
+def test_many_views_of_every_image(photographs, save, views):
+    evaluation = evaluate([save()], photographs, views=views)
     assert (evaluation.result["images"], evaluation.confusion.sum()) == (9, 9)
-    assert evaluation.result["view"] == ("ten crops" if view.crops == 10 else "scales 32,64")
+    assert evaluation.result["view"] == ("ten crops" if views.crops == 10 else "scales 32,64")
 
 
 @pytest.fixture
@@ -148,14 +148,14 @@ def likelihood_of(path, views):
 
 
 @pytest.mark.parametrize(
-    ("trained", "view"),
+    ("trained", "views"),
     [
-        ({"size": 24, "resize": 30}, View(crops=10, size=32, resize=40)),
-        ({"size": 32, "resize": 40}, View(crops=10)),
-        ({"size": 32, "resize": 40}, View(crops=10, size=32)),
+        ({"size": 24, "resize": 30}, Views(crops=10, size=32, resize=40)),
+        ({"size": 32, "resize": 40}, Views(crops=10)),
+        ({"size": 32, "resize": 40}, Views(crops=10, size=32)),
     ],
 )
-def test_ten_crops_are_the_corners_and_the_centre_and_their_mirror_images(pictures, save, trained, view):
+def test_ten_crops_are_the_corners_and_the_centre_and_their_mirror_images(pictures, save, trained, views):
     """The shorter side of the images is that to which they are resized, so that they are not changed."""
     data, test_images = pictures((40, 52), (64, 40), (40, 40), (40, 80), (46, 40))
     path = save(info={"view": trained}, sharp=SHARP)
@@ -165,7 +165,7 @@ def test_ten_crops_are_the_corners_and_the_centre_and_their_mirror_images(pictur
         corners = [image[:32, :32], image[:32, -32:], image[-32:, :32], image[-32:, -32:]]
         centre = image[low // 2 : low // 2 + 32, right // 2 : right // 2 + 32]
         crops.append(([*corners, centre], label))
-    likelihood = evaluate([path], data, view=view).result["calibration"]["negative_log_likelihood"]
+    likelihood = evaluate([path], data, views=views).result["calibration"]["negative_log_likelihood"]
     assert likelihood == pytest.approx(likelihood_of(path, crops), abs=1e-3)
 
 
@@ -174,7 +174,7 @@ def test_a_scale_shows_the_entire_image_and_its_mirror_image(pictures, save):
     data, test_images = pictures((64, 96), (96, 64), (64, 96), (64, 64))
     path = save(input_shape=(None, None, 3), sharp=SHARP)
     entire = [([image], label) for image, label in test_images]
-    likelihood = evaluate([path], data, view=View(scales=(64,))).result["calibration"]["negative_log_likelihood"]
+    likelihood = evaluate([path], data, views=Views(scales=(64,))).result["calibration"]["negative_log_likelihood"]
     assert likelihood == pytest.approx(likelihood_of(path, entire), abs=1e-3)
 
 
@@ -275,7 +275,7 @@ def test_classes_of_an_ensemble_are_compared_by_identifiers_or_names(photographs
 @pytest.mark.parametrize("view", [{"crops": 10}, {"scales": (32,)}, {"size": 32}])
 def test_images_in_memory_have_no_other_views(save, view):
     with pytest.raises(ValueError, match="images of digits have a fixed size"):
-        evaluate([save(classes=10, input_shape=(8, 8, 1))], "digits", view=View(**view))
+        evaluate([save(classes=10, input_shape=(8, 8, 1))], "digits", views=Views(**view))
 
 
 @pytest.mark.parametrize(
@@ -291,10 +291,10 @@ def test_images_in_memory_have_no_other_views(save, view):
 )
 def test_views_that_contradict_one_another_are_refused(view, words):
     with pytest.raises(ValueError, match=words):
-        View(**view)
+        Views(**view)
 
 
 def test_a_crop_that_does_not_fit_is_refused(photographs, save):
     for crops in (1, 10):
         with pytest.raises(DataError, match=r"`resize` at least `size`\. Received: 48 and 40"):
-            evaluate([save()], photographs, view=View(crops=crops, size=48, resize=40))
+            evaluate([save()], photographs, views=Views(crops=crops, size=48, resize=40))

@@ -91,7 +91,7 @@ def test_a_network_for_any_size_gives_the_same_maps():
     assert keras_resnet.grad_cam(any_size(model), pictures(size=48)).shape == (3, 12, 12)
 
 
-@pytest.mark.parametrize("classes", [[0], [0, 1, 4], [0, 1, -1], [[0, 1, 2]]])
+@pytest.mark.parametrize("classes", [[0], [0, 1, 4], [0, 1, -1], [[0, 1, 2]], [0.0, 1.0, 2.0], 0])
 def test_classes_out_of_range_are_refused(classes):
     with pytest.raises(ValueError, match="`classes` must be one index below 4 for each of 3 images"):
         keras_resnet.grad_cam(network(), pictures(), classes)

@@ -13,7 +13,7 @@ from keras import layers
 
 from comparing import alike, numpy
 from keras_resnet import ResNet, backend
-from keras_resnet.models.fast_layers import use_fast_layers
+from keras_resnet.models.fast_layers import Add, use_fast_layers
 from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, UNITS
 from keras_resnet.models.taps import features, taps
 
@@ -179,7 +179,26 @@ def test_a_layer_with_an_activity_regularizer_is_left_to_keras():
 
 
 if RUNNING == "torch":
+    import torch
     from torch.nn.modules import module
+
+    def test_keras_calls_the_layers_of_a_model_that_torch_compiles(monkeypatch):
+        """Inductor fails for gradients of convolutions in calls that layers of several shapes share."""
+        model, plain = twins()
+        x, called = images(model), []
+
+        def spy(self, inputs):
+            called.append(self.name)
+            return layers.Add.call(self, inputs)
+
+        monkeypatch.setattr(Add, "call", spy)
+        model(x)
+        assert not called
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        found = model(x)
+        monkeypatch.undo()
+        assert called == [layer.name for layer in plain.layers if isinstance(layer, layers.Add)]
+        alike(found, plain(x), 1e-4)
 
     HOOKED = [f"stage2_unit1_{part}" for part in ("conv1_pad", "conv1", "bn1", "relu1", "conv2", "bn2", "add")]
 

@@ -14,6 +14,7 @@ from twins import RNG, convolutions, trained_alike, twins
 
 if keras.backend.backend() == "jax":
     import jax
+    import jax.export
 
     from keras_resnet.backend import jax_layers
 
@@ -53,6 +54,18 @@ if keras.backend.backend() == "jax":
             derivatives.append(jax.jvp(jax.grad(cubes), (kernel, images), (kernel_along, along))[1])
         for one, other in zip(found, expected, strict=True):
             alike(one, other, 1e-4)
+
+    def test_a_network_is_exported_for_images_of_any_size():
+        """In such a program of JAX, the sizes are symbols, which cannot be compared."""
+        image = keras.Input((None, None, 3))
+        x = layers.Conv2D(4, 3, 2)(layers.ZeroPadding2D(1)(layers.Conv2D(4, 3, padding="same")(image)))
+        model = use_fast_layers(keras.Model(image, layers.MaxPooling2D(3, 2)(x)))
+        state = [[variable.value for variable in model.trainable_variables], []]
+        shape = jax.export.symbolic_shape("b,h,w,3", constraints=["h>=16", "w>=16"])
+        function = jax.jit(lambda images: model.stateless_call(*state, images)[0])
+        exported = jax.export.export(function)(jax.ShapeDtypeStruct(shape, "float32"))
+        images = RNG.normal(size=(2, 18, 17, 3)).astype("float32")
+        alike(exported.call(images), model(images), 1e-5)
 
     def test_an_empty_batch_has_an_empty_output():
         """On TensorFlow, Keras's own convolutions fail for an empty batch."""

@@ -178,6 +178,12 @@ def test_networks_are_built_of_fast_layers_that_are_keras_own_to_other_code(tmp_
     alike(plain(images), model(images), 1e-5)
 
 
+def test_a_layer_that_is_not_built_yet_stays_as_it_is():
+    model = use_fast_layers(keras.Sequential([layers.Conv2D(3, 3), layers.ReLU()]))
+    assert type(model.layers[0]) is layers.Conv2D
+    assert model(np.zeros((1, 5, 4, 2), "float32")).shape == (1, 3, 2, 3)
+
+
 def test_a_network_learns_the_same():
     """With softplus for ReLU, whose gradient changes if rounding changes the sign of its input."""
     keras.utils.set_random_seed(2)

@@ -66,6 +66,20 @@ def test_dense_logits_average_to_the_logits(data_format):
     np.testing.assert_allclose(dense.mean(axis=(2, 3) if first else (1, 2)), call(model, batch), atol=1e-5)
 
 
+def test_dense_logits_have_the_precision_of_the_logits_whatever_the_policy_is_now():
+    model = keras_resnet.CifarResNet(8, dtype="float64", data_format="channels_first")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert keras_resnet.dense_logits(model).output.dtype == model.output.dtype == "float64"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_one_name_is_not_taken_for_a_list_of_letters():
+    with pytest.raises(ValueError, match=r"`names` must be a list of taps, such as \['stage2'\]. Received: 'stage2'"):
+        keras_resnet.features(keras_resnet.CifarResNet(8), "stage2")
+
+
 def test_sides_and_channels_of_equal_size_are_not_confused():
     """16 channels of 16x16, and images with fewer rows than channels."""
     choices = {"stage_units": (1,), "stage_filters": (16,), "stem": "cifar", "classes": 5}

@@ -15,7 +15,7 @@ from keras_resnet.evaluation import scores
 from keras_resnet.evaluation.evaluate import Evaluation
 from keras_resnet.evaluation.pictures import draw_confusion
 from keras_resnet.evaluation.report import default_folder, write_report
-from keras_resnet.evaluation.view import View
+from keras_resnet.evaluation.views import Views
 from keras_resnet.files import write_json, write_text
 
 
@@ -87,7 +87,7 @@ def test_the_default_folder_is_beside_the_model_and_named_after_the_test(tmp_pat
     folders = [default_folder(run, ensemble) for ensemble in ensembles]
     assert folders[0] != folders[1] == default_folder(run, ensembles[1])
     assert {path.name[:-8] for path in folders} == {"photos-train-scales-224-256-ensemble-of-2-"}
-    views = [str(View(**view)) for view in ({"size": 320}, {"size": 320, "resize": 352}, {"crops": 10, "size": 320})]
+    views = [str(Views(**view)) for view in ({"size": 320}, {"size": 320, "resize": 352}, {"crops": 10, "size": 320})]
     assert [default_folder(run, {**result, "view": view}).name for view in views] == [
         "photos-train-one-view-size-320",
         "photos-train-one-view-size-320-resize-352",

@@ -47,6 +47,8 @@ from keras_resnet.models.catalog import ARCHITECTURES, find, of_depth
         ({"pooling": "sum"}, r"`pooling` must be None, 'avg' or 'max'. Received: 'sum'"),
         ({"classes": 0}, r"`classes` must be a positive integer. Received: 0"),
         ({"input_shape": (32, 32)}, r"`input_shape` must have three dimensions.*Received: \(32, 32\)"),
+        ({"input_shape": 32}, r"`input_shape` must have three dimensions, \(height, width, channels\). Received: 32"),
+        ({"input_shape": (32.0, 32, 3)}, r"`input_shape` must hold integers or None.*Received: \(32.0, 32, 3\)"),
         ({"input_shape": (32, 32, None)}, r"`input_shape` must specify the number of channels"),
     ],
 )

@@ -1,5 +1,7 @@
 """The layers of a network are where the papers draw them."""
 
+import importlib.util
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import keras_resnet
 from facts import ORDERS
 from keras_resnet import Spec
-from keras_resnet.models.units import parts
+from keras_resnet.models.units import expand
 
 V2 = {"order": "full_preactivation"}
 KINDS = {keras.layers.Conv2D: "conv", keras.layers.BatchNormalization: "bn", keras.layers.ReLU: "relu"}
@@ -144,7 +146,7 @@ def test_width_widens_the_stages_and_not_the_stem():
 
 
 def test_parts_of_an_order_are_numbered_by_kind():
-    before, residual, after = parts("full_preactivation", 2)
+    before, residual, after = expand("full_preactivation", 2)
     assert before == [("bn", 1), ("relu", 1)]
     assert residual == [("conv", 1), ("bn", 2), ("relu", 2), ("conv", 2)]
     assert after == []
@@ -163,3 +165,16 @@ def test_python_may_recurse_through_every_layer_of_a_network(monkeypatch, choice
     monkeypatch.setattr("sys.setrecursionlimit", limits.append)
     model = keras_resnet.CifarResNet(20, **choices)
     assert min(limits) >= 1000 + len(model.layers)
+
+
+def test_importing_the_package_uses_up_no_name_that_keras_gives_to_models():
+    """A user's first model is called "functional", whether or not this package was imported before it was made."""
+
+    def number_of_next_model():
+        image = keras.Input((1,))
+        return int(keras.Model(image, image).name.partition("_")[2] or 0)
+
+    before = number_of_next_model()
+    module = importlib.util.find_spec("keras_resnet.models.fast_layers")
+    module.loader.exec_module(importlib.util.module_from_spec(module))
+    assert number_of_next_model() == before + 1

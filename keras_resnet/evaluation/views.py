@@ -1,4 +1,8 @@
-"""The views of an image that a network is tested on."""
+"""Which views of an image a network is tested on.
+
+A view is a window of an image, resized. That which a network itself is tested on, its centre view, is described in its
+file by "size", the side of the window, and "resize", the shorter side of the image from which it is cropped.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,8 @@ from ..options import check_fields, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """The views of each image that a network is tested on.
+class Views:
+    """Which views of each image a network is tested on.
 
     Attributes:
         crops: 1 for the centre crop; 10 for the four corners, the centre and their mirror images (2015, table 3).
