@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ COLORS = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MARKED = 40  # points of a line up to which each has a marker
+WRAPPED = 110  # characters of a name in a legend after which a new line begins
 
 
 def plain(axes: Axes) -> Axes:
@@ -60,7 +62,8 @@ def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
         name: {
             "color": COLORS[index % len(COLORS)],
             "marker": MARKERS[index % len(MARKERS)],
-            "label": literal(name),
+            # Matplotlib leaves labels that begin with an underscore out of legends.
+            "label": f" {literal(name)}" if name.startswith("_") else literal(name),
         }
         for index, name in enumerate(names)
     }
@@ -76,9 +79,11 @@ def draw_line(axes: Axes, x: Sequence[float], y: Sequence[float], style: dict[st
 def legend_below(axes: Axes, figure: Figure) -> None:
     """Adds a legend of the axes' lines below all plots of a figure, which grows by its height."""
     handles, labels = axes.get_legend_handles_labels()
-    widest = 0.7 + 0.065 * max(map(len, labels), default=0)  # inches: line, gaps and text
+    labels = [textwrap.fill(label, WRAPPED) for label in labels]
+    lines = [line for label in labels for line in label.splitlines()]
+    widest = 0.7 + 0.065 * max(map(len, lines), default=0)  # inches: line, gaps and text
     columns = max(1, min(len(labels), int(figure.get_figwidth() / widest)))
-    figure.set_figheight(figure.get_figheight() + 0.18 * math.ceil(len(labels) / columns))
+    figure.set_figheight(figure.get_figheight() + 0.18 * math.ceil(len(lines) / columns))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..drawing import draw_line, legend_below, plain, save, styles
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
-from .inputs import Batches, counted, norms, vectors
+from .inputs import Batches, counted, norms, significant, vectors
 
 NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, for images of 0 to 255
 
@@ -79,7 +79,7 @@ def identity(
         "units": units,
         "depth_used": round(float(ratios.sum() ** 2 / np.square(ratios).sum()), 2) if ratios.any() else None,
         "noise": [
-            {"noise": noise, "logits": round(float(logits), 5), "decisions": round(float(decisions), 2)}
+            {"noise": noise, "logits": significant(logits), "decisions": round(float(decisions), 2)}
             for noise, (logits, decisions) in means.items()
         ],
     }
@@ -115,7 +115,7 @@ def _mean(values: list[np.ndarray] | None) -> float | None:
     """Returns the mean of the finite values; None if there are none."""
     numbers = np.concatenate(values or [np.zeros(0)])
     numbers = numbers[np.isfinite(numbers)]
-    return round(float(numbers.mean()), 5) if len(numbers) else None
+    return significant(numbers.mean()) if len(numbers) else None
 
 
 def summary_line(result: dict[str, Any]) -> str:
@@ -126,7 +126,7 @@ def summary_line(result: dict[str, Any]) -> str:
         return noise_text
     ratios = [unit["ratio"] for unit in units if unit["ratio"] is not None]
     return (
-        f"residuals are {np.mean(ratios):.2f} of the shortcut on average, {result['depth_used']:.1f} of {len(units)} "
+        f"residuals are {np.mean(ratios):.2g} of the shortcut on average, {result['depth_used']:.1f} of {len(units)} "
         f"units are used; {noise_text}"
     )
 

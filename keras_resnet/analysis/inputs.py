@@ -209,6 +209,11 @@ def norms(x: Any) -> np.ndarray:
     return np.linalg.norm(vectors(x), axis=1)
 
 
+def significant(value: float) -> float:
+    """Rounds to five significant digits, so that small values keep theirs."""
+    return float(f"{value:.5g}")
+
+
 def summed_loss(logits: Any, labels: Any) -> Any:
     """Returns the sum of the images' cross-entropies, so that the gradient at an image is that of its own loss."""
     losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)

@@ -22,7 +22,7 @@ from .. import backend
 from ..drawing import draw_line, legend_below, plain, save, styles, vertically_logarithmic
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
-from .inputs import Batches, counted, norms, summed_loss, vectors
+from .inputs import Batches, counted, norms, significant, summed_loss, vectors
 
 
 def propagation(model: keras.Model, batches: Batches, *, verbose: int = 0) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def propagation(model: keras.Model, batches: Batches, *, verbose: int = 0) -> di
                 "unit": name,
                 "signal": float(signal[index]) / count,
                 "gradient": float(gradient[index]) / count,
-                "factor": None if mean_factor[index] is None else round(mean_factor[index], 5),
+                "factor": None if mean_factor[index] is None else significant(mean_factor[index]),
                 "product": math.prod((value for value in mean_factor[index + 1 :] if value is not None), start=1.0),
             }
             for index, name in enumerate(names)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..drawing import draw_line, legend_below, plain, save, styles
 from ..models.graph import calls, consumers, nodes, require_package_model
-from .inputs import NO_IMAGES
+from .inputs import NO_IMAGES, significant
 
 
 def responses(
@@ -56,7 +56,7 @@ def responses(
     for name, (count, total, squares) in sums.items():
         mean = total / count
         deviation = np.sqrt(np.maximum(0.0, squares / count - mean**2))
-        layers.append({"layer": name, "mean": round(float(mean), 5), "deviation": round(float(deviation), 5)})
+        layers.append({"layer": name, "mean": significant(mean), "deviation": significant(deviation)})
     return layers
 
 
