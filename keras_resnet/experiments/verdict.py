@@ -25,12 +25,14 @@ def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[
         "row", "model", "published" (as printed), "runs", "diverged" (how many of them), "errors" (one per run; 100 if
         it diverged), "median", "mean" and "deviation" (of the sample) of the runs that did not diverge (None for fewer
         than one and two), "top5_error" (median; None where it was not measured), "train_error" (median) and "verdict".
-        Medians are those of all runs, with 100 for each that diverged.
+        Medians are those of all runs, with 100 for each that diverged, and 100 if half of the runs did.
     """
     completed = [result["error"] for result in results if result["error"] is not None]
     errors = [100.0 if result["error"] is None else result["error"] for result in results]
     top5 = [100.0 if result["error"] is None else result.get("top5_error") for result in results]
     train = [100.0 if result["error"] is None else result["summary"]["train_error"] for result in results]
+    # The number halfway between an error and 100 would be no one's error.
+    median = statistics.median if len(completed) == len(errors) else statistics.median_high
     line = {
         "row": row.name,
         "model": row.model,
@@ -38,11 +40,11 @@ def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[
         "runs": len(errors),
         "diverged": len(errors) - len(completed),
         "errors": errors,
-        "median": statistics.median(errors) if errors else None,
+        "median": median(errors) if errors else None,
         "mean": statistics.mean(completed) if completed else None,
         "deviation": statistics.stdev(completed) if len(completed) > 1 else None,
-        "top5_error": statistics.median(top5) if top5 and None not in top5 else None,
-        "train_error": statistics.median(train) if train else None,
+        "top5_error": median(top5) if top5 and None not in top5 else None,
+        "train_error": median(train) if train else None,
     }
     return {**line, "verdict": _verdict(row.published, line["median"], scaled)}
 

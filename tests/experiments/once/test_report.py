@@ -135,10 +135,13 @@ def test_curves_of_one_view_say_so_where_the_errors_are_those_of_others(out, mon
     drawn = []
     monkeypatch.setattr("keras_resnet.experiments.pictures.save", lambda figure, *_: drawn.append(figure))
     monkeypatch.setattr("keras_resnet.experiments.report.pages.image", lambda *_: "")
-    labels, rows = {}, EXPERIMENT.rows[1:]  # one that diverged has curves and needs no test
+    monkeypatch.setattr("keras_resnet.experiments.report.write_atomically", lambda path, write: write(path))
+    labels, rows = {}, EXPERIMENT.rows[:1]
+    (run,) = plan(dataclasses.replace(EXPERIMENT, rows=rows), tmp_path, [0])
+    tested = {"--crops 10": {"error": 11.0, "top5_error": 1.0, "view": "ten crops"}}
+    run.result_file.write_text(json.dumps({**run.trained(), "views": tested}))
     for view in (None, View(crops=10)):
         experiment = dataclasses.replace(EXPERIMENT, rows=rows, view=view)
-        monkeypatch.setattr("keras_resnet.experiments.report.write_atomically", lambda path, write: write(path))
         report = write_report(experiment, plan(experiment, tmp_path, [0]), tmp_path)
         labels[report["view"]] = drawn[-1].axes[0].get_ylabel()
         note = "The errors are those of ten crops; the curves show a single view of each image."

@@ -36,6 +36,7 @@ def test_runs_that_diverged_count_in_medians_and_not_in_the_mean():
     assert (most["median"], most["mean"], most["deviation"], most["train_error"]) == (100.0, 6.5, None, 100.0)
     assert cells(most)[3:7] == ["diverged", "", "3, 2 diverged", "diverged"]
     assert line(Published(6.61), None)["mean"] is None
+    assert line(Published(6.61), 6.5, None)["median"] == 100.0  # and not 53.25
 
 
 def test_the_top5_error_is_the_median_of_the_runs_that_measured_it():
