@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 INK, ACCENT, FAINT, CALM = "#1f2933", "#c8102e", "#9aa5b1", "#3b82c4"
+# Ten colours that colour-blind readers can distinguish (Petroff 2021, "Accessible Color Sequences for Data
+# Visualization"), and seven markers, so that seventy lines differ in one or the other.
+COLORS = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKED = 40  # points of a line up to which each has a marker
+WRAPPED = 110  # characters of a name in a legend after which a new line begins
 
 
 def plain(axes: Axes) -> Axes:
@@ -34,14 +48,43 @@ def vertically_logarithmic(axes: Axes) -> None:
 
 
 def _label_plainly(axis: Axis) -> None:
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_view_interval()
+    # 1, 2 and 5 times the powers of ten may leave a single tick on less than a decade.
+    narrow = high < 10 * low
+    axis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)) if narrow else LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend(axes: Axes) -> None:
-    """Adds a legend where it hides the least of the plot."""
-    axes.legend(loc="best", fontsize=8, framealpha=0.8, edgecolor="none")
+def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Returns by name the colour, the marker and the label of a line, as keyword arguments for `draw_line`."""
+    return {
+        name: {
+            "color": COLORS[index % len(COLORS)],
+            "marker": MARKERS[index % len(MARKERS)],
+            # Matplotlib leaves labels that begin with an underscore out of legends.
+            "label": f" {literal(name)}" if name.startswith("_") else literal(name),
+        }
+        for index, name in enumerate(names)
+    }
+
+
+def draw_line(axes: Axes, x: Sequence[float], y: Sequence[float], style: dict[str, Any]) -> Line2D:
+    """Draws a line in one of the `styles`, or a variation of it; returns it. Of many points, only some have markers."""
+    every = math.ceil(len(x) / MARKED) or 1
+    (line,) = axes.plot(x, y, **{"linewidth": 1.3, "markersize": 3.5, "markevery": every, **style})
+    return line
+
+
+def legend_below(axes: Axes, figure: Figure) -> None:
+    """Adds a legend of the axes' lines below all plots of a figure, which grows by its height."""
+    handles, labels = axes.get_legend_handles_labels()
+    labels = [textwrap.fill(label, WRAPPED) for label in labels]
+    lines = [line for label in labels for line in label.splitlines()]
+    widest = 0.7 + 0.065 * max(map(len, lines), default=0)  # inches: line, gaps and text
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / widest)))
+    figure.set_figheight(figure.get_figheight() + 0.18 * math.ceil(len(lines) / columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
 def literal(text: str) -> str:

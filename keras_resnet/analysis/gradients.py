@@ -6,6 +6,7 @@ white noise. Shortcuts keep them correlated.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from .. import backend
-from ..drawing import legend, literal, plain, save
+from ..drawing import draw_line, legend_below, literal, plain, save, styles
 from ..models.chain import Chain, chain
 from .inputs import Batches, counted
 
@@ -141,12 +142,13 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     figure = Figure(figsize=(9.6, 6.6), dpi=150, layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2.4))  # type: ignore[misc]  # hint: perhaps only one
     by_depth, by_distance = (plain(axes) for axes in upper.subplots(1, 2))
+    looks = styles(networks)
     for name, result in networks.items():
         numbers = [unit["number"] for unit in result["units"]]
         one_step_apart = [unit["correlation"][0] for unit in result["units"]]
-        by_depth.plot(numbers, one_step_apart, "o-", markersize=3, linewidth=1.4, label=literal(name))
+        draw_line(by_depth, numbers, one_step_apart, looks[name])
         values = [1, *result["units"][-1]["correlation"]]
-        by_distance.plot(100 * result["step"] * np.arange(len(values)), values, linewidth=1.4)
+        draw_line(by_distance, 100 * result["step"] * np.arange(len(values)), values, looks[name])
     by_depth.set_xlabel("units that the input has passed through")
     by_depth.set_ylabel("correlation of gradients one step apart")
     by_depth.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -158,9 +160,9 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     panels = lower.subplots(1, len(shown), squeeze=False)[0]
     for axes, (name, result) in zip(panels, shown, strict=True):
         image = axes.imshow(result["units"][-1]["matrix"], vmin=-1, vmax=1, cmap="RdBu_r")
-        axes.set_title(literal(name), fontsize=8)
+        axes.set_title(literal(textwrap.fill(name, 160 // len(shown))), fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
-    lower.colorbar(image, ax=panels, shrink=0.8, label="correlation between points of a line")
-    legend(by_depth)
+    lower.colorbar(image, ax=panels, shrink=0.8, label="correlation between points")
+    legend_below(by_depth, figure)
     save(figure, path, title)

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from ..drawing import legend, literal, plain, save
+from ..drawing import draw_line, legend_below, plain, save, styles
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
-from .inputs import Batches, counted, norms, vectors
+from .inputs import Batches, counted, norms, significant, vectors
 
 NOISE = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, for images of 0 to 255
 
@@ -79,7 +79,7 @@ def identity(
         "units": units,
         "depth_used": round(float(ratios.sum() ** 2 / np.square(ratios).sum()), 2) if ratios.any() else None,
         "noise": [
-            {"noise": noise, "logits": round(float(logits), 5), "decisions": round(float(decisions), 2)}
+            {"noise": noise, "logits": significant(logits), "decisions": round(float(decisions), 2)}
             for noise, (logits, decisions) in means.items()
         ],
     }
@@ -115,7 +115,7 @@ def _mean(values: list[np.ndarray] | None) -> float | None:
     """Returns the mean of the finite values; None if there are none."""
     numbers = np.concatenate(values or [np.zeros(0)])
     numbers = numbers[np.isfinite(numbers)]
-    return round(float(numbers.mean()), 5) if len(numbers) else None
+    return significant(numbers.mean()) if len(numbers) else None
 
 
 def summary_line(result: dict[str, Any]) -> str:
@@ -126,7 +126,7 @@ def summary_line(result: dict[str, Any]) -> str:
         return noise_text
     ratios = [unit["ratio"] for unit in units if unit["ratio"] is not None]
     return (
-        f"residuals are {np.mean(ratios):.2f} of the shortcut on average, {result['depth_used']:.1f} of {len(units)} "
+        f"residuals are {np.mean(ratios):.2g} of the shortcut on average, {result['depth_used']:.1f} of {len(units)} "
         f"units are used; {noise_text}"
     )
 
@@ -144,15 +144,16 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     labels = {
         "ratio": "residual / shortcut",
         "change": "|output - input| / |input|",
-        "gain": "relative change / that of the image",
+        "gain": "relative change of the output / of the image",
     }
+    looks = styles(networks)
     for name, result in networks.items():
         numbers = range(1, len(result["units"]) + 1)
         for axes, key in zip(panels, labels, strict=False):
             values = [np.nan if unit[key] is None else unit[key] for unit in result["units"]]
-            axes.plot(numbers, values, "o-", markersize=3, linewidth=1.2, label=literal(name))
+            draw_line(axes, numbers, values, looks[name])
         noise = [0, *(row["noise"] for row in result["noise"])]
-        panels[3].plot(noise, [0, *(row["decisions"] for row in result["noise"])], "o-", markersize=3, linewidth=1.2)
+        draw_line(panels[3], noise, [0, *(row["decisions"] for row in result["noise"])], looks[name])
     for axes, label in zip(panels, labels.values(), strict=False):
         axes.set_xlabel("unit, from input to output")
         axes.set_ylabel(label)
@@ -162,5 +163,5 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     panels[3].set_ylabel("decisions that change")
     panels[3].set_ylim(0, max(1, panels[3].get_ylim()[1]))
     panels[3].yaxis.set_major_formatter("{x:g} %")
-    legend(panels[1])
+    legend_below(panels[0], figure)
     save(figure, path, title)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,15 +20,19 @@ from ..evaluation.evaluate import class_indices, crop_sizes
 from ..evaluation.outputs import shapes
 from ..evaluation.views import Views
 from ..models.catalog import find
+from ..models.graph import require_package_model
+from ..models.taps import to_logits
 from ..training.batch_norm import reestimate
 from ..training.feed import Feed
 from ..training.machine import Machine
 from ..training.networks import build
 from ..training.recipes import recipe_for
 from ..training.transfer import defaults
+from .analyses import Kind
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]  # images, labels and weights
 
+NO_SHORTCUTS = "The network must have shortcuts: only a single path leads through a plain one. Received: {!r}"
 NO_IMAGES = "`batches` must contain an image with a weight above 0. Received: no images"
 BATCH = 100
 PIXELS = 2**19  # limit of a batch, whose maps are held in memory: ten photographs of 224x224
@@ -49,17 +54,21 @@ class Network(NamedTuple):
     info: dict[str, Any]
 
 
-def check_name(name: str, choices: Mapping[str, Any]) -> None:
+def check_name(name: str, choices: Mapping[str, Any], *, shortcuts: bool = False) -> None:
     """Checks what can be known of a network before a data set is loaded, which may have to be downloaded first.
 
     Args:
         name, choices: as for `network`.
+        shortcuts: whether a network given by name must have shortcuts.
 
     Raises:
-        ValueError: as for `network`, except for a network that does not take the data set's images.
+        ValueError: as for `network`, except for a network that does not take the data set's images; or a network given
+            by name is plain although it must have shortcuts.
     """
     if not _is_path(name):
-        find(name, choices.get("unit")).respec(**choices)
+        spec = find(name, choices.get("unit")).respec(**choices)
+        if shortcuts and spec.shortcut is None:
+            raise ValueError(NO_SHORTCUTS.format(name))
         return
     if choices:
         raise ValueError(f"{', '.join(choices)} can only be set for a network given by name. Received: {name!r}")
@@ -99,6 +108,24 @@ def network(name: str, data: LabelledImages, choices: Mapping[str, Any], seed: i
     reestimate(networks.logits_model, feed.training_batches(0, 0), steps)
     view = {"view": {"size": recipe.test_size, "resize": recipe.test_resize}} if recipe.test_size else {}
     return Network(recipe.title, networks.model, view)
+
+
+def check_network(title: str, model: keras.Model, kind: Kind) -> None:
+    """Checks that a network can be analysed, so that of several networks none is analysed if one cannot be.
+
+    Args:
+        title: its name in messages.
+        model: the network.
+        kind: the analysis.
+
+    Raises:
+        ValueError: the model is not of this package, or has no top or no shortcuts although the analysis needs them.
+    """
+    require_package_model(model)
+    if kind.top:
+        to_logits(model)
+    if kind.shortcuts and not any(re.fullmatch(r"stage\d+_unit\d+_add", layer.name) for layer in model.layers):
+        raise ValueError(NO_SHORTCUTS.format(title))
 
 
 def batches_for(
@@ -180,6 +207,11 @@ def vectors(x: Any) -> np.ndarray:
 def norms(x: Any) -> np.ndarray:
     """Returns the Euclidean norm of each image's vector, float64 (n,)."""
     return np.linalg.norm(vectors(x), axis=1)
+
+
+def significant(value: float) -> float:
+    """Rounds to five significant digits, so that small values keep theirs."""
+    return float(f"{value:.5g}")
 
 
 def summed_loss(logits: Any, labels: Any) -> Any:

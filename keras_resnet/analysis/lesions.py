@@ -2,14 +2,16 @@
 Shallow Networks").
 
 A plain network fails if any one of its layers is removed. A residual network hardly suffers from the loss of a unit,
-and its error grows smoothly with the number of units that are missing or out of place.
+except for the units that change the shape, and its error grows smoothly with the number of units that are missing or
+out of place.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,9 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
-from ..drawing import legend, literal, plain, save
+from ..drawing import draw_line, legend_below, plain, save, styles
 from ..evaluation.scores import ranks
-from ..models.chain import chain
+from ..models.chain import branches, chain
 from .inputs import NO_IMAGES, Batches
 
 CACHED_BYTES = 2**31  # limit of the maps that are held in memory
@@ -43,6 +45,7 @@ class Lesions:
         names: names of the units, in order.
         movable: names of the units that keep the shape of the map, which can be left out or swapped with others of
             their stage.
+        reducible: names of the other units that have a shortcut, which can be reduced to it.
 
     Raises:
         ValueError: the model is not of this package, or there are no images.
@@ -62,6 +65,8 @@ class Lesions:
             for name, (shape_in, shape_out) in zip(self.names, itertools.pairwise(shapes), strict=True)
             if shape_in == shape_out
         ]
+        split = {name: unit for name, unit in branches(model).items() if name not in self.movable}
+        self.reducible, self._split = list(split), split
         # Batches of input maps of every n-th unit of the unchanged network, by the unit's index.
         maps = [self._parts.stem.predict_on_batch(images) for images, _, _ in batches]
         self._cached = {0: maps}
@@ -77,17 +82,29 @@ class Lesions:
             maps.append(unit.predict_on_batch(maps[-1]))
         return math.ceil(batches * sum(each.nbytes for each in maps) / CACHED_BYTES), [each.shape for each in maps]
 
-    def error(self, order: Sequence[str] | None = None) -> float:
-        """Returns the top-1 error in percent with the units in this order, without those that it does not name."""
+    def error(self, order: Sequence[str] | None = None, reduced: Collection[str] = ()) -> float:
+        """Returns the top-1 error of the changed network in percent.
+
+        Args:
+            order: names of the units in their new order, without those to leave out; None for the original order.
+            reduced: names of units, of those in `reducible`, that lose their residual.
+        """
         order = self.names if order is None else list(order)
-        unchanged = next((i for i, (a, b) in enumerate(zip(order, self.names, strict=False)) if a != b), len(order))
+        pairs = enumerate(zip(order, self.names, strict=False))
+        unchanged = next((index for index, (a, b) in pairs if a != b or a in reduced), len(order))
         start = max(index for index in self._cached if index <= unchanged)
         maps = self._cached[start]
         for name in order[start:]:
-            maps = [self._parts.units[name].predict_on_batch(batch) for batch in maps]
+            unit = partial(self._shortcut_of, name) if name in reduced else self._parts.units[name].predict_on_batch
+            maps = [unit(batch) for batch in maps]
         scores = np.concatenate([np.asarray(self._parts.head.predict_on_batch(batch)) for batch in maps])
         wrong = ranks(scores, self._labels)[self._weights > 0] >= 1
         return round(100 * float(wrong.mean()), 4)
+
+    def _shortcut_of(self, name: str, batch: np.ndarray) -> np.ndarray:
+        """Returns the output of a unit without its residual."""
+        shortcut, _ = self._split[name].split(batch)
+        return keras.ops.convert_to_numpy(self._split[name].after(shortcut))
 
 
 def lesions(
@@ -100,7 +117,8 @@ def lesions(
 ) -> dict[str, Any]:
     """Measures the error without one unit, without several, and with units swapped.
 
-    Units that halve the map or widen it are neither left out nor moved.
+    As in the publication, units that change the shape of the map are not moved, and only lose their residual where
+    others are left out, so that what their shortcut carries (padded or projected) remains.
 
     Args:
         model: a model of this package that takes raw images.
@@ -110,24 +128,27 @@ def lesions(
         verbose: 1 for a progress bar.
 
     Returns:
-        "error", that of the unchanged network; "deleted", the errors without one unit, by its name (figure 3);
-        "several", a dict for each number of deleted units: "units" and "error", the mean over the draws (figure 5a);
-        and "swapped", a dict for each number of swaps: "swaps", "correlation" (Kendall's tau of the order, 1 for the
-        original one) and "error", means over the draws (figure 5b). All errors are in percent.
+        "error", that of the unchanged network; "deleted", the errors without one unit, by the names of all units, in
+        order (figure 3; None for a unit that changes the shape and has no shortcut, as in plain networks); "several", a
+        dict for each number of deleted units, all of them units that keep the shape: "units" and "error", the mean over
+        the draws (figure 5a); and "swapped", a dict for each number of swaps: "swaps", "correlation" (Kendall's tau of
+        the order, 1 for the original one) and "error", means over the draws (figure 5b). All errors are in percent.
 
     Raises:
         ValueError: the model is not of this package, or there are no images.
     """
     network, rng = Lesions(model, batches), np.random.default_rng(seed)
     counts = _counts(len(network.movable))
-    total = len(network.movable) + 2 * draws * len(counts)
+    total = len(network.movable) + len(network.reducible) + 2 * draws * len(counts)
     with tqdm(desc="Lesions", total=total, leave=False, disable=not verbose) as bar:
 
-        def error(order: Sequence[str]) -> float:
+        def error(order: Sequence[str], reduced: Collection[str] = ()) -> float:
             bar.update()
-            return network.error(order)
+            return network.error(order, reduced)
 
-        deleted = {name: error([other for other in network.names if other != name]) for name in network.movable}
+        deleted: dict[str, float | None] = dict.fromkeys(network.names)
+        deleted |= {name: error([other for other in network.names if other != name]) for name in network.movable}
+        deleted |= {name: error(network.names, [name]) for name in network.reducible}
         several, swapped = [], []
         for count in counts:
             errors = []
@@ -165,7 +186,7 @@ def _swapped(network: Lesions, swaps: int, rng: np.random.Generator) -> list[str
 
 def summary_line(result: dict[str, Any]) -> str:
     """Returns the result in one line."""
-    deleted = result["deleted"]
+    deleted = {name: error for name, error in result["deleted"].items() if error is not None}
     if not deleted:
         return f"{result['error']:.2f} % error; it has no unit that can be left out"
     worst = max(deleted, key=deleted.get)
@@ -187,17 +208,18 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     figure = Figure(figsize=(9.6, 6.8), dpi=150, layout="constrained")
     grid = figure.add_gridspec(2, 2)
     one, several, swapped = (figure.add_subplot(grid[cell]) for cell in ((0, slice(None)), (1, 0), (1, 1)))
+    looks = styles(networks)
     for name, result in networks.items():
-        errors = list(result["deleted"].values())
-        (line,) = one.plot(range(1, len(errors) + 1), errors, "o-", markersize=3, linewidth=1, label=literal(name))
+        errors = [np.nan if error is None else error for error in result["deleted"].values()]
+        line = draw_line(one, range(1, len(errors) + 1), errors, looks[name])
         one.axhline(result["error"], color=line.get_color(), linewidth=0.8, linestyle=":")
         units = [0, *(row["units"] for row in result["several"])]
-        several.plot(units, [result["error"], *(row["error"] for row in result["several"])], "o-", markersize=3)
+        draw_line(several, units, [result["error"], *(row["error"] for row in result["several"])], looks[name])
         ordered = sorted(result["swapped"], key=lambda row: row["correlation"], reverse=True)
         correlations = [1, *(row["correlation"] for row in ordered)]
-        swapped.plot(correlations, [result["error"], *(row["error"] for row in ordered)], "o-", markersize=3)
-    one.set_xlabel("the unit that is left out, from input to output (dotted: none)")
-    several.set_xlabel("units left out at random")
+        draw_line(swapped, correlations, [result["error"], *(row["error"] for row in ordered)], looks[name])
+    one.set_xlabel("the unit that is left out, from input to output (dotted: none; a gap: it cannot be left out)")
+    several.set_xlabel("units left out at random, of those that keep the shape")
     swapped.set_xlabel("Kendall's tau of the units' order, after random swaps")
     swapped.invert_xaxis()
     for axes in (one, several, swapped):
@@ -206,5 +228,5 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         axes.yaxis.set_major_formatter("{x:g} %")
     for axes in (one, several):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend(one)
+    legend_below(one, figure)
     save(figure, path, title)

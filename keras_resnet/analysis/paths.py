@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from .. import backend
-from ..drawing import legend, literal, plain, save, vertically_logarithmic
+from ..drawing import draw_line, legend_below, plain, save, styles, vertically_logarithmic
 from ..models.chain import branches, chain
 from ..models.taps import to_logits
-from .inputs import Batches, counted, norms, summed_loss
+from .inputs import NO_SHORTCUTS, Batches, counted, norms, summed_loss
 
 LENGTHS = 24  # number of path lengths that are measured; the gradients of the others are interpolated
 
@@ -90,7 +90,7 @@ def path_gradient(model: keras.Model) -> Callable[[Any, Any, Any], np.ndarray]:
     """
     parts, split = chain(to_logits(model)), branches(model)
     if not split:
-        raise ValueError(f"{model.name!r} has no shortcuts, so only a single path leads through it.")
+        raise ValueError(NO_SHORTCUTS.format(model.name))
 
     def loss(images: list[Any], labels: Any, through: Any) -> Any:
         x = parts.stem(images[0])
@@ -161,16 +161,17 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     """
     figure = Figure(figsize=(12, 4), dpi=150, layout="constrained")
     panels = [plain(axes) for axes in figure.subplots(1, 3)]
+    looks = styles(networks)
     for name, result in networks.items():
         rows = result["lengths"]
         lengths = [row["length"] for row in rows]
         for axes, key in zip(panels, ("paths", "gradient", "share"), strict=True):
-            axes.plot(lengths, [row[key] for row in rows], ".-", markersize=4, linewidth=1.2, label=literal(name))
+            draw_line(axes, lengths, [row[key] for row in rows], looks[name])
     vertically_logarithmic(panels[1])
     for axes, label in zip(
-        panels, ("share of all paths", "gradient of one path", "share of the gradient"), strict=True
+        panels, ("share of all paths", "norm of a path's gradient", "share of the gradient"), strict=True
     ):
         axes.set_xlabel("length of the path: residuals that it takes")
         axes.set_ylabel(label)
-    legend(panels[2])
+    legend_below(panels[0], figure)
     save(figure, path, title)

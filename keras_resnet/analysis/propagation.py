@@ -19,10 +19,10 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from .. import backend
-from ..drawing import legend, literal, plain, save, vertically_logarithmic
+from ..drawing import draw_line, legend_below, plain, save, styles, vertically_logarithmic
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
-from .inputs import Batches, counted, norms, summed_loss, vectors
+from .inputs import Batches, counted, norms, significant, summed_loss, vectors
 
 
 def propagation(model: keras.Model, batches: Batches, *, verbose: int = 0) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def propagation(model: keras.Model, batches: Batches, *, verbose: int = 0) -> di
                 "unit": name,
                 "signal": float(signal[index]) / count,
                 "gradient": float(gradient[index]) / count,
-                "factor": None if mean_factor[index] is None else round(mean_factor[index], 5),
+                "factor": None if mean_factor[index] is None else significant(mean_factor[index]),
                 "product": math.prod((value for value in mean_factor[index + 1 :] if value is not None), start=1.0),
             }
             for index, name in enumerate(names)
@@ -128,10 +128,11 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         "gradient": "norm of the loss's gradient at the output",
         "product": "product of the later shortcuts' factors",
     }
+    looks = styles(networks)
     for name, result in networks.items():
         for axes, key in zip(panels, labels, strict=True):
             values = [unit[key] or np.nan for unit in result["units"]]  # zeros have no place on a logarithmic axis
-            axes.plot(range(len(values)), values, ".-", markersize=4, linewidth=1.2, label=literal(name))
+            draw_line(axes, range(len(values)), values, looks[name])
             if not all(unit[key] for unit in result["units"]):
                 axes.set_title("without the zeros, which a logarithmic axis cannot show", fontsize=8)
     for axes, label in zip(panels, labels.values(), strict=True):
@@ -139,5 +140,5 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         axes.set_ylabel(label)
         vertically_logarithmic(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend(panels[0])
+    legend_below(panels[0], figure)
     save(figure, path, title)

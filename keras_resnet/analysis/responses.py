@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from ..drawing import legend, literal, plain, save
+from ..drawing import draw_line, legend_below, plain, save, styles
 from ..models.graph import calls, consumers, nodes, require_package_model
-from .inputs import NO_IMAGES
+from .inputs import NO_IMAGES, significant
 
 
 def responses(
@@ -56,7 +56,7 @@ def responses(
     for name, (count, total, squares) in sums.items():
         mean = total / count
         deviation = np.sqrt(np.maximum(0.0, squares / count - mean**2))
-        layers.append({"layer": name, "mean": round(float(mean), 5), "deviation": round(float(deviation), 5)})
+        layers.append({"layer": name, "mean": significant(mean), "deviation": significant(deviation)})
     return layers
 
 
@@ -89,16 +89,16 @@ def draw(networks: Mapping[str, list[dict[str, Any]]], path: Path, title: str) -
     """
     figure = Figure(figsize=(9.6, 6.4), dpi=150, layout="constrained")
     upper, lower = figure.subplots(2, 1)
+    looks = styles(networks)
     for name, layers in networks.items():
         deviations = [layer["deviation"] for layer in layers]
-        marker = "." if len(deviations) < 60 else None
         for axes, values in ((upper, deviations), (lower, sorted(deviations, reverse=True))):
-            axes.plot(range(1, len(values) + 1), values, linewidth=1.4, marker=marker, label=literal(name))
+            draw_line(axes, range(1, len(values) + 1), values, looks[name])
     upper.set_xlabel("layer, from input to output")
     lower.set_xlabel("layer, sorted by standard deviation")
     for axes in (upper, lower):
         plain(axes).set_ylabel("standard deviation")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend(upper)
+    legend_below(upper, figure)
     save(figure, path, title)

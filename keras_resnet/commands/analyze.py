@@ -74,19 +74,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _analyze(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Analyses every network; returns the report for `write_report`."""
-    from ..analysis.inputs import batches_for, check_name, network
+    """Analyses the networks, none unless all can be analysed; returns the report for `write_report`."""
+    from ..analysis.inputs import batches_for, check_name, check_network, network
     from ..data import load
 
-    name, kind, choices, results = arguments.what, ANALYSES[arguments.what], given_fields(arguments, Spec), {}
+    name, kind, choices = arguments.what, ANALYSES[arguments.what], given_fields(arguments, Spec)
     for model_name in arguments.models:
-        check_name(model_name, choices)
+        check_name(model_name, choices, shortcuts=kind.shortcuts)
     data, images = load(arguments.dataset, arguments.data_dir), arguments.images or kind.images
     seed = {"seed": arguments.seed} if kind.random else {}
+    inputs = {}
     for model_name in arguments.models:
         title, model, info = network(model_name, data, choices, arguments.seed)
-        batches = batches_for(model, info, data, images, labels=kind.labels)
-        results[title] = getattr(tool(name), name)(model, batches, verbose=verbose(arguments), **seed)
+        check_network(title, model, kind)
+        inputs[title] = model, batches_for(model, info, data, images, labels=kind.labels)
+    analysis = getattr(tool(name), name)
+    results = {
+        title: analysis(model, batches, verbose=verbose(arguments), **seed)
+        for title, (model, batches) in inputs.items()
+    }
     return {
         "analysis": name,
         "dataset": arguments.dataset,

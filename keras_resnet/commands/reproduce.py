@@ -91,7 +91,9 @@ def _estimate(arguments: argparse.Namespace, runs: Sequence[Run], scaled: str) -
     if arguments.json:
         print(json.dumps({"macs_per_second": speed, "scaled": scaled, "runs": rows}, indent=2))
         return Status.DONE
-    hours = sum(row["hours"] for row in rows if row["state"] != "done")
+    # Rows of the same network that are only tested differently share a run, which costs once.
+    distinct = {run.folder: row for run, row in zip(runs, rows, strict=True) if row["state"] != "done"}
+    hours = sum(row["hours"] for row in distinct.values())
     print(
         f"{estimate.table(rows)}\n\n"
         f"The remaining runs take about {hours:,.1f} hours, one after the other. This assumes {speed / 1e9:,.1f} "

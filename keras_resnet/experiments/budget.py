@@ -51,7 +51,7 @@ class Budget:
             values = {name.strip(): int(value) for name, value in pairs}
         except ValueError:
             values = None
-        if values is None or values.keys() - {entry.name for entry in fields(cls)}:
+        if values is None or values.keys() - {entry.name for entry in fields(cls)} or len(values) < len(pairs):
             raise ValueError(f"A budget must read depth=20,epochs=4,images=10000, or a part of it. Received: {text!r}")
         return cls(**values)
 

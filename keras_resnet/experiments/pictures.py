@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import color_sequences
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..drawing import INK, literal, plain, save
+from ..drawing import INK, draw_line, plain, save, styles
 
 ZOOM_ERROR = 25  # percent; if all errors are above, the vertical axis does not begin at zero
 MAX_INSIDE = 6  # rows; with more, the legend is placed beside the plot
@@ -19,29 +18,29 @@ MAX_INSIDE = 6  # rows; with more, the legend is placed beside the plot
 Curves = Mapping[str, Sequence[float]]
 
 
-def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) -> None:
-    """Draws errors over the epochs as the papers do: dashed for training, bold for test, one colour per row.
+def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str, quantity: str = "top-1 error") -> None:
+    """Draws errors over the epochs as the papers do: dashed for training, bold for test, one colour and marker per row.
 
     Args:
         rows: by name of the row, the curves of its runs: "epoch", "train_error" and "test_error", with one value per
             epoch. Several runs are drawn as their median, at each epoch over those that reached it.
         path: PNG file to write.
         title: title above the plot.
+        quantity: label of the vertical axis.
     """
     rows = {name: runs for name, runs in rows.items() if runs}
     figure = Figure(figsize=(9.6, 5.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    colors = color_sequences["tab10" if len(rows) <= 10 else "tab20"]
-    shown = []
-    for (name, runs), color in zip(rows.items(), colors, strict=False):
+    looks, shown = styles(rows), []
+    for name, runs in rows.items():
         epochs = max((run["epoch"] for run in runs), key=len)
         train, test = (
             [np.median([run[kind][index] for run in runs if len(run[kind]) > index]) for index in range(len(epochs))]
             for kind in ("train_error", "test_error")
         )
-        marker = "o" if len(epochs) < 3 else None
-        axes.plot(epochs, train, color=color, linewidth=1, linestyle="--", alpha=0.8, marker=marker)
-        axes.plot(epochs, test, color=color, linewidth=1.8, marker=marker, label=f"{literal(name)}: {test[-1]:.2f} %")
+        look = {**looks[name], "markevery": max(1, len(epochs) // 10)}
+        draw_line(axes, epochs, train, {**look, "label": None, "linewidth": 1, "linestyle": "--", "alpha": 0.8})
+        draw_line(axes, epochs, test, {**look, "label": f"{look['label']}: {test[-1]:.2f} %", "linewidth": 1.8})
         shown += [*test[len(test) // 4 :], *train[len(train) // 4 :]]
     # The first quarter of a run may be cut off at the top, as in the papers.
     lowest = min(shown)
@@ -49,14 +48,14 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str) ->
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("top-1 error")
+    axes.set_ylabel(quantity)
     plain(axes)
-    styles = [
+    kinds = [
         Line2D([], [], color=INK, linewidth=1.8),
         Line2D([], [], color=INK, linewidth=1, linestyle="--"),
     ]
     handles, labels = axes.get_legend_handles_labels()
     placement = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(rows) > MAX_INSIDE else {"loc": "best"}
-    entries = [*handles, *styles], [*labels, "test", "training"]
+    entries = [*handles, *kinds], [*labels, "test", "training"]
     axes.legend(*entries, fontsize=8, framealpha=0.8, edgecolor="none", **placement)
     save(figure, path, title)

@@ -16,10 +16,11 @@ from typing import Any
 from .. import pages
 from ..analysis.analyses import ANALYSES, tool
 from ..files import read_json, write_atomically, write_json, write_text
+from ..tables import text_table
 from .pictures import draw_curves
 from .rows import TOP5, Experiment
 from .runs import Run
-from .verdict import order, summarize
+from .verdict import degradation, order, summarize
 
 HEADINGS = (
     "row",
@@ -31,6 +32,7 @@ HEADINGS = (
     "training error, %",
     "verdict",
 )
+NUMBERS = range(2, 7)  # the columns of numbers
 
 
 def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled: str = "") -> dict[str, Any]:
@@ -43,20 +45,24 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         scaled: how the runs are scaled down; empty if they have the paper's size.
 
     Returns:
-        The contents of the JSON file: "name", "source", "title", "scaled", "order" (see `verdict.order`), "rows" (see
-        `verdict.summarize`), "looked" (by row, a line on the analysis of its network with the first seed) and
-        "machines".
+        The contents of the JSON file: "name", "source", "title", "scaled", "view" (of the test images, unless a row has
+        its own; empty for a single view), "order" (see `verdict.order`), "degradation" (see `verdict.degradation`),
+        "rows" (see `verdict.summarize`), "looked" (by row, a line on the analysis of its network with the first seed)
+        and "machines".
     """
     by_row = {row.name: [run.result() for run in runs if run.row.name == row.name] for row in experiment.rows}
     by_row = {name: [result for result in results if result] for name, results in by_row.items()}
     lines = [summarize(row, by_row[row.name], scaled) for row in experiment.rows]
     same, clear = order(lines, experiment.rows)
+    rising, pairs = degradation(lines, experiment.degrading)
     report = {
         "name": experiment.name,
         "source": experiment.source,
         "title": experiment.title,
         "scaled": scaled,
+        "view": "" if experiment.view is None else str(experiment.view),
         "order": {"same": same, "clear": clear},
+        "degradation": {"same": rising, "pairs": pairs},
         "rows": lines,
         "looked": {},
         "machines": sorted(
@@ -69,7 +75,8 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
     curves = {name: [result["curves"] for result in results if result["curves"]] for name, results in by_row.items()}
     if any(curves.values()):
         pictures["training and test curves"] = out / f"{name}-curves.png"
-        write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title))
+        quantity = "top-1 error" if experiment.view is None else "top-1 error of a single view"
+        write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title, quantity))
     analysis = experiment.analysis
     firsts = {row: results[0]["analyses"] for row, results in by_row.items() if results}
     analyzed = {row: analyses[analysis] for row, analyses in firsts.items() if analysis in analyses}
@@ -107,43 +114,55 @@ def cells(line: dict[str, Any]) -> list[str]:
     """Returns the cells of a row, in the order of `HEADINGS`."""
 
     def number(value: float | None) -> str:
-        return "" if value is None else "diverged" if value == 100 else f"{value:.2f}"
+        return "" if value is None else "diverged" if value == 100 and line["diverged"] else f"{value:.2f}"
 
-    top5 = line["top5_error"] if TOP5 in line["published"] else None
+    median, top5 = number(line["median"]), line["top5_error"]
+    if top5 is not None and TOP5 in line["published"] and median != "diverged":
+        median += f"{TOP5}{top5:.2f}"
     spread = "" if line["deviation"] is None else f"{line['mean']:.2f} ± {line['deviation']:.2f}"
     return [
         line["row"],
         line["model"],
         line["published"],
-        number(line["median"]) + ("" if top5 is None else f"{TOP5}{top5:.2f}"),
+        median,
         spread,
-        str(line["runs"]),
+        f"{line['runs']}" + (f", {line['diverged']} diverged" if line["diverged"] else ""),
         number(line["train_error"]),
         line["verdict"],
     ]
 
 
 def _sentences(report: dict[str, Any]) -> list[str]:
-    same, clear = report["order"]["same"], report["order"]["clear"]
-    pairs = "1 pair of rows that differs" if clear == 1 else f"{clear} pairs of rows that differ"
-    sentences = [f"Of {pairs} clearly in the paper, these runs have {same} in the same order."]
+    sentences = []
     if report["scaled"]:
-        sentences.insert(
-            0,
+        sentences.append(
             f"Scaled: {report['scaled']}. These runs are smaller than the paper's. Their errors do not reproduce its "
-            "numbers, which are shown only to compare the order of the rows.",
+            "numbers, which are shown only to compare the order of the rows."
         )
-    sentences = sentences if clear else sentences[:-1]
+    same, clear = report["order"]["same"], report["order"]["clear"]
+    if clear:
+        pairs = "1 pair of rows that differs" if clear == 1 else f"{clear} pairs of rows that differ"
+        sentences.append(
+            f"Of {pairs} clearly in the paper, and at all in these runs, {same} {'is' if same == 1 else 'are'} in the "
+            "same order. Chance alone would give about half of them."
+        )
+    if pairs := report["degradation"]["pairs"]:
+        rising = report["degradation"]["same"]
+        sentences.append(
+            "In the paper, the training error of the plain networks rises with their depth. Here it does so in "
+            f"{rising} of {pairs} pairs of them."
+        )
     if any(TOP5 in line["published"] for line in report["rows"]):
         sentences.append("Errors after a slash are top-5 errors, the others are top-1 errors.")
+    if report["view"]:
+        sentences.append(f"The errors are those of {report['view']}; the curves show a single view of each image.")
     return sentences
 
 
 def markdown(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:
     """Returns the report as Markdown; `pictures` are its image files by caption."""
     lines = [f"# {report['source']}: {report['title']}", "", *_sentences(report), ""]
-    lines += [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * len(HEADINGS)}"]
-    lines += [f"| {' | '.join(cells(line))} |" for line in report["rows"]]
+    lines += [text_table(HEADINGS, [cells(line) for line in report["rows"]], NUMBERS, markdown=True)]
     lines += ["", *(f"- {row}: {text}" for row, text in report["looked"].items()), ""] if report["looked"] else [""]
     lines += [line for caption, path in pictures.items() for line in (f"![{caption}]({path.name})", "")]
     lines += [f"- {name}" for name in report["machines"]]
@@ -166,7 +185,7 @@ def page(report: dict[str, Any], pictures: Mapping[str, Path]) -> str:
 
 def _row(line: dict[str, Any]) -> str:
     *others, verdict = cells(line)
-    kinds = ["name", "name", *["number"] * (len(others) - 2)]
+    kinds = ["number" if index in NUMBERS else "name" for index in range(len(others))]
     kind = {"reproduced": "good", "not reproduced": "bad"}.get(verdict.partition(":")[0], "plain")
     styled = [*zip(others, kinds, strict=True), (verdict, kind)]
     return pages.row(pages.element("td", cell, kind) for cell, kind in styled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from ..evaluation.view import View
 from ..models.catalog import find
 from ..models.spec import Spec
 from ..training.recipe import Recipe
@@ -24,6 +25,7 @@ class Published(NamedTuple):
         top5: top-5 error.
         fail: whether the paper states only that the error is above a limit.
         above: that limit; 20 where He et al. 2016 print "fail".
+        decimals: number of decimals that the paper prints.
     """
 
     error: float | None = None
@@ -32,6 +34,7 @@ class Published(NamedTuple):
     top5: float | None = None
     fail: bool = False
     above: float = FAIL
+    decimals: int = 2
 
     @property
     def expected(self) -> float | None:
@@ -44,8 +47,11 @@ class Published(NamedTuple):
             return "fail" if self.above == FAIL else f"above {self.above:g}"
         if self.error is None:
             return ""
-        spread = "" if self.mean is None else f" ({self.mean:.2f} ± {self.deviation:.2f})"
-        return f"{self.error:.2f}{spread}" + ("" if self.top5 is None else f"{TOP5}{self.top5:.2f}")
+        error, mean, deviation, top5 = (
+            "" if number is None else f"{number:.{self.decimals}f}"
+            for number in (self.error, self.mean, self.deviation, self.top5)
+        )
+        return error + (f" ({mean} ± {deviation})" if mean else "") + (f"{TOP5}{top5}" if top5 else "")
 
 
 NOTHING = Published()
@@ -61,7 +67,7 @@ class Row:
         published: the published numbers.
         network: fields of `Spec` that differ from the named network's.
         recipe: fields of `Recipe` that differ from the experiment's.
-        view: views of the test images, if they differ from the experiment's; empty for a single view.
+        view: views of the test images, if they differ from the experiment's.
     """
 
     name: str
@@ -69,7 +75,7 @@ class Row:
     published: Published = NOTHING
     network: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
-    view: dict[str, Any] | None = None
+    view: View | None = None
 
     @property
     def spec(self) -> Spec:
@@ -88,8 +94,9 @@ class Experiment:
         rows: rows of the table, or curves of the figure.
         dataset: name of the data set.
         recipe: name of the recipe.
-        view: views of the test images, as options of `keras-resnet evaluate`; empty for a single view.
+        view: views of the test images; None for the single view that each run is tested on.
         analysis: analysis of the trained networks, as named by `keras-resnet analyze`; empty for none.
+        degrading: names of rows in the order in which their training error rises in the paper.
     """
 
     name: str
@@ -98,8 +105,9 @@ class Experiment:
     rows: tuple[Row, ...]
     dataset: str = "cifar10"
     recipe: str = "paper"
-    view: dict[str, Any] = field(default_factory=dict)
+    view: View | None = None
     analysis: str = ""
+    degrading: tuple[str, ...] = ()
 
     def recipe_of(self, row: Row, seed: int = 0, data_dir: str | None = None) -> Recipe:
         """Returns the recipe of a row."""

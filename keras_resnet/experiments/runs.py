@@ -15,15 +15,16 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from ..data import make_available, steps_per_epoch
+from ..evaluation.view import View
 from ..files import FolderInUseError, read_json, write_json
-from ..options import format_value
+from ..options import format_value, to_arguments
 from ..status import Status
 from ..training.interruption import StoppedError, stop_request
 from ..training.processes import Processes, epochs_done, last_line
@@ -42,15 +43,28 @@ class Run:
         row: row of the experiment.
         recipe: recipe of the training, including its seed.
         out: folder of all experiments.
-        view: views of the test images, as options of `keras-resnet evaluate`; empty for a single view.
+        view: views of the test images; None for the single view on which training ends.
         analysis: analysis of the trained network, as named by `keras-resnet analyze`; empty for none.
     """
 
     row: Row
     recipe: Recipe
     out: Path
-    view: str = ""
+    view: View | None = None
     analysis: str = ""
+
+    @property
+    def view_choices(self) -> dict[str, Any]:
+        """The fields of the view that differ from those of a single view; empty without a view."""
+        if self.view is None:
+            return {}
+        values = {entry.name: getattr(self.view, entry.name) for entry in fields(View)}
+        return {name: value for name, value in values.items() if value != getattr(View(), name)} or {"crops": 1}
+
+    @property
+    def view_key(self) -> str:
+        """The view's name in the result, such as "--crops 10"; empty without a view."""
+        return " ".join(f"--{name} {format_value(value)}" for name, value in self.view_choices.items())
 
     @property
     def key(self) -> str:
@@ -82,11 +96,10 @@ class Run:
         result = self.trained()
         if result is None or result["diverged"]:
             return result
-        if (self.view and self.view not in result["views"]) or (
-            self.analysis and self.analysis not in result["analyses"]
-        ):
+        view = self.view_key
+        if (view and view not in result["views"]) or (self.analysis and self.analysis not in result["analyses"]):
             return None
-        return {**result, **result["views"].get(self.view, {})}
+        return {**result, **result["views"].get(view, {})}
 
     def trained(self) -> dict[str, Any] | None:
         """Returns the contents of the result file; None before training has ended.
@@ -100,7 +113,7 @@ class Run:
 def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str | None = None) -> list[Run]:
     """Returns the runs of an experiment: all rows with the first seed, then all rows with the next."""
     return [
-        Run(row, experiment.recipe_of(row, seed, data_dir), out, _view(experiment, row), experiment.analysis)
+        Run(row, experiment.recipe_of(row, seed, data_dir), out, row.view or experiment.view, experiment.analysis)
         for seed in seeds
         for row in experiment.rows
     ]
@@ -113,11 +126,6 @@ def seeds_with_results(experiment: Experiment, out: Path) -> list[int]:
         for file in run.result_file.parent.glob(f"{run.key}-seed*.json"):
             seeds |= {int(number) for number in re.findall(r"-seed(\d+)\.json$", file.name)}
     return sorted(seeds)
-
-
-def _view(experiment: Experiment, row: Row) -> str:
-    view = experiment.view if row.view is None else row.view
-    return " ".join(f"--{name} {format_value(value)}" for name, value in view.items())
 
 
 def carry_out(
@@ -189,9 +197,9 @@ def _carry_out(run: Run, processes: Processes, scaled: str) -> None:
     result = run.trained() or _train(run, processes, scaled)
     if result["diverged"]:
         return
-    if run.view and run.view not in result["views"]:
-        test = json.loads(command("evaluate", str(run.folder), *data, *run.view.split()))
-        result["views"][run.view] = {name: test[name] for name in ("error", "top5_error", "view")}
+    if run.view and run.view_key not in result["views"]:
+        test = json.loads(command("evaluate", str(run.folder), *data, *to_arguments(run.view_choices)))
+        result["views"][run.view_key] = {name: test[name] for name in ("error", "top5_error", "view")}
         write_json(run.result_file, result)
     if run.analysis and run.analysis not in result["analyses"]:
         (analysis,) = json.loads(command("analyze", run.analysis, str(run.folder), *data))["networks"].values()

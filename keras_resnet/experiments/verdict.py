@@ -22,24 +22,29 @@ def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[
         scaled: how the runs are scaled down; empty if they have the paper's size.
 
     Returns:
-        "row", "model", "published" (as printed), "runs", "errors" (one per run; 100 if it diverged), "median", "mean",
-        "deviation" (of the sample; None for a single run), "top5_error" (median; None where it was not measured),
-        "train_error" (median) and "verdict".
+        "row", "model", "published" (as printed), "runs", "diverged" (how many of them), "errors" (one per run; 100 if
+        it diverged), "median", "mean" and "deviation" (of the sample) of the runs that did not diverge (None for fewer
+        than one and two), "top5_error" (median; None where it was not measured), "train_error" (median) and "verdict".
+        Medians are those of all runs, with 100 for each that diverged, and 100 if half of the runs did.
     """
+    completed = [result["error"] for result in results if result["error"] is not None]
     errors = [100.0 if result["error"] is None else result["error"] for result in results]
     top5 = [100.0 if result["error"] is None else result.get("top5_error") for result in results]
-    train = [result["summary"]["train_error"] for result in results if result["summary"]]
+    train = [100.0 if result["error"] is None else result["summary"]["train_error"] for result in results]
+    # The number halfway between an error and 100 would be no one's error.
+    median = statistics.median if len(completed) == len(errors) else statistics.median_high
     line = {
         "row": row.name,
         "model": row.model,
         "published": str(row.published),
         "runs": len(errors),
+        "diverged": len(errors) - len(completed),
         "errors": errors,
-        "median": statistics.median(errors) if errors else None,
-        "mean": statistics.mean(errors) if errors else None,
-        "deviation": statistics.stdev(errors) if len(errors) > 1 else None,
-        "top5_error": statistics.median(top5) if top5 and None not in top5 else None,
-        "train_error": statistics.median(train) if train else None,
+        "median": median(errors) if errors else None,
+        "mean": statistics.mean(completed) if completed else None,
+        "deviation": statistics.stdev(completed) if len(completed) > 1 else None,
+        "top5_error": median(top5) if top5 and None not in top5 else None,
+        "train_error": median(train) if train else None,
     }
     return {**line, "verdict": _verdict(row.published, line["median"], scaled)}
 
@@ -55,11 +60,16 @@ def _verdict(published: Published, median: float | None, scaled: str) -> str:
         return f"not reproduced: {median:.2f} %, the paper's is above {published.above:.0f} %"
     if published.expected is None:
         return "the paper prints no number"
-    difference = median - published.expected
+    difference = _difference(median, published.expected)
     tolerance = 2 * (published.deviation or SPREAD)
     if abs(difference) <= tolerance:
         return f"reproduced: within {tolerance:.2f} of the paper's"
     return f"not reproduced: {abs(difference):.2f} {'above' if difference > 0 else 'below'} the paper's"
+
+
+def _difference(one: float, other: float) -> float:
+    """Returns one - other without the rounding error, so that 9.15 is within 0.4 of 8.75."""
+    return round(one - other, 6)
 
 
 def order(lines: Sequence[dict[str, Any]], rows: Sequence[Row]) -> tuple[int, int]:
@@ -77,6 +87,22 @@ def order(lines: Sequence[dict[str, Any]], rows: Sequence[Row]) -> tuple[int, in
         for row, line in zip(rows, lines, strict=True)
         if line["median"] is not None and (row.published.fail or row.published.expected is not None)
     ]
-    differences = [(one[0] - other[0], one[1] - other[1]) for one, other in itertools.combinations(pairs, 2)]
+    differences = [tuple(map(_difference, one, other)) for one, other in itertools.combinations(pairs, 2)]
     clear = [(published, measured) for published, measured in differences if abs(published) >= CLEAR and measured != 0]
     return sum((published > 0) == (measured > 0) for published, measured in clear), len(clear)
+
+
+def degradation(lines: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[int, int]:
+    """Counts the pairs of rows in which the later one has a higher training error, as in the paper.
+
+    Args:
+        lines: rows of the report, as returned by `summarize`.
+        names: names of rows in the order in which the training error rises in the paper.
+
+    Returns:
+        The number of pairs in which it rises, and the number of pairs of rows that were run.
+    """
+    errors = {line["row"]: line["train_error"] for line in lines}
+    ordered = [errors[name] for name in names if errors.get(name) is not None]
+    pairs = list(itertools.combinations(ordered, 2))
+    return sum(shallower < deeper for shallower, deeper in pairs), len(pairs)

@@ -1,4 +1,4 @@
-"""Plots show names literally and numbers plainly."""
+"""Plots show names literally, numbers plainly, and lines that can be told apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
 
-from keras_resnet.drawing import save, vertically_logarithmic
+from keras_resnet.drawing import draw_line, legend_below, save, styles, vertically_logarithmic
 
 
 def test_dollar_signs_do_not_begin_a_formula(tmp_path):
@@ -30,3 +30,48 @@ def test_a_logarithmic_axis_of_less_than_two_decades_has_plain_labels(values, la
     vertically_logarithmic(axes)
     figure.draw_without_rendering()
     assert labels <= {label.get_text() for label in axes.get_yticklabels()}
+
+
+@pytest.mark.parametrize("values", [(0.6, 1.7), (0.0005, 0.0017), (2.1, 3.9)])
+def test_a_logarithmic_axis_of_less_than_a_decade_has_a_scale(values):
+    """A single labelled tick would tell no scale."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot(values)
+    vertically_logarithmic(axes)
+    figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    ticks = [float(label.get_text()) for label in axes.get_yticklabels() if label.get_text()]
+    assert sum(low <= tick <= high for tick in ticks) >= 3
+
+
+def test_many_lines_differ_in_colour_or_marker():
+    looks = styles([f"network {index}" for index in range(70)]).values()
+    assert len({(look["color"], look["marker"]) for look in looks}) == 70
+    assert len({look["color"] for look in list(looks)[:10]}) == 10
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["resnet8"],
+        ["_mine.keras", "runs/" + "long" * 60],
+        [f"resnet{6 * n + 2} (skip constant_scaling; shortcut_scale 0.5)" for n in range(12)],
+    ],
+)
+def test_a_legend_hides_nothing_and_has_all_names(names, tmp_path):
+    figure = Figure(figsize=(9.6, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    looks = styles(names)
+    for index, name in enumerate(names):
+        for axes in panels:
+            draw_line(axes, range(100), [index] * 100, looks[name])
+    legend_below(panels[0], figure)
+    save(figure, tmp_path / "figure.png", "a title")
+    (legend,) = figure.legends
+    assert [text.get_text().strip().replace("\n", "") for text in legend.get_texts()] == names
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    for axes in panels:
+        assert not box.overlaps(axes.get_tightbbox())
+        assert axes.get_position().height > 0.4

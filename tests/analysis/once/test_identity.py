@@ -43,6 +43,17 @@ def test_a_black_image_does_not_count_as_one_without_gain(seeded):
     assert together["units"][-1]["gain"] == pytest.approx(alone["units"][-1]["gain"], rel=1e-3)
 
 
+def test_small_ratios_keep_their_digits(seeded):
+    """Residuals a hundred thousand times weaker are only 0.00001 or so of the shortcut; five decimals would not do."""
+    ratios = {}
+    for scale in (1.0, 1e-5):
+        model = seeded(keras_resnet.CifarResNet(8, order="full_preactivation"))
+        layer = model.get_layer("stage1_unit1_conv2")
+        layer.set_weights([scale * value for value in layer.get_weights()])
+        ratios[scale] = identity(model, batches(2))["units"][0]["ratio"]
+    assert ratios[1e-5] == pytest.approx(1e-5 * ratios[1.0], rel=1e-3)
+
+
 def test_a_plain_network_has_no_ratio(seeded):
     result = identity(seeded(keras_resnet.CifarResNet(8, shortcut=None)), batches())
     assert [unit["ratio"] for unit in result["units"]] == [None] * 3

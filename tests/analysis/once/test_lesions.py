@@ -83,14 +83,36 @@ def test_units_that_halve_the_map_are_not_movable():
     assert [name for name in network.names if name not in network.movable] == ["stage2_unit1", "stage3_unit1"]
 
 
-def test_the_result_has_every_movable_unit_and_up_to_eight_counts():
+def test_the_result_has_every_unit_and_up_to_eight_counts():
+    """In a plain network, units that change the shape cannot be left out."""
     result = lesions(keras_resnet.CifarResNet(20), batches(40, 16), draws=2)
-    assert list(result["deleted"]) == [
-        f"stage{s}_unit{u}" for s in (1, 2, 3) for u in (1, 2, 3) if (s, u) not in ((2, 1), (3, 1))
-    ]
+    names = [f"stage{s}_unit{u}" for s in (1, 2, 3) for u in (1, 2, 3)]
+    assert list(result["deleted"]) == names
+    assert None not in result["deleted"].values()
+    plain = lesions(keras_resnet.CifarResNet(20, shortcut=None), batches(40, 16), draws=1)["deleted"]
+    assert list(plain) == names
+    assert [name for name, error in plain.items() if error is None] == ["stage2_unit1", "stage3_unit1"]
     assert [row["units"] for row in result["several"]] == [row["swaps"] for row in result["swapped"]]
     assert [row["units"] for row in result["several"]] == [1, 2, 3, 4, 5, 6]
-    assert lesions(keras_resnet.CifarResNet(8), batches(40, 16), draws=1)["deleted"].keys() == {"stage1_unit1"}
+    assert [row["units"] for row in lesions(keras_resnet.CifarResNet(8), batches(40, 16), draws=1)["several"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("choices", "last", "seed"),  # with these seeds, each unit matters
+    [({}, "bn2", 0), ({"shortcut": "B"}, "bn2", 0), ({"shortcut": "B", "order": "full_preactivation"}, "conv2", 9)],
+)
+def test_a_unit_that_changes_the_shape_loses_its_residual_only(seeded, choices, last, seed):
+    """Its shortcut stays (Veit et al. 2016, section 4.1): the error is that of a network whose residual there is 0."""
+    model = seeded(keras_resnet.CifarResNet(14, **choices), seed)
+    images, _, _ = dark()
+    labels = labelled(model, images)
+    deleted = lesions(model, [(images, labels, np.ones(len(images)))], draws=1)["deleted"]
+    for unit in ("stage2_unit1", "stage3_unit1"):
+        layer = model.get_layer(f"{unit}_{last}")
+        before = layer.get_weights()
+        layer.set_weights([0 * value for value in before[:2]] + before[2:])  # of batch norm: scale and offset
+        assert 0 < deleted[unit] == pytest.approx(error(model, images, labels), abs=1e-3)
+        layer.set_weights(before)
 
 
 def test_units_with_zero_residuals_can_be_left_out_and_swapped_without_error(seeded):
@@ -100,7 +122,7 @@ def test_units_with_zero_residuals_can_be_left_out_and_swapped_without_error(see
             layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
     images, _, _ = dark()
     result = lesions(model, [(images, labelled(model, images), np.ones(len(images)))], draws=2)
-    assert len(result["deleted"]) == 7
+    assert len(result["deleted"]) == 9
     assert {result["error"], *result["deleted"].values()} == {0}
     assert {row["error"] for row in (*result["several"], *result["swapped"])} == {0}
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+import keras_resnet
 import small_runs
-from keras_resnet.analysis.analyses import ANALYSES
+from keras_resnet.analysis.analyses import ANALYSES, tool
 from keras_resnet.analysis.report import default_folder
 
 
@@ -28,6 +29,21 @@ def test_analyze_compares_networks(command, name):
     assert report == {"analysis": name, "dataset": "digits", "images": 6, "seed": 0, "choices": {}}
     assert cv2.imread(f"seen/{name}.png").std() > 10
     assert f"{name} " in command("analyze --help")[1]
+
+
+def test_no_network_is_analysed_if_one_of_them_cannot_be(mistake, monkeypatch):
+    """A file is known to be plain, or without a top, once it is open; a name even before the data are loaded."""
+    for name in ("paths", "identity"):
+        monkeypatch.setattr(tool(name), name, lambda *_, **__: pytest.fail("a network was analysed"))
+    small = {"input_shape": (8, 8, 1), "width": 0.25}
+    keras_resnet.CifarResNet(8, shortcut=None, **small).save("plain.keras")
+    keras_resnet.CifarResNet(8, shortcut="B", include_top=False, pooling="avg", **small).save("topless.keras")
+    finished = str(small_runs.finished())
+    mistake(f"analyze paths {finished} plain.keras digits", "must have shortcuts", "Received: 'plain.keras'")
+    mistake(f"analyze identity {finished} topless.keras digits", "no logits")
+    monkeypatch.setattr("keras_resnet.data.load", lambda *_: pytest.fail("the data were loaded"))
+    mistake("analyze paths resnet8 plainnet8 digits", "must have shortcuts", "Received: 'plainnet8'")
+    mistake("analyze paths resnet8 digits --shortcut none", "must have shortcuts", "Received: 'resnet8'")
 
 
 def test_a_network_given_by_name_is_untrained_and_reproducible(command):

@@ -80,7 +80,7 @@ from launch import shell
         ("analyze responses nothing.keras digits", ("'nothing.keras'",)),
         ("analyze souls nothing.keras digits", ("'souls'", "responses")),
         ("analyze paths resnet23 digits", ("23", "20 and 26")),
-        ("analyze paths resnet20 plainnet8 nothing", ("nothing",)),
+        ("analyze paths resnet20 resnet8 nothing", ("nothing",)),
         ("analyze paths nothing.keras digits --shortcut A", ("shortcut", "'nothing.keras'")),
         ("analyze paths nothing.keras digits --seed -1", ("--seed", "from 0", "-1")),
         ("analyze paths plainnet8 digits --images 0", ("--images", "at least 1")),

@@ -79,6 +79,15 @@ def test_finished_runs_cost_no_more_hours(command, monkeypatch):
     assert "The remaining runs take about 92.3 hours" in command(line)[1]
 
 
+def test_a_run_that_two_rows_share_costs_once(command, monkeypatch):
+    """Table 5 of 2016 has two tests of the same ResNet-152: 90 epochs of 1,281,167 images at 11,282,415,616."""
+    monkeypatch.setattr(estimate, "speed", lambda: 1e12)
+    rows = "--only ResNet-152 --only 'ResNet-152, 224x224'"
+    assert (
+        "The remaining runs take about 361.4 hours" in command(f"reproduce he2016-table5 --dry-run --seeds 1 {rows}")[1]
+    )
+
+
 def test_a_report_covers_all_finished_runs_whatever_the_call_requests(command):
     experiment = find_experiment("he2015-table6")
     write_results(experiment.only(["ResNet-20", "ResNet-32"]), 0, 3)

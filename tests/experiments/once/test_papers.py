@@ -7,6 +7,7 @@ import json
 import pytest
 
 from facts import CIFAR_PARAMETERS
+from keras_resnet.evaluation.view import View
 from keras_resnet.experiments.papers import EXPERIMENTS, find_experiment
 from keras_resnet.models.complexity import count
 
@@ -62,7 +63,7 @@ def test_tables_3_and_5_of_2016(printed):
     published = [[row.published.error, row.published.top5] for row in rows]
     assert published == list(printed["he2016_table5_top1_top5_320"].values())
     # The table also repeats numbers of the 2015 network, tested at 224.
-    assert (first.published.error, first.published.top5, first.view) == (23.0, 6.7, {"crops": 1})
+    assert (first.published.error, first.published.top5, first.view) == (23.0, 6.7, View())
 
 
 def test_table_4_of_2016(shared):
@@ -172,6 +173,10 @@ def test_names_are_unique_and_sources_are_given(experiment):
 def test_published_numbers_are_printed_as_in_the_papers():
     rows = {row.name: str(row.published) for row in find_experiment("he2015-table6").rows}
     assert (rows["ResNet-20"], rows["ResNet-110"]) == ("8.75", "6.43 (6.61 ± 0.16)")
+    # papers.md: "152 original 21.3/5.5, pre-activation 21.1/5.5; 200 original 21.8/6.0, pre-activation 20.7/5.3".
+    rows = {row.name: str(row.published) for row in find_experiment("he2016-table5").rows}
+    assert (rows["ResNet-152, 224x224"], rows["ResNet-152"]) == ("23.0 / 6.7", "21.3 / 5.5")
+    assert (rows["ResNet-200"], rows["ResNet-200 V2"]) == ("21.8 / 6.0", "20.7 / 5.3")
     assert str(find_experiment("he2016-table1").rows[1].published) == "fail"
     assert str(find_experiment("he2015-table3").rows[-1].published) == "21.43 / 5.71"
     assert str(find_experiment("he2015-figure6").rows[0].published) == ""

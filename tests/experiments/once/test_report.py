@@ -11,12 +11,18 @@ import cv2
 import keras
 import pytest
 
+from keras_resnet.evaluation.view import View
 from keras_resnet.experiments.pictures import draw_curves
 from keras_resnet.experiments.report import write_report
 from keras_resnet.experiments.rows import Published
 from keras_resnet.experiments.runs import carry_out, plan
 from keras_resnet.training.processes import Processes
 from tiny_experiment import EXPERIMENT
+
+
+def single_spaced(text):
+    """Returns a text without the spaces that align the columns of its tables."""
+    return re.sub(" +", " ", text)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,8 @@ def test_the_report_compares_with_the_paper_in_three_formats(out):
     assert (narrow["published"], narrow["runs"]) == ("8.75", 1)
     assert diverges["verdict"] == "reproduced: it fails as in the paper"
     text = (folder / "tiny.md").read_text()
-    assert f"| narrow | resnet8 | 8.75 | {narrow['median']:.2f} |" in text
+    assert f"| narrow | resnet8 | 8.75 | {narrow['median']:.2f} |" in single_spaced(text)
+    assert "| diverges | resnet8 | fail | diverged | | 1, 1 diverged | diverged |" in single_spaced(text)
     assert json.loads((folder / "tiny.json").read_text()) == report
     page = (folder / "tiny.html").read_text()
     assert "two &lt;small&gt; networks" in page
@@ -97,8 +104,8 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
     """Experiments with ten crops, two scales and a single view share a row, whose error differs between them."""
     shutil.copytree(out[0], tmp_path, dirs_exist_ok=True)
     rows = EXPERIMENT.rows[:1]
-    crops = dataclasses.replace(EXPERIMENT, rows=rows, view={"crops": 10})
-    scales = dataclasses.replace(EXPERIMENT, rows=rows, view={"scales": (224, 256)})
+    crops = dataclasses.replace(EXPERIMENT, rows=rows, view=View(crops=10))
+    scales = dataclasses.replace(EXPERIMENT, rows=rows, view=View(scales=(224, 256)))
     asked = []
 
     def run(_, words):
@@ -109,17 +116,47 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
     for experiment in (crops, scales, crops):
         carry_out(plan(experiment, tmp_path, [0]), say=print)
     assert [words[0] for words in asked] == ["evaluate", "evaluate"]
-    assert asked[0][3:5] == ["--crops", "10"]
-    assert asked[1][3:5] == ["--scales", "224,256"]
+    assert asked[0][3] == "--crops=10"
+    assert asked[1][3] == "--scales=224,256"
     error = plan(EXPERIMENT, out[0], [0])[0].result()["error"]
     errors = [plan(experiment, tmp_path, [0])[0].result()["error"] for experiment in (EXPERIMENT, crops, scales)]
     assert errors == [error, 11.0, 12.0]
     printed = dataclasses.replace(rows[0], published=Published(8.75, top5=0.5))
     for published, cells in ((rows[0], "| 8.75 | 11.00 |"), (printed, "| 8.75 / 0.50 | 11.00 / 1.00 |")):
         write_report(dataclasses.replace(crops, rows=(published,)), plan(crops, tmp_path, [0]), tmp_path)
-        text = (tmp_path / "tiny.md").read_text()
+        text = single_spaced((tmp_path / "tiny.md").read_text())
         assert f"| narrow | resnet8 {cells}" in text
         assert ("Errors after a slash are top-5 errors" in text) == (published is printed)
+
+
+def test_curves_of_one_view_say_so_where_the_errors_are_those_of_others(out, monkeypatch, tmp_path):
+    """The curves of ImageNet's networks are of centre crops, the errors of ten crops or several scales."""
+    shutil.copytree(out[0], tmp_path, dirs_exist_ok=True)
+    drawn = []
+    monkeypatch.setattr("keras_resnet.experiments.pictures.save", lambda figure, *_: drawn.append(figure))
+    monkeypatch.setattr("keras_resnet.experiments.report.pages.image", lambda *_: "")
+    monkeypatch.setattr("keras_resnet.experiments.report.write_atomically", lambda path, write: write(path))
+    labels, rows = {}, EXPERIMENT.rows[:1]
+    (run,) = plan(dataclasses.replace(EXPERIMENT, rows=rows), tmp_path, [0])
+    tested = {"--crops 10": {"error": 11.0, "top5_error": 1.0, "view": "ten crops"}}
+    run.result_file.write_text(json.dumps({**run.trained(), "views": tested}))
+    for view in (None, View(crops=10)):
+        experiment = dataclasses.replace(EXPERIMENT, rows=rows, view=view)
+        report = write_report(experiment, plan(experiment, tmp_path, [0]), tmp_path)
+        labels[report["view"]] = drawn[-1].axes[0].get_ylabel()
+        note = "The errors are those of ten crops; the curves show a single view of each image."
+        assert (note in (tmp_path / "tiny.md").read_text()) == (view is not None)
+        assert (note in (tmp_path / "tiny.html").read_text()) == (view is not None)
+    assert labels == {"": "top-1 error", "ten crops": "top-1 error of a single view"}
+
+
+def test_twelve_rows_have_curves_that_can_be_told_apart(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("keras_resnet.experiments.pictures.save", lambda figure, *_: drawn.append(figure))
+    curve = {"epoch": [1, 2, 3], "train_error": [50, 40, 30], "test_error": [60, 50, 20]}
+    draw_curves({f"row {number}": [curve] for number in range(24)}, tmp_path / "curves.png", "")
+    lines = [line for line in drawn[0].axes[0].lines if line.get_label().startswith("row")]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 24
 
 
 def test_curves_continue_after_one_of_several_runs_has_diverged(tmp_path, monkeypatch):

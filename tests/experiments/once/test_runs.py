@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from keras_resnet.evaluation.view import View
 from keras_resnet.experiments.budget import Budget
 from keras_resnet.experiments.papers import find_experiment
 from keras_resnet.experiments.rows import Experiment, Published, Row
@@ -73,8 +75,28 @@ def test_experiments_with_a_row_in_common_share_its_runs(tmp_path):
 
 def test_a_row_may_be_tested_with_other_views_than_the_rest(tmp_path):
     runs = plan(find_experiment("he2016-table5"), tmp_path, [0])
-    assert [run.view for run in runs] == ["--crops 1", *["--size 320 --resize 320"] * 5]
+    assert [run.view for run in runs] == [View(), *[View(size=320, resize=320)] * 5]
     assert runs[0].folder == runs[1].folder  # the same run
+
+
+@pytest.mark.parametrize(
+    ("view", "key", "choices"),
+    [
+        (None, "", {}),
+        (View(), "--crops 1", {"crops": 1}),
+        (View(crops=10), "--crops 10", {"crops": 10}),
+        (View(size=320, resize=320), "--size 320 --resize 320", {"size": 320, "resize": 320}),
+        (View(scales=(224, 256)), "--scales 224,256", {"scales": (224, 256)}),
+    ],
+)
+def test_the_errors_of_a_view_have_the_key_that_earlier_results_have(tmp_path, view, key, choices):
+    (run,) = plan(dataclasses.replace(EXPERIMENT, rows=EXPERIMENT.rows[:1], view=view), tmp_path, [0])
+    assert (run.view_key, run.view_choices) == (key, choices)
+    errors = {key: {"error": 5.0}} if key else {}
+    result = {"error": 7.0, "diverged": False, "views": errors, "analyses": {}}
+    run.result_file.parent.mkdir()
+    run.result_file.write_text(json.dumps(result))
+    assert run.result()["error"] == (5.0 if key else 7.0)
 
 
 def test_a_failed_run_ends_the_others_at_once(tmp_path, monkeypatch):

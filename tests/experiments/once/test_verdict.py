@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from keras_resnet.experiments.papers import find_experiment
+from keras_resnet.experiments.report import cells
 from keras_resnet.experiments.rows import Published, Row
-from keras_resnet.experiments.verdict import order, summarize
+from keras_resnet.experiments.verdict import degradation, order, summarize
 
 
 def results(*errors):
@@ -23,6 +25,20 @@ def test_a_row_has_the_median_and_the_mean_of_its_runs():
     assert line(Published(6.43), 6.5)["deviation"] is None
 
 
+def test_runs_that_diverged_count_in_medians_and_not_in_the_mean():
+    """A mean of errors and hundreds would be of nothing."""
+    summary = line(Published(6.61), 6.5, None, 6.7, 6.6, None)
+    assert (summary["median"], summary["runs"], summary["diverged"]) == (6.7, 5, 2)
+    assert summary["mean"] == pytest.approx(6.6)
+    assert summary["deviation"] == pytest.approx(0.1)
+    assert summary["train_error"] == 1.0
+    most = line(Published(6.61), 6.5, None, None)
+    assert (most["median"], most["mean"], most["deviation"], most["train_error"]) == (100.0, 6.5, None, 100.0)
+    assert cells(most)[3:7] == ["diverged", "", "3, 2 diverged", "diverged"]
+    assert line(Published(6.61), None)["mean"] is None
+    assert line(Published(6.61), 6.5, None)["median"] == 100.0  # and not 53.25
+
+
 def test_the_top5_error_is_the_median_of_the_runs_that_measured_it():
     row, runs = Row("a row", "resnet20", Published(23.0, top5=6.7)), results(23.5, 23.0, None)
     assert summarize(row, runs, "")["top5_error"] is None
@@ -36,6 +52,8 @@ def test_the_top5_error_is_the_median_of_the_runs_that_measured_it():
     [
         (Published(8.75), 8.80, "reproduced: within 0.40 of the paper's"),
         (Published(8.75), 8.34, "not reproduced: 0.41 below the paper's"),
+        (Published(8.75), 9.15, "reproduced: within 0.40 of the paper's"),  # 9.15 - 8.75 > 0.4 in floating point
+        (Published(8.75), 9.16, "not reproduced: 0.41 above the paper's"),
         (Published(4.92, 4.89, 0.14), 5.25, "not reproduced: 0.36 above the paper's"),
         (Published(6.43, 6.61, 0.16), 6.80, "reproduced: within 0.32 of the paper's"),  # 6.43 is the best of five
         (Published(4.92, 4.89, 0.14), 5.15, "reproduced: within 0.28 of the paper's"),
@@ -79,8 +97,27 @@ def test_the_order_counts_pairs_that_differ_clearly():
     assert order(lines, rows) == (2, 2)
 
 
+def test_errors_that_differ_by_exactly_the_limit_differ_clearly():
+    """In floating point, 6.4 - 6.0 is more than 0.4, but 7.1 - 6.7 is less."""
+    for low, high in ((6.0, 6.4), (6.7, 7.1)):
+        rows = [Row("a", "resnet20", Published(low)), Row("b", "resnet20", Published(high))]
+        lines = [summarize(row, results(error), "") for row, error in zip(rows, (20.0, 21.0), strict=True)]
+        assert order(lines, rows) == (1, 1)
+
+
 @pytest.mark.parametrize("names", ["ab", "ba"])
 def test_a_tie_does_not_count_in_whichever_order_the_rows_are(names):
     errors = {"a": 6.0, "b": 8.0}
     rows = [Row(name, "resnet20", Published(errors[name])) for name in names]
     assert order([summarize(row, results(20.0), "") for row in rows], rows) == (0, 0)
+
+
+def test_the_degradation_of_plain_networks_is_that_of_their_training_errors():
+    """He et al. 2015, figures 4 and 6: deeper plain networks have a higher training error; no numbers are printed."""
+    names = find_experiment("he2015-figure6").degrading
+    assert names == ("plain-20", "plain-32", "plain-44", "plain-56", "plain-110")
+    assert find_experiment("he2015-figure4").degrading == ("plain-18", "plain-34")
+    errors = dict(zip(names, (1.0, 2.0, 1.5, None, 1.5), strict=True))
+    lines = [{"row": name, "train_error": error} for name, error in errors.items()]
+    assert degradation(lines, names) == (3, 6)  # neither 2.0 to 1.5, twice, nor the tie
+    assert degradation([{"row": "ResNet-20", "train_error": 1.0}], ()) == (0, 0)
