@@ -210,3 +210,16 @@ def test_a_file_that_vanishes_is_a_bad_image(folder, log):
     os.remove(vanishing)
     data.training_batches(**OPTIONS).batch(0, 0)
     assert log() == [f"{vanishing} cannot be decoded as an image and is skipped"]
+
+
+def test_each_report_counts_anew_how_often_a_bad_image_was_met(log):
+    bad = BadImages("album", 2000)
+    bad.note(["a.jpg", "b.jpg", "a.jpg"])
+    bad.report("epoch 1")
+    bad.note(["b.jpg"])
+    bad.report("epoch 2")
+    bad.report("epoch 3")  # nothing was met
+    assert [line for line in log() if "epoch" in line] == [
+        "album, epoch 1: met images that cannot be decoded 3 times; 2 different ones so far, of 2000",
+        "album, epoch 2: met images that cannot be decoded 1 times; 2 different ones so far, of 2000",
+    ]

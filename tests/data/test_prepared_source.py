@@ -1,6 +1,7 @@
 """Sets of tensorflow-datasets as streams: by name, without TensorFlow, and the errors if they are missing."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
 from keras_resnet.data import DataError, load
+from keras_resnet.data.prepared import split_to_test
 from keras_resnet.data.streams import load_stream
 from pictures import jpeg, photograph
 
@@ -133,3 +135,35 @@ def test_the_error_for_a_missing_imagenet_says_how_to_prepare_it(tmp_path, never
 def test_a_set_of_other_things_than_labelled_images_is_refused(tmp_path, never_prepare):
     with pytest.raises(DataError, match=r"^imdb_reviews must have the features 'image' .* Received: 'label', 'text'$"):
         load("imdb_reviews", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "splits", "tested"),
+    [
+        ("imagenet2012", ("train", "validation", "test"), "validation"),  # its test images have no labels
+        ("imagenet2012_subset", ("train", "validation", "test"), "validation"),
+        ("i_naturalist2018", ("train", "validation", "test"), "validation"),
+        ("i_naturalist2021", ("train", "mini", "val", "test"), "val"),
+        ("oxford_flowers102", ("train", "validation", "test"), "test"),
+        ("food101", ("train", "validation"), "validation"),
+        ("tf_flowers", ("train",), None),
+    ],
+)
+def test_the_split_to_test_on_has_labels(name, splits, tested):
+    """The splits are those that tensorflow-datasets lists in its catalogue."""
+    builder = SimpleNamespace(name=name, info=SimpleNamespace(splits=dict.fromkeys(splits)))
+    assert split_to_test(builder) == tested
+
+
+def test_manual_downloads_are_expected_where_tensorflow_datasets_looks_for_them(tmp_path, never_prepare):
+    """In the folder of all sets, also for one configuration of a set."""
+    with pytest.raises(DataError, match="manually") as caught:
+        load("imagenet2012_subset/1pct", tmp_path)
+    assert f"The manual_dir is {tmp_path / 'downloads' / 'manual'}." in str(caught.value)
+
+
+@pytest.mark.parametrize("label", [1000, 1001])
+def test_a_label_beyond_the_last_class_is_refused(tmp_path, label):
+    _write_imagenet(tmp_path, labels=(label, 1, 2))
+    with pytest.raises(DataError, match=rf"must be from 0 to 999\. Received: {label}"):
+        load("imagenet2012", tmp_path)

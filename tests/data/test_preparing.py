@@ -195,3 +195,10 @@ def test_tensorflow_datasets_prepares_cifar100_with_fine_labels(tmp_path, monkey
     assert by_pixels(first.x_train, first.y_train) == by_pixels(pixels[:20], records[:20, 1])
     assert by_pixels(first.x_test, first.y_test) == by_pixels(pixels[20:], records[20:, 1])
     np.testing.assert_array_equal(first.x_train, second.x_train)
+
+
+def test_another_user_may_take_the_lock_that_was_left_in_a_common_folder(tmp_path):
+    """The file remains after a preparation, and a lock can only be taken by who may write to it."""
+    with preparing._locked("cifar10", tmp_path / "cifar10" / "3.0.2"):
+        pass
+    assert (tmp_path / "cifar10" / ".lock").stat().st_mode & 0o777 == 0o666

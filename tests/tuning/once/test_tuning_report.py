@@ -137,3 +137,20 @@ def test_results_are_in_the_order_of_the_trials(tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({"trial": str(number)}))
     assert [result["trial"] for result in results(tmp_path)] == ["2", "9", "10"]
+
+
+def test_the_order_is_that_of_the_scores_which_may_differ_from_the_errors(folder):
+    """A score also counts what a network exceeds its targets by."""
+    for number, (score, error) in enumerate([(25.0, 18.0), (20.0, 20.0)]):
+        path = folder / "tuner" / f"trial_{number}" / "result.json"
+        result = {**json.loads(path.read_text()), "score": score, "error": error, "budget": 9}
+        path.write_text(json.dumps(result))
+    assert write_report(folder)["trial"] == "1"
+    assert json.loads((folder / "best_recipe.json").read_text()) == {"number": 1}
+    rows = list(csv.DictReader((folder / "leaderboard.csv").open()))
+    assert [(row["place"], row["trial"], row["status"]) for row in rows] == [
+        ("1", "2", "done"),
+        ("2", "1", "done"),
+        ("3", "3", "done"),
+        ("4", "4", "diverged"),
+    ]
