@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import keras
@@ -16,24 +17,9 @@ from keras_resnet.data import read_center
 from keras_resnet.preprocessing import normalize
 from pictures import photograph
 
+PROGRAM = Path(__file__).resolve().parents[1] / "saved_models.py"
 VIEW = {"size": 64, "resize": 73}
 NAMES = ["tench", "English springer", "Tüte", "chain saw", "church", "horn", "truck", "pump", "ball", "parachute"]
-
-# A program without this package. Arguments: a SavedModel, an .npz with inputs by signature, an .npz for the outputs.
-ASK = """
-import sys
-import numpy as np, tensorflow as tf
-model = tf.saved_model.load(sys.argv[1])
-inputs, outputs = np.load(sys.argv[2], allow_pickle=True), {}
-for key in inputs:
-    signature, name = key.split("/")
-    values = inputs[key].tolist() if name == "image_bytes" else inputs[key]
-    for output, value in model.signatures[signature](**{name: tf.constant(values)}).items():
-        text = value.dtype == tf.string
-        outputs[f"{signature}/{output}"] = np.char.decode(value.numpy().astype(bytes)) if text else value.numpy()
-assert "keras_resnet" not in sys.modules
-np.savez(sys.argv[3], **outputs)
-"""
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +90,7 @@ def ask(tmp_path):
 
     def answers(folder, **inputs):
         np.savez(tmp_path / "in.npz", **{name.replace("__", "/"): value for name, value in inputs.items()})
-        words = [sys.executable, "-c", ASK, str(folder), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
+        words = [sys.executable, str(PROGRAM), str(folder), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
         done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-2000:]
         return np.load(tmp_path / "out.npz")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -27,11 +28,12 @@ def photos(shared, tmp_path):
 
 
 @pytest.mark.parametrize("out", ["pets", "pets.h5"])
-def test_an_invalid_file_name_is_refused_before_the_training(tmp_path, out):
-    command = [sys.executable, str(ROOT / "examples/two_folders.py"), "nowhere", "--out", out]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith(f"error: --out must end in .keras. Received: {out}")
+def test_an_invalid_file_name_is_refused_before_the_training(monkeypatch, capsys, out):
+    monkeypatch.setattr(sys, "argv", ["two_folders.py", "nowhere", "--out", out])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "examples/two_folders.py"), run_name="__main__")
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: --out must end in .keras. Received: {out}")
 
 
 def test_it_learns_to_tell_dogs_from_churches(shared, photos, tmp_path, capsys, monkeypatch):

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -136,16 +137,20 @@ def test_the_client_names_the_classes_of_photographs(server, network, photograph
 
 
 @pytest.mark.parametrize("how", ["rest", "grpc"])
-def test_an_unknown_model_and_an_absent_server_are_reported_in_one_line(server, photographs, how):
+def test_an_unknown_model_and_an_absent_server_are_reported_in_one_line(server, photographs, capsys, how):
     _, url, address = server
     rest = how == "rest"
     option, present, absent = ("--url", url, "http://localhost:1") if rest else ("--grpc", address, "localhost:1")
-    unknown = program("client.py", photographs[0], option, present, "--version", "9")
-    unreachable = program("client.py", photographs[0], option, absent)
-    for done in (unknown, unreachable):
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.splitlines()[-1].startswith("client.py: error: "), done.stderr
-    assert "Servable not found" in unknown.stderr
+    client, path = runpy.run_path(str(FOLDER / "client.py"))["main"], str(photographs[0])
+    errors = []
+    for words in ([option, present, "--version", "9"], [option, absent]):
+        capsys.readouterr()
+        assert client([path, *words]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        errors.append(err.splitlines()[-1])
+        assert errors[-1].startswith("client.py: error: ")
+    assert "Servable not found" in errors[0]
 
 
 def test_the_load_script_prints_percentiles_and_throughput(server, photographs):
