@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..evaluation.view import View
+from ..evaluation.views import Views
 from ..options import suggestion
 from .rows import Experiment, Published, Row
 
@@ -29,9 +29,9 @@ _PLAIN = tuple(Row(f"plain-{depth}", f"plainnet{depth}") for depth in (20, 32, 4
 _PLAIN110 = Row("plain-110", "plainnet110", Published(fail=True, above=60.0))  # not shown in 2015, figure 6
 
 _CIFAR2016: dict[str, Any] = {"recipe": "paper2016"}
-_IMAGENET = {"dataset": "imagenet2012", "recipe": "paper2015"}
-_TEN_CROPS = View(crops=10)
-_SCALES = View(scales=(224, 256, 384, 480, 640))
+_IMAGENET: dict[str, Any] = {"dataset": "imagenet2012", "recipe": "paper2015"}
+_TEN_CROPS = Views(crops=10)
+_SCALES = Views(scales=(224, 256, 384, 480, 640))
 _PLAIN18, _PLAIN34 = Row("plain-18", "plainnet18", _P(27.94)), Row("plain-34", "plainnet34", _P(28.54, top5=10.02))
 _RESNET18 = Row("ResNet-18", "resnet18", _P(27.88), {"shortcut": "A"})
 _RESNET34A = Row("ResNet-34 A", "resnet34", _P(25.03, top5=7.76), {"shortcut": "A"})
@@ -133,7 +133,7 @@ _TABLE3_CIFAR100 = (
     Row("ResNet-1001", "resnet1001", _P(27.82)),
     Row("ResNet-1001 V2", "resnet1001v2", _P(22.71, 22.68, 0.22)),  # mean and deviation: table 4
 )
-_CROP320 = View(size=320, resize=320)
+_CROP320 = Views(size=320, resize=320)
 
 _ALL = (
     Experiment(
@@ -239,7 +239,7 @@ _ALL = (
         "He et al. 2016, table 5",
         "original and pre-activation units on ImageNet, a single 320x320 crop unless stated otherwise",
         (
-            Row("ResNet-152, 224x224", "resnet152", _P(23.0, top5=6.7, decimals=1), view=View()),
+            Row("ResNet-152, 224x224", "resnet152", _P(23.0, top5=6.7, decimals=1), view=Views()),
             Row("ResNet-152", "resnet152", _P(21.3, top5=5.5, decimals=1)),
             Row("ResNet-152 V2", "resnet152v2", _P(21.1, top5=5.5, decimals=1)),
             Row("ResNet-200", "resnet200", _P(21.8, top5=6.0, decimals=1)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from ..evaluation.view import View
+from ..evaluation.views import Views
 from ..models.catalog import find
 from ..models.spec import Spec
 from ..training.recipe import Recipe
@@ -75,7 +75,7 @@ class Row:
     published: Published = NOTHING
     network: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
-    view: View | None = None
+    view: Views | None = None
 
     @property
     def spec(self) -> Spec:
@@ -105,7 +105,7 @@ class Experiment:
     rows: tuple[Row, ...]
     dataset: str = "cifar10"
     recipe: str = "paper"
-    view: View | None = None
+    view: Views | None = None
     analysis: str = ""
     degrading: tuple[str, ...] = ()
 

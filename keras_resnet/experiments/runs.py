@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..data import make_available, steps_per_epoch
-from ..evaluation.view import View
+from ..evaluation.views import Views
 from ..files import FolderInUseError, read_json, write_json
 from ..options import format_value, to_arguments
 from ..status import Status
@@ -50,7 +50,7 @@ class Run:
     row: Row
     recipe: Recipe
     out: Path
-    view: View | None = None
+    view: Views | None = None
     analysis: str = ""
 
     @property
@@ -58,8 +58,8 @@ class Run:
         """The fields of the view that differ from those of a single view; empty without a view."""
         if self.view is None:
             return {}
-        values = {entry.name: getattr(self.view, entry.name) for entry in fields(View)}
-        return {name: value for name, value in values.items() if value != getattr(View(), name)} or {"crops": 1}
+        values = {entry.name: getattr(self.view, entry.name) for entry in fields(Views)}
+        return {name: value for name, value in values.items() if value != getattr(Views(), name)} or {"crops": 1}
 
     @property
     def view_key(self) -> str:

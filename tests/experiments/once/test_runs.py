@@ -15,7 +15,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from keras_resnet.evaluation.view import View
+from keras_resnet.evaluation.views import Views
 from keras_resnet.experiments.budget import Budget
 from keras_resnet.experiments.papers import find_experiment
 from keras_resnet.experiments.rows import Experiment, Published, Row
@@ -75,7 +75,7 @@ def test_experiments_with_a_row_in_common_share_its_runs(tmp_path):
 
 def test_a_row_may_be_tested_with_other_views_than_the_rest(tmp_path):
     runs = plan(find_experiment("he2016-table5"), tmp_path, [0])
-    assert [run.view for run in runs] == [View(), *[View(size=320, resize=320)] * 5]
+    assert [run.view for run in runs] == [Views(), *[Views(size=320, resize=320)] * 5]
     assert runs[0].folder == runs[1].folder  # the same run
 
 
@@ -83,10 +83,10 @@ def test_a_row_may_be_tested_with_other_views_than_the_rest(tmp_path):
     ("view", "key", "choices"),
     [
         (None, "", {}),
-        (View(), "--crops 1", {"crops": 1}),
-        (View(crops=10), "--crops 10", {"crops": 10}),
-        (View(size=320, resize=320), "--size 320 --resize 320", {"size": 320, "resize": 320}),
-        (View(scales=(224, 256)), "--scales 224,256", {"scales": (224, 256)}),
+        (Views(), "--crops 1", {"crops": 1}),
+        (Views(crops=10), "--crops 10", {"crops": 10}),
+        (Views(size=320, resize=320), "--size 320 --resize 320", {"size": 320, "resize": 320}),
+        (Views(scales=(224, 256)), "--scales 224,256", {"scales": (224, 256)}),
     ],
 )
 def test_the_errors_of_a_view_have_the_key_that_earlier_results_have(tmp_path, view, key, choices):
