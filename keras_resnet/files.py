@@ -42,7 +42,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path.parent)
-    temporary = path.with_name(f"{partial_prefix()}{path.name}")
+    temporary = _temporary(path)
     try:
         with full_disk_reported(path):
             write(temporary)
@@ -63,7 +63,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
         path: the folder, which must not exist yet.
     """
     remove_partial(path.parent)
-    temporary = path.with_name(f"{partial_prefix()}{path.name}")
+    temporary = _temporary(path)
     temporary.mkdir(parents=True)
     try:
         with full_disk_reported(path):
@@ -133,6 +133,11 @@ def lock(folder: Path, does: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _temporary(path: Path) -> Path:
+    """Returns the temporary path of a file or folder, with its suffix; the name is cut so that it is not too long."""
+    return path.with_name(f"{partial_prefix()}{path.name[-50:]}")
 
 
 def partial_prefix() -> str:

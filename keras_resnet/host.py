@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import math
 import os
 import platform
 import re
@@ -24,8 +26,43 @@ NO_MEMORY = re.compile(
 
 
 def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns the number of cores that this process may use, in a container of limited processor time rounded up."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(min(available, processor_time()))
+
+
+def processor_time(root: Path = Path("/")) -> float:
+    """Returns how many seconds of processor time a second may have, by Linux's control groups; infinity for any number.
+
+    Kubernetes and Docker limit containers in this way, which hides no core from the process.
+
+    Args:
+        root: the root of the file system.
+    """
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not on Linux
+        return math.inf
+    limit = math.inf
+    for _, controllers, path in (group.split(":", 2) for group in groups):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounted = root / "sys/fs/cgroup" / ("cpu" if controllers else "")  # version 1 has a hierarchy per controller
+        group = mounted / path.strip("/")
+        # The limits of all enclosing groups apply. Of those, a container may only see its own, as the outermost.
+        while group.is_relative_to(mounted):
+            limit = min(limit, _limit_of(group))
+            group = group.parent
+    return limit
+
+
+def _limit_of(group: Path) -> float:
+    """Returns the processor time per second of a control group, of version 2 or 1; infinity if it has no limit."""
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):  # a file is missing, or says "max"
+            quota, period = (int(number) for file in files for number in (group / file).read_text().split())
+            return quota / period if quota > 0 else math.inf
+    return math.inf
 
 
 @functools.cache

@@ -104,7 +104,7 @@ class MultiViewBatches:
         for images, bad in prefetch(self._make, 0, chunks, workers=self.workers, threads=self.threads):
             self.bad.note(bad)
             yield from images
-        self.bad.report("after the test")
+        self.bad.report("in one pass")
 
     def _make(self, chunk: int) -> tuple[list[tuple[int, list[np.ndarray]]], list[str]]:
         positions = np.arange(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(self)))

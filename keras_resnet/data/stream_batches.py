@@ -246,7 +246,7 @@ class StreamTestBatches:
         for images, labels, weights, bad in batches:
             self.bad.note(bad)
             yield images, labels, weights
-        self.bad.report("after the test")
+        self.bad.report("in one pass")
 
     def _make(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
         part = share_of(self.batch_size, self.shard)

@@ -23,6 +23,7 @@ from .metrics import percent_error
 from .session import Session
 
 AGREE_EVERY = 20  # steps after which several processes agree on whether to save or to stop
+LONG_TEST = 10  # seconds; a test after an epoch that takes longer can be stopped
 
 
 class StopOnDivergence(keras.callbacks.Callback):
@@ -76,6 +77,9 @@ class StopOnDivergence(keras.callbacks.Callback):
 class RunRecorder(keras.callbacks.Callback):
     """Writes checkpoints, and after every epoch the history and, from time to time, the plot of the curves.
 
+    If the test after an epoch takes long, the epochs after it are also saved before their last step: a request to stop
+    can then end their test, and only that step and the test are repeated when the run is resumed.
+
     Args:
         session: the run.
         progress: the progress of the run, which is updated.
@@ -95,6 +99,7 @@ class RunRecorder(keras.callbacks.Callback):
         super().__init__()
         self.session, self.folder, self.devices = session, session.folder, session.devices
         self.progress, self.rate, self.divergence, self.logits_model = progress, rate, divergence, logits_model
+        self._test_seconds = 0.0  # of the latest test, without its first batch, which compiles
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.progress.step:  # resumed within an epoch; Keras has just reset the metrics
@@ -106,12 +111,16 @@ class RunRecorder(keras.callbacks.Callback):
         self._saved = time.monotonic()
         self._started = time.perf_counter() - self.progress.seconds
         self._trained: float | None = None
+        self._can_stop_test = False
+        self._tested_since: float | None = None
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        step = self._first_step + batch
-        if not batch or (self.devices.processes > 1 and step % AGREE_EVERY):
+        step, feed = self._first_step + batch, self.session.feed
+        last = step == feed.steps - 1 and feed.machine.steps_per_execution == 1
+        before_long_test = last and self._test_seconds > LONG_TEST
+        if not batch or (self.devices.processes > 1 and step % AGREE_EVERY and not before_long_test):
             return
-        if request := self._request(due=time.monotonic() - self._saved > self._seconds_between):
+        if request := self._request(due=before_long_test or time.monotonic() - self._saved > self._seconds_between):
             where = f"step {step} of epoch {len(self.progress.history) + 1}"
             self.divergence.check(self.model.get_metrics_result(), where)
             self.progress.step, self.progress.seconds = step, time.perf_counter() - self._started
@@ -119,10 +128,17 @@ class RunRecorder(keras.callbacks.Callback):
             self.progress.metrics = self.devices.gather_metrics(sums)
             self._write()
             self._stop_on(request)
+            self._can_stop_test = last
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         keras.ops.convert_to_numpy(self.model.optimizer.iterations)  # waits for the last step to end
         self._trained = time.perf_counter()
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if batch == 1:
+            self._tested_since = time.perf_counter()
+        if self._can_stop_test and batch and not (self.devices.processes > 1 and batch % AGREE_EVERY):
+            raise_if_stopped(self.session.stop, self.devices, self.progress.saved)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.progress.history.append(
@@ -136,6 +152,8 @@ class RunRecorder(keras.callbacks.Callback):
                 "seconds": round((self._trained or time.perf_counter()) - self._started, 3),
             }
         )
+        seconds = time.perf_counter() - (self._tested_since or time.perf_counter())
+        self._test_seconds = max(map(float, self.devices.gather(str(seconds))))  # all processes save at the same step
         self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
         self._write()
         self.folder.write_history(self.progress.history)

@@ -53,6 +53,7 @@ def test_the_incomplete_folder_of_another_program_is_refused_and_not_changed(
 ):
     """The program may be running."""
     (tmp_path / "cifar10" / "incomplete.ABC_3.0.2").mkdir(parents=True)
+    (tmp_path / "cifar10" / ".lock").touch()  # of an earlier preparation
     message = refused(tmp_path)
     assert message.startswith(f"{tmp_path / 'cifar10' / 'incomplete.'}")
     assert "another program with tensorflow-datasets is preparing cifar10, or was interrupted" in message

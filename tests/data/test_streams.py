@@ -129,7 +129,7 @@ def test_the_mean_is_of_a_sample_spread_evenly_over_the_set(data, monkeypatch):
     np.testing.assert_allclose(load(data.name).mean("pixel", 16), expected)
 
 
-def test_the_sample_may_hold_more_than_its_share_of_bad_photographs(data, photographs, tmp_path):
+def test_the_sample_may_hold_more_than_its_share_of_bad_photographs(data, photographs, tmp_path, caplog):
     """Whether there are too many bad images is decided by what reads the entire set, not by the sample."""
     shutil.copytree(photographs, tmp_path / "some")
     for path in sorted((tmp_path / "some/train").glob("*/*"))[:20]:
@@ -137,6 +137,9 @@ def test_the_sample_may_hold_more_than_its_share_of_bad_photographs(data, photog
     some = load(f"folder:{tmp_path / 'some'}")
     intact = [i[0] for i, _, _ in StreamTestBatches(split=data.train, batch_size=1, size=16)][20:]
     np.testing.assert_allclose(some.mean("pixel", 16), np.mean(intact, axis=0))
+    assert caplog.messages[-1].startswith(
+        f"{some.name}, train, in one pass: met images that cannot be decoded 20 times"
+    )
     with pytest.raises(DataError, match="cannot be decoded"):
         list(StreamTestBatches(split=some.train, batch_size=27, size=16))
 

@@ -148,6 +148,12 @@ def test_nothing_is_removed_where_processes_cannot_be_told_apart(tmp_path, monke
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path):
+    path = tmp_path / f"{'ü' * 125}.json"
+    write_atomically(path, lambda temporary: temporary.write_text(temporary.suffix))
+    assert path.read_text() == ".json"
+
+
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     """As Lustre or NFS may be mounted; filelock passes the system's error on, which names no file."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import platform
 import subprocess
 import sys
@@ -77,6 +79,40 @@ def test_avx512_is_detected(monkeypatch, tmp_path, cpuinfo, expected):
         file.write_text(cpuinfo)
     monkeypatch.setattr(host, "Path", lambda path: file if path == "/proc/cpuinfo" else Path(path))
     assert host.avx512.__wrapped__() == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/", {"cpu.max": "250000 100000"}, 2.5),  # as in a container
+        ("0::/", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/", {}, math.inf),
+        ("0::/job/step", {"job/cpu.max": "400000 100000", "job/step/cpu.max": "max 100000"}, 4),  # as under Slurm
+        ("0::/job/step", {"job/cpu.max": "400000 100000", "job/step/cpu.max": "50000 100000"}, 0.5),
+        (
+            "12:cpuset:/docker/1\n4:cpu,cpuacct:/docker/1\n0::/",
+            {"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "50000"},
+            3,
+        ),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("4:cpuacct:/\n0::/", {"cpu/cpu.cfs_quota_us": "1", "cpu/cpu.cfs_period_us": "1"}, math.inf),
+        (None, {}, math.inf),  # a system other than Linux
+    ],
+)
+def test_the_processor_time_of_a_container_is_known(tmp_path, groups, files, expected):
+    """As the kernel documents it: cgroup-v2.rst, and sched-bwc.rst for version 1."""
+    files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in {**files, **({"proc/self/cgroup": groups} if groups else {})}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert host.processor_time(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0.5, 1), (2.5, 3), (9.0, 4), (math.inf, 4)])
+def test_no_more_cores_are_used_than_a_container_has_time_for(monkeypatch, limit, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    monkeypatch.setattr(host, "processor_time", lambda: limit)
+    assert host.cores() == expected
 
 
 @pytest.mark.parametrize(("visible", "expected"), [("", []), ("-1", []), ("0,2", ["0", "2"]), ("GPU-8f", ["GPU-8f"])])
