@@ -18,6 +18,7 @@ from ..models.complexity import Complexity
 from ..training.recipe import Recipe, as_json, with_later_fields
 from ..training.recipes import recipe_for
 from .candidates import Bounds, recipe_of
+from .dimensions import SPEC_FIELDS, UNITS_PER_STAGE
 from .results import RESULT, TRIALS
 from .space import Space, space
 
@@ -246,10 +247,24 @@ def create_study(
         base = replace(base, size=data.defaults()["size"])
     bounds = Bounds(base, data.classes, data.image_shape(base.size), max_parameters, max_macs)
     rows = space(space_name, photographs=not data.in_memory, without=without, changes=changes)
+    if base.weights is not None:
+        _check_weights(base.weights, rows)
     study = Study(base, rows, bounds, **choices)
     if "max_trials" in choices:
         return study
     return replace(study, max_trials=max(study.max_trials, study.first_full_trial))
+
+
+def _check_weights(weights: str, rows: Space) -> None:
+    """Raises ValueError if a space changes the network, which initial weights determine."""
+    from ..weights.pretrained import TRAINING_ONLY  # imports Keras
+
+    changing = {"model", UNITS_PER_STAGE} | SPEC_FIELDS - set(TRAINING_ONLY)
+    if names := [row.name for row in rows.dimensions if row.name in changing and not row.fixed]:
+        raise ValueError(
+            f"The recipe begins with the weights of {weights!r}, which determine {', '.join(names)}. Choose --space "
+            "recipe, or fix these dimensions or leave them out."
+        )
 
 
 def hopeless(history: Path, others: Sequence[Path], column: str, epochs: int) -> bool:

@@ -8,31 +8,15 @@ import time
 import warnings
 from types import SimpleNamespace
 
-import keras_tuner
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from keras_resnet.training.recipe import Recipe
-from keras_resnet.tuning.candidates import Bounds, grid
-from keras_resnet.tuning.oracles import ORACLES, first_full_trial
-from keras_resnet.tuning.parameters import decoded, hyperparameters
+from keras_resnet.tuning.candidates import grid
+from keras_resnet.tuning.oracles import ORACLES
+from keras_resnet.tuning.parameters import decoded
 from keras_resnet.tuning.space import space
-
-SPACE = space("network", changes={"learning_rate": "0.01..0.4", "shortcut": "A,B,none"})
-BOUNDS = Bounds(Recipe(dataset="cifar10", epochs=9), 10, (32, 32, 3), parameters=150_000)
-
-
-def oracle(name, folder, trials=6, bounds=BOUNDS, rows=SPACE, max_epochs=9):
-    options = {"hyperband": {"max_epochs": max_epochs}, "bayesian": {"num_initial_points": 3}}.get(name, {})
-    made = ORACLES[name](
-        objective=keras_tuner.Objective("score", "min"), hyperparameters=hyperparameters(rows), seed=1, **options
-    )
-    made.attach(rows, bounds, trials)
-    made._set_project_dir(str(folder), "tuner")
-    if (folder / "tuner" / "oracle.json").is_file():
-        made.reload()
-    return made
+from oracles import BOUNDS, oracle, run
 
 
 @pytest.fixture
@@ -43,20 +27,6 @@ def clock(monkeypatch):
         "keras_resnet.tuning.oracles.time", SimpleNamespace(monotonic=lambda: fake.now, sleep=time.sleep)
     )
     return fake
-
-
-def run(made, worker="tuner0", status="COMPLETED"):
-    """Runs and returns a trial, whose score is a function of its values."""
-    trial = made.create_trial(worker)
-    if trial.status == "RUNNING":
-        values = decoded(trial.hyperparameters.values)
-        made.update_trial(
-            trial.trial_id,
-            {"score": 50 - 10 * values.get("learning_rate", 0.1) + values["width"] + values["units_per_stage"] / 10},
-        )
-        trial.status = status
-        made.end_trial(trial)
-    return trial
 
 
 @pytest.fixture
@@ -77,32 +47,6 @@ def test_no_trial_is_spent_on_a_candidate_out_of_bounds(tmp_path, name):
         assert cost.parameters <= 150_000
         tried.append(json.dumps(values, sort_keys=True))
     assert len(set(tried)) == len(tried) == 8
-
-
-@pytest.mark.parametrize(("epochs", "number"), [(1, 1), (3, 4), (9, 13), (10, 17), (27, 40)])
-def test_hyperbands_first_trial_of_the_full_budget_is_known_beforehand(tmp_path, epochs, number):
-    made = oracle("hyperband", tmp_path, None, max_epochs=epochs)
-    lengths = []
-    while epochs not in lengths:
-        lengths.append(run(made).hyperparameters.values["tuner/epochs"])
-    assert len(lengths) == first_full_trial(epochs, SPACE, BOUNDS) == number
-
-
-@pytest.mark.parametrize(
-    ("units", "lengths"),
-    [("1,2,3,5,7,9", [1, 1, 1, 1, 1, 1, 3, 3, 9]), ("1,2", [1, 1, 3, 9]), ("1,1", [1, 3, 9])],
-)
-def test_hyperband_trains_the_best_in_full_however_few_candidates_there_are(tmp_path, units, lengths):
-    """A bracket of 9 epochs begins with 9 candidates; keras-tuner's own oracle would end after the short trials."""
-    rows = space("shape", changes={"units_per_stage": units, "width": "0.5,0.5", "shortcut": "B"})
-    bounds, trials = dataclasses.replace(BOUNDS, parameters=None), []
-    while (trial := run(made := oracle("hyperband", tmp_path, None, bounds, rows))).status != "STOPPED":
-        trials.append(trial)  # each by a new process
-    values = [trial.hyperparameters.values for trial in trials]
-    assert [row["tuner/epochs"] for row in values] == lengths
-    assert first_full_trial(9, rows, bounds) == len(lengths)
-    best = min(trials[: lengths.count(1)], key=lambda trial: made.trials[trial.trial_id].score)
-    assert values[-1]["units_per_stage"] == best.hyperparameters.values["units_per_stage"]
 
 
 def test_a_grid_search_tries_every_candidate_within_bounds_once_the_papers_first(tmp_path):

@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
-from keras_resnet.training.recipe import Recipe
+from keras_resnet.files import write_json
+from keras_resnet.training.recipe import Recipe, as_json
+from keras_resnet.training.recipes import recipe_for
 from keras_resnet.tuning.study import Study, create_study, hopeless
 from pictures import jpeg, photograph
 from trials import small, write_history
@@ -77,6 +79,15 @@ def test_by_default_trials_are_judged_on_held_out_training_images():
     assert study.base.images == 1437 - 143
     with pytest.raises(ValueError, match=r"`images` must be .* at most 1294, .* not held out\. Received: 1295"):
         create_study("digits", images=1295)
+
+
+def test_a_search_for_a_fine_tuning_does_not_change_the_network_of_the_weights(tmp_path):
+    write_json(tmp_path / "recipe.json", as_json(recipe_for("finetune", dataset="digits", weights="runs/digits")))
+    given = {"recipe": str(tmp_path / "recipe.json"), "changes": {"stochastic_depth": "0,0.1"}}
+    study = create_study("digits", space_name="recipe", **given)
+    assert study.base.weights == "runs/digits" and "stochastic_depth" in study.space
+    with pytest.raises(ValueError, match="weights of 'runs/digits', which determine units_per_stage, width, shortcut"):
+        create_study("digits", space_name="shape", **given)
 
 
 def test_an_invalid_study_is_refused():

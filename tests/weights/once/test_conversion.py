@@ -33,6 +33,7 @@ def test_the_report_counts_what_was_used(small, tmp_path):
         "parameters": sum(int(np.prod(variable.shape)) for variable in model.trainable_variables),
         "classes": 3,
         "labels": 0,
+        "channels": 3,
         "normalization": None,
         "view": {},
     }
