@@ -55,6 +55,16 @@ if keras.backend.backend() == "jax":
         for one, other in zip(found, expected, strict=True):
             alike(one, other, 1e-4)
 
+    def test_a_convolution_in_bfloat16_has_second_derivatives_of_keras():
+        """The product of a Hessian and a vector, as the derivative of a gradient."""
+        plain, fast = twins(lambda dtype: [layers.Conv2D(5, 1, use_bias=False, dtype=dtype)], (4, 3, 16), "bfloat16")
+        images, along = (RNG.normal(size=(2, 4, 3, 16)).astype("bfloat16") for _ in range(2))
+        found, expected = (
+            jax.jvp(jax.grad(lambda images, model=model: (model(images) ** 3).sum()), (images,), (along,))[1]
+            for model in (fast, plain)
+        )
+        alike(found, expected, 0.03)
+
     def test_a_network_is_exported_for_images_of_any_size():
         """In such a program of JAX, the sizes are symbols, which cannot be compared."""
         image = keras.Input((None, None, 3))
