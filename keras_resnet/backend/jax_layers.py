@@ -101,14 +101,14 @@ def _convolution_by_products(x: Any, kernel: Any, strides: Pair, before: Pair, s
         shape: that of the output.
     """
     height, width, channels, filters = kernel.shape
-    batch, rows, columns, _ = shape
+    _, rows, columns, _ = shape
     exact = jnp.promote_types(x.dtype, jnp.float32)
     shifted = jnp.concatenate(list(_shifted_columns(x.astype(exact), width, strides[1], before[1], columns)), -1)
     output = jnp.zeros(shape, exact)
     for first in range(min(strides[0], height)):  # rows of the kernel whose outputs are one row apart
         lines, taps = shifted[:, first :: strides[0]], kernel[first :: strides[0]].astype(exact)
         matrix = taps.transpose(1, 2, 0, 3).reshape(width * channels, -1)
-        product = (lines.reshape(-1, width * channels) @ matrix).reshape(batch, -1, columns, len(taps) * filters)
+        product = (lines.reshape(-1, width * channels) @ matrix).reshape(*lines.shape[:3], len(taps) * filters)
         for row, contribution in enumerate(lax.split(product, [filters] * len(taps), -1)):
             low = before[0] - row
             output += _pad(contribution, 1, low, rows - low - lines.shape[1])

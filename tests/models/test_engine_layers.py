@@ -81,6 +81,16 @@ if keras.backend.backend() == "jax":
         """On TensorFlow, Keras's own convolutions fail for an empty batch."""
         assert ResNet50(input_shape=(32, 32, 3), classes=3)(np.zeros((0, 32, 32, 3), "float32")).shape == (0, 3)
 
+    def test_the_gradient_of_an_empty_batch_is_zero_also_without_avx512(monkeypatch):
+        monkeypatch.setattr(jax_layers, "avx512", lambda: False)
+        image = keras.Input((7, 6, 16))
+        model = use_fast_layers(keras.Model(image, layers.Conv2D(3, 3, padding="same", use_bias=False)(image)))
+
+        def total(kernel):
+            return model.stateless_call([kernel], [], np.zeros((0, 7, 6, 16), "float32"))[0].sum()
+
+        assert not jax.grad(total)(model.trainable_variables[0].value).any()
+
     @pytest.mark.parametrize("order", ["original", "full_preactivation"])
     def test_a_unit_is_not_computed_again_by_later_units(order):
         """XLA fuses what it computes together; no fusion may have more operands in a stage with more units."""
