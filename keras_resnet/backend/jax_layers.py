@@ -101,14 +101,14 @@ def _convolution_by_products(x: Any, kernel: Any, strides: Pair, before: Pair, s
         shape: that of the output.
     """
     height, width, channels, filters = kernel.shape
-    batch, rows, columns, _ = shape
+    _, rows, columns, _ = shape
     exact = jnp.promote_types(x.dtype, jnp.float32)
     shifted = jnp.concatenate(list(_shifted_columns(x.astype(exact), width, strides[1], before[1], columns)), -1)
     output = jnp.zeros(shape, exact)
     for first in range(min(strides[0], height)):  # rows of the kernel whose outputs are one row apart
         lines, taps = shifted[:, first :: strides[0]], kernel[first :: strides[0]].astype(exact)
         matrix = taps.transpose(1, 2, 0, 3).reshape(width * channels, -1)
-        product = (lines.reshape(-1, width * channels) @ matrix).reshape(batch, -1, columns, len(taps) * filters)
+        product = (lines.reshape(-1, width * channels) @ matrix).reshape(*lines.shape[:3], len(taps) * filters)
         for row, contribution in enumerate(lax.split(product, [filters] * len(taps), -1)):
             low = before[0] - row
             output += _pad(contribution, 1, low, rows - low - lines.shape[1])
@@ -132,20 +132,24 @@ def _product(x: Any, y: Any) -> Any:
     return _bfloat16_product(x, y) if x.dtype == y.dtype == jnp.bfloat16 else x @ y
 
 
-@jax.custom_vjp
-def _bfloat16_product(x: Any, y: Any) -> Any:
-    return jax.lax.dot(x, y, preferred_element_type=jnp.float32).astype(x.dtype)
+def _float32_sum(x: Any, y: Any) -> Any:
+    """Multiplies matrices of bfloat16; the products are added up in float32."""
+    return lax.dot(x, y, preferred_element_type=jnp.float32).astype(x.dtype)
+
+
+# JAX differentiates it forwards only within a gradient, as for a Hessian.
+_bfloat16_product = jax.custom_vjp(_float32_sum)
 
 
 def _bfloat16_product_forward(x: Any, y: Any) -> tuple[Any, tuple[Any, Any]]:
-    return _bfloat16_product(x, y), (x, y)
+    return _float32_sum(x, y), (x, y)
 
 
 def _bfloat16_product_backward(operands: tuple[Any, Any], gradient: Any) -> tuple[Any, Any]:
     x, y = operands
     with set_xla_metadata(inlineable="false"):
         y_transposed, x_transposed = _transposed(y), _transposed(x)
-    return _bfloat16_product(gradient, y_transposed), _bfloat16_product(x_transposed, gradient)
+    return _float32_sum(gradient, y_transposed), _float32_sum(x_transposed, gradient)
 
 
 _bfloat16_product.defvjp(_bfloat16_product_forward, _bfloat16_product_backward)

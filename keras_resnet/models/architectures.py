@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .spec import Spec
 
 if TYPE_CHECKING:
     import keras
-
-    from ..weights import Pretrained
 
 
 V2 = {"order": "full_preactivation"}
@@ -38,7 +35,7 @@ class Architecture(Protocol):
     def __call__(
         self,
         include_top: bool = True,
-        weights: str | Path | Pretrained | None = None,
+        weights: Any = None,
         input_tensor: keras.KerasTensor | None = None,
         input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,
@@ -111,7 +108,7 @@ def architecture(
 
     def build(
         include_top: bool = True,
-        weights: str | Path | Pretrained | None = None,
+        weights: Any = None,
         input_tensor: keras.KerasTensor | None = None,
         input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,

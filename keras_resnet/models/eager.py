@@ -3,7 +3,7 @@
 Keras keeps the outputs of all layers until the end of the model's call, and has overhead around each layer. Here an
 output is released as soon as no later layer takes it, and the layers that residual networks consist of are computed
 directly by the backend, in place where their input is not needed again. All other layers run as in Keras, and so do
-those with hooks of the backend.
+those with hooks of the backend, and all layers where the backend compiles the call.
 """
 
 from __future__ import annotations

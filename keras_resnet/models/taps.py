@@ -52,8 +52,8 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
         channels), with "channels_first" (batch, channels, height, width).
 
     Raises:
-        ValueError: if the network has no output of a given name, `names` is a single string, or the model is not one of
-            this package.
+        ValueError: if the network has no output of a given name, `names` is a string or empty, or the model is not one
+            of this package.
 
     Example:
         >>> model = keras_resnet.ResNet50(include_top=False)
@@ -61,9 +61,10 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
         >>> maps = keras_resnet.features(model, ["stage2", "stage4"])(images)
     """
     available = taps(model)
-    if isinstance(names, str):
-        raise ValueError(f"`names` must be a list of taps, such as [{names!r}]. Received: {names!r}")
-    names = [name for name in available if name.startswith("stage")] if names is None else list(names)
+    if names is None:
+        names = [name for name in available if name.startswith("stage")]
+    if isinstance(names, str) or not (names := list(names)):
+        raise ValueError(f"`names` must be a list of one or more of {', '.join(available)}. Received: {names!r}")
     if unknown := [name for name in names if name not in available]:
         raise ValueError(
             f"{model.name!r} has the taps {', '.join(available)}. Received: {', '.join(map(str, unknown))}"

@@ -55,6 +55,16 @@ if keras.backend.backend() == "jax":
         for one, other in zip(found, expected, strict=True):
             alike(one, other, 1e-4)
 
+    def test_a_convolution_in_bfloat16_has_second_derivatives_of_keras():
+        """The product of a Hessian and a vector, as the derivative of a gradient."""
+        plain, fast = twins(lambda dtype: [layers.Conv2D(5, 1, use_bias=False, dtype=dtype)], (4, 3, 16), "bfloat16")
+        images, along = (RNG.normal(size=(2, 4, 3, 16)).astype("bfloat16") for _ in range(2))
+        found, expected = (
+            jax.jvp(jax.grad(lambda images, model=model: (model(images) ** 3).sum()), (images,), (along,))[1]
+            for model in (fast, plain)
+        )
+        alike(found, expected, 0.03)
+
     def test_a_network_is_exported_for_images_of_any_size():
         """In such a program of JAX, the sizes are symbols, which cannot be compared."""
         image = keras.Input((None, None, 3))
@@ -70,6 +80,16 @@ if keras.backend.backend() == "jax":
     def test_an_empty_batch_has_an_empty_output():
         """On TensorFlow, Keras's own convolutions fail for an empty batch."""
         assert ResNet50(input_shape=(32, 32, 3), classes=3)(np.zeros((0, 32, 32, 3), "float32")).shape == (0, 3)
+
+    def test_the_gradient_of_an_empty_batch_is_zero_also_without_avx512(monkeypatch):
+        monkeypatch.setattr(jax_layers, "avx512", lambda: False)
+        image = keras.Input((7, 6, 16))
+        model = use_fast_layers(keras.Model(image, layers.Conv2D(3, 3, padding="same", use_bias=False)(image)))
+
+        def total(kernel):
+            return model.stateless_call([kernel], [], np.zeros((0, 7, 6, 16), "float32"))[0].sum()
+
+        assert not jax.grad(total)(model.trainable_variables[0].value).any()
 
     @pytest.mark.parametrize("order", ["original", "full_preactivation"])
     def test_a_unit_is_not_computed_again_by_later_units(order):

@@ -75,9 +75,10 @@ def test_dense_logits_have_the_precision_of_the_logits_whatever_the_policy_is_no
         keras.config.set_dtype_policy("float32")
 
 
-def test_one_name_is_not_taken_for_a_list_of_letters():
-    with pytest.raises(ValueError, match=r"`names` must be a list of taps, such as \['stage2'\]. Received: 'stage2'"):
-        keras_resnet.features(keras_resnet.CifarResNet(8), "stage2")
+@pytest.mark.parametrize("names", ["stage2", []])
+def test_one_name_is_not_taken_for_a_list_of_letters_nor_an_empty_list_for_all_stages(names):
+    with pytest.raises(ValueError, match=r"`names` must be a list of one or more of stem, stage1, .* Received: "):
+        keras_resnet.features(keras_resnet.CifarResNet(8), names)
 
 
 def test_sides_and_channels_of_equal_size_are_not_confused():
