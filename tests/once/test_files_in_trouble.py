@@ -65,7 +65,8 @@ def test_json_that_is_no_object_is_damaged(tmp_path, contents):
         read_json(tmp_path / "a.json", "Delete it.")
 
 
-def test_a_locked_folder_is_refused_at_once_and_free_afterwards(tmp_path):
+def test_a_locked_folder_is_refused_at_once_and_free_afterwards(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waited for the lock"))
     held, refused = lock(tmp_path / "run", "trains in"), lock(tmp_path / "run", "trains in")
     with held, pytest.raises(FolderInUseError, match=r"^Another process trains in '.*/run' now\."):
         refused.__enter__()
@@ -122,8 +123,8 @@ def test_a_handler_of_sigterm_is_neither_replaced_nor_set_from_a_thread():
 
     signal.signal(signal.SIGTERM, handler)
     with unwinding_at_sigterm():
-        os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) is handler
+        os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is handler
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -1,0 +1,42 @@
+"""Verdicts and budgets at their limits, and what a row says itself."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from keras_resnet.experiments.budget import Budget
+from keras_resnet.experiments.papers import find_experiment
+from keras_resnet.experiments.rows import Published, Row
+from keras_resnet.experiments.verdict import summarize
+
+
+def summary(published, *runs):
+    """Summarizes runs, given as pairs of test and training error."""
+    results = [{"error": error, "summary": {"train_error": train}} for error, train in runs]
+    return summarize(Row("a row", "resnet20", published), results, "")
+
+
+def test_the_training_error_is_the_median_of_the_runs():
+    assert summary(Published(8.75), (8.7, 1.0), (8.8, 9.0), (8.9, 2.0))["train_error"] == 2.0
+
+
+def test_a_row_that_fails_in_the_paper_is_above_its_limit_and_not_at_it():
+    assert summary(Published(fail=True), (20.0, 1.0))["verdict"].startswith("not reproduced: 20.00 %")
+    assert summary(Published(fail=True), (20.01, 1.0))["verdict"].startswith("reproduced")
+
+
+@pytest.mark.parametrize(("name", "least"), [("depth", 8), ("epochs", 1), ("images", 1)])
+def test_a_budget_of_nothing_is_refused(name, least):
+    assert Budget(**{name: least})
+    with pytest.raises(ValueError, match=rf"The budget's {name} must be at least {least}\. Received: {least - 1}"):
+        Budget(**{name: least - 1})
+
+
+def test_a_shallower_network_keeps_the_warm_up_that_its_row_states():
+    """And not that of the depth of the network which it replaces."""
+    experiment = find_experiment("he2016-table1")
+    row = dataclasses.replace(experiment.rows[0], recipe={"warmup_rate": 0.05})
+    (scaled,) = Budget(depth=20).scale(dataclasses.replace(experiment, rows=(row,))).rows
+    assert (scaled.spec.depth, scaled.recipe["warmup_rate"]) == (20, 0.05)
