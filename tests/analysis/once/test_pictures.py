@@ -139,7 +139,7 @@ def test_propagation_is_drawn_from_the_stem_on(panels):
             "identity",
             {
                 "units": [{"ratio": 0.5}, {"ratio": 1.5}, {"ratio": None}],
-                "noise": [{"noise": float(n), "decisions": 10.0 * n} for n in (1, 2, 4)],
+                "noise": [{"noise": float(n), "decisions": 10.0 * n} for n in (1, 2, 4, 8)],
                 "depth_used": 1.6,
             },
             "residuals are 1.00 of the shortcut on average, 1.6 of 3 units are used; "
