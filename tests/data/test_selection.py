@@ -54,13 +54,3 @@ def test_photographs_that_are_held_out_are_in_no_subset_to_train_on(photographs)
 def test_a_data_set_has_a_mean_of_each_size(photographs):
     data = load(f"folder:{photographs}")
     assert [data.mean("pixel", size).shape for size in (16, 24, 16)] == [(16, 16, 3), (24, 24, 3), (16, 16, 3)]
-
-
-def test_parts_of_batches_from_a_worker_process_outlive_them(photographs):
-    """A worker hands over its arrays in shared memory, which may be freed although a view of it is in use."""
-    options = {"batch_size": 9, "seed": 0, "size": 48}
-    streams = [load(f"folder:{photographs}").training_batches(**options, workers=n).stream() for n in (1, 0)]
-    parts, expected = ([next(stream)[0][1:, ::2] for _ in range(8)] for stream in streams)
-    for stream in streams:
-        stream.close()
-    np.testing.assert_array_equal(parts, expected)

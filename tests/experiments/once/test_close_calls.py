@@ -6,8 +6,11 @@ import dataclasses
 
 import pytest
 
+from keras_resnet.experiments import pictures
 from keras_resnet.experiments.budget import Budget
 from keras_resnet.experiments.papers import find_experiment
+from keras_resnet.experiments.report import HEADINGS
+from keras_resnet.experiments.report import cells as report_cells
 from keras_resnet.experiments.rows import Published, Row
 from keras_resnet.experiments.verdict import summarize
 
@@ -40,3 +43,20 @@ def test_a_shallower_network_keeps_the_warm_up_that_its_row_states():
     row = dataclasses.replace(experiment.rows[0], recipe={"warmup_rate": 0.05})
     (scaled,) = Budget(depth=20).scale(dataclasses.replace(experiment, rows=(row,))).rows
     assert (scaled.spec.depth, scaled.recipe["warmup_rate"]) == (20, 0.05)
+
+
+def test_curves_are_as_long_as_the_longest_run_whichever_is_the_first(tmp_path, monkeypatch):
+    """The first seed may be the one that diverged."""
+    completed = {"epoch": [1, 2, 3], "train_error": [50, 40, 30], "test_error": [60, 50, 20]}
+    diverged = {"epoch": [1], "train_error": [90], "test_error": [90]}
+    figures = []
+    monkeypatch.setattr(pictures, "save", lambda figure, *_: figures.append(figure))
+    pictures.draw_curves({"a row": [diverged, completed, completed]}, tmp_path / "curves.png", "")
+    test = next(line for line in figures[0].axes[0].lines if line.get_label() == "a row: 20.00 %")
+    assert test.get_xydata().tolist() == [[1, 60], [2, 50], [3, 20]]
+
+
+def test_a_report_has_the_median_and_the_mean_in_columns_of_their_own():
+    cells = dict(zip(HEADINGS, report_cells(summary(Published(8.75), (8.0, 1), (9.0, 2), (13.0, 3))), strict=True))
+    assert cells["measured median, %"] == "9.00"
+    assert cells["mean ± deviation"] == "10.00 ± 2.65"
