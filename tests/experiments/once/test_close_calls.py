@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import html
+from types import SimpleNamespace
 
 import pytest
 
 from keras_resnet.experiments import pictures
 from keras_resnet.experiments.budget import Budget
 from keras_resnet.experiments.papers import find_experiment
-from keras_resnet.experiments.report import HEADINGS
+from keras_resnet.experiments.report import HEADINGS, write_report
+from keras_resnet.experiments.report import _row as report_row
 from keras_resnet.experiments.report import cells as report_cells
 from keras_resnet.experiments.rows import Published, Row
 from keras_resnet.experiments.verdict import summarize
@@ -60,3 +63,28 @@ def test_a_report_has_the_median_and_the_mean_in_columns_of_their_own():
     cells = dict(zip(HEADINGS, report_cells(summary(Published(8.75), (8.0, 1), (9.0, 2), (13.0, 3))), strict=True))
     assert cells["measured median, %"] == "9.00"
     assert cells["mean ± deviation"] == "10.00 ± 2.65"
+
+
+@pytest.mark.parametrize(
+    ("runs", "kind"), [(((8.7, 1.0),), "good"), (((18.7, 1.0),), "bad"), ((), "plain")], ids=["good", "bad", "plain"]
+)
+def test_the_colour_of_a_verdict_says_whether_the_number_was_reproduced(runs, kind):
+    line = summary(Published(8.75), *runs)
+    assert f"<td class={kind}>{html.escape(line['verdict'])}</td>" in report_row(line)
+
+
+def test_the_network_that_is_looked_into_is_that_of_the_first_seed(tmp_path):
+    experiment = dataclasses.replace(find_experiment("he2015-table6").only(["ResNet-20"]), analysis="responses")
+
+    def run(deviation):
+        result = {
+            "error": 8.7,
+            "diverged": False,
+            "summary": {"train_error": 1.0, "device": "a machine", "versions": {}},
+            "curves": {},
+            "analyses": {"responses": [{"layer": "stem_bn", "mean": 0.0, "deviation": deviation}]},
+        }
+        return SimpleNamespace(row=experiment.rows[0], result=lambda: result)
+
+    looked = write_report(experiment, [run(0.25), run(0.75)], tmp_path)["looked"]
+    assert looked == {"ResNet-20": "1 layers, standard deviation 0.250 on average"}
