@@ -67,3 +67,14 @@ def test_the_first_candidates_of_a_bayesian_search_are_random(oracle, monkeypatc
         made.update_trial(trial.trial_id, {"score": float(number)})
         trial.status = "COMPLETED"
         made.end_trial(trial)
+
+
+def test_a_grid_search_gives_keras_tuner_values_in_the_form_that_it_accepts(tmp_path):
+    """It does not preserve None, which stands for a plain network."""
+    rows = space("shape", changes={"units_per_stage": "1", "width": "1", "shortcut": "B,none"})
+    objective = keras_tuner.Objective("score", "min")
+    made = ORACLES["grid"](objective=objective, hyperparameters=hyperparameters(rows), seed=1)
+    made.attach(rows, BOUNDS, None)
+    made._set_project_dir(str(tmp_path), "tuner")
+    trials = [made.create_trial(f"worker {number}") for number in range(2)]
+    assert [trial.hyperparameters.values["shortcut"] for trial in trials] == ["B", "none"]
