@@ -223,3 +223,11 @@ def test_each_report_counts_anew_how_often_a_bad_image_was_met(log):
         "album, epoch 1: met images that cannot be decoded 3 times; 2 different ones so far, of 2000",
         "album, epoch 2: met images that cannot be decoded 1 times; 2 different ones so far, of 2000",
     ]
+
+
+def test_an_image_that_was_met_often_counts_once():
+    """Such as one that precedes another bad one, and would have replaced it."""
+    bad = BadImages("album", 100)
+    bad.check(11 * ["a.jpg"])
+    with pytest.raises(DataError, match=r"album: 11 of 100 images cannot be decoded, the first are 0, 1, 2\."):
+        bad.check(list(map(str, range(11))))

@@ -42,3 +42,10 @@ def test_a_real_network_takes_longer_for_more_images():
     one, many = latency(model, seconds=0.1), latency(model, batch_size=64, seconds=0.1)
     assert 0 < one < many
     assert model.predict_on_batch(np.zeros((1, 32, 32, 3))).shape == (1, 10)
+
+
+def test_the_median_is_that_of_the_calls_after_the_first_three(monkeypatch):
+    """Of five calls of 10 ms and five of 20 ms; with the first three calls, it would be 20 ms."""
+    model = Clock(monkeypatch, 300, 100, 50, *5 * [10], 20)
+    assert latency(model, seconds=0.01) == pytest.approx(15, abs=1e-6)
+    assert len(model.shapes) == 13

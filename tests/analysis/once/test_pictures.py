@@ -64,10 +64,9 @@ def test_paths_are_drawn_by_length(panels):
         {"length": length, "paths": 0.1 + length, "gradient": 0.2 + length, "share": 0.3 + length} for length in (0, 1)
     ]
     axes = panels("paths", {"a network": {"lengths": rows}})
-    expected = {"share of all paths": 0.1, "gradient of one path": 0.2, "share of the gradient": 0.3}
-    assert {each.get_ylabel(): points(each.lines[0]) for each in axes} == {
-        label: [[0, first], [1, 1 + first]] for label, first in expected.items()
-    }
+    for each, first, words in zip(axes, (0.1, 0.2, 0.3), ("all paths", "path", "share of the gradient"), strict=True):
+        assert points(each.lines[0]) == [[0, first], [1, 1 + first]]
+        assert words in each.get_ylabel()
     assert [each.get_yscale() for each in axes] == ["linear", "log", "linear"]
 
 
@@ -94,12 +93,9 @@ def test_the_identity_of_units_is_drawn_with_gaps_where_it_is_not_defined(panels
     assert points(gain.lines[0]) == [[1, 2.0], [2, 3.0]]
     np.testing.assert_array_equal(change.lines[0].get_ydata(), [0.25, np.nan])
     assert points(decisions.lines[0]) == [[0, 0], [1, 4], [2, 9]]
-    assert [axes.get_ylabel() for axes in (ratio, change, gain, decisions)] == [
-        "residual / shortcut",
-        "|output - input| / |input|",
-        "relative change / that of the image",
-        "decisions that change",
-    ]
+    words = ("residual / shortcut", "input", "relative change", "decisions")
+    for axes, word in zip((ratio, change, gain, decisions), words, strict=True):
+        assert word in axes.get_ylabel()
 
 
 def test_propagation_is_drawn_from_the_stem_on(panels):
@@ -138,11 +134,11 @@ def test_propagation_is_drawn_from_the_stem_on(panels):
         (
             "identity",
             {
-                "units": [{"ratio": 0.5}, {"ratio": 1.5}, {"ratio": None}],
-                "noise": [{"noise": float(n), "decisions": 10.0 * n} for n in (1, 2, 4)],
+                "units": [{"ratio": 0.5}, {"ratio": 0.6}, {"ratio": None}],
+                "noise": [{"noise": float(n), "decisions": 10.0 * n} for n in (1, 2, 4, 8)],
                 "depth_used": 1.6,
             },
-            "residuals are 1.00 of the shortcut on average, 1.6 of 3 units are used; "
+            "residuals are 0.55 of the shortcut on average, 1.6 of 3 units are used; "
             "noise of 4 in 255 changes 40.0 % of the decisions",
         ),
         (

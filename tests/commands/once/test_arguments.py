@@ -156,3 +156,18 @@ def test_there_is_a_progress_bar_on_a_terminal_unless_a_program_reads(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     command(f"predict net.keras photos {json_option}")
     assert calls[0]["verbose"] == bar
+
+
+def test_a_summary_is_for_the_given_classes_and_image_size(command):
+    """ResNet-20 has a dense layer of 64 inputs; all other multiply-adds grow with the area of the images."""
+    (row,) = json.loads(command("summary resnet20 --classes 100 --image-size 64 --json")[1])
+    assert row["parameters"] == 269_722 + 90 * 65
+    assert row["macs"] == 4 * (40_551_040 - 640) + 6400
+
+
+def test_what_is_printed_during_a_conversion_is_not_part_of_its_report(command, monkeypatch):
+    """Keras prints the progress of its downloads to stdout."""
+    monkeypatch.setattr(conversion, "convert", lambda *_, **__: print("Downloading data") or {"model": "resnet50"})
+    status, out, err = command("convert imagenet out.keras --model resnet50 --json")
+    assert (status, json.loads(out)) == (0, {"model": "resnet50"})
+    assert "Downloading data" in err

@@ -112,3 +112,15 @@ def test_a_confidence_between_two_bins_is_in_the_lower_one():
     """Guo et al. 2017, section 2: the bins are the intervals ((m - 1) / M, m / M]."""
     result = scores.calibration(np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0]]), np.zeros(3, int), bins=2)
     assert [row["images"] for row in result["bins"]] == [1, 2]
+
+
+def test_an_image_whose_class_has_no_probability_counts_with_a_trillionth():
+    """Its logarithm would be infinite, and the mean of all images with it."""
+    result = scores.calibration(sure([0, 1], 2), np.array([0, 0]))
+    assert result["negative_log_likelihood"] == pytest.approx(-np.log(1e-12) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("row", [[0.5, 0.45], [0.6, 0.45]])
+def test_rows_whose_sum_is_only_close_to_one_have_no_calibration(row):
+    """Such as logits, which may be near one by chance."""
+    assert scores.calibration(np.array([[0.5, 0.5], row]), np.zeros(2, int)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -44,6 +45,7 @@ FILES = {
     "long": jpeg(photograph(7, 20, 400)),
     "of a camera": jpeg(photograph(8, 600, 801)),
     "four times": jpeg(photograph(9, 230, 260)),
+    "hardly larger": jpeg(photograph(12, 56, 100)),  # 49x48 pixels of it become 48x48
     **{f"orientation {number}": jpeg(photograph(10, 120, 90), exif=orientation(number)) for number in range(10)},
     "orientation, of a camera": jpeg(photograph(11, 640, 480), exif=orientation(6)),
     "PNG": saved("PNG"),
@@ -143,3 +145,42 @@ def test_damaged_exif_data_are_ignored():
     assert valid.all()
     upright = resize_to(cv2.imdecode(np.frombuffer(files[1], np.uint8), cv2.IMREAD_COLOR_RGB), 48, 48, 3)
     assert np.abs(images[1] - upright.astype(int)).max() <= 1
+
+
+def test_halves_are_rounded_up_where_both_sides_are_exactly_halved():
+    """As OpenCV does, which otherwise rounds halves to even: the mean of four values is their sum plus 2, over 4."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    (image,), _ = run_in_graph(reader(48, 48, 3, None), saved("PNG", picture=noise))
+    expected = (noise.reshape(48, 2, 48, 2, 3).astype(int).sum(axis=(1, 3)) + 2) // 4
+    np.testing.assert_array_equal(image, expected)
+    np.testing.assert_array_equal(resize_to(noise, 48, 48, 3), expected)
+
+
+def camera_exif(order, orientation):
+    """EXIF data as of a camera: twelve other tags, then the orientation; "<" for little-endian, ">" for big-endian."""
+    tags = [*range(0x00FE, 0x010A), 0x0112]
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, 8)
+    entries = [struct.pack(f"{order}HHIHH", tag, 3, 1, orientation if tag == 0x0112 else 3, 0) for tag in tags]
+    return b"Exif\0\0" + head + struct.pack(f"{order}H", len(tags)) + b"".join(entries) + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_orientation_is_found_among_other_tags_in_both_byte_orders(order, tmp_path):
+    """6: to be rotated clockwise by a quarter. In a JPEG it may follow another segment, here a long comment."""
+    file = saved("PNG", exif=camera_exif(order, 6))
+    height, width, _ = PICTURE.shape
+    (image,), _ = run_in_graph(reader(width, height, 3, None), file)
+    np.testing.assert_array_equal(image, np.rot90(PICTURE, -1))
+    file = jpeg(PICTURE, exif=camera_exif(order, 6))
+    file = file[:2] + b"\xff\xfe" + struct.pack(">H", 30_002) + bytes(30_000) + file[2:]
+    (image,), _ = run_in_graph(reader(width, height, 3, None), file)
+    (tmp_path / "file").write_bytes(file)
+    assert np.abs(image - read_image(tmp_path / "file").astype(int)).max() <= 1
+    assert np.abs(image - np.rot90(PICTURE, -1).astype(int)).mean() < 10
+
+
+def test_the_largest_part_is_averaged_even_if_only_its_longer_side_is_reduced():
+    """Of 201x25 pixels, 201x20 are the largest part of aspect ratio 200:20."""
+    noise = np.random.default_rng(0).integers(0, 256, (201, 25, 3), dtype=np.uint8)
+    (image,), _ = run_in_graph(reader(200, 20, 3, None), saved("PNG", picture=noise))
+    assert np.abs(image - resize_to(noise, 200, 20, 3).astype(int)).max() <= 1
