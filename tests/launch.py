@@ -42,9 +42,9 @@ from keras_resnet.training import callbacks, feed, run
 callbacks.AGREE_EVERY = 1
 feed.TEST_BATCH = 20  # several batches, the last of which is not full
 finish = run.finish
-def keep_weights(session, networks, *rest):
+def keep_weights(context, networks, *rest):
     np.savez(settings["weights"], *networks.logits_model.get_weights())
-    return finish(session, networks, *rest)
+    return finish(context, networks, *rest)
 run.finish = keep_weights
 status = main(sys.argv[1:])
 run.finish = finish

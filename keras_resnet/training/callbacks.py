@@ -15,12 +15,12 @@ import numpy as np
 
 from .. import backend
 from ..backend.devices import Devices
+from .context import RunContext
 from .errors import DivergedError
 from .folder import Progress, seed_variables
 from .interruption import StoppedError, StopRequest
 from .learning_rate import LearningRate
 from .metrics import percent_error
-from .session import Session
 
 AGREE_EVERY = 20  # steps after which several processes agree on whether to save or to stop
 LONG_TEST = 10  # seconds; a test after an epoch that takes longer can be stopped
@@ -81,7 +81,7 @@ class RunRecorder(keras.callbacks.Callback):
     can then end their test, and only that step and the test are repeated when the run is resumed.
 
     Args:
-        session: the run.
+        context: what the steps of the run share.
         progress: the progress of the run, which is updated.
         rate: the run's learning-rate callback, whose state is saved.
         divergence: the callback that checks that the variables may be saved.
@@ -90,14 +90,14 @@ class RunRecorder(keras.callbacks.Callback):
 
     def __init__(
         self,
-        session: Session,
+        context: RunContext,
         progress: Progress,
         rate: LearningRate,
         divergence: StopOnDivergence,
         logits_model: keras.Model,
     ) -> None:
         super().__init__()
-        self.session, self.folder, self.devices = session, session.folder, session.devices
+        self.context, self.folder, self.devices = context, context.folder, context.devices
         self.progress, self.rate, self.divergence, self.logits_model = progress, rate, divergence, logits_model
         self._test_seconds = 0.0  # of the latest test, without its first batch, which compiles
 
@@ -107,7 +107,7 @@ class RunRecorder(keras.callbacks.Callback):
             for variable, value in zip(self.model.metrics_variables, sums, strict=True):
                 variable.assign(value)
         self._first_step = self.progress.step
-        self._seconds_between = 60 * self.session.feed.machine.save_every
+        self._seconds_between = 60 * self.context.feed.machine.save_every
         self._saved = time.monotonic()
         self._started = time.perf_counter() - self.progress.seconds
         self._trained: float | None = None
@@ -115,7 +115,7 @@ class RunRecorder(keras.callbacks.Callback):
         self._tested_since: float | None = None
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        step, feed = self._first_step + batch, self.session.feed
+        step, feed = self._first_step + batch, self.context.feed
         last = step == feed.steps - 1 and feed.machine.steps_per_execution == 1
         before_long_test = last and self._test_seconds > LONG_TEST
         if not batch or (self.devices.processes > 1 and step % AGREE_EVERY and not before_long_test):
@@ -138,7 +138,7 @@ class RunRecorder(keras.callbacks.Callback):
         if batch == 1:
             self._tested_since = time.perf_counter()
         if self._can_stop_test and batch and not (self.devices.processes > 1 and batch % AGREE_EVERY):
-            raise_if_stopped(self.session.stop, self.devices, self.progress.saved)
+            raise_if_stopped(self.context.stop, self.devices, self.progress.saved)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.progress.history.append(
@@ -146,8 +146,8 @@ class RunRecorder(keras.callbacks.Callback):
                 "epoch": epoch + 1,
                 "train_loss": float(logs["loss"]),
                 "train_error": percent_error(logs["accuracy"]),
-                f"{self.session.feed.split}_loss": float(logs["val_loss"]),
-                f"{self.session.feed.split}_error": percent_error(logs["val_accuracy"]),
+                f"{self.context.feed.split}_loss": float(logs["val_loss"]),
+                f"{self.context.feed.split}_error": percent_error(logs["val_accuracy"]),
                 "learning_rate": logs["learning_rate"],
                 "seconds": round((self._trained or time.perf_counter()) - self._started, 3),
             }
@@ -157,12 +157,12 @@ class RunRecorder(keras.callbacks.Callback):
         self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
         self._write()
         self.folder.write_history(self.progress.history)
-        if epoch + 1 < self.session.recipe.epochs:
+        if epoch + 1 < self.context.recipe.epochs:
             self._stop_on(self._request(due=False))
 
     def _request(self, due: bool) -> str | None:
         """Returns what any of the processes needs: "a checkpoint", or a stop, by the name of its signal."""
-        requests = self.devices.gather(self.session.stop.signal or ("a checkpoint" if due else ""))
+        requests = self.devices.gather(self.context.stop.signal or ("a checkpoint" if due else ""))
         return max(requests, key=lambda request: (bool(request), request != "a checkpoint")) or None
 
     def _stop_on(self, request: str | None) -> None:

@@ -13,20 +13,20 @@ from ..models.complexity import count
 from ..models.freezing import unfreeze
 from .batch_norm import reestimate
 from .callbacks import StopTestOnRequest
+from .context import RunContext
 from .feed import Feed
 from .metrics import percent_error
 from .networks import Networks
 from .progress import Bar
-from .session import Session
 
 
 def finish(
-    session: Session, networks: Networks, history: list[dict[str, Any]], probe_results: dict[str, float]
+    context: RunContext, networks: Networks, history: list[dict[str, Any]], probe_results: dict[str, float]
 ) -> dict[str, Any]:
     """Tests the network of the last epoch and writes the history, the model file and the summary.
 
     Args:
-        session: the run, whose folder is locked.
+        context: what the steps of the run share; its folder is locked.
         networks: the network, after its last epoch.
         history: a row for each epoch.
         probe_results: results of the probe, which are added to the summary.
@@ -37,12 +37,12 @@ def finish(
     Raises:
         StoppedError: If the run is asked to stop before its test has ended; the test is repeated when it is resumed.
     """
-    feed, recipe, devices, logits_model = session.feed, session.recipe, session.devices, networks.logits_model
+    feed, recipe, devices, logits_model = context.feed, context.recipe, context.devices, networks.logits_model
     data, split = feed.data, feed.split
     optimizer = getattr(logits_model.optimizer, "inner_optimizer", logits_model.optimizer)
     optimizer.take_averages(logits_model.trainable_variables)
     state = f"the run is saved after epoch {recipe.epochs}, without its final test"
-    stop_callback = StopTestOnRequest(session.stop, devices, state)
+    stop_callback = StopTestOnRequest(context.stop, devices, state)
     results = _test(feed, logits_model, stop_callback)
     if recipe.reestimate:
         results = {f"{name}_by_moving_averages": value for name, value in results.items()}
@@ -61,8 +61,8 @@ def finish(
     }
     unfreeze(networks.model)  # nobody who trains the saved model expects frozen layers
     with devices.fail_together(), devices.saving_scope(logits_model):
-        session.folder.write_history(history, last=True)  # also if the run is resumed after its last epoch
-        session.folder.write_result(networks.model, info, summary)
+        context.folder.write_history(history, last=True)  # also if the run is resumed after its last epoch
+        context.folder.write_result(networks.model, info, summary)
     return summary
 
 

@@ -18,6 +18,7 @@ from ..data import DATASETS, SIZE, load, steps_per_epoch
 from ..weights import Pretrained
 from .callbacks import RunRecorder, StepsPerExecution, StopAfterEpoch, StopOnDivergence, raise_if_stopped
 from .checks import check, selected
+from .context import RunContext
 from .ending import finish
 from .errors import DivergedError
 from .feed import Feed
@@ -29,7 +30,6 @@ from .networks import Networks, build
 from .profiling import Profile
 from .progress import Bar
 from .recipe import Recipe
-from .session import Session
 from .testing import MeanTestLoss
 from .transfer import PROBE, defaults, probe_recipe, read_weights
 
@@ -76,7 +76,7 @@ def train(
             return summary
         if devices.processes > 1:
             stop = stack.enter_context(stop_request())
-        return _run(Session(feed, folder, stop, say), weights)
+        return _run(RunContext(feed, folder, stop, say), weights)
 
 
 def _load(recipe: Recipe, folder: RunFolder, devices: Devices, machine: Machine) -> tuple[Feed, Pretrained | None]:
@@ -93,47 +93,47 @@ def _load(recipe: Recipe, folder: RunFolder, devices: Devices, machine: Machine)
         return Feed(recipe, data, devices, machine), weights
 
 
-def _run(session: Session, weights: Pretrained | None) -> dict[str, Any]:
+def _run(context: RunContext, weights: Pretrained | None) -> dict[str, Any]:
     """Trains from the newest checkpoint, if there is one, to the end; see `train`."""
-    feed, recipe, devices, folder = session.feed, session.recipe, session.devices, session.folder
+    feed, recipe, devices, folder = context.feed, context.recipe, context.devices, context.folder
     probe = probe_recipe(recipe)
     with backend.silenced():
         keras.utils.set_random_seed(recipe.seed)
     with devices.scope():
         unfrozen = replace(recipe, freeze_until=None) if probe else recipe
         networks = build(unfrozen, feed.data, feed.machine, weights, feed.batches)
-    raise_if_stopped(session.stop, devices, NOT_BEGUN)
+    raise_if_stopped(context.stop, devices, NOT_BEGUN)
     with contextlib.ExitStack() as stack:
         with devices.fail_together():
             stack.enter_context(folder.lock())
             folder.begin(recipe)
-        probe_results = _probe(session, probe) if probe else {}
+        probe_results = _probe(context, probe) if probe else {}
         stack.enter_context(devices.scope())
         if probe:
             read_weights(replace(recipe, weights=str(folder.path / PROBE))).assign_to(networks.model)
-        progress = resume(session, networks)
-        session.say(
+        progress = resume(context, networks)
+        context.say(
             " ".join(filter(None, (f"Training on {backend.device(devices.replicas)}.", backend.unused_gpu_hint())))
         )
         stack.enter_context(feed.raising_original_errors())
-        raise_if_stopped(session.stop, devices, progress.saved)
-        fit(session, networks, progress)
-        return finish(session, networks, progress.history, probe_results)
+        raise_if_stopped(context.stop, devices, progress.saved)
+        fit(context, networks, progress)
+        return finish(context, networks, progress.history, probe_results)
 
 
-def _probe(session: Session, probe: Recipe) -> dict[str, float]:
+def _probe(context: RunContext, probe: Recipe) -> dict[str, float]:
     """Trains the part of the network that is not frozen, as a run of its own; returns its final error by name."""
-    say, name = session.say, f"{session.feed.split}_error"
+    say, name = context.say, f"{context.feed.split}_error"
     epochs = "1 epoch" if probe.epochs == 1 else f"{probe.epochs} epochs"
     say(f"Probe: training for {epochs} with the network frozen up to {probe.freeze_until}.")
     try:
-        error = train(probe, session.folder.path / PROBE, say, session.feed.machine)[name]
+        error = train(probe, context.folder.path / PROBE, say, context.feed.machine)[name]
     except DivergedError as diverged:
         diverged.probe = True
         raise
     with backend.silenced():
         keras.utils.set_random_seed(probe.seed)  # the same state whether the probe was trained now or earlier
-    say(f"The probe ended with {error:.2f} % {session.feed.split} error. Training the entire network.")
+    say(f"The probe ended with {error:.2f} % {context.feed.split} error. Training the entire network.")
     return {f"probe_{name}": error}
 
 
@@ -145,7 +145,7 @@ def _cores_as_devices(recipe: Recipe, machine: Machine) -> bool:
     return recipe.spec.unit == "basic" and side >= 32 and not needs_one_device
 
 
-def resume(session: Session, networks: Networks) -> Progress:
+def resume(context: RunContext, networks: Networks) -> Progress:
     """Restores the networks in every process from the newest checkpoint and prepares them for training together.
 
     Returns:
@@ -154,9 +154,9 @@ def resume(session: Session, networks: Networks) -> Progress:
     Raises:
         ValueError: If no checkpoint fits, or the processes do not see the same one.
     """
-    folder, devices = session.folder, session.devices
+    folder, devices = context.folder, context.devices
     with devices.fail_together():
-        progress = folder.restore(networks.logits_model, seed_variables(networks.training_model), session.say)
+        progress = folder.restore(networks.logits_model, seed_variables(networks.training_model), context.say)
     restored = devices.gather(str(progress))
     if len(set(restored)) > 1:
         raise ValueError(
@@ -165,19 +165,19 @@ def resume(session: Session, networks: Networks) -> Progress:
         )
     devices.prepare(networks.logits_model, networks.training_model)
     if progress.begun:
-        session.say(f"Resuming after {progress} of {session.recipe.epochs}.")
+        context.say(f"Resuming after {progress} of {context.recipe.epochs}.")
     return progress
 
 
-def fit(session: Session, networks: Networks, progress: Progress) -> None:
+def fit(context: RunContext, networks: Networks, progress: Progress) -> None:
     """Trains for the remaining steps of a run, by `model.fit` and callbacks."""
-    feed, recipe, devices = session.feed, session.recipe, session.devices
+    feed, recipe, devices = context.feed, context.recipe, context.devices
     profiled = feed.machine.profile and devices.chief
-    profiles = [Profile(session.folder.path / PROFILE, session.say)] if profiled else []
+    profiles = [Profile(context.folder.path / PROFILE, context.say)] if profiled else []
     executions = StepsPerExecution(feed.machine.steps_per_execution)
     rate = LearningRate(recipe, feed.steps, progress)
     divergence = StopOnDivergence(feed.split)
-    recorder = RunRecorder(session, progress, rate, divergence, networks.logits_model)
+    recorder = RunRecorder(context, progress, rate, divergence, networks.logits_model)
 
     def batches(epoch: int, step: int, end: int) -> Iterator[Any]:
         stream = feed.fit_batches(epoch, step, end)

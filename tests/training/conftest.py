@@ -113,7 +113,7 @@ def begun(fine_tune, monkeypatch):
     def run(**choices):
         networks = []
         small_runs.finished()  # before training is patched away
-        monkeypatch.setattr("keras_resnet.training.run.fit", lambda session, built, *_: networks.append(built.model))
+        monkeypatch.setattr("keras_resnet.training.run.fit", lambda context, built, *_: networks.append(built.model))
         monkeypatch.setattr("keras_resnet.training.run.finish", lambda *_: {})
         out, _ = fine_tune(**choices)
         return networks[0], out

@@ -198,9 +198,9 @@ def test_the_chief_works_first():
 def test_processes_that_see_different_checkpoints_are_refused(tmp_path):
     folder, networks = run.RunFolder(tmp_path), run.Networks(*3 * [keras.Model(x := keras.Input((1,)), x)])
     folder.restore = lambda model, seeds, say: run.Progress([{}, {}])
-    session = run.Session(SimpleNamespace(devices=OneOfTwo(0, "", "epoch 0")), folder, None)
+    context = run.RunContext(SimpleNamespace(devices=OneOfTwo(0, "", "epoch 0")), folder, None)
     with pytest.raises(ValueError, match=r"after epoch 2, epoch 0\. Choose a folder with --out that all of them share"):
-        run.resume(session, networks)
+        run.resume(context, networks)
 
 
 @pytest.mark.parametrize(("count", "batch"), [(53, 20), (1, 20), (40, 20), (7, 500)])

@@ -11,9 +11,9 @@ import pytest
 from keras_resnet.backend.devices import Devices
 from keras_resnet.training import callbacks
 from keras_resnet.training.callbacks import RunRecorder
+from keras_resnet.training.context import RunContext
 from keras_resnet.training.folder import Progress
 from keras_resnet.training.interruption import StoppedError
-from keras_resnet.training.session import Session
 
 
 class Pending:
@@ -43,8 +43,8 @@ def recorder_of(folder, progress, save_every=60, steps_per_execution=1, devices=
         steps=30,
         split="test",
     )
-    session = Session(feed, folder, SimpleNamespace(signal=None))
-    return RunRecorder(session, progress, SimpleNamespace(state={}), Mock(), None)
+    context = RunContext(feed, folder, SimpleNamespace(signal=None))
+    return RunRecorder(context, progress, SimpleNamespace(state={}), Mock(), None)
 
 
 def test_a_checkpoint_is_due_when_the_minutes_have_passed_since_the_last(clock):
@@ -98,14 +98,14 @@ def test_a_request_ends_a_long_test_after_an_epoch_that_is_saved_before_its_last
         recorder.on_test_batch_begin(0)
         clock[0] += 100.0  # of compilation
         recorder.on_test_batch_begin(1)
-        recorder.session.stop.signal = "SIGTERM" if epoch else None
+        recorder.context.stop.signal = "SIGTERM" if epoch else None
         clock[0] += seconds
         try:
             recorder.on_test_batch_begin(20)  # at which several processes agree
         except StoppedError as error:
             stopped.append(str(error))
             break
-        recorder.session.stop.signal = None
+        recorder.context.stop.signal = None
         recorder.on_epoch_end(epoch, dict(LOGS))
     assert stopped == (["stopped by SIGTERM; the run is saved after step 29 of epoch 2"] if stops else [])
     assert saved == ([(1, 0), (1, 29)] if stops else [(1, 0), (2, 0)])

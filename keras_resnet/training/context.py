@@ -13,8 +13,8 @@ from .recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Session:
-    """A run in this process.
+class RunContext:
+    """A run in this process, as its steps share it.
 
     Attributes:
         feed: its batches, made of its resolved recipe, data, devices and settings of the machine.
