@@ -37,19 +37,26 @@ def only(*names: str) -> list[str]:
 OURS = only(*(f"keras_resnet, {name}" for name in ("tensorflow", "jax", "torch")))
 # Arguments of each benchmark; "{photographs}" is replaced by a folder. A name begins with that of the benchmark.
 TOYS = {
-    "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2,4", *ROUND, *OURS],
-    "inference": ["--models", "resnet18", "--image-size", "32", "--batches", "1", *ROUND],
-    "compile_time": ["--models", "resnet20,resnet32", "--batch", "2", *ROUND, *only("keras_resnet, jax")],
-    "runs": ["digits", "--epochs", "2", "--model", "resnet8", "--images-on-device", *ROUND[:2], *ROUND[4:], *OURS],
+    "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2", *ROUND, *OURS],
+    "training, two batch sizes": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2,4", *ROUND],
+    "inference": ["--models", "resnet18", "--image-size", "32", "--batches", "1", *ROUND, *OURS],
+    "compile_time": ["--models", "resnet20,resnet32", "--batch", "2", *ROUND],
+    "runs": ["digits", "--epochs", "2", "--model", "resnet8", "--images-on-device", *ROUND[:2], *ROUND[4:]],
     "roofline": ["--models", "resnet20", "--image-size", "32", "--batch", "2", *ROUND[:2], *ROUND[4:]],
     "memory": ["--models", "resnet20", "--batch", "2", *ROUND, *only("keras_resnet, torch, rematerialized")],
     "input_pipeline": ["--photographs", "{photographs}/train/all", *ROUND],
     "fed_training": ["folder:{photographs}", "--model", "resnet18", "--size", "32", "--batch-size", "4"],
 }
+# A contender of each kind, and some of them on all backends: every process takes seconds to import one.
 TOYS["training"] += only("its convolutions alone", "its convolutions' roofline", "PyTorch, eager")
 TOYS["training"] += only("Keras's layers, torch", "keras_resnet, jax, a device a core")
 TOYS["training"] += only("keras_resnet, jax, ten steps at once", "keras_resnet, torch, ten steps at once")
-TOYS["compile_time"] += only("Keras's layers, torch", "PyTorch, eager")
+TOYS["training, two batch sizes"] += only("PyTorch, eager")
+TOYS["inference"] += only("keras_resnet, folded, torch", "keras.applications, torch", "SavedModel", "ONNX Runtime")
+TOYS["inference"] += only("SavedModel, bfloat16", "LiteRT", "OpenVINO", "OpenVINO, bfloat16", "OpenVINO, int8")
+TOYS["inference"] += only("timm, eager", "torchvision, eager", "torchvision, compiled")
+TOYS["compile_time"] += only("keras_resnet, torch", "Keras's layers, torch", "PyTorch, eager")
+TOYS["runs"] += only("keras_resnet, torch")
 TOYS["fed_training"] += ["--steps", "2", "--turns", "1", *only("keras_resnet, torch")]
 # The plain script needs colour images of ten classes, and torchvision, which the tests do not require.
 if SHARED.is_dir() and importlib.util.find_spec("torchvision"):
@@ -75,7 +82,8 @@ def run(folder: Path, name: str) -> None:
     toy = [word.format(photographs=folder / "photographs") for word in TOYS[name]]
     path = folder / f"{name}.json"
     command = [sys.executable, str(HERE / f"{name.partition(',')[0]}.py"), *toy, *peers, "--json", str(path)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    quickly = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()  # nothing is measured
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": quickly}
     done = subprocess.run(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

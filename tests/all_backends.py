@@ -3,8 +3,10 @@
     python tests/all_backends.py [BACKEND ...]
 
 Each backend's tests run in one process per core, up to four. The tests of `data`, which does not use Keras, and those
-in folders named `once`, whose results do not depend on the backend, run only once, at the beginning. So does
-`tests/across`, which compares the backends, if all of them are requested.
+in folders named `once`, whose results do not depend on the backend, run only once, at the beginning: on Torch if it is
+requested, which compiles and traces nothing. Those of exports run with TensorFlow's tests, if it is requested, since on
+the other backends every export starts a TensorFlow process. `tests/across`, which compares the backends, runs once if
+all of them are requested.
 Fails if a test fails, if no test runs on a backend, or if a test is skipped although ../shared exists.
 """
 
@@ -21,6 +23,7 @@ from xml.etree import ElementTree
 
 TESTS = Path(__file__).resolve().parent
 ONCE = (TESTS / "data", *sorted(TESTS.rglob("once")))
+EXPORTS = TESTS / "exporting" / "once"
 ACROSS = TESTS / "across"
 BACKENDS = ("tensorflow", "jax", "torch")
 PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder")
@@ -69,10 +72,12 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
 
 def main(backends: list[str]) -> int:
     # `across` has the longest test, at whose end no other core should wait.
-    once = (ACROSS, *ONCE) if set(backends) == set(BACKENDS) else ONCE
-    outcomes = [run("once", backends[0], *map(str, once))]
-    others = [f"--ignore={folder}" for folder in (*ONCE, ACROSS)]
-    outcomes += [run(backend, backend, str(TESTS), *others) for backend in backends]
+    once = [ACROSS] if set(backends) == set(BACKENDS) else []
+    once += [folder for folder in ONCE if folder != EXPORTS or "tensorflow" not in backends]
+    outcomes = [run("once", "torch" if "torch" in backends else backends[0], *map(str, once))]
+    for backend in backends:
+        others = [folder for folder in (*ONCE, ACROSS) if folder != EXPORTS or backend != "tensorflow"]
+        outcomes.append(run(backend, backend, str(TESTS), *(f"--ignore={folder}" for folder in others)))
     print("\n" + "=" * 79)
     for outcome in outcomes:
         verdict = "good" if outcome.good else "BAD"

@@ -62,12 +62,16 @@ LAUNCHES = [  # as torchrun, Keras, JAX, Slurm, Open MPI and Kubernetes document
 SEVERAL = """
 import importlib.util, json, os, sys
 from importlib.machinery import ModuleSpec
+from unittest.mock import Mock
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: (
     ModuleSpec(name, None) if name == "kubernetes" else find_spec(name, *rest)
 )
+from keras_resnet.backend import select_backend
+select_backend("jax")
 from keras_resnet.backend.devices import torchrun_processes
 from keras_resnet.backend.jax_devices import launched
+sys.modules["tensorflow"] = Mock()  # which takes seconds to import, and is not asked
 from keras_resnet.backend.tensorflow_devices import _workers
 answers, environment = [], dict(os.environ)
 for launch in json.load(sys.stdin):
