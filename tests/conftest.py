@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_resnet.backend import deferred_compiler, environment, import_blocker
+from keras_resnet.backend import environment, import_blocker
 
 # On processors: tests compare numbers to five decimal places, create virtual devices, and cannot share a GPU.
 on_processors = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
@@ -24,8 +24,6 @@ for variable, value in {**on_processors, **environment()}.items():
 if engine := os.environ.get("KERAS_BACKEND"):
     # Otherwise Keras imports TensorFlow on the other backends too, which takes eight seconds in each process of JAX.
     import_blocker.block_imports(engine)
-    if engine == "torch":
-        deferred_compiler.defer_compiler()
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # "gw0", "gw1", ... of `pytest -n`
 if WORKER is None:

@@ -29,11 +29,11 @@ class ImportBlocker(importlib.abc.MetaPathFinder):
         Raises:
             ModuleNotFoundError: Keras or TensorFlow imports one of the modules.
         """
-        if fullname in self.modules and importer().partition(".")[0] in IMPORTERS:
+        if fullname in self.modules and _importer().partition(".")[0] in IMPORTERS:
             raise ModuleNotFoundError(f"No module named {fullname!r}: keras_resnet blocks its import", name=fullname)
 
 
-def importer() -> str:
+def _importer() -> str:
     """Returns the name of the importing module: that of the nearest caller outside this module and `importlib`."""
     frame = sys._getframe(2)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "importlib":

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from ..extras import install
-from . import deferred_compiler, import_blocker
+from . import import_blocker
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name of a backend: its module
 
@@ -20,7 +20,7 @@ def select_backend(choice: str | None = None) -> str:
     """Selects the backend that Keras will use, before Keras is imported.
 
     For programs that own their process, such as this package's command: it also sets the variables of `environment`
-    that are not set, blocks the imports listed in `import_blocker`, and on Torch defers that of its compiler.
+    that are not set, and blocks the imports listed in `import_blocker`.
 
     Args:
         choice: a backend; None for that of `KERAS_BACKEND`, else the one that Keras already runs on, else the first one
@@ -48,8 +48,6 @@ def select_backend(choice: str | None = None) -> str:
         os.environ.setdefault(variable, value)
     if "keras" not in sys.modules:
         import_blocker.block_imports(BACKENDS[name])
-        if name == "torch":
-            deferred_compiler.defer_compiler()
     if name == "tensorflow":
         with silenced():
             importlib.import_module("tensorflow")
