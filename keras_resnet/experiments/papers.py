@@ -142,7 +142,7 @@ _ALL = (
         "plain and residual networks on ImageNet, ten crops",
         (_PLAIN18, replace(_PLAIN34, published=_P(28.54)), _RESNET18, replace(_RESNET34A, published=_P(25.03))),
         **_IMAGENET,
-        view=_TEN_CROPS,
+        views=_TEN_CROPS,
     ),
     Experiment(
         "he2015-table3",
@@ -158,7 +158,7 @@ _ALL = (
             Row("ResNet-152", "resnet152", _P(21.43, top5=5.71)),
         ),
         **_IMAGENET,
-        view=_TEN_CROPS,
+        views=_TEN_CROPS,
     ),
     Experiment(
         "he2015-table4",
@@ -172,7 +172,7 @@ _ALL = (
             Row("ResNet-152", "resnet152", _P(19.38, top5=4.49)),
         ),
         **_IMAGENET,
-        view=_SCALES,
+        views=_SCALES,
     ),
     Experiment("he2015-table6", "He et al. 2015, table 6", "residual networks of six depths on CIFAR-10", _TABLE6),
     Experiment(
@@ -181,7 +181,7 @@ _ALL = (
         "the degradation problem on ImageNet: plain and residual networks of 18 and 34 layers",
         (_PLAIN18, _PLAIN34, _RESNET18, _RESNET34A),
         **_IMAGENET,
-        view=_TEN_CROPS,  # applies to the numbers, which are from tables 2 and 3
+        views=_TEN_CROPS,  # applies to the numbers, which are from tables 2 and 3
         degrading=("plain-18", "plain-34"),
     ),
     Experiment(
@@ -239,7 +239,7 @@ _ALL = (
         "He et al. 2016, table 5",
         "original and pre-activation units on ImageNet, a single 320x320 crop unless stated otherwise",
         (
-            Row("ResNet-152, 224x224", "resnet152", _P(23.0, top5=6.7, decimals=1), view=Views()),
+            Row("ResNet-152, 224x224", "resnet152", _P(23.0, top5=6.7, decimals=1), views=Views()),
             Row("ResNet-152", "resnet152", _P(21.3, top5=5.5, decimals=1)),
             Row("ResNet-152 V2", "resnet152v2", _P(21.1, top5=5.5, decimals=1)),
             Row("ResNet-200", "resnet200", _P(21.8, top5=6.0, decimals=1)),
@@ -253,7 +253,7 @@ _ALL = (
         ),
         dataset="imagenet2012",
         recipe="paper2016",
-        view=_CROP320,
+        views=_CROP320,
     ),
     Experiment(
         "he2016-figure1",

@@ -60,7 +60,7 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         "source": experiment.source,
         "title": experiment.title,
         "scaled": scaled,
-        "view": "" if experiment.view is None else str(experiment.view),
+        "view": "" if experiment.views is None else str(experiment.views),
         "order": {"same": same, "clear": clear},
         "degradation": {"same": rising, "pairs": pairs},
         "rows": lines,
@@ -75,7 +75,7 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
     curves = {name: [result["curves"] for result in results if result["curves"]] for name, results in by_row.items()}
     if any(curves.values()):
         pictures["training and test curves"] = out / f"{name}-curves.png"
-        quantity = "top-1 error" if experiment.view is None else "top-1 error of a single view"
+        quantity = "top-1 error" if experiment.views is None else "top-1 error of a single view"
         write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title, quantity))
     analysis = experiment.analysis
     firsts = {row: results[0]["analyses"] for row, results in by_row.items() if results}

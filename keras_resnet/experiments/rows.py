@@ -67,7 +67,7 @@ class Row:
         published: the published numbers.
         network: fields of `Spec` that differ from the named network's.
         recipe: fields of `Recipe` that differ from the experiment's.
-        view: views of the test images, if they differ from the experiment's.
+        views: views of the test images, if they differ from the experiment's.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Row:
     published: Published = NOTHING
     network: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
-    view: Views | None = None
+    views: Views | None = None
 
     @property
     def spec(self) -> Spec:
@@ -94,7 +94,7 @@ class Experiment:
         rows: rows of the table, or curves of the figure.
         dataset: name of the data set.
         recipe: name of the recipe.
-        view: views of the test images; None for the single view that each run is tested on.
+        views: views of the test images; None for the single view that each run is tested on.
         analysis: analysis of the trained networks, as named by `keras-resnet analyze`; empty for none.
         degrading: names of rows in the order in which their training error rises in the paper.
     """
@@ -105,7 +105,7 @@ class Experiment:
     rows: tuple[Row, ...]
     dataset: str = "cifar10"
     recipe: str = "paper"
-    view: Views | None = None
+    views: Views | None = None
     analysis: str = ""
     degrading: tuple[str, ...] = ()
 

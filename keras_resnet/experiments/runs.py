@@ -43,27 +43,27 @@ class Run:
         row: row of the experiment.
         recipe: recipe of the training, including its seed.
         out: folder of all experiments.
-        view: views of the test images; None for the single view on which training ends.
+        views: views of the test images; None for the single view on which training ends.
         analysis: analysis of the trained network, as named by `keras-resnet analyze`; empty for none.
     """
 
     row: Row
     recipe: Recipe
     out: Path
-    view: Views | None = None
+    views: Views | None = None
     analysis: str = ""
 
     @property
     def view_choices(self) -> dict[str, Any]:
-        """The fields of the view that differ from those of a single view; empty without a view."""
-        if self.view is None:
+        """The fields of the views that differ from those of a single view; empty for that single view."""
+        if self.views is None:
             return {}
-        values = {entry.name: getattr(self.view, entry.name) for entry in fields(Views)}
+        values = {entry.name: getattr(self.views, entry.name) for entry in fields(Views)}
         return {name: value for name, value in values.items() if value != getattr(Views(), name)} or {"crops": 1}
 
     @property
-    def view_key(self) -> str:
-        """The view's name in the result, such as "--crops 10"; empty without a view."""
+    def views_key(self) -> str:
+        """The views' name in the result, such as "--crops 10"; empty for that single view."""
         return " ".join(f"--{name} {format_value(value)}" for name, value in self.view_choices.items())
 
     @property
@@ -88,7 +88,7 @@ class Run:
         return self.out / "results" / f"{self.key}-seed{self.recipe.seed}.json"
 
     def result(self) -> dict[str, Any] | None:
-        """Returns the result, with the errors of its view; None if training, test or analysis is missing.
+        """Returns the result, with the errors of its views; None if training, test or analysis is missing.
 
         Raises:
             ValueError: if its file is damaged.
@@ -96,10 +96,10 @@ class Run:
         result = self.trained()
         if result is None or result["diverged"]:
             return result
-        view = self.view_key
-        if (view and view not in result["views"]) or (self.analysis and self.analysis not in result["analyses"]):
+        views = self.views_key
+        if (views and views not in result["views"]) or (self.analysis and self.analysis not in result["analyses"]):
             return None
-        return {**result, **result["views"].get(view, {})}
+        return {**result, **result["views"].get(views, {})}
 
     def trained(self) -> dict[str, Any] | None:
         """Returns the contents of the result file; None before training has ended.
@@ -113,7 +113,7 @@ class Run:
 def plan(experiment: Experiment, out: Path, seeds: Sequence[int], data_dir: str | None = None) -> list[Run]:
     """Returns the runs of an experiment: all rows with the first seed, then all rows with the next."""
     return [
-        Run(row, experiment.recipe_of(row, seed, data_dir), out, row.view or experiment.view, experiment.analysis)
+        Run(row, experiment.recipe_of(row, seed, data_dir), out, row.views or experiment.views, experiment.analysis)
         for seed in seeds
         for row in experiment.rows
     ]
@@ -197,9 +197,9 @@ def _carry_out(run: Run, processes: Processes, scaled: str) -> None:
     result = run.trained() or _train(run, processes, scaled)
     if result["diverged"]:
         return
-    if run.view and run.view_key not in result["views"]:
+    if run.views and run.views_key not in result["views"]:
         test = json.loads(command("evaluate", str(run.folder), *data, *to_arguments(run.view_choices)))
-        result["views"][run.view_key] = {name: test[name] for name in ("error", "top5_error", "view")}
+        result["views"][run.views_key] = {name: test[name] for name in ("error", "top5_error", "view")}
         write_json(run.result_file, result)
     if run.analysis and run.analysis not in result["analyses"]:
         (analysis,) = json.loads(command("analyze", run.analysis, str(run.folder), *data))["networks"].values()

@@ -63,7 +63,7 @@ def test_tables_3_and_5_of_2016(printed):
     published = [[row.published.error, row.published.top5] for row in rows]
     assert published == list(printed["he2016_table5_top1_top5_320"].values())
     # The table also repeats numbers of the 2015 network, tested at 224.
-    assert (first.published.error, first.published.top5, first.view) == (23.0, 6.7, Views())
+    assert (first.published.error, first.published.top5, first.views) == (23.0, 6.7, Views())
 
 
 def test_table_4_of_2016(shared):

@@ -104,8 +104,8 @@ def test_each_experiment_tests_a_network_in_its_own_way(out, monkeypatch, tmp_pa
     """Experiments with ten crops, two scales and a single view share a row, whose error differs between them."""
     shutil.copytree(out[0], tmp_path, dirs_exist_ok=True)
     rows = EXPERIMENT.rows[:1]
-    crops = dataclasses.replace(EXPERIMENT, rows=rows, view=Views(crops=10))
-    scales = dataclasses.replace(EXPERIMENT, rows=rows, view=Views(scales=(224, 256)))
+    crops = dataclasses.replace(EXPERIMENT, rows=rows, views=Views(crops=10))
+    scales = dataclasses.replace(EXPERIMENT, rows=rows, views=Views(scales=(224, 256)))
     asked = []
 
     def run(_, words):
@@ -141,7 +141,7 @@ def test_curves_of_one_view_say_so_where_the_errors_are_those_of_others(out, mon
     tested = {"--crops 10": {"error": 11.0, "top5_error": 1.0, "view": "ten crops"}}
     run.result_file.write_text(json.dumps({**run.trained(), "views": tested}))
     for view in (None, Views(crops=10)):
-        experiment = dataclasses.replace(EXPERIMENT, rows=rows, view=view)
+        experiment = dataclasses.replace(EXPERIMENT, rows=rows, views=view)
         report = write_report(experiment, plan(experiment, tmp_path, [0]), tmp_path)
         labels[report["view"]] = drawn[-1].axes[0].get_ylabel()
         note = "The errors are those of ten crops; the curves show a single view of each image."

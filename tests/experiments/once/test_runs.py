@@ -75,7 +75,7 @@ def test_experiments_with_a_row_in_common_share_its_runs(tmp_path):
 
 def test_a_row_may_be_tested_with_other_views_than_the_rest(tmp_path):
     runs = plan(find_experiment("he2016-table5"), tmp_path, [0])
-    assert [run.view for run in runs] == [Views(), *[Views(size=320, resize=320)] * 5]
+    assert [run.views for run in runs] == [Views(), *[Views(size=320, resize=320)] * 5]
     assert runs[0].folder == runs[1].folder  # the same run
 
 
@@ -90,8 +90,8 @@ def test_a_row_may_be_tested_with_other_views_than_the_rest(tmp_path):
     ],
 )
 def test_the_errors_of_a_view_have_the_key_that_earlier_results_have(tmp_path, view, key, choices):
-    (run,) = plan(dataclasses.replace(EXPERIMENT, rows=EXPERIMENT.rows[:1], view=view), tmp_path, [0])
-    assert (run.view_key, run.view_choices) == (key, choices)
+    (run,) = plan(dataclasses.replace(EXPERIMENT, rows=EXPERIMENT.rows[:1], views=view), tmp_path, [0])
+    assert (run.views_key, run.view_choices) == (key, choices)
     errors = {key: {"error": 5.0}} if key else {}
     result = {"error": 7.0, "diverged": False, "views": errors, "analyses": {}}
     run.result_file.parent.mkdir()
