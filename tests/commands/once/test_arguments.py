@@ -93,7 +93,7 @@ def test_evaluate_tests_as_requested_and_prints_each_number_under_its_name(comma
     assert (status, err) == (0, "")
     (call,) = calls
     assert (call["models"], call["dataset"], call["data_dir"]) == (["one", "two"], "folder:photos", "sets")
-    assert (call["split"], call["batch_size"], call["view"].scales) == ("train", 7, (224, 256))
+    assert (call["split"], call["batch_size"], call["views"].scales) == ("train", 7, (224, 256))
     errors = "top-1 error 25.00 % (23.16 to 26.94), top-5 error 5.00 % (4.13 to 6.04)"
     assert out.splitlines() == [
         f"one: 2,000 images, 3 unreadable, 500 wrong: {errors}; 4.6 images/s",
@@ -111,7 +111,7 @@ def test_evaluate_tests_as_requested_and_prints_each_number_under_its_name(comma
 def test_convert_passes_on_the_changes_to_the_network_and_the_normalisation(command, received):
     result = {
         **{"model": "resnet18", "tensors": 122, "source": "w.pth", "parameters": 11_689_512, "classes": 2},
-        **{"labels": 0, "out": "out.keras", "normalization": None},
+        **{"labels": 0, "out": "out.keras", "channels": 3, "normalization": None},
     }
     calls = received(conversion, "convert", result)
     known = "--mean 0.1,0.2,0.3 --deviation 0.4,0.5,0.6 --labels cifar10"
