@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import load
+from ..data import absolute_path, load
 from ..files import read_json, write_json
 from ..models.complexity import Complexity
 from ..training.recipe import Recipe, as_json, with_later_fields
@@ -170,6 +170,8 @@ class Study:
             return []
         own, saved = json.loads(json.dumps(self.as_json())), read_json(folder / FILE, "Choose another --out.")
         saved["base"] = with_later_fields(saved.get("base", {}))
+        for recipe in (own["base"], saved["base"]):  # a folder of photographs is the same however its path is spelled
+            recipe["dataset"] = absolute_path(str(recipe.get("dataset"))) or recipe.get("dataset")
         return _differences(own, saved)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 
@@ -32,6 +33,20 @@ def test_a_folder_of_another_search_is_refused(monkeypatch, tmp_path):
     (tmp_path / "else" / "photo.jpg").touch()
     with pytest.raises(ValueError, match="something other than a search"):
         Search(small(), tmp_path / "else")
+
+
+def test_a_search_on_photographs_resumes_by_another_path_of_their_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = small()
+    begun, other = (
+        dataclasses.replace(study, base=dataclasses.replace(study.base, dataset=name))
+        for name in ("folder:photos", "folder:others")
+    )
+    begun.begin(tmp_path / "search")
+    respelled = f"folder:{tmp_path}/sub/../photos/"
+    dataclasses.replace(study, base=dataclasses.replace(study.base, dataset=respelled)).check(tmp_path / "search", True)
+    with pytest.raises(ValueError, match="differs in: dataset"):
+        other.check(tmp_path / "search", strict=True)
 
 
 def test_bounds_that_exclude_all_candidates_are_refused_and_leave_the_folder_unused(monkeypatch, tmp_path):
