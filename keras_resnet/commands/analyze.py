@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from .. import backend
 from ..analysis.analyses import ANALYSES, tool
+from ..files import json_text
 from ..models.spec import Spec
 from ..options import add_options, given_fields, positive, random_seed
 from ..status import Status
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     report = _analyze(arguments)
     if arguments.json:
-        print(json.dumps(report, indent=2), flush=True)
+        print(json_text(report), flush=True)
     else:
         summary_line = tool(arguments.what).summary_line
         for title, result in report["networks"].items():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from .. import backend
-from ..files import unwinding_at_sigterm
+from ..files import json_text, unwinding_at_sigterm
 from ..models.spec import Spec
 from ..options import add_options, converter, given_fields
 from ..status import Status
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             **given_fields(arguments, Spec),
         )
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        print(json_text(report))
         return Status.DONE
     print(
         f"{report['model']}: {report['tensors']} tensors of {report['source']}, all used, none missing; "

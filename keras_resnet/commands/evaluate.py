@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from .. import backend
 from ..evaluation.views import Views
+from ..files import json_text
 from ..options import add_options, given_fields, positive
 from ..status import Status
 from .common import DATASET, MODEL, Commands, backend_option, data_dir_option, verbose
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     result = evaluation.result
     if arguments.json:
-        print(json.dumps(result, indent=2), flush=True)
+        print(json_text(result), flush=True)
     else:
         for row in (*result.get("members", ()), result):
             print(f"{row['model']}: {_errors(row)}", flush=True)

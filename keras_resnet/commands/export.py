@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from .. import backend
 from ..exporting.choices import Choices
-from ..files import unwinding_at_sigterm
+from ..files import json_text, unwinding_at_sigterm
 from ..options import add_options, given_fields
 from ..status import Status
 from .common import MODEL, Commands, lines_of, say
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     with unwinding_at_sigterm():
         card = export(arguments.model, arguments.out, class_names=labels, say=say, **given_fields(arguments, Choices))
     if arguments.json:
-        print(json.dumps(card, indent=2))
+        print(json_text(card))
         return Status.DONE
     print(f"{card['network']}: {card['parameters']:,} parameters, {card['classes']:,} classes")
     if errors := (card["int8"] or {}).get("errors"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from .. import backend
+from ..files import json_text
 from ..status import Status
 from .common import MODEL, SOURCE, Commands, backend_option, verbose
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     for error in report["errors"]:
         print(f"keras-resnet: error: {error}", file=sys.stderr)
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        print(json_text(report))
     else:
         lengths = ", ".join(f"{length:,} of {name}" for name, length in report["features"].items())
         print(f"{report['images']:,} images, {lengths}: {report['out']}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from .. import backend
+from ..files import json_text
 from ..options import positive
 from ..status import Status
 from .common import MODEL, SOURCE, Commands, backend_option, verbose
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         verbose=verbose(arguments),
     )
     if arguments.json:
-        print(json.dumps(results, indent=2))
+        print(json_text(results))
     for result in results:
         if "error" in result:
             print(f"keras-resnet: error: {result['error']}", file=sys.stderr)

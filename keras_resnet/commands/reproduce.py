@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import backend
+from ..files import json_text
 from ..options import positive
 from ..status import Status
 from .common import Commands, backend_option, data_dir_option, say
@@ -78,7 +78,7 @@ def _list(arguments: argparse.Namespace) -> int:
         for name, experiment in EXPERIMENTS.items()
     ]
     lines = [f"{row['name']:22}{row['rows']:3} rows  {row['title']}" for row in rows]
-    print(json.dumps(rows, indent=2) if arguments.json else "\n".join(lines))
+    print(json_text(rows) if arguments.json else "\n".join(lines))
     return Status.DONE
 
 
@@ -89,7 +89,7 @@ def _estimate(arguments: argparse.Namespace, runs: Sequence[Run], scaled: str) -
     speed = estimate.speed()
     rows = [estimate.costs(run, speed) for run in runs]
     if arguments.json:
-        print(json.dumps({"macs_per_second": speed, "scaled": scaled, "runs": rows}, indent=2))
+        print(json_text({"macs_per_second": speed, "scaled": scaled, "runs": rows}))
         return Status.DONE
     # Rows of the same network that are only tested differently share a run, which costs once.
     distinct = {run.folder: row for run, row in zip(runs, rows, strict=True) if row["state"] != "done"}
@@ -115,7 +115,7 @@ def _carry_out(arguments: argparse.Namespace, experiment: Experiment, runs: Sequ
         # The report covers all runs in the folder, not only those of this call.
         report = write_report(experiment, plan(experiment, out, seeds_with_results(experiment, out)), out, scaled)
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        print(json_text(report))
         return Status.DONE
     name = report_name(experiment, out, scaled)
     print((out / f"{name}.md").read_text(encoding="utf-8"))

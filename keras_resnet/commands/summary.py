@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from .. import backend
 from ..analysis.summary import describe, table
+from ..files import json_text
 from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         timed = tqdm(list(zip(networks, rows, strict=True)), "Timing", leave=False, disable=not verbose(arguments))
         for network, row in timed:
             row["latency"] = _latency(network, choices, arguments.classes, arguments.image_size)
-    print(json.dumps(rows, indent=2) if arguments.json else table(rows, markdown=arguments.markdown))
+    print(json_text(rows) if arguments.json else table(rows, markdown=arguments.markdown))
     return Status.DONE
 
 

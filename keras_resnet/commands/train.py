@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 
 from .. import backend
 from ..data import short_name
+from ..files import json_text
 from ..models.spec import Spec
 from ..options import add_options, given_fields
 from ..status import Status
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"checkpoint in {out}."
         ) from None
     if backend.chief():
-        print(json.dumps(summary, indent=2) if arguments.json else _summary_text(summary, recipe, out))
+        print(json_text(summary) if arguments.json else _summary_text(summary, recipe, out))
     return Status.DONE
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from .. import backend
 from ..data import short_name
+from ..files import json_text
 from ..options import positive, random_seed
 from ..status import Status
 from ..tuning.space import SPACES
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         return Status.DONE
     best = write_report(out)
     if arguments.json:
-        print(json.dumps(best, indent=2))
+        print(json_text(best))
         return Status.DONE
     split = "validation" if study.base.validation else "test"
     short = "" if best["budget"] == study.budget else " It was a short trial; no full-length trial has finished."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_resnet.files import first_line, folder_atomically, lock, write_atomically, write_json, write_text
@@ -170,6 +172,13 @@ def test_json_is_written_in_readable_form(tmp_path):
     write_json(tmp_path / "deep" / "a.json", {"a": [1]})
     assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"a": [1]}
     assert (tmp_path / "deep" / "a.json").read_text().endswith("}\n")
+
+
+def test_numbers_that_json_does_not_have_are_null(tmp_path):
+    """Most programs other than Python refuse NaN and Infinity."""
+    write_json(tmp_path / "a.json", {"a": [math.nan, (1.5, -math.inf)], "b": {"c": np.float64("inf"), "d": "NaN"}})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": [None, [1.5, None]], "b": {"c": None, "d": "NaN"}}
 
 
 @pytest.mark.parametrize(

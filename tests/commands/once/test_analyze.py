@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 import keras_resnet
@@ -52,6 +53,15 @@ def test_a_network_given_by_name_is_untrained_and_reproducible(command):
     assert first == again != other
     assert [unit["factor"] for unit in first["networks"]["plainnet8"]["units"]] == [None, 0, None, None]
     assert [unit["factor"] for unit in first["networks"]["resnet8"]["units"]] == [None, 1, None, None]
+
+
+def test_a_network_that_is_not_finite_is_reported_in_valid_json(command):
+    network = keras_resnet.CifarResNet(8, shortcut="B", width=0.25, input_shape=(8, 8, 1))
+    network.get_layer("stem_conv").kernel.assign(np.full((3, 3, 1, 16), np.nan))
+    network.save("nan.keras")
+    out = command("analyze responses nan.keras digits --images 6 --json")[1]
+    report = json.loads(out, parse_constant=pytest.fail)
+    assert report["networks"]["nan.keras"][0] == {"layer": "stem_bn", "mean": None, "deviation": None}
 
 
 def test_results_name_their_origin_and_do_not_overwrite_others(command):
