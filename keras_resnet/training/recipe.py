@@ -29,8 +29,7 @@ VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")
 _SHARE: dict[str, Any] = {"at_least": 0, "below": 1}
 GROWTH = 32  # pixels added to the size of photographs at each step of progressive resizing
 # Values of fields that did not exist yet when an older recipe was saved.
-LATER_FIELDS = {"optimizer": "sgd", "kernel_rate": 0.1, "kernel_momentum": 0.6, "warmup_iterations": None}
-LATER_FIELDS |= {"fingerprint": None}
+LATER_FIELDS = dict(optimizer="sgd", kernel_rate=0.1, kernel_momentum=0.6, warmup_iterations=None, fingerprint=None)
 
 
 @dataclass(frozen=True, kw_only=True)
