@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,9 @@ def ask(tmp_path):
     def answers(folder, **inputs):
         np.savez(tmp_path / "in.npz", **{name.replace("__", "/"): value for name, value in inputs.items()})
         words = [sys.executable, str(PROGRAM), str(folder), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+        # TensorFlow imports Keras, and so the backend that is chosen: for CUDA's Torch, without a GPU, this may crash.
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stderr[-2000:]
         return np.load(tmp_path / "out.npz")
 
