@@ -191,9 +191,8 @@ def _resize(image: Any, height: int, width: int, grow: str) -> Any:
     """Resizes int32 (rows, columns, 3) to int32 (height, width, 3)."""
     rows, columns = tf.shape(image)[0], tf.shape(image)[1]
     # One side may already have its size: the centre square is then enlarged in tests, and the largest part reduced.
-    extreme = {"linear": tf.minimum, "cubic": tf.maximum}[grow]
+    enlarge, extreme = {"linear": (_linear, tf.minimum), "cubic": (_cubic, tf.maximum)}[grow]
     shrinks = extreme(rows / height, columns / width) > 1
-    enlarge = {"linear": _linear, "cubic": _cubic}[grow]
     return tf.cond(shrinks, lambda: _averaged(image, height, width), lambda: enlarge(image, height, width))
 
 

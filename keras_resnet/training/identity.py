@@ -26,9 +26,15 @@ def changes(saved: dict[str, Any], current: dict[str, Any]) -> str:
         ignored.add("dataset")
         if saved["fingerprint"] != current["fingerprint"]:
             found.append(f"the images of {current['dataset']} are not those that it began with")
-    elif (path := absolute_path(str(saved.get("dataset")))) and path == absolute_path(str(current.get("dataset"))):
+    elif same_folder(saved.get("dataset"), current.get("dataset")):
         ignored.add("dataset")
     return ", ".join([*found, *_differences(saved, current, ignored)])
+
+
+def same_folder(one: Any, other: Any) -> bool:
+    """Whether two names of data sets are paths of the same folder of photographs, however they are spelled."""
+    path = absolute_path(str(one))
+    return path is not None and path == absolute_path(str(other))
 
 
 def _differences(saved: dict[str, Any], current: dict[str, Any], ignored: Set[str] = frozenset()) -> Iterator[str]:

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import absolute_path, load
+from ..data import load
 from ..files import read_json, write_json
 from ..models.complexity import Complexity
+from ..training.identity import same_folder
 from ..training.recipe import Recipe, as_json, with_later_fields
 from ..training.recipes import recipe_for
 from .candidates import Bounds, recipe_of
@@ -170,8 +171,8 @@ class Study:
             return []
         own, saved = json.loads(json.dumps(self.as_json())), read_json(folder / FILE, "Choose another --out.")
         saved["base"] = with_later_fields(saved.get("base", {}))
-        for recipe in (own["base"], saved["base"]):  # a folder of photographs is the same however its path is spelled
-            recipe["dataset"] = absolute_path(str(recipe.get("dataset"))) or recipe.get("dataset")
+        if same_folder(saved["base"].get("dataset"), own["base"]["dataset"]):
+            saved["base"]["dataset"] = own["base"]["dataset"]
         return _differences(own, saved)
 
 
