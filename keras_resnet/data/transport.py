@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -97,11 +98,12 @@ def _prepare_worker(_worker: int, _workers: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
-    def wait() -> None:
-        multiprocessing.parent_process().join()
+    def wait(parent: BaseProcess) -> None:
+        parent.join()
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    if parent := multiprocessing.parent_process():  # as in every worker
+        threading.Thread(target=wait, args=(parent,), daemon=True).start()
 
 
 def _copied(batch: tuple) -> tuple:

@@ -96,12 +96,12 @@ def check_view(shape: Sequence[int | None], view: Mapping[str, int] | None) -> N
     """
     if not view:
         return
-    sides = [view.get("size"), view.get("resize")] if isinstance(view, Mapping) and len(view) == 2 else [None]
-    if not all(isinstance(side, numbers.Integral) for side in sides) or not 1 <= sides[0] <= sides[1]:
+    size, resize = (view.get("size"), view.get("resize")) if isinstance(view, Mapping) and len(view) == 2 else (0, 0)
+    if not (isinstance(size, numbers.Integral) and isinstance(resize, numbers.Integral) and 1 <= size <= resize):
         raise ValueError(
             f'`view` must have a "size" of at least 1 and a "resize" of at least "size". Received: {view!r}'
         )
-    if any(side not in (None, sides[0]) for side in shape[:2]):
+    if any(side not in (None, size) for side in shape[:2]):
         raise ValueError(f"`view` must have the size of the network's input, {tuple(shape)}. Received: {view!r}")
 
 

@@ -50,8 +50,10 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         "rows" (see `verdict.summarize`), "looked" (by row, a line on the analysis of its network with the first seed)
         and "machines".
     """
-    by_row = {row.name: [run.result() for run in runs if run.row.name == row.name] for row in experiment.rows}
-    by_row = {name: [result for result in results if result] for name, results in by_row.items()}
+    by_row: dict[str, list[dict[str, Any]]] = {row.name: [] for row in experiment.rows}
+    for run in runs:
+        if result := run.result():
+            by_row[run.row.name].append(result)
     lines = [summarize(row, by_row[row.name], scaled) for row in experiment.rows]
     same, clear = order(lines, experiment.rows)
     rising, pairs = degradation(lines, experiment.degrading)

@@ -115,7 +115,7 @@ def _write(
     model = model if choices.dtype == "float32" else in_dtype(model, choices.dtype)
     entries = outcome(network, model)
     if choices.int8:
-        return {**entries, "int8": write_int8(model, folder, network, info, choices, say)}
+        return {**entries, "int8": write_int8(model, choices.int8, folder, network, info, choices, say)}
     say(f"Writing the format {choices.format}.")
     if choices.format != "saved_model":
         write_format(model, folder, choices.format)
@@ -168,7 +168,7 @@ def _export_on_tensorflow(
         say("Starting a TensorFlow process that writes the graph.")
         with stdout.open("w") as target, start(words, {"KERAS_BACKEND": "tensorflow"}, stdout=target) as process:
             try:
-                for line in process.stderr:
+                for line in process.stderr or ():
                     lines.append(line)
                     if not line.startswith(MESSAGE_PREFIX):  # the error message, which is raised below
                         say(line.rstrip("\n"))

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import keras
 
 
-V2 = {"order": "full_preactivation"}
-PLAIN = {"shortcut": None}
+V2: dict[str, Any] = {"order": "full_preactivation"}
+PLAIN: dict[str, Any] = {"shortcut": None}
 
 
 class Architecture(Protocol):

@@ -146,11 +146,11 @@ def assemble(
         spec = pretrained.spec_for(respec, chosen)
         if not include_preprocessing:
             pretrained = replace(pretrained, mean=None)
-        elif pretrained.normalised:
+        elif pretrained.mean is not None:
             pretrained = pretrained.for_rgb()
     allow_depth(spec.depth)
     x = image = _image(input_tensor, input_shape, spec, data_format, pretrained, include_top)
-    if pretrained and pretrained.normalised:
+    if pretrained and pretrained.mean is not None:
         x = normalize(image, pretrained.mean, pretrained.deviation, data_format)
     layers = KerasLayers(data_format, dtype, spec.bn_momentum, spec.bn_epsilon)
     x = trunk(layers, x, spec)
@@ -250,7 +250,7 @@ def _image(
         shape = (height, width, channels) if channels_last else (channels, height, width)
     *sides, channels = shape if channels_last else (*shape[1:], shape[0])
     kernel = pretrained.tensors.get("stem_conv/kernel") if pretrained else None
-    if kernel is not None and channels != kernel.shape[2]:
+    if pretrained and kernel is not None and channels != kernel.shape[2]:
         raise ValueError(
             f"The input must have {kernel.shape[2]} channels for the weights of {pretrained.source}. "
             f"Received: {argument}={tuple(shape)}"

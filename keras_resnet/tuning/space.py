@@ -24,7 +24,7 @@ def _choice(name: str, values: Iterable[Any], default: Any = None, when: Any = N
 
 
 def _range(name: str, low: float, high: float, default: float, when: Any = None) -> Dimension:
-    return Dimension(name, low=low, high=high, default=default, when=when)
+    return Dimension(name, ends=(low, high), default=default, when=when)
 
 
 # The predefined dimensions. Each default is the papers' value.

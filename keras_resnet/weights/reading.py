@@ -26,7 +26,11 @@ IMAGENET = "imagenet"
 # ImageNet's mean and deviation, with which PyTorch's networks for photographs are usually trained.
 _TORCH_INPUT = {"mean": 255 * np.array([0.485, 0.456, 0.406]), "deviation": 255 * np.array([0.229, 0.224, 0.225])}
 _PHOTOGRAPHS: dict[str, Any] = {"view": {"size": 224, "resize": 256}}
-_LABELS = {("imagenet", 1000): "imagenet", ("cifar", 10): "cifar10", ("cifar", 100): "cifar100"}
+_LABELS: dict[tuple[str, int | None], str] = {
+    ("imagenet", 1000): "imagenet",
+    ("cifar", 10): "cifar10",
+    ("cifar", 100): "cifar100",
+}
 
 
 def check(weights: str | Path | Pretrained) -> None:
