@@ -10,19 +10,21 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..host import reader_threads
 from .errors import DataError
 
+Batch = TypeVar("Batch", bound=tuple[Any, ...])
+
 
 @dataclass(frozen=True)
 class _Steps:
     """A random-access data source for grain, whose elements are the batches."""
 
-    make: Callable[[int], tuple]
+    make: Callable[[int], tuple[Any, ...]]
     start: int
     stop: int
 
@@ -34,8 +36,8 @@ class _Steps:
 
 
 def prefetch(
-    make: Callable[[int], tuple], start: int, stop: int | None = None, *, workers: int = 0, threads: int | None = None
-) -> Iterator[tuple]:
+    make: Callable[[int], Batch], start: int, stop: int | None = None, *, workers: int = 0, threads: int | None = None
+) -> Iterator[Batch]:
     """Yields make(start), make(start + 1), ..., computed ahead of time.
 
     An element of the grain pipeline is an entire batch, so that the overhead per element is negligible. The order does
@@ -59,7 +61,7 @@ def prefetch(
     return _run(_Steps(make, start, 2**62 if stop is None else stop), workers, threads)
 
 
-def _run(steps: _Steps, workers: int, threads: int) -> Iterator[tuple]:
+def _run(steps: _Steps, workers: int, threads: int) -> Iterator[Any]:
     # Imported here because grain imports JAX if it is installed, which takes a second but initialises no device.
     import grain
 
@@ -106,7 +108,7 @@ def _prepare_worker(_worker: int, _workers: int) -> None:
         threading.Thread(target=wait, args=(parent,), daemon=True).start()
 
 
-def _copied(batch: tuple) -> tuple:
+def _copied(batch: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(np.array(part) if isinstance(part, np.ndarray) else part for part in batch)
 
 

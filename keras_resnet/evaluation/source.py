@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -106,20 +106,19 @@ def check_view(shape: Sequence[int | None], view: Mapping[str, int] | None) -> N
 
 
 def batches(
-    source: Source, work: Callable[[np.ndarray], list[Any]], progress: Iterator | None = None
+    images: Iterable[tuple[str, np.ndarray | DataError]], work: Callable[[np.ndarray], list[Any]]
 ) -> Iterator[tuple[str, np.ndarray | DataError, Any]]:
     """Applies a function to the images of a source, batch by batch.
 
     Args:
-        source: the images.
+        images: a `Source`, perhaps within a progress bar.
         work: function from images (n, height, width, channels) to a list of one result per image.
-        progress: `source` wrapped in a progress bar, if desired.
 
     Yields:
         The name of each image, the image or the error, and the result, which is None in case of an error.
     """
-    images = iter(progress if progress is not None else source)
-    while batch := list(islice(images, BATCH)):
+    remaining = iter(images)
+    while batch := list(islice(remaining, BATCH)):
         decoded = [image for _, image in batch if not isinstance(image, DataError)]
         results = iter(work(np.stack(decoded)) if decoded else ())
         for name, image in batch:
