@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, cast
 
-from .spec import NamedChoices, Spec
+from .spec import NetworkChoices, Spec
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +48,7 @@ class Architecture(Protocol):
         include_preprocessing: bool = True,
         data_format: str | None = None,
         dtype: str | keras.DTypePolicy | None = None,
-        **choices: Unpack[NamedChoices],
+        **choices: Unpack[NetworkChoices],
     ) -> keras.Model: ...
 
 
@@ -121,7 +121,7 @@ def architecture(
         include_preprocessing: bool = True,
         data_format: str | None = None,
         dtype: str | keras.DTypePolicy | None = None,
-        **choices: Unpack[NamedChoices],
+        **choices: Unpack[NetworkChoices],
     ) -> keras.Model:
         from .builder import assemble  # imports Keras
 

@@ -17,7 +17,7 @@ from .fast_layers import use_fast_layers
 from .keras_layers import KerasLayers
 from .network import trunk
 from .rows import STEMS
-from .spec import Choices, Spec
+from .spec import ResNetChoices, Spec
 
 if TYPE_CHECKING:
     from ..weights import Pretrained
@@ -40,7 +40,7 @@ def ResNet(  # noqa: N802
     include_preprocessing: bool = True,
     data_format: str | None = None,
     dtype: str | keras.DTypePolicy | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[ResNetChoices],
 ) -> keras.Model:
     """Builds any residual network of He et al. 2015 and 2016, or a plain network.
 

@@ -196,7 +196,7 @@ class Spec:
         return stem.stride * (2 if stem.pool else 1) * 2 ** (len(self.stage_units) - 1)
 
 
-class Choices(TypedDict, total=False):
+class ResNetChoices(TypedDict, total=False):
     """The fields of `Spec` as keyword arguments of `ResNet`, which is given the stages by position."""
 
     unit: str
@@ -218,7 +218,7 @@ class Choices(TypedDict, total=False):
     bn_epsilon: float
 
 
-class NamedChoices(Choices, total=False):
+class NetworkChoices(ResNetChoices, total=False):
     """The fields of `Spec` as keyword arguments of a named network."""
 
     stage_units: Sequence[int]
