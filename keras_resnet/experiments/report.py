@@ -81,12 +81,12 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title, quantity))
     analysis = experiment.analysis
     firsts = {row: results[0]["analyses"] for row, results in by_row.items() if results}
-    analyzed = {row: analyses[analysis] for row, analyses in firsts.items() if analysis in analyses}
-    if analyzed:
+    analysed = {row: analyses[analysis] for row, analyses in firsts.items() if analysis in analyses}
+    if analysed:
         module = tool(analysis)
-        report["looked"] = {row: module.summary_line(result) for row, result in analyzed.items()}
+        report["looked"] = {row: module.summary_line(result) for row, result in analysed.items()}
         pictures[ANALYSES[analysis].what] = out / f"{name}-{analysis}.png"
-        write_atomically(out / f"{name}-{analysis}.png", lambda path: module.draw(analyzed, path, title))
+        write_atomically(out / f"{name}-{analysis}.png", lambda path: module.draw(analysed, path, title))
     write_json(out / f"{name}.json", report)
     write_text(out / f"{name}.md", markdown(report, pictures))
     write_text(out / f"{name}.html", page(report, pictures))

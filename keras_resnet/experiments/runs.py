@@ -136,7 +136,7 @@ def carry_out(
     scaled: str = "",
     say: Callable[[str], None] = print,
 ) -> None:
-    """Trains, tests and analyzes the runs that have no result yet; resumes those that were stopped.
+    """Trains, tests and analyses the runs that have no result yet; resumes those that were stopped.
 
     Args:
         runs: the runs.
@@ -184,7 +184,7 @@ def _length(run: Run) -> int:
 
 
 def _carry_out(run: Run, processes: Processes, scaled: str) -> float | None:
-    """Trains, tests and analyzes a run; returns its error in percent, or None if it diverged."""
+    """Trains, tests and analyses a run; returns its error in percent, or None if it diverged."""
     data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
 
     def command(*words: str) -> str:

@@ -136,8 +136,7 @@ def grid(space: Space, bounds: Bounds, points: int = 5) -> Iterator[dict[str, An
             yield values
             return
         row, *others = remaining
-        active = row.when is None or values.get(row.when[0]) in row.when[1]
-        for choice in ({row.name: value} for value in row.grid(points)) if active else ({},):
+        for choice in ({row.name: value} for value in row.grid(points)) if row.active(values) else ({},):
             chosen = {**values, **choice}
             # Checked once all cost dimensions have values: whatever recipe follows, the candidate costs the same.
             if (others and len(rows) - len(others) != deciding) or bounds.admits(chosen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -43,14 +44,14 @@ def _check_model(name: str) -> None:
     find(name)
 
 
-def _row_of(name: str) -> type:
+def _dataclass_of(name: str) -> type:
     """Returns the dataclass to which the field of this name belongs."""
     return Spec if name in SPEC_FIELDS else Recipe
 
 
 def _kind_of(name: str) -> type:
     """Returns the type of a dimension's values, apart from None."""
-    return int if name == UNITS_PER_STAGE else kind_of(_row_of(name), name)
+    return int if name == UNITS_PER_STAGE else kind_of(_dataclass_of(name), name)
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ class Dimension:
     def _check_value(self, value: Any) -> None:
         try:
             if self.name != UNITS_PER_STAGE:
-                row = _row_of(self.name)
-                check_types(row, {self.name: value})
-                check_limits(row, {self.name: value})
+                owner = _dataclass_of(self.name)
+                check_types(owner, {self.name: value})
+                check_limits(owner, {self.name: value})
             elif not isinstance(value, int) or value < 1:
                 raise ValueError("it must be an integer of at least 1")
             if self.name == "model":
@@ -127,6 +128,10 @@ class Dimension:
     def logarithmic(self) -> bool:
         """Whether it is a range that is searched on a logarithmic scale: 0 < low and high >= 10 * low."""
         return self.ends is not None and 0 < 10 * self.ends[0] <= self.ends[1]
+
+    def active(self, values: Mapping[str, Any]) -> bool:
+        """Whether it is active, given the values of the active dimensions before it."""
+        return self.when is None or values.get(self.when[0]) in self.when[1]
 
     def grid(self, points: int) -> list[Any]:
         """Returns the values of a grid search: the default, then all others of a choice or `points` of a range."""

@@ -126,8 +126,7 @@ class Space:
         """Returns only the values of active dimensions: those whose conditions the other values satisfy."""
         active: dict[str, Any] = {}
         for dimension in self.dimensions:
-            satisfied = dimension.when is None or active.get(dimension.when[0]) in dimension.when[1]
-            if satisfied and dimension.name in values:
+            if dimension.active(active) and dimension.name in values:
                 active[dimension.name] = values[dimension.name]
         return active
 

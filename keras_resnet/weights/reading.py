@@ -144,9 +144,8 @@ def _keras_applications_model(network: str, *, include_top: bool) -> keras.Model
 def _from_torch(path: Path, spec: Spec, source: str, config: Any) -> Pretrained:
     tensors = torch_names.from_state(torch_files.read_state(path), source)
     if spec.shortcut == "A":
-        with contextlib.suppress(
-            KeyError, IndexError
-        ):  # the weights are another network's: `assign_to` reports what does not fit
+        # If the weights are another network's, `assign_to` reports what does not fit.
+        with contextlib.suppress(KeyError, IndexError):
             tensors = torch_names.append_zeros(tensors, spec)
     layout = torch_names.layout(spec)
     first = tensors.get("stem_conv/kernel")
