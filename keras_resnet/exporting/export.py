@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 
@@ -21,7 +21,7 @@ from ..options import to_arguments
 from ..status import Status
 from ..training.processes import MESSAGE_PREFIX, last_line, start
 from .card import ERRORS, LABELS, write_card
-from .choices import CHANNELS, Choices
+from .choices import CHANNELS, Choices, ExportChoices
 from .folding import as_functional, fold, in_dtype, outcome
 
 
@@ -32,7 +32,7 @@ def export(
     class_names: Sequence[str] | None = None,
     view: Mapping[str, int] | None = None,
     say: Callable[[str], None] = lambda line: None,
-    **choices: Any,
+    **choices: Unpack[ExportChoices],
 ) -> dict[str, Any]:
     """Exports a network for serving, as a SavedModel or in another format, to the folder of a new version.
 
