@@ -48,3 +48,5 @@ from .models.taps import features as features
 from .models.taps import taps as taps
 from .preprocessing import preprocess_input as preprocess_input
 from .tuning.hypermodel import HyperResNet as HyperResNet
+
+__version__: str

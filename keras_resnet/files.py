@@ -129,7 +129,7 @@ def lock(folder: Path, does: str) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None:
             raise
-        raise OSError(error.errno, f"The folder cannot be locked: {os.strerror(error.errno)}", str(folder)) from error
+        raise OSError(error.errno, f"The folder cannot be locked: {error.strerror or error}", str(folder)) from error
     try:
         yield
     finally:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import keras
 import numpy as np
 
+Images = TypeVar("Images")
 
-def preprocess_input(x: Any, data_format: str | None = None) -> Any:
+
+def preprocess_input(x: Images, data_format: str | None = None) -> Images:
     """Returns images unchanged, so that programs written for keras.applications only need to change their imports.
 
     The functions of this name in keras.applications convert images of 0 to 255 to what a network's weights were trained

@@ -189,7 +189,7 @@ def summary_line(result: dict[str, Any]) -> str:
     deleted = {name: error for name, error in result["deleted"].items() if error is not None}
     if not deleted:
         return f"{result['error']:.2f} % error; it has no unit that can be left out"
-    worst = max(deleted, key=deleted.get)
+    worst = max(deleted, key=deleted.__getitem__)
     mean = sum(deleted.values()) / len(deleted)
     return (
         f"{result['error']:.2f} % error; without one of {len(deleted)} units {mean:.2f} % on average, "

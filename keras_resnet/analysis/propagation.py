@@ -65,10 +65,10 @@ def propagation(model: keras.Model, batches: Batches, *, verbose: int = 0) -> di
                 "unit": name,
                 "signal": float(signal[index]) / count,
                 "gradient": float(gradient[index]) / count,
-                "factor": None if mean_factor[index] is None else significant(mean_factor[index]),
+                "factor": None if own is None else significant(own),
                 "product": math.prod((value for value in mean_factor[index + 1 :] if value is not None), start=1.0),
             }
-            for index, name in enumerate(names)
+            for index, (name, own) in enumerate(zip(names, mean_factor, strict=True))
         ]
     }
 

@@ -154,10 +154,11 @@ class Devices:
         Raises:
             ValueError: the call has failed in another process.
         """
-        with self.fail_together():
-            result = work() if self.chief else None
-        with self.fail_together():
-            return result if self.chief else work()
+        for chiefs_turn in (True, False):
+            with self.fail_together():
+                if self.chief == chiefs_turn:
+                    result = work()
+        return result
 
 
 def device_count(count: int | None, accelerators: int, processors: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from functools import partial
@@ -173,12 +174,13 @@ def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
     rows, columns = (
         (side - length) // stride * stride + 1 for side, length, stride in zip(x.shape[1:3], size, strides, strict=True)
     )
-    dtype, largest = x.dtype, None
+    dtype = x.dtype
     x = x.astype(jnp.float32) if dtype in (jnp.bfloat16, jnp.float16) else x
-    for top, left in itertools.product(*map(range, size)):
-        shifted = x[:, top : top + rows : strides[0], left : left + columns : strides[1]]
-        largest = shifted if largest is None else _larger(largest, shifted)
-    return largest.astype(dtype)
+    shifted = (
+        x[:, top : top + rows : strides[0], left : left + columns : strides[1]]
+        for top, left in itertools.product(*map(range, size))
+    )
+    return functools.reduce(_larger, shifted).astype(dtype)
 
 
 def _larger(x: Any, y: Any) -> Any:

@@ -123,6 +123,8 @@ def symmetric_padding(layer: layers.Conv2D) -> Pair | None:
 
 def _convolution(layer: Any) -> Call | None:
     last, padding = layer.data_format == "channels_last", symmetric_padding(layer)
+    if padding is None:
+        return None
 
     def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last)
@@ -132,7 +134,7 @@ def _convolution(layer: Any) -> Call | None:
         output = convolve(layer, images.tensor, kernel, bias, images.padding if any(images.padding) else padding)
         return Images(output, last)
 
-    return None if padding is None else call
+    return call
 
 
 def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, padding: Pair) -> torch.Tensor:
@@ -176,14 +178,16 @@ def with_hooks(called: Iterable[Any]) -> list[Any]:
 
 
 def _batch_norm(layer: Any) -> Call | None:
-    fused, last, known = getattr(layer, "in_one_kernel", None), layer.axis in (-1, 3), layer.axis in (-1, 1, 3)
+    fused, last = getattr(layer, "in_one_kernel", None), layer.axis in (-1, 3)
+    if fused is None or layer.axis not in (-1, 1, 3):
+        return None
 
     def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last)
         output = None if images is None else fused(images.tensor, training, axis=1)
         return None if output is None else Images(output, last)
 
-    return call if fused and known else None
+    return call
 
 
 def _relu(layer: Any) -> Call:

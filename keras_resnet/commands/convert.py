@@ -58,10 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     names = arguments.labels
     if names and Path(names).is_file():
         names = lines_of(names)
-    with (
-        unwinding_at_sigterm(),
-        contextlib.redirect_stdout(sys.stderr),
-    ):  # since Keras prints the progress of its downloads
+    # Keras prints the progress of its downloads to stdout, which is for the result.
+    with unwinding_at_sigterm(), contextlib.redirect_stdout(sys.stderr):
         report = convert(
             arguments.source,
             arguments.out,

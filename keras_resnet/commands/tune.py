@@ -109,9 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json_text(best))
         return Status.DONE
-    split = "validation" if study.base.validation else "test"
     short = "" if best["budget"] == study.budget else " It was a short trial; no full-length trial has finished."
-    print(f"Best: {best['error']:.2f} % {split} error, trial {int(best['trial']) + 1}.{short}")
+    print(f"Best: {best['error']:.2f} % {study.base.split} error, trial {int(best['trial']) + 1}.{short}")
     print(f"Written to {out}/: leaderboard.html, leaderboard.csv, best_recipe.json, and pictures")
     return Status.DONE
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .augment import generator, steps_per_epoch
 from .bad_images import BAD_SHARE, BadImages
+from .decoding import Window
 from .errors import DataError
 from .records import Record, Source
 from .sharding import Shard, check_shard, share_of
@@ -168,7 +169,7 @@ class StreamTrainingBatches:
             labels[row] = record.label
         return images, labels, bad
 
-    def _window(self, draws: list[float], size: int) -> partial:
+    def _window(self, draws: list[float], size: int) -> partial[Window]:
         if self.crop == "scale":
             return partial(scale_window, draws=draws, size=size, scales=self._scales(size))
         return partial(aspect_ratio_window, draws=draws, area=self.area)
@@ -178,7 +179,9 @@ class StreamTrainingBatches:
         lowest, highest = self.scales
         return round(lowest * size / last), round(highest * size / last)
 
-    def _replacement(self, order: np.ndarray, position: int, record: Record, view: partial, bad: list[str]) -> Record:
+    def _replacement(
+        self, order: np.ndarray, position: int, record: Record, view: partial[bool], bad: list[str]
+    ) -> Record:
         """Draws the view of the next decodable image and returns its record; adds the undecodable ones to `bad`."""
         for step in range(1, len(order)):
             bad.append(record.name)

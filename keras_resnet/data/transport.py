@@ -9,19 +9,22 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..host import reader_threads
 from .errors import DataError
 
+Batch = TypeVar("Batch", bound=tuple[Any, ...])
+
 
 @dataclass(frozen=True)
 class _Steps:
     """A random-access data source for grain, whose elements are the batches."""
 
-    make: Callable[[int], tuple]
+    make: Callable[[int], tuple[Any, ...]]
     start: int
     stop: int
 
@@ -33,8 +36,8 @@ class _Steps:
 
 
 def prefetch(
-    make: Callable[[int], tuple], start: int, stop: int | None = None, *, workers: int = 0, threads: int | None = None
-) -> Iterator[tuple]:
+    make: Callable[[int], Batch], start: int, stop: int | None = None, *, workers: int = 0, threads: int | None = None
+) -> Iterator[Batch]:
     """Yields make(start), make(start + 1), ..., computed ahead of time.
 
     An element of the grain pipeline is an entire batch, so that the overhead per element is negligible. The order does
@@ -58,7 +61,7 @@ def prefetch(
     return _run(_Steps(make, start, 2**62 if stop is None else stop), workers, threads)
 
 
-def _run(steps: _Steps, workers: int, threads: int) -> Iterator[tuple]:
+def _run(steps: _Steps, workers: int, threads: int) -> Iterator[Any]:
     # Imported here because grain imports JAX if it is installed, which takes a second but initialises no device.
     import grain
 
@@ -97,14 +100,15 @@ def _prepare_worker(_worker: int, _workers: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
-    def wait() -> None:
-        multiprocessing.parent_process().join()
+    def wait(parent: BaseProcess) -> None:
+        parent.join()
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    if parent := multiprocessing.parent_process():  # as in every worker
+        threading.Thread(target=wait, args=(parent,), daemon=True).start()
 
 
-def _copied(batch: tuple) -> tuple:
+def _copied(batch: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(np.array(part) if isinstance(part, np.ndarray) else part for part in batch)
 
 

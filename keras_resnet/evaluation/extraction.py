@@ -71,7 +71,7 @@ def extract(
     def write(path: Path) -> None:
         bar = tqdm(images, "Extracting", len(images), leave=False, disable=not verbose)
         with WRITERS[out.suffix](path, lengths) as file:
-            for name, image, row in batches(images, vectors, bar):
+            for name, image, row in batches(bar, vectors):
                 if isinstance(image, DataError):
                     errors.append(str(image))
                 else:

@@ -68,7 +68,7 @@ def predict(
         return list(zip(probabilities, heats, strict=True))
 
     results: list[dict[str, Any]] = []
-    for name, image, outputs in batches(images, predict_batch, bar):
+    for name, image, outputs in batches(bar, predict_batch):
         if isinstance(image, DataError):
             results.append({"image": name, "error": str(image)})
             continue

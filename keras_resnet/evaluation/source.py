@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -96,30 +96,29 @@ def check_view(shape: Sequence[int | None], view: Mapping[str, int] | None) -> N
     """
     if not view:
         return
-    sides = [view.get("size"), view.get("resize")] if isinstance(view, Mapping) and len(view) == 2 else [None]
-    if not all(isinstance(side, numbers.Integral) for side in sides) or not 1 <= sides[0] <= sides[1]:
+    size, resize = (view.get("size"), view.get("resize")) if isinstance(view, Mapping) and len(view) == 2 else (0, 0)
+    if not (isinstance(size, numbers.Integral) and isinstance(resize, numbers.Integral) and 1 <= size <= resize):
         raise ValueError(
             f'`view` must have a "size" of at least 1 and a "resize" of at least "size". Received: {view!r}'
         )
-    if any(side not in (None, sides[0]) for side in shape[:2]):
+    if any(side not in (None, size) for side in shape[:2]):
         raise ValueError(f"`view` must have the size of the network's input, {tuple(shape)}. Received: {view!r}")
 
 
 def batches(
-    source: Source, work: Callable[[np.ndarray], list[Any]], progress: Iterator | None = None
+    images: Iterable[tuple[str, np.ndarray | DataError]], work: Callable[[np.ndarray], list[Any]]
 ) -> Iterator[tuple[str, np.ndarray | DataError, Any]]:
     """Applies a function to the images of a source, batch by batch.
 
     Args:
-        source: the images.
+        images: a `Source`, perhaps within a progress bar.
         work: function from images (n, height, width, channels) to a list of one result per image.
-        progress: `source` wrapped in a progress bar, if desired.
 
     Yields:
         The name of each image, the image or the error, and the result, which is None in case of an error.
     """
-    images = iter(progress if progress is not None else source)
-    while batch := list(islice(images, BATCH)):
+    remaining = iter(images)
+    while batch := list(islice(remaining, BATCH)):
         decoded = [image for _, image in batch if not isinstance(image, DataError)]
         results = iter(work(np.stack(decoded)) if decoded else ())
         for name, image in batch:

@@ -76,25 +76,27 @@ class Budget:
             # 400 steps of warm-up may be more than a scaled run has. Without this length, the training error ends the
             # warm-up, as in the 2015 paper.
             recipe |= {"iterations": None, "warmup_iterations": None}
-        rows = self._shallower(experiment) if self.depth else experiment.rows
+        rows = _shallower(experiment, self.depth) if self.depth else experiment.rows
         return replace(experiment, rows=tuple(replace(row, recipe={**row.recipe, **recipe}) for row in rows))
 
-    def _shallower(self, experiment: Experiment) -> tuple[Row, ...]:
-        specs = {row.name: row.spec for row in experiment.rows}
-        if any(spec.stem != "cifar" for spec in specs.values()):
-            raise ValueError(f"A budget for {experiment.name} must have no depth: only CIFAR's networks can be scaled.")
-        replacements: dict[str, dict[int, int]] = {}  # by unit: the new depth of each depth
-        for unit in dict.fromkeys(spec.unit for spec in specs.values()):
-            depths = sorted({spec.depth for spec in specs.values() if spec.unit == unit})
-            step = BOTTLENECK_STEP if unit == "bottleneck" else BASIC_STEP
-            allowed = list(range(2 + step, self.depth + 1, step))
-            pairs = zip(depths, allowed[-len(depths) :], strict=False)
-            replacements[unit] = {depth: min(depth, shallower) for depth, shallower in pairs}
-        chosen = {row.name: replacements[specs[row.name].unit].get(specs[row.name].depth) for row in experiment.rows}
-        rows = [_of_depth(row, depth) for row in experiment.rows if (depth := chosen[row.name])]
-        if not rows:
-            raise ValueError(f"The budget's depth must be larger: {self.depth} leaves no network of {experiment.name}.")
-        return tuple(rows)
+
+def _shallower(experiment: Experiment, limit: int) -> tuple[Row, ...]:
+    """Returns the rows of an experiment with shallower networks, of at most `limit` layers."""
+    specs = {row.name: row.spec for row in experiment.rows}
+    if any(spec.stem != "cifar" for spec in specs.values()):
+        raise ValueError(f"A budget for {experiment.name} must have no depth: only CIFAR's networks can be scaled.")
+    replacements: dict[str, dict[int, int]] = {}  # by unit: the new depth of each depth
+    for unit in dict.fromkeys(spec.unit for spec in specs.values()):
+        depths = sorted({spec.depth for spec in specs.values() if spec.unit == unit})
+        step = BOTTLENECK_STEP if unit == "bottleneck" else BASIC_STEP
+        allowed = list(range(2 + step, limit + 1, step))
+        pairs = zip(depths, allowed[-len(depths) :], strict=False)
+        replacements[unit] = {depth: min(depth, shallower) for depth, shallower in pairs}
+    chosen = {row.name: replacements[specs[row.name].unit].get(specs[row.name].depth) for row in experiment.rows}
+    rows = [_of_depth(row, depth) for row in experiment.rows if (depth := chosen[row.name])]
+    if not rows:
+        raise ValueError(f"The budget's depth must be larger: {limit} leaves no network of {experiment.name}.")
+    return tuple(rows)
 
 
 def _of_depth(row: Row, depth: int) -> Row:

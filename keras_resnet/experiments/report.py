@@ -50,8 +50,10 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         "rows" (see `verdict.summarize`), "looked" (by row, a line on the analysis of its network with the first seed)
         and "machines".
     """
-    by_row = {row.name: [run.result() for run in runs if run.row.name == row.name] for row in experiment.rows}
-    by_row = {name: [result for result in results if result] for name, results in by_row.items()}
+    by_row: dict[str, list[dict[str, Any]]] = {row.name: [] for row in experiment.rows}
+    for run in runs:
+        if result := run.result():
+            by_row[run.row.name].append(result)
     lines = [summarize(row, by_row[row.name], scaled) for row in experiment.rows]
     same, clear = order(lines, experiment.rows)
     rising, pairs = degradation(lines, experiment.degrading)
@@ -79,12 +81,12 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
         write_atomically(out / f"{name}-curves.png", lambda path: draw_curves(curves, path, title, quantity))
     analysis = experiment.analysis
     firsts = {row: results[0]["analyses"] for row, results in by_row.items() if results}
-    analyzed = {row: analyses[analysis] for row, analyses in firsts.items() if analysis in analyses}
-    if analyzed:
+    analysed = {row: analyses[analysis] for row, analyses in firsts.items() if analysis in analyses}
+    if analysed:
         module = tool(analysis)
-        report["looked"] = {row: module.summary_line(result) for row, result in analyzed.items()}
+        report["looked"] = {row: module.summary_line(result) for row, result in analysed.items()}
         pictures[ANALYSES[analysis].what] = out / f"{name}-{analysis}.png"
-        write_atomically(out / f"{name}-{analysis}.png", lambda path: module.draw(analyzed, path, title))
+        write_atomically(out / f"{name}-{analysis}.png", lambda path: module.draw(analysed, path, title))
     write_json(out / f"{name}.json", report)
     write_text(out / f"{name}.md", markdown(report, pictures))
     write_text(out / f"{name}.html", page(report, pictures))

@@ -136,7 +136,7 @@ def carry_out(
     scaled: str = "",
     say: Callable[[str], None] = print,
 ) -> None:
-    """Trains, tests and analyzes the runs that have no result yet; resumes those that were stopped.
+    """Trains, tests and analyses the runs that have no result yet; resumes those that were stopped.
 
     Args:
         runs: the runs.
@@ -161,17 +161,16 @@ def carry_out(
             while pending:
                 ended = wait(pending, timeout=1, return_when=FIRST_COMPLETED).done
                 for future in [future for future in pending if future in ended]:
-                    future.result()  # raises the error of the run, if any; leaving the block stops and saves the others
+                    error = future.result()  # or raises that of the run; leaving the block stops and saves the others
                     with bar.external_write_mode():
-                        say(_line(pending.pop(future)))
+                        say(_line(pending.pop(future), error))
                 bar.n = sum(epochs_done(run.folder) for run in missing)
                 bar.refresh()
                 if pending and stop.signal:
                     raise StoppedError(f"stopped by {stop.signal}; the runs are saved")
 
 
-def _line(run: Run) -> str:
-    error = run.result()["error"]
+def _line(run: Run, error: float | None) -> str:
     return f"{run.row.name}, seed {run.recipe.seed}: {'diverged' if error is None else f'{error:.2f} %'}"
 
 
@@ -184,7 +183,8 @@ def _length(run: Run) -> int:
     return recipe.epochs_of(steps_per_epoch(images, recipe.batch_size))
 
 
-def _carry_out(run: Run, processes: Processes, scaled: str) -> None:
+def _carry_out(run: Run, processes: Processes, scaled: str) -> float | None:
+    """Trains, tests and analyses a run; returns its error in percent, or None if it diverged."""
     data = [run.recipe.dataset, *(["--data-dir", run.recipe.data_dir] if run.recipe.data_dir else [])]
 
     def command(*words: str) -> str:
@@ -196,7 +196,7 @@ def _carry_out(run: Run, processes: Processes, scaled: str) -> None:
 
     result = run.trained() or _train(run, processes, scaled)
     if result["diverged"]:
-        return
+        return None
     if run.views and run.views_key not in result["views"]:
         test = json.loads(command("evaluate", str(run.folder), *data, *to_arguments(run.view_choices)))
         result["views"][run.views_key] = {name: test[name] for name in ("error", "top5_error", "view")}
@@ -205,6 +205,7 @@ def _carry_out(run: Run, processes: Processes, scaled: str) -> None:
         (analysis,) = json.loads(command("analyze", run.analysis, str(run.folder), *data))["networks"].values()
         result["analyses"][run.analysis] = analysis
         write_json(run.result_file, result)
+    return result["views"].get(run.views_key, result)["error"]
 
 
 def _train(run: Run, processes: Processes, scaled: str) -> dict[str, Any]:

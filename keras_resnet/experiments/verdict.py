@@ -29,24 +29,26 @@ def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[
     """
     completed = [result["error"] for result in results if result["error"] is not None]
     errors = [100.0 if result["error"] is None else result["error"] for result in results]
-    top5 = [100.0 if result["error"] is None else result.get("top5_error") for result in results]
+    # None where it was not measured.
+    top5: list[Any] = [100.0 if result["error"] is None else result.get("top5_error") for result in results]
     train = [100.0 if result["error"] is None else result["summary"]["train_error"] for result in results]
     # The number halfway between an error and 100 would be no one's error.
     median = statistics.median if len(completed) == len(errors) else statistics.median_high
-    line = {
+    middle = median(errors) if errors else None
+    return {
         "row": row.name,
         "model": row.model,
         "published": str(row.published),
         "runs": len(errors),
         "diverged": len(errors) - len(completed),
         "errors": errors,
-        "median": median(errors) if errors else None,
+        "median": middle,
         "mean": statistics.mean(completed) if completed else None,
         "deviation": statistics.stdev(completed) if len(completed) > 1 else None,
         "top5_error": median(top5) if top5 and None not in top5 else None,
         "train_error": median(train) if train else None,
+        "verdict": _verdict(row.published, middle, scaled),
     }
-    return {**line, "verdict": _verdict(row.published, line["median"], scaled)}
 
 
 def _verdict(published: Published, median: float | None, scaled: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from ..options import check_fields, option
 
@@ -94,3 +94,17 @@ class Choices:
             raise ValueError(f"`measure` needs `int8`, whose error it measures. Received: {self.measure!r}")
         if self.data_dir and not self.measure:
             raise ValueError(f"`data_dir` needs `measure`, whose data set is there. Received: {self.data_dir!r}")
+
+
+class ExportChoices(TypedDict, total=False):
+    """The fields of `Choices` as keyword arguments of `export`."""
+
+    format: str
+    fold: bool
+    dtype: str
+    default_signature: str
+    top: int
+    warm_up: tuple[int, ...] | None
+    int8: str | None
+    measure: str | None
+    data_dir: str | None

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 
@@ -21,7 +21,7 @@ from ..options import to_arguments
 from ..status import Status
 from ..training.processes import MESSAGE_PREFIX, last_line, start
 from .card import ERRORS, LABELS, write_card
-from .choices import CHANNELS, Choices
+from .choices import CHANNELS, Choices, ExportChoices
 from .folding import as_functional, fold, in_dtype, outcome
 
 
@@ -32,7 +32,7 @@ def export(
     class_names: Sequence[str] | None = None,
     view: Mapping[str, int] | None = None,
     say: Callable[[str], None] = lambda line: None,
-    **choices: Any,
+    **choices: Unpack[ExportChoices],
 ) -> dict[str, Any]:
     """Exports a network for serving, as a SavedModel or in another format, to the folder of a new version.
 
@@ -115,7 +115,7 @@ def _write(
     model = model if choices.dtype == "float32" else in_dtype(model, choices.dtype)
     entries = outcome(network, model)
     if choices.int8:
-        return {**entries, "int8": write_int8(model, folder, network, info, choices, say)}
+        return {**entries, "int8": write_int8(model, choices.int8, folder, network, info, choices, say)}
     say(f"Writing the format {choices.format}.")
     if choices.format != "saved_model":
         write_format(model, folder, choices.format)
@@ -168,7 +168,7 @@ def _export_on_tensorflow(
         say("Starting a TensorFlow process that writes the graph.")
         with stdout.open("w") as target, start(words, {"KERAS_BACKEND": "tensorflow"}, stdout=target) as process:
             try:
-                for line in process.stderr:
+                for line in process.stderr or ():
                     lines.append(line)
                     if not line.startswith(MESSAGE_PREFIX):  # the error message, which is raised below
                         say(line.rstrip("\n"))

@@ -132,8 +132,9 @@ def _clone(
 
     with keras.saving.custom_object_scope(REGISTERED):
         copy = use_fast_layers(keras.models.clone_model(uncompiled(model), clone_function=clone, call_function=call))
+    weights = weights or {}
     for layer in copy.layers:
-        if layer.name in (weights or {}):
+        if layer.name in weights:
             layer.set_weights(weights[layer.name])
         elif layer.weights:
             _copy(model.get_layer(layer.name), layer)

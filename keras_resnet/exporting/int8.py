@@ -24,6 +24,7 @@ PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}  # otherwise CPUs that support bfl
 
 def write_int8(
     exported: keras.Model,
+    images: str,
     folder: Path,
     original: keras.Model,
     info: Mapping[str, Any],
@@ -34,11 +35,11 @@ def write_int8(
 
     Args:
         exported: the model to quantise, with batch norm folded.
+        images: the images that calibrate the ranges of activations, as for `predict`.
         folder: the folder to write to.
         original: the network from which it was made.
         info: the description stored in the network's file.
-        choices: the options of the export: `int8`, the images that calibrate the ranges of activations, as for
-            `predict`; and `measure`, if the error is to be measured.
+        choices: the options of the export, with `measure` if the error is to be measured.
         say: called with a line when a step begins that takes long.
 
     Returns:
@@ -58,19 +59,19 @@ def write_int8(
     if choices.measure:  # first of all, so that an unsuitable data set is reported before the work begins
         data = load(choices.measure, choices.data_dir)
         batches = batches_for(original, info, data, data.test_count)
-    source = Source(choices.int8, shapes(original)[0], info.get("view"), CALIBRATION_IMAGES)
-    images = [image[None].astype("float32") for _, image in source if not isinstance(image, DataError)]
-    if not images:
-        raise ValueError(f"{choices.int8!r} must contain an image that can be decoded. Found: none")
-    say(f"Calibrating the quantisation to 8-bit integers on {len(images)} images.")
+    source = Source(images, shapes(original)[0], info.get("view"), CALIBRATION_IMAGES)
+    decoded = [image[None].astype("float32") for _, image in source if not isinstance(image, DataError)]
+    if not decoded:
+        raise ValueError(f"{images!r} must contain an image that can be decoded. Found: none")
+    say(f"Calibrating the quantisation to 8-bit integers on {len(decoded)} images.")
     with quiet():
         full = openvino_model(frozen(exported))
-        quantised = nncf.quantize(full, nncf.Dataset(images), subset_size=len(images))
+        quantised = nncf.quantize(full, nncf.Dataset(decoded), subset_size=len(decoded))
         openvino.save_model(quantised, str(folder / FORMATS["openvino"].file), compress_to_fp16=False)
     if batches is not None:
         say(f"Measuring the errors with and without quantisation on {choices.measure}.")
     errors = {} if batches is None else {"errors": _errors({"float32": full, "int8": quantised}, batches)}
-    return {"images": len(images), **errors}
+    return {"images": len(decoded), **errors}
 
 
 def _errors(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, Unpack, cast
 
-from .spec import Spec
+from .spec import NetworkChoices, Spec
 
 if TYPE_CHECKING:
     import keras
 
+    from .builder import Weights
 
-V2 = {"order": "full_preactivation"}
-PLAIN = {"shortcut": None}
+
+V2: dict[str, Any] = {"order": "full_preactivation"}
+PLAIN: dict[str, Any] = {"shortcut": None}
 
 
 class Architecture(Protocol):
@@ -35,7 +37,7 @@ class Architecture(Protocol):
     def __call__(
         self,
         include_top: bool = True,
-        weights: Any = None,
+        weights: Weights = None,
         input_tensor: keras.KerasTensor | None = None,
         input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,
@@ -46,7 +48,7 @@ class Architecture(Protocol):
         include_preprocessing: bool = True,
         data_format: str | None = None,
         dtype: str | keras.DTypePolicy | None = None,
-        **choices: Any,
+        **choices: Unpack[NetworkChoices],
     ) -> keras.Model: ...
 
 
@@ -108,7 +110,7 @@ def architecture(
 
     def build(
         include_top: bool = True,
-        weights: Any = None,
+        weights: Weights = None,
         input_tensor: keras.KerasTensor | None = None,
         input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,
@@ -119,7 +121,7 @@ def architecture(
         include_preprocessing: bool = True,
         data_format: str | None = None,
         dtype: str | keras.DTypePolicy | None = None,
-        **choices: Any,
+        **choices: Unpack[NetworkChoices],
     ) -> keras.Model:
         from .builder import assemble  # imports Keras
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import keras
 
@@ -17,17 +17,19 @@ from .fast_layers import use_fast_layers
 from .keras_layers import KerasLayers
 from .network import trunk
 from .rows import STEMS
-from .spec import Spec
+from .spec import ResNetChoices, Spec
 
 if TYPE_CHECKING:
     from ..weights import Pretrained
+
+    Weights: TypeAlias = str | Path | Pretrained | None
 
 
 def ResNet(  # noqa: N802
     stage_units: Sequence[int],
     stage_filters: Sequence[int],
     include_top: bool = True,
-    weights: str | Path | Pretrained | None = None,
+    weights: Weights = None,
     input_tensor: keras.KerasTensor | None = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: str | None = None,
@@ -38,7 +40,7 @@ def ResNet(  # noqa: N802
     include_preprocessing: bool = True,
     data_format: str | None = None,
     dtype: str | keras.DTypePolicy | None = None,
-    **choices: Any,
+    **choices: Unpack[ResNetChoices],
 ) -> keras.Model:
     """Builds any residual network of He et al. 2015 and 2016, or a plain network.
 
@@ -114,7 +116,7 @@ def assemble(
     *,
     default_classes: int,
     include_top: bool,
-    weights: str | Path | Pretrained | None,
+    weights: Weights,
     input_tensor: keras.KerasTensor | None,
     input_shape: Sequence[int | None] | None,
     pooling: str | None,
@@ -146,11 +148,11 @@ def assemble(
         spec = pretrained.spec_for(respec, chosen)
         if not include_preprocessing:
             pretrained = replace(pretrained, mean=None)
-        elif pretrained.normalised:
+        elif pretrained.mean is not None:
             pretrained = pretrained.for_rgb()
     allow_depth(spec.depth)
     x = image = _image(input_tensor, input_shape, spec, data_format, pretrained, include_top)
-    if pretrained and pretrained.normalised:
+    if pretrained and pretrained.mean is not None:
         x = normalize(image, pretrained.mean, pretrained.deviation, data_format)
     layers = KerasLayers(data_format, dtype, spec.bn_momentum, spec.bn_epsilon)
     x = trunk(layers, x, spec)
@@ -250,7 +252,7 @@ def _image(
         shape = (height, width, channels) if channels_last else (channels, height, width)
     *sides, channels = shape if channels_last else (*shape[1:], shape[0])
     kernel = pretrained.tensors.get("stem_conv/kernel") if pretrained else None
-    if kernel is not None and channels != kernel.shape[2]:
+    if pretrained and kernel is not None and channels != kernel.shape[2]:
         raise ValueError(
             f"The input must have {kernel.shape[2]} channels for the weights of {pretrained.source}. "
             f"Received: {argument}={tuple(shape)}"

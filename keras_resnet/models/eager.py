@@ -64,7 +64,7 @@ class Eager(_Functional):
         if mask is not None or others or any(hasattr(tensor, "_keras_mask") for tensor in flat):
             return super().call(inputs, training=training, mask=mask, **others)
         engine = backend.eager_layers()
-        if engine.is_compiling():
+        if engine is None or engine.is_compiling():
             return super().call(inputs, training=training)
         if not self._steps:
             made = tuple(_steps(self, engine))
@@ -99,10 +99,10 @@ def eager(cls: type) -> type:
 
 def _run(step: Step, inputs: list[Any], training: bool | None, engine: ModuleType) -> Any:
     """Returns the output of a layer."""
-    layer = step.node.operation
-    supported = step.run is not None and layer.dtype_policy is step.policy  # the layer was not quantised since
-    if supported and inputs[0].dtype is step.dtype is inputs[-1].dtype:  # `run` rejects more than two inputs itself
-        result = step.run(*inputs, training=training, overwritable=step.overwritable)
+    layer, run = step.node.operation, step.run
+    if run is not None and layer.dtype_policy is step.policy:  # the layer was not quantised since
+        same_dtype = inputs[0].dtype is step.dtype is inputs[-1].dtype  # `run` rejects more than two inputs itself
+        result = run(*inputs, training=training, overwritable=step.overwritable) if same_dtype else None
         if result is not None:
             return result
     keras_tensors = [engine.to_keras(tensor) for tensor in inputs]

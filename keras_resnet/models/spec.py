@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from ..options import check_fields, option
 from .rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, STRIDES_ON, UNITS, Convolution
@@ -194,6 +194,35 @@ class Spec:
         """Ratio of the image's side to that of the last feature map; also the side of the smallest valid image."""
         stem = STEMS[self.stem]
         return stem.stride * (2 if stem.pool else 1) * 2 ** (len(self.stage_units) - 1)
+
+
+class ResNetChoices(TypedDict, total=False):
+    """The fields of `Spec` as keyword arguments of `ResNet`, which is given the stages by position."""
+
+    unit: str
+    order: str
+    shortcut: str | None
+    skip: str
+    skip_everywhere: bool
+    shortcut_scale: float | None
+    residual_scale: float | None
+    gate_bias: float | None
+    skip_dropout: float | None
+    stem: str
+    downsample: str
+    stride_on: str
+    width: float
+    zero_init_residual: bool
+    stochastic_depth: float
+    bn_momentum: float
+    bn_epsilon: float
+
+
+class NetworkChoices(ResNetChoices, total=False):
+    """The fields of `Spec` as keyword arguments of a named network."""
+
+    stage_units: Sequence[int]
+    stage_filters: Sequence[int]
 
 
 def as_choices(config: Mapping[str, Any]) -> dict[str, Any]:

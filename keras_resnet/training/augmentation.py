@@ -95,7 +95,7 @@ class Augmented(keras.Model):
 
     def _mixed(self, labels: Any, y_pred: Any) -> tuple[Any, Any]:
         """Returns the labels, mixed like the images, and the logits."""
-        if not isinstance(y_pred, dict):
+        if self.mix is None or not isinstance(y_pred, dict):
             return labels, y_pred
         return self.mix.labels(labels, y_pred["mixing"]), y_pred["logits"]
 

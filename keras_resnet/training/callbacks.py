@@ -49,10 +49,10 @@ class StopOnDivergence(keras.callbacks.Callback):
             self._next = batch + 100
             self._check_loss(self.model.get_metrics_result(), f"step {batch} of the epoch")
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         self.check(logs, f"the end of epoch {epoch + 1}")
 
-    def check(self, logs: dict[str, Any] | None, where: str) -> None:
+    def check(self, logs: dict[str, Any], where: str) -> None:
         """Checks that the loss and all variables are finite and may be saved.
 
         Args:
@@ -68,10 +68,10 @@ class StopOnDivergence(keras.callbacks.Callback):
             if is_float and not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
                 raise DivergedError(f"{variable.path} is not finite at {where}")
 
-    def _check_loss(self, logs: dict[str, Any] | None, where: str) -> None:
+    def _check_loss(self, logs: dict[str, Any], where: str) -> None:
         for name in ("loss", "val_loss"):
-            if not math.isfinite(float((logs or {}).get(name, 0.0))):
-                raise DivergedError(f"the {name.replace('val_', f'{self.split} ')} is {float(logs[name])} at {where}")
+            if not math.isfinite(loss := float(logs.get(name, 0.0))):
+                raise DivergedError(f"the {name.replace('val_', f'{self.split} ')} is {loss} at {where}")
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -140,7 +140,7 @@ class RunRecorder(keras.callbacks.Callback):
         if self._can_stop_test and batch and not (self.devices.processes > 1 and batch % AGREE_EVERY):
             raise_if_stopped(self.context.stop, self.devices, self.progress.saved)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         self.progress.history.append(
             {
                 "epoch": epoch + 1,
@@ -157,7 +157,7 @@ class RunRecorder(keras.callbacks.Callback):
         self.progress.step, self.progress.seconds, self.progress.metrics = 0, 0.0, []
         self._write()
         self.folder.write_history(self.progress.history)
-        if epoch + 1 < self.context.recipe.epochs:
+        if epoch + 1 < self.context.feed.epochs:
             self._stop_on(self._request(due=False))
 
     def _request(self, due: bool) -> str | None:

@@ -41,12 +41,12 @@ def finish(
     data, split = feed.data, feed.split
     optimizer = getattr(logits_model.optimizer, "inner_optimizer", logits_model.optimizer)
     optimizer.take_averages(logits_model.trainable_variables)
-    state = f"the run is saved after epoch {recipe.epochs}, without its final test"
+    state = f"the run is saved after epoch {feed.epochs}, without its final test"
     stop_callback = StopTestOnRequest(context.stop, devices, state)
     results = _test(feed, logits_model, stop_callback)
     if recipe.reestimate:
         results = {f"{name}_by_moving_averages": value for name, value in results.items()}
-        batches = devices.feed(partial(feed.training_batches, recipe.epochs, 0))
+        batches = devices.feed(partial(feed.training_batches, feed.epochs, 0))
         reestimate(logits_model, batches, feed.steps, [stop_callback])
         results = {**_test(feed, logits_model, stop_callback), **results}
     summary = _summary(feed, history, {**results, **probe_results})
@@ -83,14 +83,14 @@ def _summary(feed: Feed, history: list[dict[str, Any]], results: dict[str, float
     return {
         "model": recipe.model,
         "dataset": recipe.dataset,
-        "epochs": recipe.epochs,
+        "epochs": feed.epochs,
         **results,
         f"{feed.split}_images": feed.test_batches.tested(),
         "train_error": history[-1]["train_error"],
         "parameters": cost.parameters,
         "macs": cost.macs,
         "seconds": round(seconds, 1),
-        "images_per_second": round(recipe.epochs * feed.images_per_epoch / seconds, 1),
+        "images_per_second": round(feed.epochs * feed.images_per_epoch / seconds, 1),
         "backend": keras.backend.backend(),
         "device": backend.device(devices.replicas),
         "devices": devices.replicas,

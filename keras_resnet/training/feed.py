@@ -13,7 +13,7 @@ from ..backend.devices import Devices
 from ..data import DataError, LabelledImages, steps_per_epoch
 from ..host import reader_threads
 from .machine import Machine
-from .recipe import AUGMENTATION, Recipe
+from .recipe import AUGMENTATION, GROWTH, Recipe
 from .testing import EvaluationFeed, one_hot, recording_errors
 
 TEST_BATCH = 500  # batch size of tests on images in memory
@@ -30,10 +30,12 @@ class Feed:
 
     Attributes:
         batches: the training batches, or their parts with `recipe.accumulate`.
+        epochs: the number of epochs.
+        sizes: the side of the training images in each epoch, which is None if they are not resized.
         steps: steps per epoch; with `recipe.accumulate`, each part of a batch is a step.
         images_per_epoch: number of training images in an epoch.
         test_batches: the test batches.
-        split: the images that the run is tested on: "validation" if some are held out, else "test".
+        split: the images that the run is tested on, "test" or "validation".
 
     Raises:
         ValueError: If sizes or crops are not possible.
@@ -41,14 +43,16 @@ class Feed:
 
     def __init__(self, recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:
         self.recipe, self.data, self.devices, self.machine = recipe, data, devices, machine
-        self.split = "validation" if recipe.validation else "test"
+        self.split = recipe.split
         batches = steps_per_epoch(data.train_count, recipe.batch_size)
+        self.epochs = recipe.epochs_of(batches)
+        self.sizes = image_sizes(recipe, self.epochs)
         self.steps = batches * recipe.accumulate
         self.images_per_epoch = min(data.train_count, batches * recipe.batch_size)
         part = recipe.batch_size // recipe.accumulate
         views = {name: value for name in AUGMENTATION if (value := getattr(recipe, name)) is not None}
         if recipe.size is not None:
-            views["size"] = tuple(recipe.size_in(epoch) for epoch in range(recipe.epochs))
+            views["size"] = tuple(self.sizes)
         self.batches: Any = data.training_batches(
             batch_size=part,
             seed=recipe.seed,
@@ -102,3 +106,15 @@ class Feed:
             if problems and error not in problems:
                 raise problems[0] from error
             raise
+
+
+def image_sizes(recipe: Recipe, epochs: int) -> list[int | None]:
+    """Returns the side of the training images in each epoch of a run, which is None if they are not resized.
+
+    Progressive resizing: smaller images in the first epochs cost less time. With fewer epochs than sizes, the smallest
+    sizes are left out, so that a run always ends at its full size.
+    """
+    if recipe.size is None:
+        return [None] * epochs
+    rising = [*range(recipe.first_size or recipe.size, recipe.size, GROWTH), recipe.size]
+    return [rising[-1 - remaining * len(rising) // epochs] for remaining in reversed(range(epochs))]

@@ -100,7 +100,7 @@ class RunFolder:
         """Checks that a run of this recipe may write to the folder.
 
         A run without any checkpoint has produced nothing of value, so another run may overwrite its recipe. A recipe
-        written by hand must not be overwritten; it is recognized by its missing fields.
+        written by hand must not be overwritten; it is recognised by its missing fields.
 
         Raises:
             ValueError: If the path is not a folder, or holds other files, a recipe written by hand, or another run.

@@ -27,11 +27,11 @@ class RecipeSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, recipe: Recipe | Mapping[str, Any]) -> None:
         super().__init__()
         self.recipe = recipe if isinstance(recipe, Recipe) else Recipe(**recipe)
-        rates = [self.recipe.rate(update) for update in range(self.recipe.iterations + 1)]
+        rates = [self.recipe.rate(update) for update in range(self.recipe.steps + 1)]
         self._rates = keras.ops.convert_to_tensor(np.array(rates, "float32"))
 
     def __call__(self, step: Any) -> Any:
-        return keras.ops.take(self._rates, keras.ops.minimum(step // self.recipe.accumulate, self.recipe.iterations))
+        return keras.ops.take(self._rates, keras.ops.minimum(step // self.recipe.accumulate, self.recipe.steps))
 
     def get_config(self) -> dict[str, Any]:
         return {"recipe": as_json(self.recipe)}
@@ -76,7 +76,7 @@ class LearningRate(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._first_step = epoch * self.steps_per_epoch + self.progress.step
         if self.recipe.schedule == "plateau":
-            errors = [row.get("validation_error", row.get("test_error")) for row in self.progress.history]
+            errors = [row[f"{self.recipe.split}_error"] for row in self.progress.history]
             self._drops = plateaus(errors, self.recipe.patience)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -86,13 +86,13 @@ class LearningRate(keras.callbacks.Callback):
             self._update_warmup(self.model.get_metrics_result())
         update = (self._first_step + batch) // self.recipe.accumulate
         rate = self.recipe.rate(update) / self.recipe.drop_factor**self._drops
-        if self.warming:
+        if self.warming and self.recipe.warmup_rate:
             rate = min(rate, self.recipe.warmup_rate)
         if rate != self._current:
             self.model.optimizer.learning_rate = rate  # on JAX, `self.model` syncs the variables from `fit`
         self._current = rate
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         self._update_warmup(logs)
         last = (epoch + 1) * self.steps_per_epoch - 1
         fixed = self.recipe.has_fixed_schedule

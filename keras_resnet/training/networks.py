@@ -55,7 +55,7 @@ def build(
         data: the data set that it is trained on.
         machine: the settings of this machine.
         weights: the initial weights, except for the dense layer if the classes differ; None for random weights.
-        batches: the training batches, needed if `machine.images_on_device`.
+        batches: the training batches, if their images are to be stored on the device; else None.
 
     Raises:
         ValueError: If the data do not support an augmentation, the weights do not fit, or images of several sizes are
@@ -93,7 +93,7 @@ def build(
     training_network = logits_model
     if machine.rematerialize or machine.loop_units:
         training_network = split_into_units(logits_model, rematerialize=machine.rematerialize, loop=machine.loop_units)
-    images = DeviceImages(batches) if machine.images_on_device else None
+    images = None if batches is None else DeviceImages(batches)
     training_model = augmented(training_network, recipe, mean.reshape(-1, shape[-1]).mean(axis=0), images)
     for each in dict.fromkeys((logits_model, training_model)):
         compile_for(each, optimizer, recipe, data.classes)

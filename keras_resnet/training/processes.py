@@ -38,7 +38,7 @@ class Processes:
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()  # idle workers
         for worker in range(workers):
             self._free.put(worker)
-        self._running: set[subprocess.Popen] = set()
+        self._running: set[subprocess.Popen[str]] = set()
         self._lock, self._stopped = threading.Lock(), False
 
     def __enter__(self) -> None:
@@ -88,7 +88,7 @@ class Processes:
         return process.returncode, stdout, stderr
 
     @staticmethod
-    def _wait(process: subprocess.Popen, should_stop: Callable[[], bool] | None) -> tuple[str, str]:
+    def _wait(process: subprocess.Popen[str], should_stop: Callable[[], bool] | None) -> tuple[str, str]:
         while should_stop is not None:
             try:
                 return process.communicate(timeout=1)

@@ -31,16 +31,16 @@ class Profile(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.say = folder, say
         self._previous_steps = 0  # of earlier epochs
-        self._first: int | None = None  # the step at which the trace begins
-        self._stop: int | None = None  # the step at which it may end
+        self._begun, self._first = False, 0  # whether the trace has begun, and at which step
+        self._stop: int | None = None  # the step at which it may end, while it is running
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._stop is not None and batch >= self._stop:
             self._end(batch)
-        elif self._first is None and self._previous_steps + batch >= WARMUP_STEPS:
+        elif not self._begun and self._previous_steps + batch >= WARMUP_STEPS:
             last = self.params["steps"] - 1  # if steps run one by one, no later one shows its end
             if last - batch >= min(TRACED_STEPS, last) > 0:
-                self._first, self._stop = batch, batch + min(TRACED_STEPS, last)
+                self._begun, self._first, self._stop = True, batch, batch + min(TRACED_STEPS, last)
                 self._wait()
                 backend.start_trace(self.folder)
                 self._started = time.perf_counter()
@@ -66,7 +66,7 @@ class Profile(keras.callbacks.Callback):
 
     def end(self) -> None:
         """Reports it if nothing was traced."""
-        if self._first is None:
+        if not self._begun:
             self.say(f"No profile: the run is too short. It needs {WARMUP_STEPS} steps, then an epoch of at least 2.")
 
     def _report(self, seconds: float, steps: int) -> None:

@@ -160,9 +160,9 @@ class Recipe:
             object.__setattr__(self, "scales", tuple(self.scales))
         self._check_together()
         stages = len(self.spec.stage_units)  # `spec` raises if there is no such network
-        parts = (None, "stem", *(f"stage{number}" for number in range(1, stages + 1)), "features")
-        if self.freeze_until not in parts:
-            raise ValueError(f"`freeze_until` must be one of {', '.join(parts[1:])}. Received: {self.freeze_until!r}")
+        parts = ("stem", *(f"stage{number}" for number in range(1, stages + 1)), "features")
+        if self.freeze_until not in (None, *parts):
+            raise ValueError(f"`freeze_until` must be one of {', '.join(parts)}. Received: {self.freeze_until!r}")
 
     def _check_together(self) -> None:
         """Checks the rules that concern several fields."""
@@ -246,25 +246,20 @@ class Recipe:
         )
 
     @property
+    def split(self) -> str:
+        """The images that a run is tested on: "validation" if some are held out, else "test"."""
+        return "validation" if self.validation else "test"
+
+    @property
     def steps(self) -> int:
-        """The length of the schedule in steps, if `epochs` is None."""
+        """The length of the schedule in steps. If only `epochs` are given, the recipe must be resolved."""
+        if self.iterations is None and self.epochs is not None:
+            raise ValueError(f"The recipe must be resolved. Received: epochs={self.epochs}, iterations=None")
         return self.iterations or PAPERS_ITERATIONS
 
     def epochs_of(self, steps_per_epoch: int) -> int:
         """Returns the length of the run in epochs, given the steps of one epoch."""
         return self.epochs or max(1, round(self.steps / steps_per_epoch))
-
-    def size_in(self, epoch: int) -> int | None:
-        """Returns the side of the training images in an epoch (from 0), or None if they are not resized.
-
-        Progressive resizing: smaller images in the first epochs cost less time. With fewer epochs than sizes, the
-        smallest sizes are left out, so that a run always ends at its full size. The recipe must be resolved.
-        """
-        if self.size is None:
-            return None
-        sizes = [*range(self.first_size, self.size, GROWTH), self.size]
-        remaining = max(0, self.epochs - 1 - epoch)
-        return sizes[-1 - remaining * len(sizes) // self.epochs]
 
     def rate(self, step: float) -> float:
         """Returns the learning rate of a step (from 0), as far as it does not depend on errors.
@@ -272,9 +267,10 @@ class Recipe:
         Drops at plateaus and a warm-up of no fixed length depend on the errors of the run and are left out. The recipe
         must be resolved.
         """
-        scheduled = scheduled_rate(self, step / self.iterations)
-        warming = self.warmup_rate and step < (self.warmup_iterations or 0)
-        return min(self.warmup_rate, scheduled) if warming else scheduled
+        scheduled = scheduled_rate(self, step / self.steps)
+        if self.warmup_rate and step < (self.warmup_iterations or 0):
+            return min(self.warmup_rate, scheduled)
+        return scheduled
 
     @property
     def waits_for_error(self) -> bool:

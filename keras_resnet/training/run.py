@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import keras
 from .. import backend
 from ..backend.devices import Devices
 from ..data import DATASETS, SIZE, load, steps_per_epoch
-from ..weights import Pretrained
+from ..weights import Pretrained, read
 from .callbacks import RunRecorder, StepsPerExecution, StopAfterEpoch, StopOnDivergence, raise_if_stopped
 from .checks import check, selected
 from .context import RunContext
@@ -101,7 +101,8 @@ def _run(context: RunContext, weights: Pretrained | None) -> dict[str, Any]:
         keras.utils.set_random_seed(recipe.seed)
     with devices.scope():
         unfrozen = replace(recipe, freeze_until=None) if probe else recipe
-        networks = build(unfrozen, feed.data, feed.machine, weights, feed.batches)
+        on_device = feed.batches if feed.machine.images_on_device else None
+        networks = build(unfrozen, feed.data, feed.machine, weights, on_device)
     raise_if_stopped(context.stop, devices, NOT_BEGUN)
     with contextlib.ExitStack() as stack:
         with devices.fail_together():
@@ -110,7 +111,8 @@ def _run(context: RunContext, weights: Pretrained | None) -> dict[str, Any]:
         probe_results = _probe(context, probe) if probe else {}
         stack.enter_context(devices.scope())
         if probe:
-            read_weights(replace(recipe, weights=str(folder.path / PROBE))).assign_to(networks.model)
+            probed = read(folder.path / PROBE, recipe.spec, recipe.network, name=recipe.model)
+            probed.assign_to(networks.model)
         progress = resume(context, networks)
         context.say(
             " ".join(filter(None, (f"Training on {backend.device(devices.replicas)}.", backend.unused_gpu_hint())))
@@ -165,7 +167,7 @@ def resume(context: RunContext, networks: Networks) -> Progress:
         )
     devices.prepare(networks.logits_model, networks.training_model)
     if progress.begun:
-        context.say(f"Resuming after {progress} of {context.recipe.epochs}.")
+        context.say(f"Resuming after {progress} of {context.feed.epochs}.")
     return progress
 
 
@@ -185,13 +187,13 @@ def fit(context: RunContext, networks: Networks, progress: Progress) -> None:
 
     bar = Bar("Testing", len(feed.test_batches))
     averages = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
-    for first, end in _epoch_ranges(progress, recipe):
-        executions.prepare(networks.training_model, feed.steps - progress.step, recipe.size_in(first))
+    for first, end in _epoch_ranges(progress, feed.sizes):
+        executions.prepare(networks.training_model, feed.steps - progress.step, feed.sizes[first])
         networks.training_model.fit(
             devices.feed(partial(batches, first, progress.step, end)),  # Keras peeks at two batches, of one shape
             steps_per_epoch=feed.steps - progress.step,
             initial_epoch=first,
-            epochs=recipe.epochs,
+            epochs=feed.epochs,
             validation_data=devices.feed_test(feed.test_batches),
             validation_steps=len(feed.test_batches),
             callbacks=[
@@ -212,15 +214,15 @@ def fit(context: RunContext, networks: Networks, progress: Progress) -> None:
         profile.end()
 
 
-def _epoch_ranges(progress: Progress, recipe: Recipe) -> Iterator[tuple[int, int]]:
+def _epoch_ranges(progress: Progress, sizes: Sequence[int | None]) -> Iterator[tuple[int, int]]:
     """Yields the epochs of each call of `fit`: the first, and the one after the last.
 
     The rest of an epoch needs a call of its own, since all epochs of a call have equally many steps; and so do the
     epochs of each image size, since all batches of a call have the same shape.
     """
     first = len(progress.history)
-    ends = {epoch for epoch in range(1, recipe.epochs) if recipe.size_in(epoch) != recipe.size_in(epoch - 1)}
-    ends |= {recipe.epochs, *((first + 1,) if progress.step else ())}
+    ends = {epoch for epoch in range(1, len(sizes)) if sizes[epoch] != sizes[epoch - 1]}
+    ends |= {len(sizes), *((first + 1,) if progress.step else ())}
     for end in sorted(end for end in ends if end > first):
         yield first, end
         first = end

@@ -93,7 +93,7 @@ class MeanTestLoss(keras.callbacks.Callback):
         super().__init__()
         self._batches = batches
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         logs["val_loss"] = self._batches.mean_loss(float(logs["val_loss"]))
 
 

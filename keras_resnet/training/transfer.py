@@ -35,9 +35,10 @@ def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained 
     try:
         weights = read(recipe.weights, spec, choices, name=recipe.model)
     except ValueError:
-        weights = _from_begun_run(recipe, folder) if folder else None
-        if weights is None:
+        begun = _from_begun_run(recipe, folder) if folder else None
+        if begun is None:
             raise
+        weights = begun
     weights.spec_for(architecture.respec, choices)
     return weights.for_rgb()
 
@@ -79,11 +80,12 @@ def normalisation(
         _check_channels(recipe, data, weights)
     deviation = None if weights is None else weights.deviation
     if recipe.mean != "weights" or weights is None:
+        assert recipe.mean is not None  # the recipe is resolved
         mean = data.mean(recipe.mean, recipe.size)
-        if np.ndim(deviation) == 3 and deviation.shape != mean.shape:
+        if deviation is not None and deviation.ndim == 3 and deviation.shape != mean.shape:
             deviation = deviation.mean(axis=(0, 1))
         return mean, deviation
-    if not weights.normalised:
+    if weights.mean is None:
         raise ValueError(
             f"{weights.source} does not say how its images were normalised. Choose --mean channel, or pixel."
         )

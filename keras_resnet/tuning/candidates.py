@@ -49,7 +49,7 @@ def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
         network = {name: value for name, value in network.items() if name not in STAGES}
     changed = {name for name, value in changes.items() if value != getattr(base, name)}
     dropped = stale({**vars(base), "network": kept}, {"network": network}, changed) - {"network", *changes}
-    return replace(base, network=network, **dict.fromkeys(dropped), **changes)
+    return replace(base, **{**dict.fromkeys(dropped), **changes, "network": network})
 
 
 def _excluded_by(values: Mapping[str, Any]) -> set[str]:
@@ -90,13 +90,6 @@ class Bounds:
 
     def _count(self, recipe: Recipe) -> Complexity:
         return _count(recipe.spec, self.classes, self.image_shape)
-
-    def cost(self, values: Mapping[str, Any]) -> Complexity | None:
-        """Returns the cost of a candidate; None if it cannot be built."""
-        try:
-            return self.count(values)
-        except ValueError:
-            return None
 
     def check(self, values: Mapping[str, Any]) -> Complexity:
         """Checks that a candidate can be trained on the data set, whatever the bounds; returns its cost.
@@ -143,8 +136,7 @@ def grid(space: Space, bounds: Bounds, points: int = 5) -> Iterator[dict[str, An
             yield values
             return
         row, *others = remaining
-        active = row.when is None or values.get(row.when[0]) in row.when[1]
-        for choice in ({row.name: value} for value in row.grid(points)) if active else ({},):
+        for choice in ({row.name: value} for value in row.grid(points)) if row.active(values) else ({},):
             chosen = {**values, **choice}
             # Checked once all cost dimensions have values: whatever recipe follows, the candidate costs the same.
             if (others and len(rows) - len(others) != deciding) or bounds.admits(chosen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -43,14 +44,14 @@ def _check_model(name: str) -> None:
     find(name)
 
 
-def _row_of(name: str) -> type:
+def _dataclass_of(name: str) -> type:
     """Returns the dataclass to which the field of this name belongs."""
     return Spec if name in SPEC_FIELDS else Recipe
 
 
 def _kind_of(name: str) -> type:
     """Returns the type of a dimension's values, apart from None."""
-    return int if name == UNITS_PER_STAGE else kind_of(_row_of(name), name)
+    return int if name == UNITS_PER_STAGE else kind_of(_dataclass_of(name), name)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Dimension:
     Attributes:
         name: a field of `Recipe` or of `Spec`, or "units_per_stage".
         values: the values of a choice; a single one for a fixed dimension; empty for a range.
-        low, high: the ends of a range, both included; None for a choice.
+        ends: the lowest and the highest value of a range; None for a choice.
         default: the papers' value, which a grid search tries first; one that the dimension does not contain is
             replaced by the first value, or by the middle of the range (the geometric mean if it is logarithmic).
         when: a parent dimension and those of its values for which this dimension is active; None for always.
@@ -71,14 +72,13 @@ class Dimension:
 
     name: str
     values: tuple[Any, ...] = ()
-    low: float | None = None
-    high: float | None = None
+    ends: tuple[float, float] | None = None
     default: Any = None
     when: tuple[str, tuple[Any, ...]] | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if self.low is None:
+        if self.ends is None:
             if not self.values:
                 raise ValueError(f"The dimension {self.name!r} has no values.")
             self._check_values()
@@ -87,12 +87,13 @@ class Dimension:
             return
         if _kind_of(self.name) is not float:
             raise ValueError(f"The dimension {self.name!r} cannot be a range. List its values, as in {self.name}=A,B")
-        if not self.low < self.high:
-            raise ValueError(f"The range of {self.name!r} must be increasing. Received: {self.low!r} to {self.high!r}")
-        for end in (self.low, self.high):
+        low, high = self.ends
+        if not low < high:
+            raise ValueError(f"The range of {self.name!r} must be increasing. Received: {low!r} to {high!r}")
+        for end in self.ends:
             self._check_value(end)
-        if self.default is None or not self.low <= self.default <= self.high:
-            middle = math.sqrt(self.low * self.high) if self.logarithmic else (self.low + self.high) / 2
+        if self.default is None or not low <= self.default <= high:
+            middle = math.sqrt(low * high) if self.logarithmic else (low + high) / 2
             object.__setattr__(self, "default", float(f"{middle:.3g}"))
 
     def _check_values(self) -> None:
@@ -108,9 +109,9 @@ class Dimension:
     def _check_value(self, value: Any) -> None:
         try:
             if self.name != UNITS_PER_STAGE:
-                row = _row_of(self.name)
-                check_types(row, {self.name: value})
-                check_limits(row, {self.name: value})
+                owner = _dataclass_of(self.name)
+                check_types(owner, {self.name: value})
+                check_limits(owner, {self.name: value})
             elif not isinstance(value, int) or value < 1:
                 raise ValueError("it must be an integer of at least 1")
             if self.name == "model":
@@ -126,20 +127,24 @@ class Dimension:
     @property
     def logarithmic(self) -> bool:
         """Whether it is a range that is searched on a logarithmic scale: 0 < low and high >= 10 * low."""
-        return self.low is not None and self.low > 0 and self.high >= 10 * self.low
+        return self.ends is not None and 0 < 10 * self.ends[0] <= self.ends[1]
+
+    def active(self, values: Mapping[str, Any]) -> bool:
+        """Whether it is active, given the values of the active dimensions before it."""
+        return self.when is None or values.get(self.when[0]) in self.when[1]
 
     def grid(self, points: int) -> list[Any]:
         """Returns the values of a grid search: the default, then all others of a choice or `points` of a range."""
-        if self.low is None:
+        if self.ends is None:
             return [self.default, *(value for value in self.values if value != self.default)]
         spread = np.geomspace if self.logarithmic else np.linspace
-        others = [float(f"{value:.4g}") for value in spread(self.low, self.high, points)]
+        others = [float(f"{value:.4g}") for value in spread(*self.ends, points)]
         return [self.default, *(value for value in others if value != self.default)]
 
     def __str__(self) -> str:
         """Returns its values as they are given on the command line."""
-        if self.low is not None:
-            return f"{self.low:g}..{self.high:g}"
+        if self.ends is not None:
+            return "{:g}..{:g}".format(*self.ends)
         return ",".join("none" if value is None else str(value) for value in self.values)
 
 
@@ -158,7 +163,7 @@ def parse(name: str, text: str, **known: Any) -> Dimension:
     low, dots, high = text.partition("..")
     try:
         if dots:
-            return Dimension(name, low=float(low), high=float(high), **known)
+            return Dimension(name, ends=(float(low), float(high)), **known)
         return Dimension(name, tuple(_value(name, part.strip()) for part in text.split(",") if part.strip()), **known)
     except ValueError as error:
         if str(error).startswith(("The dimension", "The range")):

@@ -110,11 +110,11 @@ class HyperResNet(keras_tuner.HyperModel):
                 would be dropped.
         """
         image = keras.Input(self.input_shape, name="image")
-        normalized = normalize(image, np.array(self.mean), None, "channels_last")
+        normalised = normalize(image, np.array(self.mean), None, "channels_last")
         try:
             recipe = self.recipe(hp)
             model = recipe.architecture(
-                input_tensor=normalized, classes=self.classes, data_format="channels_last", **recipe.network
+                input_tensor=normalised, classes=self.classes, data_format="channels_last", **recipe.network
             )
         except ValueError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error

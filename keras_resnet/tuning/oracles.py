@@ -254,7 +254,7 @@ def first_full_trial(budget: int, space: Space, bounds: Bounds) -> int:
     hyperband = keras_tuner.oracles.HyperbandOracle(max_epochs=budget)
     bracket = hyperband._current_bracket
     sizes = [hyperband._get_size(bracket, number) for number in range(bracket)]
-    if sizes and all(row.low is None for row in space.dimensions):
+    if sizes and all(row.ends is None for row in space.dimensions):
         candidates = sum(1 for _ in itertools.islice(grid(space, bounds), sizes[0]))
         if candidates < sizes[0]:
             sizes = [math.ceil(candidates / hyperband.factor**number) for number in range(bracket)]

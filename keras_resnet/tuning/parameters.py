@@ -63,9 +63,9 @@ def _conditions(row: Dimension, space: Space, overridden: set[str]) -> list[tupl
 
 def _declare(row: Dimension, hp: keras_tuner.HyperParameters) -> Any:
     """Declares a dimension in the current scopes; returns its value, None if it is inactive."""
-    if row.low is not None:
+    if row.ends is not None:
         sampling = "log" if row.logarithmic else "linear"
-        return hp.Float(row.name, row.low, row.high, sampling=sampling, default=row.default)
+        return hp.Float(row.name, *row.ends, sampling=sampling, default=row.default)
     if row.fixed:
         return hp.Fixed(row.name, encoded(row.values[0]))
     return hp.Choice(row.name, [encoded(value) for value in row.values], default=encoded(row.default))

@@ -94,11 +94,11 @@ def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> N
 def _draw_dimension(axes: Any, row: Dimension, results: Results, is_completed: Sequence[bool]) -> None:
     errors, done = np.array([result["error"] for result in results]), np.array(is_completed, bool)
     values = [result["values"][row.name] for result in results]
-    if row.low is not None:
+    if row.ends is not None:
         _draw_trials(axes, np.array(values), errors, done)
         if row.logarithmic:
             logarithmic(axes)
-        axes.set_xlim(row.low, row.high)
+        axes.set_xlim(*row.ends)
     else:
         positions = np.array([row.values.index(value) for value in values], int)
         jitter = 0.12 * np.sin(np.arange(len(positions)) * 2.4)
@@ -184,12 +184,12 @@ def draw_parallel(results: Results, space: Space, path: Path, title: str) -> Non
 
 
 def _height(row: Dimension, value: Any) -> float:
-    if row.low is None:
+    if row.ends is None:
         return row.values.index(value) / max(1, len(row.values) - 1)
-    low, high, value = (np.log(x) if row.logarithmic else x for x in (row.low, row.high, value))
+    low, high, value = (np.log(x) if row.logarithmic else x for x in (*row.ends, value))
     return float((value - low) / (high - low))
 
 
 def _ticks(row: Dimension) -> list[tuple[str, float]]:
-    values = row.values if row.low is None else (row.low, row.high)
+    values = row.values if row.ends is None else row.ends
     return [(f"{value:g}" if isinstance(value, float) else str(value), _height(row, value)) for value in values]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from ..training.processes import last_line
 
 TRIALS = "tuner"  # folder of keras-tuner's state, with a subfolder for each trial
 RESULT = "result.json"
+MIN_SHARE = 0.25  # share of a trial's epochs before which it is never stopped early
 KILLED = (-9, 137)  # exit statuses of a process that the system kills when memory runs out
 
 
@@ -99,6 +101,33 @@ class Ending(NamedTuple):
             return {"status": f"stopped after epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
         failed = "diverged" if self.status == Status.DIVERGED else f"failed: {last_line(self.stderr)}"
         return {"status": "out of memory" if self.out_of_memory else failed, "error": chance, "seconds": None}
+
+
+def hopeless(history: Path, others: Sequence[Path], column: str, epochs: int) -> bool:
+    """Whether a trial is to be stopped by the median rule (Golovin et al. 2017, section 3.2.2).
+
+    That is if its best error so far is above the median of the other trials' mean errors up to the same epoch, which
+    at least three of them must have reached.
+
+    Args:
+        history: `history.csv` of the trial.
+        others: `history.csv` of each trial of the same budget.
+        column: name of the column of the error.
+        epochs: number of epochs of the complete trial.
+    """
+    errors = _errors(history, column)
+    done = len(errors)
+    if done < max(1, MIN_SHARE * epochs) or done >= epochs:
+        return False
+    averages = [statistics.mean(past[:done]) for path in others if len(past := _errors(path, column)) >= done]
+    return len(averages) >= 3 and min(errors) > statistics.median(averages)
+
+
+def _errors(history: Path, column: str) -> list[float]:
+    if not history.is_file():
+        return []
+    with history.open(encoding="utf-8", newline="") as file:
+        return [float(row[column]) for row in csv.DictReader(file)]
 
 
 def summary_line(result: Mapping[str, Any], best: float, total: int | None) -> str:

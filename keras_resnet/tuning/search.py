@@ -31,8 +31,8 @@ from ..training.processes import Processes, epochs_done, last_line
 from ..training.recipe import Recipe, as_json
 from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
-from .results import RESULT, TRIALS, Ending, history_file, result_of, results, summary_line, trial_folder
-from .study import Study, hopeless
+from .results import RESULT, TRIALS, Ending, history_file, hopeless, result_of, results, summary_line, trial_folder
+from .study import Study
 from .workers import PatientClient, heartbeats, role, wait_for_chief
 
 
@@ -131,7 +131,7 @@ class Search(BaseTuner):
         values = decoded(trial.hyperparameters.values)
         budget = values.get("tuner/epochs", self.study.budget)
         recipe = self.study.recipe(values, budget)
-        folder, cost = trial_folder(self.folder, trial.trial_id), self.study.bounds.cost(values)
+        folder, cost = trial_folder(self.folder, trial.trial_id), self.study.bounds.count(values)
         write_json(folder / "recipe.json", as_json(recipe))
         with heartbeats(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
             latency = self._latency(recipe) if self.study.target_latency else None
@@ -168,10 +168,13 @@ class Search(BaseTuner):
         """Trains a trial with the given budget; returns its "status", "error" and "seconds"."""
         previous = results(self.folder)
         others = [history_file(self.folder, other["trial"]) for other in previous if other["budget"] == budget]
-        history, column = history_file(self.folder, trial_id), f"{'validation' if recipe.validation else 'test'}_error"
+        history, column = history_file(self.folder, trial_id), f"{recipe.split}_error"
+
+        assert recipe.epochs is not None  # as in every recipe of a study
+        epochs = recipe.epochs
 
         def is_hopeless() -> bool:
-            return self.study.stop_early and hopeless(history, others, column, recipe.epochs)
+            return self.study.stop_early and hopeless(history, others, column, epochs)
 
         ending = self._run(f"trial {int(trial_id) + 1}", recipe, folder, is_hopeless)
         self._abort_if_asked()

@@ -24,7 +24,7 @@ def _choice(name: str, values: Iterable[Any], default: Any = None, when: Any = N
 
 
 def _range(name: str, low: float, high: float, default: float, when: Any = None) -> Dimension:
-    return Dimension(name, low=low, high=high, default=default, when=when)
+    return Dimension(name, ends=(low, high), default=default, when=when)
 
 
 # The predefined dimensions. Each default is the papers' value.
@@ -126,8 +126,7 @@ class Space:
         """Returns only the values of active dimensions: those whose conditions the other values satisfy."""
         active: dict[str, Any] = {}
         for dimension in self.dimensions:
-            satisfied = dimension.when is None or active.get(dimension.when[0]) in dimension.when[1]
-            if satisfied and dimension.name in values:
+            if dimension.active(active) and dimension.name in values:
                 active[dimension.name] = values[dimension.name]
         return active
 

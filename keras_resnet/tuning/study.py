@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import shutil
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,9 @@ from .space import Space, space
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 FIDELITIES = ("epochs", "images", "size")
+MAX_TRIALS = 20  # unless more are needed until the first trial of the full budget
 BUDGET = 9  # Hyperband's full budget where it is images or size, which are then divided into this many shares
 EXPONENT = 0.07  # MnasNet's weight of the cost (Tan et al. 2019, equation 2)
-MIN_SHARE = 0.25  # share of a trial's epochs before which it is never stopped early
 FILE = "search.json"
 
 
@@ -55,7 +53,7 @@ class Study:
     space: Space
     bounds: Bounds
     tuner: str = "hyperband"
-    max_trials: int | None = 20
+    max_trials: int | None = MAX_TRIALS
     seed: int = 0
     fidelity: str = "epochs"
     target_macs: float | None = None
@@ -76,7 +74,12 @@ class Study:
     @property
     def budget(self) -> int:
         """Hyperband's full budget: in epochs, or in shares of the training images or of the image size."""
-        return self.base.epochs if self.fidelity == "epochs" else BUDGET
+        return self.full if self.fidelity == "epochs" else BUDGET
+
+    @property
+    def full(self) -> int:
+        """The epochs, training images or image size of a trial of the full budget, whichever short trials reduce."""
+        return getattr(self.base, self.fidelity)
 
     def recipe(self, values: Mapping[str, Any], budget: int | None = None) -> Recipe:
         """Returns the recipe of a trial.
@@ -94,11 +97,10 @@ class Study:
         if self.fidelity == "epochs":
             return replace(recipe, epochs=budget)
         if self.fidelity == "images":
-            images = max(recipe.batch_size, round(share * self.base.images))
-            return replace(recipe, images=min(self.base.images, images))
-        size = min(self.base.size, max(64, 32 * round(math.sqrt(share) * self.base.size / 32)))
+            return replace(recipe, images=min(self.full, max(recipe.batch_size, round(share * self.full))))
+        size = min(self.full, max(64, 32 * round(math.sqrt(share) * self.full / 32)))
         test_sizes = {
-            name: round(side * size / self.base.size)
+            name: round(side * size / self.full)
             for name in ("test_size", "test_resize")
             if (side := getattr(recipe, name))
         }
@@ -255,7 +257,7 @@ def create_study(
     study = Study(base, rows, bounds, **choices)
     if "max_trials" in choices:
         return study
-    return replace(study, max_trials=max(study.max_trials, study.first_full_trial))
+    return replace(study, max_trials=max(MAX_TRIALS, study.first_full_trial))
 
 
 def _check_weights(weights: str, rows: Space) -> None:
@@ -268,30 +270,3 @@ def _check_weights(weights: str, rows: Space) -> None:
             f"The recipe begins with the weights of {weights!r}, which determine {', '.join(names)}. Choose --space "
             "recipe, or fix these dimensions or leave them out."
         )
-
-
-def hopeless(history: Path, others: Sequence[Path], column: str, epochs: int) -> bool:
-    """Whether a trial is to be stopped by the median rule (Golovin et al. 2017, section 3.2.2).
-
-    That is if its best error so far is above the median of the other trials' mean errors up to the same epoch, which
-    at least three of them must have reached.
-
-    Args:
-        history: `history.csv` of the trial.
-        others: `history.csv` of each trial of the same budget.
-        column: name of the column of the error.
-        epochs: number of epochs of the complete trial.
-    """
-    errors = _errors(history, column)
-    done = len(errors)
-    if done < max(1, MIN_SHARE * epochs) or done >= epochs:
-        return False
-    averages = [statistics.mean(past[:done]) for path in others if len(past := _errors(path, column)) >= done]
-    return len(averages) >= 3 and min(errors) > statistics.median(averages)
-
-
-def _errors(history: Path, column: str) -> list[float]:
-    if not history.is_file():
-        return []
-    with history.open(encoding="utf-8", newline="") as file:
-        return [float(row[column]) for row in csv.DictReader(file)]

@@ -129,7 +129,7 @@ def _with_metadata(
         pretrained = replace(pretrained, mean=raw_statistic("mean", mean))
     if deviation is not None:
         pretrained = replace(pretrained, deviation=raw_statistic("deviation", deviation))
-    if pretrained.deviation is not None and not pretrained.normalised:
+    if pretrained.deviation is not None and pretrained.mean is None:
         raise ValueError("A deviation needs a mean. Pass --mean too.")
     return pretrained
 
@@ -152,7 +152,7 @@ def _build(architecture: Architecture, pretrained: Pretrained, chosen: Mapping[s
 def _file_info(pretrained: Pretrained) -> dict[str, Any]:
     """Returns what a model file records about its images and classes."""
     info = {
-        "input": "raw images, 0 to 255" if pretrained.normalised else "images normalised as the weights' author did",
+        "input": "images normalised as the weights' author did" if pretrained.mean is None else "raw images, 0 to 255",
         "normalization": _normalization(pretrained),
         "view": dict(pretrained.view),
         "class_names": pretrained.class_names and list(pretrained.class_names),
@@ -162,9 +162,9 @@ def _file_info(pretrained: Pretrained) -> dict[str, Any]:
 
 
 def _normalization(pretrained: Pretrained) -> dict[str, Any] | None:
-    if not pretrained.normalised:
+    if pretrained.mean is None:
         return None
-    if np.ndim(pretrained.mean) == 3:
+    if pretrained.mean.ndim == 3:
         return {"mean": "by pixel"}
     statistics = {"mean": pretrained.mean, "deviation": pretrained.deviation}
     return {name: np.round(value, 4).tolist() for name, value in statistics.items() if value is not None}

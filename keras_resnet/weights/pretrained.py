@@ -56,15 +56,10 @@ class Pretrained:
         kernel = self.tensors.get(f"{HEAD}kernel")
         return None if kernel is None else kernel.shape[-1]
 
-    @property
-    def normalised(self) -> bool:
-        """Whether the normalisation of the images is known."""
-        return self.mean is not None
-
     def image_shape(self, size: int | None) -> tuple[int | None, ...]:
         """Returns the images' (height, width, channels): those of a per-pixel mean, else with the given size."""
-        if np.ndim(self.mean) == 3:
-            return np.shape(self.mean)
+        if self.mean is not None and self.mean.ndim == 3:
+            return self.mean.shape
         kernel = self.tensors.get("stem_conv/kernel")
         return size, size, 3 if kernel is None else kernel.shape[2]
 

@@ -26,7 +26,11 @@ IMAGENET = "imagenet"
 # ImageNet's mean and deviation, with which PyTorch's networks for photographs are usually trained.
 _TORCH_INPUT = {"mean": 255 * np.array([0.485, 0.456, 0.406]), "deviation": 255 * np.array([0.229, 0.224, 0.225])}
 _PHOTOGRAPHS: dict[str, Any] = {"view": {"size": 224, "resize": 256}}
-_LABELS = {("imagenet", 1000): "imagenet", ("cifar", 10): "cifar10", ("cifar", 100): "cifar100"}
+_LABELS: dict[tuple[str, int | None], str] = {
+    ("imagenet", 1000): "imagenet",
+    ("cifar", 10): "cifar10",
+    ("cifar", 100): "cifar100",
+}
 
 
 def check(weights: str | Path | Pretrained) -> None:
@@ -140,9 +144,8 @@ def _keras_applications_model(network: str, *, include_top: bool) -> keras.Model
 def _from_torch(path: Path, spec: Spec, source: str, config: Any) -> Pretrained:
     tensors = torch_names.from_state(torch_files.read_state(path), source)
     if spec.shortcut == "A":
-        with contextlib.suppress(
-            KeyError, IndexError
-        ):  # the weights are another network's: `assign_to` reports what does not fit
+        # If the weights are another network's, `assign_to` reports what does not fit.
+        with contextlib.suppress(KeyError, IndexError):
             tensors = torch_names.append_zeros(tensors, spec)
     layout = torch_names.layout(spec)
     first = tensors.get("stem_conv/kernel")

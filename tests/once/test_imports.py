@@ -48,3 +48,8 @@ def test_every_room_has_its_place():
     listed = text[text.index("Packages and modules import only") :]
     places = [listed.index(f"`{room}`") for room in ORDER]
     assert places == sorted(places)
+
+
+def test_type_checkers_know_the_version():
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    assert "__version__" in [node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)]

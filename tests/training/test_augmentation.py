@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 import small_runs
 from keras_resnet.training.augmentation import Brightness, Equalize, RandAugment, Solarize, augmented
+from keras_resnet.training.feed import image_sizes
 from keras_resnet.training.metrics import Accuracy
 from keras_resnet.training.networks import compile_for
 from keras_resnet.training.recipe import GROWTH
@@ -249,8 +250,8 @@ def test_a_strength_out_of_its_range_is_refused(name):
 
 def test_photographs_grow_by_equal_steps_at_equal_intervals():
     recipe = small_runs.small_recipe(epochs=9, size=96, first_size=96 - 2 * GROWTH)
-    assert [recipe.size_in(epoch) for epoch in range(11)] == 3 * [32] + 3 * [64] + 5 * [96]
+    assert image_sizes(recipe, 9) == 3 * [32] + 3 * [64] + 3 * [96]
     recipe = small_runs.small_recipe(epochs=2, size=100, first_size=50)  # 50, 82, 100 in two epochs
-    assert [recipe.size_in(epoch) for epoch in range(2)] == [82, 100]
+    assert image_sizes(recipe, 2) == [82, 100]
     with pytest.raises(ValueError, match=r"`first_size` must be at most `size`, 64. Received: 96"):
         small_runs.small_recipe(size=64, first_size=96)

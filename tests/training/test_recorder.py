@@ -37,7 +37,7 @@ def clock(monkeypatch):
 
 def recorder_of(folder, progress, save_every=60, steps_per_execution=1, devices=None):
     feed = SimpleNamespace(
-        recipe=SimpleNamespace(epochs=4),
+        epochs=4,
         devices=devices or Devices(),
         machine=SimpleNamespace(save_every=save_every, steps_per_execution=steps_per_execution),
         steps=30,

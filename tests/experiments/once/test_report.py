@@ -86,7 +86,7 @@ def test_a_trained_network_is_analyzed_without_training_again(out):
     folder, _ = out
     again = dataclasses.replace(EXPERIMENT, name="looked", analysis="responses")
     wanted = plan(again, folder, [0])
-    assert [bool(run.result()) for run in wanted] == [False, True]  # one that diverged is not analyzed
+    assert [bool(run.result()) for run in wanted] == [False, True]  # one that diverged is not analysed
     history = (wanted[0].folder / "history.csv").stat().st_mtime_ns
     carry_out(wanted, backend=keras.backend.backend(), say=print)
     assert (wanted[0].folder / "history.csv").stat().st_mtime_ns == history

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import filelock
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from keras import layers
 
 import keras_resnet
 from keras_resnet.cli import main
+from keras_resnet.exporting.choices import Choices, ExportChoices
 from keras_resnet.exporting.folding import as_functional, fold, in_dtype
 
 
@@ -122,3 +125,7 @@ def test_models_that_are_not_functional_are_refused():
         for change in (fold, lambda model: in_dtype(model, "float32")):
             with pytest.raises(ValueError, match="must be functional, so that its graph of layers is known"):
                 change(model)
+
+
+def test_editors_and_type_checkers_know_every_option_and_its_type():
+    assert typing.get_type_hints(ExportChoices) == typing.get_type_hints(Choices)

@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import typing
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import keras_resnet
 from keras_resnet import Spec
 from keras_resnet.models.architectures import Architecture
 from keras_resnet.models.catalog import ARCHITECTURES, find, of_depth
+from keras_resnet.models.spec import STAGES, NetworkChoices, ResNetChoices
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,13 @@ def test_named_networks_take_the_arguments_of_the_builder_of_all_networks():
     for network in ARCHITECTURES.values():
         assert list(inspect.signature(network).parameters) == expected
     assert list(inspect.signature(Architecture.__call__).parameters)[1:] == expected
+
+
+def test_editors_and_type_checkers_know_every_choice_of_a_network_and_its_type():
+    types = typing.get_type_hints(Spec)
+    known = {**typing.get_type_hints(NetworkChoices), "stage_units": tuple[int, ...], "stage_filters": tuple[int, ...]}
+    assert known == types
+    assert typing.get_type_hints(ResNetChoices) == {name: kind for name, kind in types.items() if name not in STAGES}
 
 
 @pytest.mark.parametrize(

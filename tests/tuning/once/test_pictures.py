@@ -15,7 +15,7 @@ from trials import write_history
 SPACE = Space(
     (
         Dimension("shortcut", values=("A", "B", "C"), default="A"),
-        Dimension("learning_rate", low=0.01, high=1.0, default=0.1),
+        Dimension("learning_rate", ends=(0.01, 1.0), default=0.1),
     )
 )
 

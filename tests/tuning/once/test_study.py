@@ -9,7 +9,8 @@ import pytest
 from keras_resnet.files import write_json
 from keras_resnet.training.recipe import Recipe, as_json
 from keras_resnet.training.recipes import recipe_for
-from keras_resnet.tuning.study import Study, create_study, hopeless
+from keras_resnet.tuning.results import hopeless
+from keras_resnet.tuning.study import Study, create_study
 from pictures import jpeg, photograph
 from trials import small, write_history
 
@@ -68,7 +69,7 @@ def test_short_trials_have_no_more_images_than_full_ones():
 def test_beyond_its_target_a_networks_error_counts_for_more():
     """MnasNet's rule: twice the multiply-adds cost 5 % of the error, by 2^0.07."""
     study = small(target_macs=1_000_000)
-    cost = study.bounds.cost(study.space.default())
+    cost = study.bounds.count(study.space.default())
     assert study.score(10.0, dataclasses.replace(cost, macs=1_000_000)) == 10.0
     assert study.score(10.0, dataclasses.replace(cost, macs=2_000_000)) == pytest.approx(10.497, abs=1e-3)
 
