@@ -1,4 +1,4 @@
-"""Which paths through a residual network its gradient takes (Veit et al. 2016, section 4.3 and figure 6).
+"""Which paths through a residual network its gradient takes (Veit et al. 2016, section 5 and figure 6).
 
 A residual network of n units is a collection of 2^n paths, since a path takes either the residual or the shortcut of
 each unit. Most paths take about half of the residuals, but most of the gradient flows along far shorter ones.

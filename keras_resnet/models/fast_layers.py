@@ -68,7 +68,18 @@ class BatchNormalization(FastLayer, layers.BatchNormalization):
 
 
 class Conv2D(FastLayer, layers.Conv2D):
-    """Convolution whose kernel has the backend's own memory layout, and whose images need not be copied to match it."""
+    """Convolution whose kernel has the backend's own memory layout, and whose images need not be copied to match it.
+
+    With channels first on TensorFlow, Keras adds the bias along the columns if there are as many of them as filters:
+    its `add` takes any second summand that is a vector for a bias, and looks for its channels at the end first.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        if not self.use_bias or self.data_format == "channels_last":
+            return layers.Conv2D.call(self, inputs)
+        bias = ops.reshape(self.bias, (1, self.filters, 1, 1))
+        outputs = ops.add(bias, self.convolution_op(inputs, self.kernel))  # the bias is the first summand
+        return outputs if self.activation is None else self.activation(outputs)
 
     def prepare(self) -> None:
         """Sets the memory layout of the kernel."""

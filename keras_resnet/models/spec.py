@@ -60,7 +60,9 @@ class Spec:
         zero_init_residual: whether every residual is zero at first, so that a unit begins as its shortcut: the scale of
             the residual's last batch norm, or its last convolution where no batch norm follows, starts at zero.
         stochastic_depth: share of samples for which the last unit's residual is dropped in training, in [0, 1); the
-            shares of the units before it decrease linearly (Huang et al. 2016).
+            shares of the units before it decrease linearly (Huang et al. 2016). Residuals that are kept are divided by
+            the share kept, so that inference needs no factor; Huang et al. scale at inference instead, and drop a
+            residual for all samples of a batch at once.
         bn_momentum: share of the old value that batch norm's moving averages retain at each update, in [0, 1).
         bn_epsilon: added to the variance in batch norm.
 

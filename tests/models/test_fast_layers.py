@@ -100,6 +100,17 @@ def test_convolutions_of_other_kinds():
     trained_alike(twins(branches, (9, 8, 4)), RNG.normal(size=(2, 9, 8, 4)).astype("float32"))
 
 
+def test_a_bias_is_added_to_the_channels_also_of_an_image_with_as_many_columns():
+    """With Keras's layer on TensorFlow, it is added to the columns."""
+    image = keras.Input((3, 4, 5))
+    model = keras.Model(image, layers.Conv2D(5, 1, activation="relu", data_format="channels_first")(image))
+    kernel, bias = RNG.normal(size=(1, 1, 3, 5)).astype("float32"), np.arange(-2, 3, dtype="float32")
+    model.set_weights([kernel, bias])
+    images = RNG.normal(size=(2, 3, 4, 5)).astype("float32")
+    expected = np.maximum(0, np.einsum("nchw,cf->nfhw", images, kernel[0, 0]) + bias[:, None, None])
+    np.testing.assert_allclose(numpy(use_fast_layers(model)(images)), expected, atol=1e-5)
+
+
 def test_relu():
     kinds = [{}, {"max_value": 0.7}, {"negative_slope": 0.2}, {"threshold": 0.3}]
     branches = {
