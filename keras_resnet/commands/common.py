@@ -72,7 +72,7 @@ def lines_of(path: str) -> list[str]:
         ValueError: the file is not text in UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
     except UnicodeDecodeError as error:
         raise ValueError(f"{path!r} is not a text file in UTF-8: {error}") from None
 

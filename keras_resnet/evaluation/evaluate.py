@@ -15,7 +15,7 @@ from .. import saving
 from ..data import SIZE, LabelledImages, absolute_path, default_resize, load, scales_of, ten_crops_of
 from ..models.taps import any_size
 from . import scores
-from .outputs import TestOutputs, multi_view, shapes, single_view
+from .outputs import TestOutputs, check_classifies, multi_view, shapes, single_view
 from .views import Views
 
 BATCH_IN_MEMORY, BATCH_PHOTOGRAPHS = 500, 50  # default batch sizes
@@ -72,6 +72,7 @@ def evaluate(
     batch_size = batch_size or (BATCH_IN_MEMORY if data.in_memory else BATCH_PHOTOGRAPHS)
     for model, _ in networks:
         shapes(model)
+        check_classifies(model)
     indices = [class_indices(model, info, data) for model, info in networks]
     namings = [_class_namings(info) or [list(data.class_names)] for _, info in networks]
     fullest = max(namings, key=len)

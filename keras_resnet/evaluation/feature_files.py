@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from ..files import partial_prefix
+from .source import printable
 
 ROWS = 8192  # rows per row group of a table
 BUFFER = 2**20  # size of the write buffer of an array, in bytes
@@ -118,7 +119,7 @@ class Table:
 
     def append(self, image: str, row: Mapping[str, np.ndarray]) -> None:
         """Appends the features of an image, one vector per tap."""
-        self._names.append(image)
+        self._names.append(printable(image))  # the format has no other text than UTF-8
         for tap, rows in self._rows.items():
             rows.append(row[tap])
         if len(self._names) == ROWS:

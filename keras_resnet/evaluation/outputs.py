@@ -74,6 +74,19 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
     return shape, model.outputs[0].shape[-1]
 
 
+def check_classifies(model: keras.Model) -> None:
+    """Checks that a network does not end in the pooling of features, whose shape is that of probabilities, too.
+
+    Raises:
+        ValueError: it does.
+    """
+    if isinstance(last_operation(model), (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)):
+        raise ValueError(
+            f"{model.name!r} ends in pooling: it returns features, and no probabilities of classes. Build it with "
+            "include_top=True."
+        )
+
+
 def outputs_logits(model: keras.Model) -> bool:
     """Returns whether a network's outputs are logits, as in checkpoints, or logarithms of probabilities.
 

@@ -17,8 +17,8 @@ from ..data.labels import IMAGENET, class_ids, class_names
 from ..files import write_atomically
 from ..models.taps import dense_logits
 from .explanation import draw_explanation, heat
-from .outputs import probabilities_of, shapes
-from .source import Source, batches
+from .outputs import check_classifies, probabilities_of, shapes
+from .source import Source, batches, printable
 
 
 def predict(
@@ -51,9 +51,11 @@ def predict(
         folder that cannot be decoded has "error" instead.
 
     Raises:
-        ValueError: the source does not exist, or its only image cannot be decoded; the message names it.
+        ValueError: the source does not exist, or its only image cannot be decoded; the message names it. Or the model
+            returns features.
     """
     shape, classes = shapes(model)
+    check_classifies(model)
     names = class_names or [str(number) for number in range(classes)]
     if len(names) != classes:
         raise ValueError(f"{model.name!r} has {classes} classes. Received: {len(names)} class names")
@@ -77,7 +79,7 @@ def predict(
         if explain:
             path = Path(explain) / f"{images.short_name(name)}.png"
             best = results[-1]["classes"][0]
-            title = f"{images.short_name(name)}: {best['name']}, {100 * best['probability']:.1f} %"
+            title = f"{printable(images.short_name(name))}: {best['name']}, {100 * best['probability']:.1f} %"
             write_atomically(path, partial(draw_explanation, image, image_heat, title=title))
             results[-1]["explanation"] = str(path)
     return results

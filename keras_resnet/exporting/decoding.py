@@ -17,6 +17,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SHRINKS = (1, 2, 4, 8)  # factors by which a JPEG can be reduced while it is decoded
 HEADER = 65_536  # bytes at the beginning of a file that are searched for EXIF data
 ENTRIES = 64  # maximum number of EXIF entries that are read
+PIXELS = 2**28  # maximum of a file, more than a camera's: a megabyte may claim so many that they fill the memory
 NEGLIGIBLE = 1e-3  # share of a pixel that OpenCV ignores when it averages areas
 CUBIC = -0.75  # OpenCV's parameter of cubic interpolation
 FIXED = 2048  # denominator of OpenCV's fixed-point weights
@@ -99,6 +100,7 @@ def _decode(data: Any, choose: Callable[[Any, Any], tuple[Any, ...]], size: int 
     """
     is_jpeg = tf.strings.substr(data, 0, 2) == b"\xff\xd8"
     is_png = tf.strings.substr(data, 0, 4) == b"\x89PNG"
+    data = tf.where(_claimed_pixels(data, is_jpeg, is_png) > PIXELS, b"", data)  # which is not decoded
     orientation = tf.cond(
         is_jpeg,
         lambda: _orientation(data, JPEG_EXIF),
@@ -128,6 +130,24 @@ def _decode(data: Any, choose: Callable[[Any, Any], tuple[Any, ...]], size: int 
     window = [_rounded(side / sizes[2]) for side in choose(sizes[0], sizes[1])]  # int32 / int32 is float64
     top, left, height, width = window[0], window[1], tf.maximum(1, window[2]), tf.maximum(1, window[3])
     return tf.cast(image[top : top + height, left : left + width], tf.int32)
+
+
+def _claimed_pixels(data: Any, is_jpeg: Any, is_png: Any) -> Any:
+    """Returns height times width in the header of a JPEG, PNG or GIF; 0 for other formats, which allow fewer."""
+    header = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, 24), tf.uint8), tf.int64)
+
+    def jpeg() -> Any:
+        return tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64)
+
+    def png() -> Any:
+        return tf.tensordot(tf.reshape(header[16:24], (2, 4)), tf.constant([2**24, 2**16, 2**8, 1], tf.int64), 1)
+
+    def gif() -> Any:
+        return tf.tensordot(tf.reshape(header[6:10], (2, 2)), tf.constant([1, 2**8], tf.int64), 1)
+
+    is_gif = tf.strings.substr(data, 0, 4) == b"GIF8"
+    none = tf.zeros(2, tf.int64)
+    return tf.reduce_prod(tf.case([(is_jpeg, jpeg), (is_png, png), (is_gif, gif)], lambda: none))
 
 
 def _jpeg(data: Any, ratio: int) -> Any:

@@ -14,7 +14,7 @@ import keras
 
 from .. import backend, saving
 from ..data import SIZE
-from ..evaluation.outputs import shapes
+from ..evaluation.outputs import check_classifies, shapes
 from ..evaluation.source import check_view
 from ..files import FolderInUseError, folder_atomically, lock
 from ..options import to_arguments
@@ -63,8 +63,8 @@ def export(
         rather than what was requested: a network nested in another model keeps its batch norm and its dtype.
 
     Raises:
-        ValueError: `model` is not a model, is quantised or cannot be folded, `view` does not fit it, `out` is in use or
-            contains something else, or a package is missing.
+        ValueError: `model` is not a model, returns features, is quantised or cannot be folded, `view` does not fit it,
+            `out` is in use or contains something else, or a package is missing.
     """
     chosen = Choices(**choices)
     _check_folder(Path(out))
@@ -73,12 +73,13 @@ def export(
     given = class_names and [str(name) for name in class_names]
     info = {**info, **{k: v for k, v in (("class_names", given), ("view", view)) if v is not None}}
     shape, classes = shapes(network)
+    check_classifies(network)
     check_view(shape, info.get("view"))
     names = [str(name) for name in info.get("class_names") or range(classes)]
     if len(names) != classes:
         raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(names)} class names")
-    if multiline := [name for name in names if name and name.splitlines() != [name]]:
-        raise ValueError(f"A class name must be a single line. Received: {multiline[0]!r}")
+    if unfit := [name for name in names if name.splitlines() != [name]]:
+        raise ValueError(f"A class name must be a single line that is not empty. Received: {unfit[0]!r}")
     if chosen.format == "saved_model" and chosen.default_signature == "image_bytes" and shape[-1] not in CHANNELS:
         raise ValueError(
             f"No image file has the {shape[-1]} channels that {network.name!r} takes. Export it with "

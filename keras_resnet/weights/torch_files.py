@@ -72,7 +72,9 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
         if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
             state = state[name]
             break
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
         raise ValueError(f"{str(path)!r} does not hold a state dict of tensors. Received: {_described(state)}")
     return {name: _dense(value, f"{str(path)!r} holds {name}") for name, value in state.items()}
 

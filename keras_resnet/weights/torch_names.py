@@ -76,7 +76,8 @@ def from_state(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.nda
     """Converts a state dict to tensors in Keras's layout under this package's names.
 
     Raises:
-        ValueError: if no network of this package has one of the tensors; the message names it.
+        ValueError: if no network of this package has one of the tensors, or two are the same tensor of it; the message
+            names it.
     """
     tensors = {}
     for torch_key, value in state.items():
@@ -85,6 +86,8 @@ def from_state(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.nda
         name = package_name(torch_key)
         if name is None:
             raise ValueError(f"{source} holds {torch_key}, which no network of keras_resnet has.")
+        if name in tensors:  # such as "fc.weight" and "linear.weight"
+            raise ValueError(f"{source} holds {torch_key} and another tensor for {name}.")
         # Kernels: (out, in, height, width) to (height, width, in, out), or (out, in) to (in, out).
         axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(np.ndim(value), range(np.ndim(value)))
         tensors[name] = np.ascontiguousarray(np.transpose(value, axes))

@@ -37,7 +37,7 @@ def read_layers(path: Path) -> Layers:
     try:
         with h5py.File(path) as file:
             group = file.get("model_weights", file)  # exists if the file holds a model
-            return _read_keras2(group) if _names(group, "layer_names") else _read_keras3(file)
+            return _read_keras2(group, file) if _names(group, "layer_names") else _read_keras3(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ValueError(f"{str(path)!r} is not a supported file of weights: {first_line(error)}") from error
 
@@ -90,13 +90,13 @@ def _read_keras3(file: h5py.File) -> Layers:
         layer, names = group.attrs.get("name"), _VARIABLES.get(len(group))
         if layer is None or names is None:
             raise ValueError(f"{path} is not a layer of a keras_resnet network as Keras 3.15 writes it")
-        layers[layer] = {name: _array(group[str(number)]) for number, name in enumerate(names)}
+        layers[layer] = {name: _array(group[str(number)], file) for number, name in enumerate(names)}
 
     file.visititems(visit)
     return layers
 
 
-def _read_keras2(group: h5py.Group) -> Layers:
+def _read_keras2(group: h5py.Group, file: h5py.File) -> Layers:
     """Reads a `.h5` file: each layer has a group, whose attributes name its variables, such as "conv1_conv/kernel:0".
 
     A nested model is a single group, in which the names of the variables include those of their layers.
@@ -111,7 +111,7 @@ def _read_keras2(group: h5py.Group) -> Layers:
             layers[layer] = {}
         is_single_layer = len({owner for owner, *_ in weights.values()}) == 1
         for name, (owner, *_, variable) in weights.items():
-            layers.setdefault(layer if is_single_layer else owner, {})[variable] = _array(group[layer][name])
+            layers.setdefault(layer if is_single_layer else owner, {})[variable] = _array(group[layer][name], file)
     return layers
 
 
@@ -125,6 +125,14 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _array(data: h5py.Dataset) -> np.ndarray:
+def _array(data: Any, file: h5py.File) -> np.ndarray:
+    """Reads a variable, as in Keras only from the file itself: a link in it may lead to any other file of the machine.
+
+    Raises:
+        ValueError: if it is elsewhere, or no array of numbers.
+    """
+    inside = isinstance(data, h5py.Dataset) and data.file.filename == file.filename
+    if not inside or data.external or data.is_virtual or data.dtype.kind not in "biufcV":
+        raise ValueError(f"it has no numbers of its own for {data.name}")
     array = data[()]
     return array.view("bfloat16") if data.attrs.get("dtype") == "bfloat16" else array  # HDF5 has no bfloat16

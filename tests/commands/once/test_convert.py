@@ -31,7 +31,7 @@ def test_convert_reports_the_tensors_and_the_file_takes_raw_images(command):
 
 def test_convert_takes_labels_from_a_text_file(command):
     keras_resnet.CifarResNet(8, classes=2).save("bare.keras")
-    Path("names.txt").write_text("cat\ndog\n")
+    Path("names.txt").write_text("cat\ndog\n", encoding="utf-8-sig")  # as editors on Windows do
     status, out, _ = command("convert bare.keras out.keras --model resnet8 --labels names.txt --json")
     assert (status, json.loads(out)["labels"]) == (0, 2)
     assert saving.read_info("out.keras")["class_names"] == ["cat", "dog"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +13,9 @@ import filelock
 import keras
 import numpy as np
 import pytest
+
+import keras_resnet
+from keras_resnet import cli
 
 
 def raises_in_numpy(*args, **kwargs):
@@ -105,6 +109,19 @@ def test_a_closed_pipe_is_not_an_error():
     process.stdout.close()  # as `head` does
     assert (process.stderr.read(), process.wait()) == (b"", 0)
     process.stderr.close()
+
+
+def test_a_name_that_the_output_cannot_encode_is_escaped(monkeypatch):
+    """As by Windows for a pipe, or on a terminal in UTF-8 for file names that are not."""
+    keras_resnet.CifarResNet(8).save("bare.keras")
+    for encoding, out, written in (
+        ("latin-1", "Tüte 日本.keras", b"T\xfcte \\u65e5\\u672c.keras takes"),
+        ("utf-8", os.fsdecode(b"T\xfcte.keras"), b"T\\udcfcte.keras takes"),
+    ):
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert cli.main(["convert", "bare.keras", out, "--model", "resnet8"]) == 0
+        assert written in stdout.buffer.getvalue()
 
 
 def test_a_run_whose_progress_nobody_reads_any_longer_does_not_count_as_done():

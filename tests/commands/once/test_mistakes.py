@@ -189,6 +189,10 @@ def test_a_model_that_does_not_fit_the_data_is_reported_in_one_line(mistake, mon
     np.save("image.npy", np.zeros((8, 8, 1), np.uint8))
     for line in ("evaluate map.keras digits", "predict map.keras image.npy"):
         mistake(line, "(batch, height, width, channels)", "(None, 6, 6, 3)")
+    for pooling in ("avg", "max"):  # its outputs have the shape of probabilities
+        keras_resnet.CifarResNet(8, include_top=False, pooling=pooling, input_shape=(8, 8, 1)).save("features.keras")
+        for line in ("evaluate features.keras digits", "predict features.keras image.npy"):
+            mistake(line, "'resnet8' ends in pooling", "include_top=True")
 
 
 def test_files_that_are_not_images_are_reported_in_one_line(mistake):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
+from pyarrow import parquet
 
+import keras_resnet
+from keras_resnet.evaluation.extraction import extract
+from keras_resnet.evaluation.prediction import predict
 from keras_resnet.evaluation.source import Source
 
 
@@ -21,3 +27,16 @@ def test_of_more_images_than_wanted_evenly_spaced_ones_are_taken(tmp_path):
             images = list(Source(tmp_path / source, (8, 8, 3), None, at_most))
             assert [image[0, 0, 0] for _, image in images] == list(expected)
             assert len({name for name, _ in images}) == len(expected)
+
+
+def test_a_file_name_that_is_not_utf_8_is_escaped_where_only_text_can_be_written(tmp_path):
+    """In tables and in the titles of pictures. A result names the file itself."""
+    model, photos = keras_resnet.CifarResNet(8, classes=3), tmp_path / "photos"
+    photos.mkdir()
+    path = photos / os.fsdecode(b"caf\xe9.png")
+    path.write_bytes(cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes())
+    extract(model, photos, tmp_path / "out.parquet")
+    assert parquet.read_table(tmp_path / "out.parquet")["image"].to_pylist() == [f"{photos}/caf\\udce9.png"]
+    (result,) = predict(model, photos, explain=tmp_path / "why")
+    assert result["image"] == str(path)
+    assert os.listdir(os.fsencode(tmp_path / "why")) == [b"caf\xe9.png.png"]

@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_resnet.data import read_center, read_image, resize_to
+from keras_resnet.exporting import decoding
 from keras_resnet.exporting.decoding import reader
 from pictures import jpeg, photograph
 
@@ -133,6 +134,15 @@ def test_files_that_are_not_images_are_black_and_marked_and_do_not_affect_the_ot
     assert valid.tolist() == [True, False, False, False, True, False, False, False, True]
     assert not images[~valid].any()
     assert np.array_equal(images[0], images[4]) and np.array_equal(images[0], images[8])
+
+
+@pytest.mark.parametrize("file", [FILES["a landscape"], FILES["PNG"], saved("GIF", "P")])
+def test_a_file_that_claims_too_many_pixels_is_not_decoded(monkeypatch, file):
+    """A PNG of 20,000x20,000 equal pixels has a megabyte, and took ten gigabytes of memory."""
+    for maximum, accepted in ((150 * 203, True), (150 * 203 - 1, False)):
+        monkeypatch.setattr(decoding, "PIXELS", maximum)
+        _, valid = run_in_graph(reader(48, 48, 3, CENTER), file)
+        assert valid.tolist() == [accepted]
 
 
 def test_damaged_exif_data_are_ignored():

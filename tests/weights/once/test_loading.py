@@ -2,6 +2,7 @@
 
 import warnings
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -136,6 +137,37 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, ending):
     with pytest.raises(ValueError, match="broken") as error:
         keras_resnet.ResNet20(weights=path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["external link", "external storage", "virtual", "group", "text"])
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
+def test_weights_are_read_from_no_other_file_than_the_given_one(tmp_path, ending, kind):
+    """HDF5 has links to other files, whose contents a converted network would hold. Keras refuses them, too."""
+    path, other = tmp_path / f"net{ending}", tmp_path / "private.h5"
+    model = keras_resnet.CifarResNet(8)
+    model.save(path) if ending == ".h5" else model.save_weights(path)
+    np.arange(10, dtype="float32").tofile(tmp_path / "private.bin")
+    with h5py.File(other, "w") as file:
+        file["secret"] = np.arange(10, dtype="float32")
+    with h5py.File(path, "r+") as file:
+        biases = []
+        file.visititems(lambda name, item: biases.append(name) if getattr(item, "shape", None) == (10,) else None)
+        (bias,) = biases  # that of the logits
+        del file[bias]
+        if kind == "external link":
+            file[bias] = h5py.ExternalLink(other, "secret")
+        elif kind == "external storage":
+            file.create_dataset(bias, (10,), "float32", external=[(tmp_path / "private.bin", 0, 40)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((10,), "float32")
+            layout[:] = h5py.VirtualSource(other, "secret", (10,))
+            file.create_virtual_dataset(bias, layout)
+        elif kind == "group":
+            file.create_group(bias)
+        else:
+            file[bias] = np.array([b"text"] * 10)
+    with pytest.raises(ValueError, match=r"net\..*h5' is not a supported file.*: it has no numbers of its own"):
+        keras_resnet.CifarResNet(8, weights=path)
 
 
 def test_a_head_that_the_user_did_not_ask_to_replace_is_warned_of(tmp_path):

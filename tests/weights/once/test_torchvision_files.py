@@ -241,6 +241,20 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, ending, content):
     assert "\n" not in str(error.value)
 
 
+def test_two_tensors_of_a_file_that_are_one_of_the_network_are_refused(shared, tmp_path):
+    """Which of them is meant, such as of the heads of CIFAR networks and of torchvision's, is not known."""
+    state = references.state(shared, 18)
+    save_file({**state, "linear.weight": 2 * state["fc.weight"]}, tmp_path / "two.safetensors")
+    with pytest.raises(ValueError, match=r"two.safetensors' holds linear.weight and another tensor for logits/kernel"):
+        keras_resnet.ResNet18(weights=tmp_path / "two.safetensors")
+
+
+def test_a_dict_with_other_keys_than_names_is_not_a_state_dict(tmp_path):
+    torch.save({0: torch.zeros(2)}, tmp_path / "numbered.pth")
+    with pytest.raises(ValueError, match=r"numbered.pth' does not hold a state dict of tensors. Received: a dict of 0"):
+        read_state(tmp_path / "numbered.pth")
+
+
 def test_the_stride_is_that_of_these_weights_and_not_the_papers(shared, tmp_path):
     """If the user asks for the paper's, the weights do not fit, although every tensor does."""
     save_file(references.state(shared, 50), tmp_path / "theirs.safetensors")
