@@ -87,7 +87,7 @@ def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> Non
     upper.bar(middles, accuracy, width, color="#9ecae1", edgecolor="white", label="accuracy")
     filled = [(row["confidence"], row["accuracy"]) for row in bins if row["images"]]
     upper.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="perfect calibration")
-    upper.plot(*zip(*filled, strict=True), "o", color=ACCENT, markersize=4, label="mean of the bin")
+    upper.plot(*zip(*filled, strict=True), "o", color=ACCENT, markersize=4, clip_on=False, label="mean of the bin")
     error, likelihood = calibration["expected_calibration_error"], calibration["negative_log_likelihood"]
     upper.set_title(f"expected calibration error {error:.2f} %, negative log-likelihood {likelihood:.3f}", fontsize=9)
     upper.set_ylabel("accuracy")
