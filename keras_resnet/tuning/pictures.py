@@ -13,9 +13,8 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from ..drawing import ACCENT, CALM, FAINT, INK, logarithmic, plain, save
+from ..drawing import ACCENT, CALM, FAINT, INK, logarithmic, plain, save, whole_numbers
 from .dimensions import Dimension
 from .results import history_file
 from .space import Space
@@ -148,7 +147,7 @@ def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
         )
     axes.set_xlim(0.5, max(result["epochs"] for result in results) + 0.5)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter("{x:g} %")
     if axes.get_legend_handles_labels()[0]:
