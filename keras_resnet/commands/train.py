@@ -102,6 +102,9 @@ def _summary_text(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
     lesson = "to see what shortcuts change" if family == "resnet" else "to see why depth failed without shortcuts"
     data = shlex.quote(recipe.dataset) + (f" --data-dir {shlex.quote(recipe.data_dir)}" if recipe.data_dir else "")
     run_folder = shlex.quote(str(out))
+    last = f"train {data} --model {other} --epochs {summary['epochs']}    {lesson}"
+    if recipe.weights:  # a network that begins at random would not be comparable
+        last = f"predict {run_folder} IMAGE --explain FOLDER    to see the evidence for its class"
     return (
         f"\n{recipe.title} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
         f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n"
@@ -111,7 +114,7 @@ def _summary_text(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
         f"          {out}/model.keras    the trained network, for raw images of 0 to 255\n"
         f"Try       {command} evaluate {run_folder} {data}\n"
         f"          {command} predict {run_folder} IMAGE\n"
-        f"          {command} train {data} --model {other} --epochs {summary['epochs']}    {lesson}"
+        f"          {command} {last}"
     )
 
 
