@@ -82,7 +82,7 @@ def test_the_network_to_try_next_has_shortcuts_if_this_one_has_none(command, mon
     ):
         assert f"train digits --model {other} --epochs" in command(f"train digits --model {model}")[1]
     _, out, _ = command(f"train digits --weights {small_runs.finished()}")
-    assert "--model" not in out and "predict runs/digits-resnet20 IMAGE --explain FOLDER " in out
+    assert "--model" not in out and "predict runs/digits-resnet8 IMAGE --explain FOLDER " in out
 
 
 @pytest.mark.parametrize("path", ["photos", "my/photos/", "my/photos/../photos"])
