@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -54,6 +54,11 @@ def _label_plainly(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)) if narrow else LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
+
+
+def whole_numbers(axis: Axis, most: int | Literal["auto"] = "auto") -> None:
+    """Gives an axis ticks at whole numbers only, even if its range has a single one, in at most `most` intervals."""
+    axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
 
 
 def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:

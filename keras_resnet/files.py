@@ -287,8 +287,9 @@ def to_disk(path: Path) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message as a sentence, cut to about 200 characters."""
+    """Returns the first line of an error's message as a sentence, cut to its sentences or words of 200 characters."""
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     if len(line) > 200:
-        line = line[:200].rpartition(". ")[0] or line[:200]
-    return f"{line.rstrip('. ')}."
+        sentences, words = (line[:200].rpartition(end)[0] for end in (". ", " "))
+        line = sentences or f"{words or line[:200]} ..."
+    return line if line.endswith(" ...") else f"{line.rstrip('. ')}."

@@ -9,6 +9,8 @@ import functools
 import math
 import numbers
 import operator
+import os
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -45,7 +47,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuses unknown arguments, so that the error names the subcommand that was given them."""
-        namespace, unknown = super().parse_known_args(args, namespace)
+        words = [_in_home(word) for word in (sys.argv[1:] if args is None else args)]
+        namespace, unknown = super().parse_known_args(words, namespace)
         if unknown:
             flag = unknown[0].partition("=")[0]
             self.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion(flag, self._option_string_actions)}")
@@ -71,7 +74,7 @@ def add_options(group: argparse._ActionsContainer, dataclass: type, *, defaults:
             continue
         hint, flag = hints[field.name], "--" + field.name.replace("_", "-")
         default = ""
-        if defaults and field.default not in (None, False, (), MISSING):
+        if defaults and field.default is not False and field.default not in (None, (), MISSING):  # 0 is shown
             default = f" [{'yes' if field.default is True else format_value(field.default)}]"
         settings = {
             "dest": field.name,
@@ -102,6 +105,12 @@ def to_arguments(values: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def _in_home(word: str) -> str:
+    """Expands the ~ of a path in "--option=~/path", which shells leave to the program."""
+    flag, _, path = word.partition("=")
+    return f"{flag}={os.path.expanduser(path)}" if flag.startswith("--") and path.startswith("~") else word
+
+
 def positive(text: str) -> int:
     """Converts an argument to an integer of at least 1."""
     if not int(text) >= 1:
@@ -109,11 +118,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+positive.__name__ = "int"  # used in argparse's messages
+
+
 def random_seed(text: str) -> int:
     """Converts an argument to a random seed. NumPy's seeds have 32 bits at most."""
     if not 0 <= int(text) < 2**32 - 1:
         raise argparse.ArgumentTypeError(f"must be from 0 to 2**32 - 2. Received: {text}")
     return int(text)
+
+
+random_seed.__name__ = "int"
 
 
 def converter(hint: Any) -> Callable[[str], Any]:
@@ -204,8 +219,9 @@ def kind_of(dataclass: type, name: str) -> type:
 
 def suggestion(name: str, known: Iterable[str], count: int = 1) -> str:
     """Returns the end of an error about an unknown name: up to `count` known names that are close to it, or ""."""
-    close = difflib.get_close_matches(name, list(known), n=count)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    bare = {entry.lstrip("-"): entry for entry in known}  # the dashes of options would make "--lr" close to "--color"
+    close = difflib.get_close_matches(name.lstrip("-"), bare, n=count)
+    return f"; did you mean {' or '.join(bare[entry] for entry in close)}?" if close else ""
 
 
 def _within(number: float, limits: Mapping[str, float]) -> bool:

@@ -24,6 +24,7 @@ th {{ font-weight: 600; border-bottom: 2px solid #9aa5b1; }}
 td.name {{ white-space: nowrap; }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
 .good {{ color: #1a7f37; }} .bad {{ color: #c8102e; }} .plain {{ color: #6b7681; }}
+td.good, td.bad, td.plain {{ min-width: 11rem; }}
 img {{ max-width: 100%; }}
 footer {{ color: #6b7681; font-size: .85rem; }}
 </style>

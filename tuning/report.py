@@ -3,13 +3,14 @@
 import sys
 
 from keras_resnet import backend
+from keras_resnet.options import Parser
 
 
 def main(folders: list[str]) -> int:
     """Writes the report of each folder; an error is printed in one line, with exit status 2."""
-    if not folders:
-        print("usage: python tuning/report.py FOLDER ...", file=sys.stderr)
-        return 2
+    parser = Parser(prog="report.py", description=__doc__)
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of a search")
+    folders = parser.parse_args(folders).folders
     try:
         backend.select_backend()
         from keras_resnet.tuning.report import write_report

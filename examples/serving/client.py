@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import http.client
 import json
 import sys
 import urllib.error
@@ -46,6 +47,9 @@ def ask_rest(url: str, model: str, version: int | None, files: Sequence[bytes], 
             return json.load(response)["predictions"]
     except urllib.error.HTTPError as error:
         raise OSError(f"{endpoint}: {error.code} {error.read().decode(errors='replace')[:500]}") from error
+    except (urllib.error.URLError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise OSError(f"{url} does not answer: {reason}. Is the server running, and is this its address?") from error
 
 
 def ask_grpc(
@@ -97,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = [path.read_bytes() for path in arguments.photographs]
         ask, address = (ask_grpc, arguments.grpc) if arguments.grpc else (ask_rest, arguments.url)
         answers = ask(address, arguments.model, arguments.version, files)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: an address that is none
         print(f"client.py: error: {error}", file=sys.stderr)
         return 2
     for path, answer in zip(arguments.photographs, answers, strict=True):

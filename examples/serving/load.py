@@ -27,7 +27,7 @@ def measure(ask: Callable[[], object], clients: int, seconds: float) -> tuple[li
     Args:
         ask: sends a request and waits for the answer.
         clients: the number of clients.
-        seconds: how long they send requests.
+        seconds: how long they send requests; at least one each.
 
     Returns:
         The latency of each request in seconds, and the throughput in requests per second.
@@ -37,14 +37,16 @@ def measure(ask: Callable[[], object], clients: int, seconds: float) -> tuple[li
     start = time.perf_counter()
 
     def client() -> None:
-        while time.perf_counter() - start < seconds and not errors:
+        while not errors:
             sent = time.perf_counter()
             try:
                 ask()
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 errors.append(error)
                 return
             latencies.append(time.perf_counter() - sent)
+            if time.perf_counter() - start >= seconds:
+                return
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
     for thread in threads:
@@ -61,11 +63,21 @@ def percentile(latencies: Sequence[float], percent: int) -> float:
     return sorted(latencies)[math.ceil(percent / 100 * len(latencies)) - 1]
 
 
+def counts(text: str) -> list[int]:
+    """Converts an argument such as "1,2,4" to numbers of at least 1."""
+    numbers = [int(number) for number in text.split(",")]
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"must be numbers of at least 1. Received: {text}")
+    return numbers
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a line for each number of clients; returns the exit status, 2 if the server does not answer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photograph", type=Path)
-    parser.add_argument("--clients", default="1,2,4,8,16", help="numbers of clients, comma-separated [1,2,4,8,16]")
+    parser.add_argument(
+        "--clients", type=counts, default="1,2,4,8,16", help="numbers of clients, comma-separated [1,2,4,8,16]"
+    )
     parser.add_argument("--seconds", type=float, default=10, help="duration for each number of clients [10]")
     parser.add_argument("--url", default="http://localhost:8501", help="address for REST [http://localhost:8501]")
     parser.add_argument(
@@ -77,11 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         file = arguments.photograph.read_bytes()
         print("clients  images/s  " + "  ".join(f"p{percent} ms".rjust(8) for percent in PERCENTILES))
-        for clients in map(int, arguments.clients.split(",")):
+        for clients in arguments.clients:
             latencies, rate = measure(lambda: ask(address, arguments.model, None, [file]), clients, arguments.seconds)
             percentiles = "  ".join(f"{1000 * percentile(latencies, percent):8.1f}" for percent in PERCENTILES)
             print(f"{clients:7}  {rate:8.1f}  {percentiles}", flush=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"load.py: error: {error}", file=sys.stderr)
         return 2
     return 0

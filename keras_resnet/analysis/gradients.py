@@ -14,11 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from .. import backend
-from ..drawing import draw_line, legend_below, literal, plain, save, styles
+from ..drawing import draw_line, legend_below, literal, plain, save, styles, whole_numbers
 from ..models.chain import Chain, chain
 from .inputs import Batches, counted
 
@@ -151,7 +150,7 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         draw_line(by_distance, 100 * result["step"] * np.arange(len(values)), values, looks[name])
     by_depth.set_xlabel("units that the input has passed through")
     by_depth.set_ylabel("correlation of gradients one step apart")
-    by_depth.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(by_depth.xaxis)
     by_distance.set_xlabel("distance between two inputs, as a share of the line")
     by_distance.set_ylabel("correlation of gradients after the last unit")
     by_distance.xaxis.set_major_formatter("{x:g} %")

@@ -14,10 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from ..drawing import draw_line, legend_below, plain, save, styles
+from ..drawing import draw_line, legend_below, plain, save, styles, whole_numbers
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
 from .inputs import Batches, counted, norms, significant, vectors
@@ -158,7 +157,7 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         axes.set_xlabel("unit, from input to output")
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
     panels[3].set_xlabel("standard deviation of the noise, for images of 0 to 255")
     panels[3].set_ylabel("decisions that change")
     panels[3].set_ylim(0, max(1, panels[3].get_ylim()[1]))

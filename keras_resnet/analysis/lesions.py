@@ -18,11 +18,10 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
-from ..drawing import draw_line, legend_below, plain, save, styles
+from ..drawing import draw_line, legend_below, plain, save, styles, whole_numbers
 from ..evaluation.scores import ranks
 from ..models.chain import branches, chain
 from .inputs import NO_IMAGES, Batches
@@ -227,6 +226,6 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         axes.set_ylim(0, 100)
         axes.yaxis.set_major_formatter("{x:g} %")
     for axes in (one, several):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
     legend_below(one, figure)
     save(figure, path, title)

@@ -15,11 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from .. import backend
-from ..drawing import draw_line, legend_below, plain, save, styles, vertically_logarithmic
+from ..drawing import draw_line, legend_below, plain, save, styles, vertically_logarithmic, whole_numbers
 from ..models.chain import Branches, Chain, branches, chain
 from ..models.taps import to_logits
 from .inputs import Batches, counted, norms, significant, summed_loss, vectors
@@ -139,6 +138,6 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
         axes.set_xlabel("unit, from the stem (0) to the output")
         axes.set_ylabel(label)
         vertically_logarithmic(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
     legend_below(panels[0], figure)
     save(figure, path, title)

@@ -10,10 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from ..drawing import draw_line, legend_below, plain, save, styles
+from ..drawing import draw_line, legend_below, plain, save, styles, whole_numbers
 from ..models.graph import calls, consumers, nodes, require_package_model
 from .inputs import NO_IMAGES, significant
 
@@ -99,6 +98,6 @@ def draw(networks: Mapping[str, list[dict[str, Any]]], path: Path, title: str) -
     for axes in (upper, lower):
         plain(axes).set_ylabel("standard deviation")
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
     legend_below(upper, figure)
     save(figure, path, title)

@@ -38,7 +38,8 @@ def select_backend(choice: str | None = None) -> str:
     if name is None:
         raise ValueError(f"Keras needs a backend: {install(*BACKENDS)}")
     if name not in BACKENDS:
-        raise ValueError(f"Unknown backend {name!r}. Accepted: {', '.join(BACKENDS)}")
+        given_by = "" if choice else " in the environment variable KERAS_BACKEND"
+        raise ValueError(f"Unknown backend {name!r}{given_by}. Accepted: {', '.join(BACKENDS)}")
     if not _installed(BACKENDS[name]):
         raise ValueError(f"The backend {name!r} is not installed: {install(name)}")
     if running not in (None, name):

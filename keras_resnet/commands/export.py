@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -46,5 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{card['measure']}: {errors['int8']:.2f} % error in int8, {errors['float32']:.2f} % in float32")
     print(f"Written to {card['out']}/; see README.md there.")
     if card["format"] == "saved_model":
-        print(f"Serve it with tensorflow_model_server --model_base_path={Path(arguments.out).resolve()}")
+        folder = shlex.quote(str(Path(arguments.out).resolve()))
+        print(f"Serve it with tensorflow_model_server --model_base_path={folder}")
     return Status.DONE

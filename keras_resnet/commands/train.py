@@ -97,9 +97,14 @@ def _summary_text(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
     split, command = "validation" if "validation_error" in summary else "test", _command_name()
     probe = summary.get(f"probe_{split}_error")
     probe_line = "" if probe is None else f"{probe:.2f} % after the probe that preceded them\n"
-    plain = "plainnet56" if recipe.spec.stem == "cifar" else "plainnet34"
+    family = "resnet" if recipe.spec.shortcut is None else "plainnet"
+    other = f"{family}{56 if recipe.spec.stem == 'cifar' else 34}"
+    lesson = "to see what shortcuts change" if family == "resnet" else "to see why depth failed without shortcuts"
     data = shlex.quote(recipe.dataset) + (f" --data-dir {shlex.quote(recipe.data_dir)}" if recipe.data_dir else "")
     run_folder = shlex.quote(str(out))
+    last = f"train {data} --model {other} --epochs {summary['epochs']}    {lesson}"
+    if recipe.weights:  # a network that begins at random would not be comparable
+        last = f"predict {run_folder} IMAGE --explain FOLDER    to see the evidence for its class"
     return (
         f"\n{recipe.title} on {recipe.dataset}: {summary[f'{split}_error']:.2f} % {split} error after the last of "
         f"{summary['epochs']} epochs ({summary['seconds']:.0f} s, {summary['parameters']:,} parameters)\n"
@@ -109,8 +114,7 @@ def _summary_text(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
         f"          {out}/model.keras    the trained network, for raw images of 0 to 255\n"
         f"Try       {command} evaluate {run_folder} {data}\n"
         f"          {command} predict {run_folder} IMAGE\n"
-        f"          {command} train {data} --model {plain} --epochs {summary['epochs']}    "
-        "to see why depth failed without shortcuts"
+        f"          {command} {last}"
     )
 
 

@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
         "--space",
         metavar="NAME",
         default="all",
-        help=f"search space: {', '.join(SPACES)}, or a .toml or .yaml file [all]",
+        help=f"search space: {', '.join(SPACES)}, or a .toml, .yaml or .json file [all]",
     )
     parser.add_argument(
         "--set",
@@ -143,6 +143,9 @@ def _above_zero(text: str) -> float:
     if not float(text) > 0:
         raise argparse.ArgumentTypeError(f"must be above 0. Received: {text}")
     return float(text)
+
+
+_above_zero.__name__ = "float"  # used in argparse's messages
 
 
 def _named_values(text: str) -> tuple[str, str]:

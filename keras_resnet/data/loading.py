@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from .datasets import DATASETS, Dataset
 from .errors import DataError
@@ -77,6 +78,8 @@ def _suggesting_nearest_name(name: str) -> Iterator[None]:
     except UnknownNameError:
         import tensorflow_datasets as tfds
 
+        if name and Path(name).expanduser().is_dir():
+            raise _unknown(name, f"{FOLDER}{name}") from None
         known = [*DATASETS, *tfds.list_builders(with_community_datasets=False)]
         nearest = difflib.get_close_matches(str(name).lower(), known, n=1)
         raise _unknown(name, *nearest) from None

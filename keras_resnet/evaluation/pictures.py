@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from ..drawing import ACCENT, FAINT, INK, literal, plain, save
+from ..drawing import ACCENT, FAINT, INK, literal, plain, save, whole_numbers
 
 MAX_CLASSES_WITH_NUMBERS, MAX_CLASSES_WITH_NAMES = 20, 60  # beyond these, a plot has no room for them
 
@@ -47,7 +46,7 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, title: 
         axes.set_yticks(range(len(rows)), [names[row] for row in rows], fontsize=fontsize)
     else:
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(integer=True))
+            whole_numbers(axis)
             axis.set_major_formatter(lambda position, _: _class_at(position, rows))
     if len(rows) <= MAX_CLASSES_WITH_NUMBERS:
         _write_shares(axes, shares)
@@ -87,7 +86,7 @@ def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> Non
     upper.bar(middles, accuracy, width, color="#9ecae1", edgecolor="white", label="accuracy")
     filled = [(row["confidence"], row["accuracy"]) for row in bins if row["images"]]
     upper.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--", label="perfect calibration")
-    upper.plot(*zip(*filled, strict=True), "o", color=ACCENT, markersize=4, label="mean of the bin")
+    upper.plot(*zip(*filled, strict=True), "o", color=ACCENT, markersize=4, clip_on=False, label="mean of the bin")
     error, likelihood = calibration["expected_calibration_error"], calibration["negative_log_likelihood"]
     upper.set_title(f"expected calibration error {error:.2f} %, negative log-likelihood {likelihood:.3f}", fontsize=9)
     upper.set_ylabel("accuracy")
@@ -97,7 +96,7 @@ def draw_calibration(calibration: dict[str, Any], path: Path, title: str) -> Non
     lower.bar(middles, [row["images"] for row in bins], width, color=FAINT, edgecolor="white")
     lower.set_ylabel("images")
     lower.set_xlabel("confidence (probability of the predicted class)")
-    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    whole_numbers(lower.yaxis, most=3)
     for axes in (upper, lower):
         plain(axes)
     save(figure, path, title)

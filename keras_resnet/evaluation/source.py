@@ -138,13 +138,13 @@ def _load_array(path: Path) -> np.ndarray:
             raise ValueError("it is an archive of arrays")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} is not an array of images: {error}") from error
-    if array.ndim == 3:
-        array = array[None]
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
+    if array.ndim not in (3, 4) or array.shape[-1] not in (1, 3) or not array.size:
         raise ValueError(
-            f"{str(path)!r} must hold images as (n, height, width, channels) with 1 or 3 channels. "
+            f"{str(path)!r} must hold images as (n, height, width, channels) with 1 or 3 channels, or one image. "
             f"Received: {array.shape}"
         )
+    if array.ndim == 3:
+        array = array[None]
     if array.dtype != np.uint8:
         if array.dtype.kind == "f" and array.max() <= 1 and (array % 1).any():
             raise ValueError(f"{str(path)!r} must hold values of 0 to 255, but holds 0 to 1: multiply them by 255.")

@@ -61,6 +61,8 @@ class Budget:
     def __str__(self) -> str:
         """Returns the limits in words, as every output of a scaled run states them."""
         words = {"depth": "{:,} layers at most", "epochs": "{:,} epochs", "images": "{:,} training images"}
+        if self.epochs == 1:
+            words["epochs"] = "{} epoch"
         return ", ".join(
             text.format(value) for name, text in words.items() if (value := getattr(self, name)) is not None
         )

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from ..drawing import INK, draw_line, plain, save, styles
+from ..drawing import INK, draw_line, plain, save, styles, whole_numbers
 
 ZOOM_ERROR = 25  # percent; if all errors are above, the vertical axis does not begin at zero
 MAX_INSIDE = 6  # rows; with more, the legend is placed beside the plot
@@ -46,7 +45,7 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str, qu
     lowest = min(shown)
     axes.set_ylim(max(0, 0.9 * lowest - 2) if lowest > ZOOM_ERROR else 0, min(100, 1.1 * max(shown)))
     axes.yaxis.set_major_formatter("{x:g} %")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("epoch")
     axes.set_ylabel(quantity)
     plain(axes)

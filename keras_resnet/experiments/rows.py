@@ -122,5 +122,8 @@ class Experiment:
         """
         known = [row.name for row in self.rows]
         if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"Rows of {self.name} must be among {', '.join(known)}. Received: {', '.join(unknown)}")
+            raise ValueError(
+                f"Rows of {self.name} must be among {', '.join(map(repr, known))}. "  # some have commas in their names
+                f"Received: {', '.join(map(repr, unknown))}"
+            )
         return replace(self, rows=tuple(row for row in self.rows if row.name in names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import sys
 import warnings
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import keras
 
+from ..options import suggestion
 from ..preprocessing import normalize
 from .fast_layers import use_fast_layers
 from .keras_layers import KerasLayers
@@ -135,6 +137,7 @@ def assemble(
             ResNet-50 need `stride_on="3x3"`.
         default_classes: the network's default number of classes.
     """
+    _check_names(chosen)
     spec = respec(**chosen)
     _check_arguments(include_top, weights, pooling, classes, classifier_activation)
     data_format = data_format or keras.config.image_data_format()
@@ -191,6 +194,19 @@ def allow_depth(depth: int) -> None:
     """
     frames = 1000 + 8 * depth  # at most six layers per weighted layer
     sys.setrecursionlimit(max(sys.getrecursionlimit(), frames))
+
+
+def _check_names(choices: Iterable[str]) -> None:
+    """Checks the names of a network's choices, which are those of keyword arguments that no builder lists.
+
+    Raises:
+        TypeError: as for any function; the message suggests a name that is close.
+    """
+    fields = Spec.__dataclass_fields__
+    for choice in choices:
+        if choice not in fields:
+            near = suggestion(choice, [*inspect.signature(ResNet).parameters, *fields])
+            raise TypeError(f"A network got an unexpected keyword argument {choice!r}{near}")
 
 
 def _check_arguments(include_top: bool, weights: Any, pooling: Any, classes: Any, activation: Any) -> None:

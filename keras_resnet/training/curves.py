@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from ..drawing import ACCENT, FAINT, INK, plain, save
+from ..drawing import ACCENT, FAINT, INK, plain, save, whole_numbers
 
 
 def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -47,7 +46,7 @@ def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
     rate.margins(y=0.2)
     rate.set_xlabel("epoch")
     for axes in (*panels.values(), rate):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
         plain(axes)
     save(figure, path, title)
 

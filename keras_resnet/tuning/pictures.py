@@ -13,9 +13,8 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from ..drawing import ACCENT, CALM, FAINT, INK, logarithmic, plain, save
+from ..drawing import ACCENT, CALM, FAINT, INK, logarithmic, plain, save, whole_numbers
 from .dimensions import Dimension
 from .results import history_file
 from .space import Space
@@ -88,6 +87,7 @@ def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> N
         axes.set_visible(False)
     for axes in figure.axes:
         axes.yaxis.set_major_formatter("{x:g} %")
+    figure.supylabel("error", fontsize=9)
     save(figure, path, title)
 
 
@@ -96,9 +96,9 @@ def _draw_dimension(axes: Any, row: Dimension, results: Results, is_completed: S
     values = [result["values"][row.name] for result in results]
     if row.ends is not None:
         _draw_trials(axes, np.array(values), errors, done)
+        axes.set_xlim(*row.ends)  # first, since the ticks of a logarithmic axis depend on its range
         if row.logarithmic:
             logarithmic(axes)
-        axes.set_xlim(*row.ends)
     else:
         positions = np.array([row.values.index(value) for value in values], int)
         jitter = 0.12 * np.sin(np.arange(len(positions)) * 2.4)
@@ -147,7 +147,7 @@ def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
         )
     axes.set_xlim(0.5, max(result["epochs"] for result in results) + 0.5)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_ylabel("error")
     axes.yaxis.set_major_formatter("{x:g} %")
     if axes.get_legend_handles_labels()[0]:
@@ -173,7 +173,15 @@ def draw_parallel(results: Results, space: Space, path: Path, title: str) -> Non
     for position, row in enumerate(rows):
         axes.axvline(position, color=FAINT, linewidth=0.8, zorder=0)
         for value, height in _ticks(row):
-            axes.annotate(value, (position, height), xytext=(3, 0), textcoords="offset points", fontsize=6, va="center")
+            axes.annotate(
+                value,
+                (position, height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                fontsize=6,
+                va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},  # lines begin there, too
+            )
     axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=30, ha="right", fontsize=8)
     axes.set_yticks([])
     axes.set_ylim(-0.05, 1.05)

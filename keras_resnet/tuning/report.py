@@ -23,6 +23,9 @@ from .space import Space, read_dimension
 from .study import FILE
 
 COLUMNS = ("place", "trial", "score", "error", "status", "epochs", "parameters", "macs", "latency", "seconds")
+# Of the page, where they differ from the names in the CSV file, and the digits of numbers that are not integers.
+HEADINGS = {"score": "score, %", "error": "error, %", "macs": "multiply-adds", "latency": "latency, ms"}
+DIGITS = {"score": ".2f", "error": ".2f", "latency": ".2f", "seconds": ",.0f"}
 
 
 def write_report(folder: str | Path) -> dict[str, Any]:
@@ -99,14 +102,17 @@ def table(ranked: Sequence[Mapping[str, Any]], space: Space) -> str:
 
 def _page(ranked: Sequence[Mapping[str, Any]], space: Space, title: str, pictures: Sequence[Path]) -> str:
     rows = _rows(ranked, space)
-    nonempty = [column for column in rows[0] if any(row[column] is not None for row in rows)]
-    rows = [{column: row[column] for column in nonempty} for row in rows]
-    board = pages.table(rows[0], (pages.row(map(_cell, row.values())) for row in rows))
+    shown = [column for column in rows[0] if any(row[column] is not None for row in rows)]
+    if all(row["score"] == row["error"] for row in rows):  # no trial was penalised
+        shown.remove("score")
+    headings = [HEADINGS.get(column, column) for column in shown]
+    board = pages.table(headings, (pages.row(_cell(row[column], column) for column in shown) for row in rows))
     images = (pages.image(path, path.stem) for path in pictures)
     return pages.page(title, [pages.element("h1", title), board, *images])
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, column: str) -> str:
     if value is None or isinstance(value, bool | str):
         return pages.element("td", "" if value is None else value)
-    return pages.element("td", f"{value:,}" if isinstance(value, int) else f"{value:.4g}", "number")
+    digits = "," if isinstance(value, int) else DIGITS.get(column, ".4g")
+    return pages.element("td", format(value, digits), "number")

@@ -104,7 +104,10 @@ def _network(source: str | Path, model: str | None, choices: Mapping[str, Any]) 
     info = saving.read_info(source) if is_model_file else {}
     name = model or info.get("model")
     if name is None:
-        raise ValueError(f"{str(source)!r} does not name its network. Pass the name: --model resnet50")
+        raise ValueError(
+            f"{str(source)!r} does not name its network. Pass the name: --model resnet50, or another that "
+            "`keras-resnet summary` lists"
+        )
     chosen = {**(as_choices(info.get("network", {})) if model is None else {}), **choices}
     return find(name, chosen.get("unit")), chosen
 

@@ -43,8 +43,8 @@ def check(weights: str | Path | Pretrained) -> None:
         return
     if not str(weights).startswith(hub.SCHEME) and not saving.model_file(weights).is_file():
         raise ValueError(
-            "`weights` must be None (random initialisation), 'imagenet', 'hf://OWNER/NAME', or the path of a weights "
-            f"file that exists or of a finished run. Received: weights={str(weights)!r}"
+            "There is no such file, nor such a folder of a finished run. Accepted otherwise: None (random "
+            f"initialisation), 'imagenet' and 'hf://OWNER/NAME'. Received: weights={str(weights)!r}"
         )
 
 

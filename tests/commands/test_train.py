@@ -73,6 +73,18 @@ def test_the_commands_to_try_next_can_be_pasted_into_a_shell(command, monkeypatc
     assert "Try       keras-resnet evaluate runs/digits-resnet20 digits\n" in command("train digits")[1]
 
 
+def test_the_network_to_try_next_has_shortcuts_if_this_one_has_none(command, monkeypatch):
+    monkeypatch.setattr("keras_resnet.training.run.train", lambda *a, **k: SUMMARY)
+    for model, other in (
+        ("resnet20", "plainnet56"),
+        ("plainnet56", "resnet56"),
+        ("resnet20 --shortcut none", "resnet56"),
+    ):
+        assert f"train digits --model {other} --epochs" in command(f"train digits --model {model}")[1]
+    _, out, _ = command(f"train digits --weights {small_runs.finished()}")
+    assert "--model" not in out and "predict runs/digits-resnet8 IMAGE --explain FOLDER " in out
+
+
 @pytest.mark.parametrize("path", ["photos", "my/photos/", "my/photos/../photos"])
 def test_the_default_folder_of_a_run_is_named_after_the_data_and_the_network(command, monkeypatch, path):
     folders = []

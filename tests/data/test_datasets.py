@@ -1,6 +1,7 @@
 """Data sets by name: the digits, the validation split, and errors for wrong arguments."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +137,14 @@ def test_the_nearest_name_is_suggested_for_an_unknown_one(name, nearest):
     message = str(caught.value)
     assert message.startswith("The data set must be 'digits', 'cifar10', 'cifar100', 'folder:PATH', or a set of ")
     assert message.endswith(f"Received: {name!r}. Did you mean {nearest!r}?")
+
+
+def test_a_folder_without_the_prefix_is_pointed_to(tmp_path, monkeypatch, never_prepare):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mnst", "my photos", "./mnst"):  # without the folder, the first would be taken for mnist
+        Path(name).mkdir(exist_ok=True)
+        with pytest.raises(DataError, match=rf"Received: '{name}'\. Did you mean 'folder:{name}'\?$"):
+            load(name)
 
 
 @pytest.mark.parametrize("name", ["Cifar10", "CIFAR10", "cifar10:3.0.2", "Cifar10:3.*.*", "cifar10/default"])

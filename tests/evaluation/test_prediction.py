@@ -184,6 +184,7 @@ def test_sources_without_images_are_refused_by_name(pixels, tmp_path):
     [
         (np.zeros(3), ("(n, height, width, channels)", "(3,)")),
         (np.zeros((8, 8)), ("(8, 8)",)),
+        (np.zeros((5, 8, 8)), (" (5, 8, 8)", "or one image")),
         (np.zeros((2, 8, 8, 4), np.uint8), ("1 or 3 channels", "(2, 8, 8, 4)")),
         (np.zeros((0, 8, 8, 3), np.uint8), ("(0, 8, 8, 3)",)),
         (np.full((2, 8, 8, 3), -1), ("0 to 255",)),

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
 
-from keras_resnet.drawing import draw_line, legend_below, save, styles, vertically_logarithmic
+from keras_resnet.drawing import draw_line, legend_below, save, styles, vertically_logarithmic, whole_numbers
 
 
 def test_dollar_signs_do_not_begin_a_formula(tmp_path):
@@ -30,6 +30,18 @@ def test_a_logarithmic_axis_of_less_than_two_decades_has_plain_labels(values, la
     vertically_logarithmic(axes)
     figure.draw_without_rendering()
     assert labels <= {label.get_text() for label in axes.get_yticklabels()}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "ticks"), [([1], [1]), ([1, 2], [1, 2]), (range(1, 9), range(1, 9)), (range(1, 165), range(0, 161, 20))]
+)
+def test_epochs_have_ticks_at_whole_numbers_even_if_there_is_a_single_one(epochs, ticks):
+    figure = Figure(figsize=(9, 3))
+    axes = figure.subplots()
+    axes.plot(epochs, epochs, "o")
+    whole_numbers(axes.xaxis)
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == list(ticks)
 
 
 @pytest.mark.parametrize("values", [(0.6, 1.7), (0.0005, 0.0017), (2.1, 3.9)])

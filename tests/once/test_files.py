@@ -187,8 +187,9 @@ def test_numbers_that_json_does_not_have_are_null(tmp_path):
         ("No such file\nand more", "No such file."),
         ("", "ValueError."),
         (f"{'a' * 90}. {'b' * 90}. {'c' * 90}.", f"{'a' * 90}. {'b' * 90}."),
-        ("a" * 300, f"{'a' * 200}."),
+        (f"{'a' * 199} bcd", f"{'a' * 199} ..."),
+        ("a" * 300, f"{'a' * 200} ..."),
     ],
 )
-def test_the_first_line_of_an_error_ends_with_a_sentence_of_its_first_200_characters(message, line):
+def test_the_first_line_of_an_error_ends_with_a_sentence_or_a_word_of_its_first_200_characters(message, line):
     assert first_line(ValueError(message)) == line

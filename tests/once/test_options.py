@@ -27,6 +27,8 @@ class Row:
     steps: tuple[float, ...] = option((0.5, 0.75), "when")
     range: tuple[int, ...] | None = option(None, "from where to where")
     mirror: bool | None = option(None, "whether")
+    color: float = option(0.0, "how colourful")
+    flip: bool = option(False, "whether else")
 
 
 def parse(*words, defaults=True):
@@ -73,12 +75,20 @@ def test_arguments_made_of_values_are_parsed_to_the_same_values(values):
     assert parse(*to_arguments(values)) == values
 
 
+def test_a_path_after_an_equals_sign_may_begin_at_the_home_folder(monkeypatch):
+    """Shells expand "--kind ~/runs" themselves, and not "--kind=~/runs"."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert parse("--kind=~/my runs") == {"kind": "/home/ada/my runs"}
+    assert parse("--kind=a~b") == {"kind": "a~b"}
+
+
 def test_the_help_shows_every_line_and_the_defaults(capsys):
     with pytest.raises(SystemExit) as caught:
         parse("--help")
     out = capsys.readouterr().out
     assert caught.value.code == 0
-    for words in ("how large [5]", "how fast, in %\n", "which [a]", "X,X", "when [0.5,0.75]", "N,N", "--no-mirror"):
+    shown = ("how large [5]", "how fast, in %\n", "which [a]", "X,X", "when [0.5,0.75]", "N,N", "--no-mirror")
+    for words in (*shown, "how colourful [0.0]", "whether else\n"):
         assert words in out
     assert "hidden" not in out
     with pytest.raises(SystemExit):
@@ -96,6 +106,7 @@ def test_the_help_shows_every_line_and_the_defaults(capsys):
         ("--hidden 3", ("--hidden",)),
         ("--sizes 3", ("--sizes 3", "did you mean --size?")),
         ("--mirrors=3", ("did you mean --mirror?",)),
+        ("--lr 3", ("unrecognized arguments: --lr 3 (see",)),  # not "did you mean --color?"
         ("stray", ("stray",)),
     ],
 )

@@ -57,6 +57,9 @@ from launch import shell
         ("tune digits --seed -1", ("--seed", "from 0", "-1")),
         ("tune digits --seed 4294967295", ("--seed", "2**32 - 2", "4294967295")),
         ("tune digits --patience 0", ("--patience", "above 0", "0")),
+        ("tune digits --patience ten", ("--patience", "invalid float value: 'ten'")),
+        ("tune digits --seed one --images 9", ("--seed", "invalid int value: 'one'")),
+        ("tune digits --images many", ("--images", "invalid int value: 'many'")),
         ("tune digits --set schedule=cosine,lineer", ("'schedule' must be one of", "'lineer'")),
         ("train digits --backend mxnet", ("'mxnet'", "tensorflow, jax, torch")),
         ("train cifar10 --data-dir nowhere", ("nowhere", "no such folder")),
@@ -213,7 +216,11 @@ def test_files_that_are_not_images_are_reported_in_one_line(mistake):
 def test_a_user_in_a_shell_sees_one_line_and_no_traceback():
     for line, environment, word in (
         ("keras-resnet train digits --model resnet23", {}, "20 and 26"),
-        ("keras-resnet train digits", {"KERAS_BACKEND": "theano"}, "Unknown backend 'theano'. Accepted: tensorflow"),
+        (
+            "keras-resnet train digits",
+            {"KERAS_BACKEND": "theano"},
+            "Unknown backend 'theano' in the environment variable KERAS_BACKEND. Accepted: tensorflow",
+        ),
         ("keras-resnet summary resnet20 --order none", {}, "'original'"),
     ):
         done = shell(line, **environment)

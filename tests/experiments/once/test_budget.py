@@ -99,6 +99,7 @@ def test_a_budget_is_parsed_and_printed():
     assert str(budget) == "20 layers at most, 6 epochs, 10,000 training images"
     assert not Budget.parse(None) and str(Budget()) == ""
     assert str(Budget.parse("epochs=2")) == "2 epochs"
+    assert str(Budget.parse("epochs=1,images=50")) == "1 epoch, 50 training images"
 
 
 @pytest.mark.parametrize("text", ["depth", "depth=x", "layers=20", "depth=20;epochs=3", "depth=20,depth=30"])

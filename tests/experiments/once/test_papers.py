@@ -185,7 +185,7 @@ def test_published_numbers_are_printed_as_in_the_papers():
 def test_an_unknown_experiment_or_row_is_refused_with_the_existing_ones():
     with pytest.raises(ValueError, match=r"Unknown experiment .* lists all; did you mean he2016-table2"):
         find_experiment("he2016-tabel2")
-    with pytest.raises(ValueError, match=r"Rows of he2015-table6 must be among ResNet-20, .* Received: ResNet-18"):
+    with pytest.raises(ValueError, match=r"Rows of he2015-table6 must be among 'ResNet-20', .* Received: 'ResNet-18'$"):
         find_experiment("he2015-table6").only(["ResNet-20", "ResNet-18"])
     assert [row.name for row in find_experiment("he2015-table6").only(["ResNet-44", "ResNet-20"]).rows] == [
         "ResNet-20",

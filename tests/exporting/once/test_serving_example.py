@@ -168,6 +168,29 @@ def test_the_load_script_prints_percentiles_and_throughput(server, photographs):
     assert len(servicer.batches) - before == pytest.approx(sum(float(row[1]) for row in rows), rel=0.3)
 
 
+def test_each_client_of_the_load_script_sends_at_least_one_request(server, photographs):
+    done = program("load.py", photographs[0], "--url", server[1], "--clients", "2", "--seconds", "0")
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.splitlines()[1].split()[1]) > 0  # images/s
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("client.py --url foo", "unknown url type: 'foo/v1/models/resnet:predict'"),
+        ("client.py --url http://localhost:1", "http://localhost:1 does not answer: [Errno 111] Connection refused."),
+        ("load.py --url foo", "unknown url type: 'foo/v1/models/resnet:predict'"),
+        ("load.py --clients 1,x", "argument --clients: invalid counts value: '1,x'"),
+        ("load.py --clients 0", "argument --clients: must be numbers of at least 1. Received: 0"),
+    ],
+)
+def test_wrong_options_are_reported_without_a_traceback(photographs, words, message):
+    name, *options = words.split()
+    done = program(name, photographs[0], *options)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"{name}: error: {message}")
+
+
 def test_the_health_check_asks_whether_the_model_is_available(server):
     """As Docker runs it, without a shell."""
     port = server[1].rpartition(":")[2]

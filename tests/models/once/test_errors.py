@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import typing
+from functools import partial
 
 import numpy as np
 import pytest
@@ -78,8 +79,14 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_an_unknown_keyword_is_a_type_error_as_in_any_function():
-    with pytest.raises(TypeError, match=r"Spec.* unexpected keyword argument 'colour'"):
+    with pytest.raises(TypeError, match=r"^A network got an unexpected keyword argument 'colour'$"):
         keras_resnet.ResNet20(colour="red")
+    of_depth_20, of_stages = partial(keras_resnet.CifarResNet, 20), partial(keras_resnet.ResNet, (1,), (8,))
+    for build in (keras_resnet.ResNet20, of_depth_20, of_stages):
+        with pytest.raises(TypeError, match=r"unexpected keyword argument 'clases'; did you mean classes\?$"):
+            build(clases=3)
+        with pytest.raises(TypeError, match=r"unexpected keyword argument 'short_cut'; did you mean shortcut\?$"):
+            build(short_cut="A")
 
 
 def test_named_networks_take_the_arguments_of_the_builder_of_all_networks():

@@ -141,8 +141,18 @@ def test_the_data_set_may_be_an_argument_or_an_option(monkeypatch, words):
 
 def test_a_report_without_a_search_is_refused_in_one_line(tmp_path, capsys):
     report = runpy.run_path(str(TUNING / "report.py"))["main"]
-    assert report([]) == report([str(tmp_path)]) == 2
+    with pytest.raises(SystemExit) as end:
+        report([])
+    assert end.value.code == report([str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_a_report_has_a_help(capsys):
+    report = runpy.run_path(str(TUNING / "report.py"))["main"]
+    with pytest.raises(SystemExit) as end:
+        report(["--help"])
+    assert end.value.code == 0
+    assert "searches/digits" in capsys.readouterr().out
 
 
 def test_a_report_needs_no_tensorflow(tmp_path):

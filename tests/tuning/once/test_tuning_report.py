@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_resnet.tuning.pictures import completed, draw_parallel, front
+from keras_resnet.tuning.pictures import completed, draw_dimensions, draw_parallel, front
 from keras_resnet.tuning.report import write_report
 from keras_resnet.tuning.results import results
 from keras_resnet.tuning.space import space
@@ -84,6 +84,19 @@ def test_the_leaderboard_has_every_trial_and_dimension(folder):
     assert not re.search(r"(src|href)=\"(?!data:)", page)  # nothing to be fetched
 
 
+def test_the_page_has_units_as_many_digits_in_every_row_and_the_score_only_where_it_is_not_the_error(folder):
+    write_report(folder)
+    page = (folder / "leaderboard.html").read_text()
+    assert "<th>error, %</th>" in page and "<th>multiply-adds</th>" in page and "score" not in page
+    assert "<td class=number>20.00</td>" in page and "<td class=number>40,000,000</td>" in page
+    path = folder / "tuner" / "trial_1" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"score": 15.75}))
+    write_report(folder)
+    page = (folder / "leaderboard.html").read_text()
+    assert "<th>score, %</th><th>error, %</th>" in page
+    assert "<td class=number>15.75</td><td class=number>15.00</td>" in page
+
+
 def test_plots_are_drawn(folder):
     write_report(folder)
     for name in ("front", "dimensions", "curves", "parallel"):
@@ -99,6 +112,17 @@ def test_a_trial_is_not_drawn_at_a_value_of_a_dimension_that_it_does_not_have(fo
     place = [label.get_text() for label in axes.get_xticklabels()].index("gate_bias")
     heights = [line.get_ydata()[place] for line in axes.lines if len(line.get_xdata()) > 2]
     assert [height for height in heights if not np.isnan(height)] == [0.3125] and len(heights) == 4
+
+
+def test_a_range_of_more_than_a_decade_has_ticks_all_over_it_wherever_the_trials_are(folder, monkeypatch):
+    """The learning rates are from 0.05 to 0.4, and their range begins at 0.01."""
+    figures = []
+    monkeypatch.setattr("keras_resnet.tuning.pictures.save", lambda figure, *_: figures.append(figure))
+    draw_dimensions(results(folder), ROWS, folder / "dimensions.png", "")
+    (axes,) = (axes for axes in figures[0].axes if axes.get_xlabel() == "learning_rate")
+    assert axes.get_xlim() == (0.01, 0.4)
+    ticks = axes.get_xticks()
+    assert [float(tick) for tick in ticks if 0.0099 < tick < 0.4] == pytest.approx([0.01, 0.02, 0.05, 0.1, 0.2])
 
 
 def test_trials_are_compared_at_the_largest_budget_that_one_completed(folder):

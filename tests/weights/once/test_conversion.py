@@ -175,7 +175,7 @@ def test_a_weights_file_gives_its_network(small, tmp_path):
         ({"mean": [0.5, 0.5]}, r"`mean` must have shape .* or \(3,\). Received: \(2,\)"),
         ({"mean": 3 * [0.5], "deviation": [0.5]}, r"`deviation` must have shape .* or \(3,\). Received: \(1,\)"),
         ({"model": "resnet14"}, r"it lacks stage1_unit2_conv1/kernel"),
-        ({"source": "nothing.pth"}, r"finished run. Received: weights='nothing.pth'"),
+        ({"source": "nothing.pth"}, r"There is no such file, .* finished run.* Received: weights='nothing.pth'"),
     ],
 )
 def test_mistakes_are_refused_and_nothing_is_written(small, tmp_path, monkeypatch, arguments, words):
