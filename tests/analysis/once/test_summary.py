@@ -1,4 +1,4 @@
-"""The table of networks, also in the README."""
+"""The table of networks, also in the guide to them."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from keras_resnet.analysis.summary import COLUMNS, describe, table
 from keras_resnet.models.catalog import ARCHITECTURES, find
 from keras_resnet.tables import text_table
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "networks.md"
 
 
-def test_the_readme_has_the_table_of_every_network():
-    text = README.read_text(encoding="utf-8")
+def test_the_guide_has_the_table_of_every_network():
+    text = GUIDE.read_text(encoding="utf-8")
     printed = text.split("<!-- networks -->\n")[1].split("<!-- /networks -->")[0]
     assert printed.strip() == table([describe(network) for network in ARCHITECTURES.values()], markdown=True)
 

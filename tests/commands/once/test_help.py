@@ -58,7 +58,7 @@ def test_every_command_line_in_the_guides_is_valid():
     root = Path(__file__).resolve().parents[3]
     lines = [
         line.partition("keras-resnet ")[2]
-        for guide in (root / "README.md", root / "tuning" / "README.md")
+        for guide in (root / "README.md", root / "tuning" / "README.md", *(root / "docs").glob("*.md"))
         for block in re.findall(r"```sh\n(.*?)```|((?:^    .*\n)+)", guide.read_text(), re.DOTALL | re.MULTILINE)
         for line in "".join(block).replace("\\\n", " ").splitlines()
         if re.match(r"\s*(torchrun .*)?keras-resnet ", line)
