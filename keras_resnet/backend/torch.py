@@ -94,10 +94,11 @@ def multi_step_function(model: keras.Model, _: int) -> Callable[..., Any]:
 def set_kernel_layout(kernel: Any) -> None:
     """See `keras_resnet.backend.set_kernel_layout`. The layout is Torch's "channels_last".
 
-    That is, from the outermost: output channels, rows, columns, input channels.
+    That is, from the outermost: output channels, rows, columns, input channels. A clone has the strides of that layout
+    also where an axis has length 1, which `contiguous` leaves as they are; Torch's slow convolution needs them.
     """
     tensor = kernel.value
-    tensor.data = tensor.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
+    tensor.data = tensor.data.permute(3, 0, 1, 2).clone(memory_format=torch.contiguous_format).permute(1, 2, 3, 0)
 
 
 def eager_layers() -> ModuleType:

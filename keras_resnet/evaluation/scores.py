@@ -29,7 +29,7 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         "images": len(rank),
         "wrong": int((rank >= 1).sum()),
         **_error("error", rank >= 1),
-        **_error("top5_error", rank >= 5),
+        **_error("top5_error", (rank >= 5) | (rank == probabilities.shape[1])),  # not finite, of fewer than 5 classes
         "calibration": calibration(probabilities, labels),
     }
 

@@ -158,4 +158,5 @@ def _ordinary(layer: Any) -> bool:
 
 def _fresh(layer: Any) -> bool:
     """Returns whether the output of a layer is a tensor of its own that no gradient needs."""
-    return layer.__class__ in FRESH and getattr(layer, "activation", None) in (None, keras.activations.linear)
+    linear = getattr(layer, "activation", None) in (None, keras.activations.linear)
+    return layer.__class__ in FRESH and linear and _ordinary(layer)  # else a regularizer may need it

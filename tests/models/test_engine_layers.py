@@ -128,3 +128,17 @@ if keras.backend.backend() == "tensorflow":
             derivatives += [*gradients, *second.gradient(slope, [images, *model.trainable_variables])]
         for one, other in zip(found, expected, strict=True):
             alike(one, other, 1e-4)
+
+
+if keras.backend.backend() == "torch":
+
+    def test_a_single_filter_learns_from_a_single_image():
+        """Keras's own cannot: Torch's slow convolution refuses a kernel with the strides of no memory layout."""
+        image = keras.Input((5, 5, 3))
+        filtered = layers.Conv2D(1, 3, use_bias=False, kernel_initializer="zeros")(image)
+        model = use_fast_layers(keras.Model(image, filtered))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        images, targets = (RNG.normal(size=(1, *shape)).astype("float32") for shape in ((5, 5, 3), (3, 3, 1)))
+        model.train_on_batch(images, targets)
+        windows = np.lib.stride_tricks.sliding_window_view(images[0], (3, 3), (0, 1))
+        alike(model.weights[0], 0.2 / 9 * np.einsum("xychw,xyf->hwcf", windows, targets[0]))

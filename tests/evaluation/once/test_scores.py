@@ -40,6 +40,11 @@ def test_errors_equal_those_of_sorted_rows():
     assert score["top5_error"] == pytest.approx(100 * sum(rank >= 5 for rank in ranks) / 200)
 
 
+def test_a_prediction_that_is_not_a_number_is_wrong_also_among_fewer_than_five_classes():
+    score = scores.score(np.array([[np.nan] * 3, [0.2, 0.3, 0.5]]), np.array([1, 0]))
+    assert (score["error"], score["top5_error"]) == (100, 50)
+
+
 @pytest.mark.parametrize("rows", [[[0.2] * 5], [[np.nan] * 5], [[0.4, 0.4, 0.1, 0.1, 0.0], [0.1, 0.0, 0.2, 0.3, 0.4]]])
 def test_classes_and_calibration_count_a_tie_as_wrong_as_the_error_does(rows):
     probabilities, labels = np.resize(rows, (60, 5)), np.arange(60) % 5
