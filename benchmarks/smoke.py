@@ -29,6 +29,11 @@ PEERS = SHARED / "peers" / "torchvision_on_cpu.py"
 ROUND = ["--rounds", "1", "--seconds", "0.01", "--cores", "2"]
 
 
+# XLA compiles with little optimization, since nothing is measured; see `tests/conftest.py`.
+QUICKLY = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+QUICKLY += " --xla_cpu_parallel_codegen_split_count=1"
+
+
 def only(*names: str) -> list[str]:
     """Command-line arguments that select these contenders."""
     return [f"--only={name}" for name in names]
@@ -82,7 +87,7 @@ def run(folder: Path, name: str) -> None:
     toy = [word.format(photographs=folder / "photographs") for word in TOYS[name]]
     path = folder / f"{name}.json"
     command = [sys.executable, str(HERE / f"{name.partition(',')[0]}.py"), *toy, *peers, "--json", str(path)]
-    quickly = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()  # nothing is measured
+    quickly = f"{os.environ.get('XLA_FLAGS', '')} {QUICKLY}".strip()
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": quickly}
     done = subprocess.run(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

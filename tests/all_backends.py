@@ -3,10 +3,10 @@
     python tests/all_backends.py [BACKEND ...]
 
 Each backend's tests run in one process per core, up to four. The tests of `data`, which does not use Keras, and those
-in folders named `once`, whose results do not depend on the backend, run only once, at the beginning: on Torch if it is
-requested, which compiles and traces nothing. Those of exports run with TensorFlow's tests, if it is requested, since on
-the other backends every export starts a TensorFlow process. `tests/across`, which compares the backends, runs once if
-all of them are requested.
+in folders named `once`, whose results do not depend on the backend, run only once, with those of the first backend:
+Torch if it is requested, which compiles and traces nothing. Those of exports run with TensorFlow's tests, if it is
+requested, since on the other backends every export starts a TensorFlow process. `tests/across`, which compares the
+backends, runs with those of the first if all of them are requested.
 Fails if a test fails, if no test runs on a backend, or if a test is skipped although ../shared exists.
 """
 
@@ -34,7 +34,7 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHON
 
 @dataclass
 class Outcome:
-    name: str
+    backend: str
     passed: int
     failed: int
     skipped: int
@@ -45,13 +45,16 @@ class Outcome:
         return self.passed > 0 and not self.failed and not (self.skipped and SHARED.is_dir())
 
 
-def run(name: str, backend: str, *arguments: str) -> Outcome:
-    print(f"\n=== {name} " + "=" * (74 - len(name)), flush=True)
+def run(backend: str, ignored: list[Path]) -> Outcome:
+    print(f"\n=== {backend} " + "=" * (74 - len(backend)), flush=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", "-rs", *PARALLEL, f"--junitxml={report}", *arguments],
+            [
+                *(sys.executable, "-m", "pytest", "-rs", *PARALLEL, f"--junitxml={report}", str(TESTS)),
+                *(f"--ignore={folder}" for folder in ignored),
+            ],
             cwd=TESTS.parent,
             env={**ENVIRONMENT, "KERAS_BACKEND": backend},
         ).returncode
@@ -62,7 +65,7 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
     total = {key: sum(count[key] for count in counts) for key in ("tests", "failures", "errors", "skipped")}
     failed = total["failures"] + total["errors"]
     return Outcome(
-        name,
+        backend,
         passed=total["tests"] - failed - total["skipped"],
         failed=failed or int(status != 0),
         skipped=total["skipped"],
@@ -71,18 +74,20 @@ def run(name: str, backend: str, *arguments: str) -> Outcome:
 
 
 def main(backends: list[str]) -> int:
-    # `across` has the longest test, at whose end no other core should wait.
-    once = [ACROSS] if set(backends) == set(BACKENDS) else []
-    once += [folder for folder in ONCE if folder != EXPORTS or "tensorflow" not in backends]
-    outcomes = [run("once", "torch" if "torch" in backends else backends[0], *map(str, once))]
-    for backend in backends:
-        others = [folder for folder in (*ONCE, ACROSS) if folder != EXPORTS or backend != "tensorflow"]
-        outcomes.append(run(backend, backend, str(TESTS), *(f"--ignore={folder}" for folder in others)))
+    first = "torch" if "torch" in backends else backends[0]
+    runner: dict[Path, str | None] = dict.fromkeys(ONCE, first)
+    if "tensorflow" in backends:
+        runner[EXPORTS] = "tensorflow"
+    runner[ACROSS] = first if set(backends) == set(BACKENDS) else None
+    outcomes = [
+        run(backend, [folder for folder, its_backend in runner.items() if its_backend != backend])
+        for backend in sorted(backends, key=lambda backend: backend != first)
+    ]
     print("\n" + "=" * 79)
     for outcome in outcomes:
         verdict = "good" if outcome.good else "BAD"
         print(
-            f"{outcome.name:15}{outcome.passed:5} passed {outcome.failed:4} failed {outcome.skipped:4} skipped "
+            f"{outcome.backend:15}{outcome.passed:5} passed {outcome.failed:4} failed {outcome.skipped:4} skipped "
             f"{outcome.seconds:6.0f} s   {verdict}"
         )
     passed, failed, skipped = (

@@ -42,6 +42,7 @@ if WORKER is None:
         if path.is_file() and path.stat().st_mtime < time.time() - 7 * 24 * 60 * 60:
             path.unlink(missing_ok=True)
     _QUICKLY = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    _QUICKLY += " --xla_cpu_parallel_codegen_split_count=1"  # each worker has one core
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICKLY}".strip()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_JAX_CACHE)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

@@ -198,7 +198,8 @@ import small_runs
 small_runs.take_few_digits()
 from keras_resnet.cli import main
 
-train = ["train", "digits", "--model", "resnet8", "--width", "0.25", "--shortcut", "B", "--epochs", "2", "--out", "run"]
+network = ["--model", "resnet8", "--stage-units", "1,1", "--stage-filters", "4,8", "--shortcut", "B"]
+train = ["train", "digits", *network, "--epochs", "2", "--out", "run"]
 assert main(train) == 0
 first = small_runs.results(Path("run"))
 for name in ("summary.json", "model.keras", "checkpoints/epoch_0002.keras"):

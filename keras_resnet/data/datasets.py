@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -200,11 +202,11 @@ def _read_digits(_data_dir: str | os.PathLike[str] | None) -> Arrays:
     The digits are sorted by class and every fifth is a test image. This split is stratified and, since nothing is drawn
     at random, independent of seeds, of global generators and of library versions.
     """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-    labels = digits.target.astype(np.int32)
+    # The file that scikit-learn's `load_digits` reads, without the import, which would take most of the time.
+    package = Path(importlib.util.find_spec("sklearn").origin).parent
+    table = np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    images = np.rint(table[:, :-1].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    labels = table[:, -1].astype(np.int32)
     test = np.zeros(len(labels), bool)
     test[np.argsort(labels, kind="stable")[::5]] = True
     return images[~test], labels[~test], images[test], labels[test]

@@ -59,8 +59,8 @@ def test_predict_writes_explanations_as_pictures(command):
 def test_features_are_written_to_a_file(command):
     np.save("images.npy", small_runs.few_digits().read(None)[2][:3])
     status, out, err = command(f"features {small_runs.finished()} images.npy out.npz --taps stage2,pooled")
-    assert (status, out, err) == (0, "3 images, 8 of stage2, 16 of pooled: out.npz\n", "")
-    assert np.load("out.npz")["pooled"].shape == (3, 16)
+    assert (status, out, err) == (0, "3 images, 8 of stage2, 8 of pooled: out.npz\n", "")
+    assert np.load("out.npz")["pooled"].shape == (3, 8)
     Path("photos").mkdir()
     cv2.imwrite("photos/digit.png", small_runs.few_digits().read(None)[2][0])
     Path("photos/broken.png").write_bytes(b"no image")

@@ -20,12 +20,10 @@ from keras_resnet.training import feed, run
 from keras_resnet.training.recipes import recipe_for
 
 RUNNING = keras.backend.backend()
-# Only two units: half of the time goes into tracing and compiling them, in each process.
-NETWORK = {"stage_units": (1, 1), "stage_filters": (4, 8), "shortcut": "B"}
 # All features of a run except dropout, whose masks each device draws separately.
 RECIPE = {
     **small_runs.STATEFUL,
-    "network": NETWORK,
+    "network": small_runs.NETWORK,
     "epochs": 3,
     "weight_decay": 1e-2,  # large enough to show if it were added once per device
     "reestimate": True,
@@ -35,7 +33,7 @@ LAYOUTS = {"tensorflow": [TWO_DEVICES], "jax": [TWO_DEVICES, TWO_PROCESSES], "to
 TOLERANCE = 1e-4  # relative, for losses; measured: 1e-6
 
 
-MUON = {**small_runs.SMALL, "network": NETWORK, "optimizer": "muon", "kernel_rate": 0.05, "epochs": 1}
+MUON = {**small_runs.SMALL, "optimizer": "muon", "kernel_rate": 0.05, "epochs": 1}
 
 
 @dataclass

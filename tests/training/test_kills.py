@@ -20,8 +20,8 @@ from keras_resnet.cli import main
 TESTS = Path(__file__).resolve().parents[1]
 KILLS = int(os.environ.get("KILLS", 20 if keras.backend.backend() == "torch" else 2))
 WORDS = (
-    "train digits --model resnet8 --width 0.25 --shortcut B --stochastic-depth 0.5 --ema 0.5 --schedule cosine "
-    f"--batch-size 32 --epochs {max(4, KILLS)} --save-every 1e-9"  # a checkpoint at every step
+    "train digits --model resnet8 --stage-units 1,1 --stage-filters 4,8 --shortcut B --stochastic-depth 0.5 --ema 0.5 "
+    f"--schedule cosine --batch-size 32 --epochs {max(4, KILLS)} --save-every 1e-9"  # a checkpoint at every step
 ).split()
 
 

@@ -20,7 +20,7 @@ CLASSES = ("ant", "bee", "cat")
 # All options that affect the views of images, and a batch in parts.
 RECIPE = {
     "model": "resnet8",
-    "network": {"width": 0.25, "shortcut": "B"},
+    "network": small_runs.NETWORK,
     "batch_size": 16,
     "accumulate": 2,
     "epochs": 2,

@@ -60,7 +60,7 @@ def test_a_run_killed_in_its_third_epoch_loses_that_epoch_only_and_ends_bit_equa
 
 def test_random_masks_augmentation_and_muon_s_momentum_resume_where_they_stopped(stopped_alike):
     """With masks on shortcuts (2016, figure 2f), except for the projections at the beginning of stages."""
-    network = {"stage_units": (2, 1, 1), "shortcut": "B", "skip": "dropout", "skip_dropout": 0.5}
+    network = {"stage_units": (2, 1), "skip": "dropout", "skip_dropout": 0.5}
     augmentation = {"erasing": 0.5, "mixup": 0.5, "cutmix": 1.0}
     whole = stopped_alike(
         small_runs.small_recipe(epochs=2, network=network, optimizer="muon", ema=0.5, **augmentation), 2, 2

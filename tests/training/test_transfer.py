@@ -23,12 +23,12 @@ def test_a_run_begins_with_the_given_weights(fine_tune):
     before = json.loads((small_runs.finished() / "summary.json").read_text())
     after = json.loads((out / "summary.json").read_text())
     assert after["test_error"] == before["test_error"]
-    assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3", "logits"}
+    assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "logits"}
 
 
 def test_a_frozen_part_keeps_weights_and_statistics_and_is_trainable_in_the_file(fine_tune):
-    out, _ = fine_tune(freeze_until="stage2", reestimate=True)
-    assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
+    out, _ = fine_tune(freeze_until="stage1", reestimate=True)
+    assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1"}
     model, _ = saving.load(out)
     assert all(layer.trainable for layer in model.layers if layer.weights and layer.name != "normalization")
 
@@ -37,7 +37,7 @@ def test_a_probe_comes_first_and_then_the_entire_network_learns(fine_tune):
     rates = {"probe_rate": 0.05, "learning_rate": 0.01, "schedule": "plateau"}
     out, lines = fine_tune(freeze_until="features", probe_epochs=2, **rates)
     probe = out / "probe"
-    assert kept(probe, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
+    assert kept(probe, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
     assert kept(out, probe) == {"normalization"}
     assert [len(small_runs.history(folder)) for folder in (probe, out)] == [2, 1]
     rates = [float(small_runs.history(folder)[0]["learning_rate"]) for folder in (probe, out)]
@@ -51,7 +51,7 @@ def test_a_probe_comes_first_and_then_the_entire_network_learns(fine_tune):
 
 def command(source, out):
     """Returns the command of a run of two parts: a probe of two epochs, and three epochs of the entire network."""
-    words = ["train", "digits", "--weights", str(source), "--freeze-until", "stage3", "--json"]
+    words = ["train", "digits", "--weights", str(source), "--freeze-until", "stage2", "--json"]
     return [*words, "--probe-epochs", "2", "--epochs", "3", "--batch-size", "32", "--out", str(out)]
 
 
@@ -98,10 +98,10 @@ def test_a_run_stopped_in_its_probe_and_after_it_ends_bit_equal(whole, tmp_path,
 
 
 def test_frozen_layers_stay_frozen_in_a_network_split_into_units(fine_tune):
-    choices = {"freeze_until": "stage2"}
+    choices = {"freeze_until": "stage1"}
     plain, _ = fine_tune("plain", **choices)
     expected = network(plain)
     out, _ = fine_tune("units", Machine(rematerialize=True, loop_units=True), **choices)
-    assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
+    assert kept(out, small_runs.finished()) == {"normalization", "stem", "stage1"}
     for name, value in network(out).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)

@@ -56,7 +56,7 @@ def test_at_every_depth_a_network_differs_from_the_papers_only_in_its_depth(name
     """Including 50, 152 and 200 layers, depths of ImageNet networks too; and each is as deep as the budget allows."""
     experiment = find_experiment(name)
     papers = {row.name: row.spec for row in experiment.rows}
-    for limit in range(20, 261):
+    for limit in (limit for limit in range(20, 261) if limit % 6 in (1, 2)):  # depths are 6n+2: each, and one below it
         deepest: dict[str, int] = {}
         for row in Budget(depth=limit).scale(experiment).rows:
             spec, paper = row.spec, papers[row.name]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import keras_resnet
-import small_runs
 from pictures import jpeg, photograph
 
 
@@ -95,10 +94,12 @@ def test_quantisation_costs_little_accuracy_and_the_error_is_reported(tmp_path):
     import openvino
 
     from keras_resnet.data import load
+    from keras_resnet.training.recipes import recipe_for
     from keras_resnet.training.run import train
 
     run = tmp_path / "run"
-    train(small_runs.small_recipe(network={"width": 1.0}, epochs=4), run, say=lambda line: None)
+    recipe = recipe_for(dataset="digits", model="resnet8", network={"shortcut": "B"}, batch_size=32, epochs=4)
+    train(recipe, run, say=lambda line: None)
     digits = load("digits")
     np.save(tmp_path / "digits.npy", digits.x_train[:60])
     card = keras_resnet.export(

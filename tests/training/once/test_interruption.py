@@ -45,32 +45,39 @@ small_runs.take_few_digits()
 save = saving.save
 def fills_up(model, path, info):
     if len(info["history"]) == 2:
-        limit = (out / "checkpoints" / "epoch_0001.keras").stat().st_size - int(sys.argv[2])
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        limit = (out / "checkpoints" / "epoch_0001.keras").stat().st_size - missing
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
     save(model, path, info)
 saving.save = fills_up
 from pathlib import Path
-out = Path(sys.argv[1])
+out, unlimited = Path(sys.argv[1]), resource.getrlimit(resource.RLIMIT_FSIZE)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-sys.exit(main(["train", "--recipe", sys.argv[3], "--out", str(out)]))
+for missing in map(int, sys.argv[3:]):
+    status = main(["train", "--recipe", sys.argv[2], "--out", str(out)])
+    resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    saved = [path.name for path in (out / "checkpoints").iterdir()]
+    print("It ended with status", int(status), *saved, file=sys.stderr)
 """
 
 
 def test_a_disk_that_fills_up_during_a_checkpoint_ends_the_run_in_a_line_and_costs_no_checkpoint(tmp_path, start):
     """The kernel refuses writes within the last member of the file, and for the resumed run within the first."""
     out = tmp_path / "run"
-    for missing, resuming in ((100, []), (20_000, ["Resuming after epoch 1 of 4."])):
-        done = subprocess.run(
-            [sys.executable, "-c", FULL_DISK, out, str(missing), small_runs.finished() / "recipe.json"],
-            env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 2, done.stderr
-        *before, line = done.stderr.splitlines()
-        assert before == [*resuming, f"Training on {backend.device()}."]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, out, small_runs.finished() / "recipe.json", "100", "20000"],
+        env={**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stderr.splitlines()
+    for resuming in ([], ["Resuming after epoch 1 of 4."]):
+        count = len(resuming) + 3
+        *before, line, ended = lines[:count]
+        assert before == [*resuming, f"Training on {backend.device()}."], done.stderr
         assert "File too large" in line and line.startswith("keras-resnet: error:")
-        assert [path.name for path in (out / "checkpoints").iterdir()] == ["epoch_0001.keras"]
+        assert ended == "It ended with status 2 epoch_0001.keras"
+        del lines[:count]
+    assert not lines
     assert start(out) == 0
     assert small_runs.results(out) == small_runs.results(small_runs.finished())
 

@@ -57,7 +57,7 @@ def test_for_other_classes_the_head_is_new(tmp_path, monkeypatch):
     model, info = saving.load(small_runs.finished())
     saving.save(model, tmp_path / "other.keras", {**info, "class_names": list("abcdefghij")})
     without_learning(tmp_path / "other.keras", tmp_path / "run")
-    assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2", "stage3"}
+    assert kept(tmp_path / "run", small_runs.finished()) == {"normalization", "stem", "stage1", "stage2"}
 
 
 def test_for_the_same_classes_by_identifier_the_head_is_kept_and_the_file_names_them(tmp_path, monkeypatch):
@@ -98,18 +98,30 @@ def test_the_schedule_of_a_probe_ends_with_the_probe():
     ("choices", "words"),
     [
         ({"freeze_until": "stage4"}, "`freeze_until` must be one of stem, stage1, stage2, stage3, features"),
+        ({"freeze_until": "stage3"}, "`freeze_until` must be one of stem, stage1, stage2, features"),
         ({"weights": None, "freeze_until": "stage1"}, "`freeze_until` needs `weights`"),
         ({"weights": None, "mean": "weights"}, "`mean` can be 'weights' only if `weights` are given"),
         ({"weights": "nothing.keras"}, "Received: weights='nothing.keras'"),
         ({"probe_epochs": 0}, "`probe_epochs` must be at least 1"),
-        ({"network": {"width": 1.0}}, "are for `width=0.25`. Received: width=1.0"),
-        ({"model": "resnet14"}, "it lacks stage1_unit2_conv1/kernel"),
+        (
+            {"network": {"stage_units": (1, 1), "stage_filters": (4, 16)}},
+            r"are for `stage_filters=\(4, 8\)`. Received: stage_filters=\(4, 16\)",
+        ),
     ],
 )
 def test_invalid_choices_are_refused_before_anything_is_written(fine_tune, tmp_path, choices, words):
     with pytest.raises(ValueError, match=words):
         fine_tune(**choices)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_do_not_fit_a_deeper_network(fine_tune, tmp_path):
+    choices = {"width": 0.25, "shortcut": "B"}
+    info = {**saving.read_info(small_runs.finished()), "network": choices}
+    saving.save(find("resnet8")(input_shape=(8, 8, 1), **choices), tmp_path / "shallow.keras", info)
+    with pytest.raises(ValueError, match="it lacks stage1_unit2_conv1/kernel"):
+        fine_tune(model="resnet14", weights=str(tmp_path / "shallow.keras"), mean="pixel")
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_without_a_known_normalisation_need_a_mean(tmp_path, fine_tune):
@@ -120,7 +132,7 @@ def test_weights_without_a_known_normalisation_need_a_mean(tmp_path, fine_tune):
     with pytest.raises(ValueError, match=r"x.weights.h5' does not say how its images were normalised"):
         fine_tune(**saved)
     out, _ = fine_tune(**saved, mean="channel", freeze_until="features")
-    assert kept(out, small_runs.finished()) >= {"stem", "stage1", "stage2", "stage3"}
+    assert kept(out, small_runs.finished()) >= {"stem", "stage1", "stage2"}
 
 
 @pytest.mark.parametrize("mean", ["weights", "channel"])

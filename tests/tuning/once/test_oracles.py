@@ -198,6 +198,7 @@ def test_an_exhausted_space_ends_a_bayesian_search_at_once(tmp_path, monkeypatch
     assert len(drawn) == 1
 
 
+@pytest.mark.usefixtures("small_pool")
 def test_a_bayesian_search_does_not_warn_of_an_inner_fit(tmp_path, monkeypatch, recwarn):
     """scikit-learn does in almost every trial, where the trials are few."""
     made = oracle("bayesian", tmp_path)
@@ -210,6 +211,7 @@ def test_a_bayesian_search_does_not_warn_of_an_inner_fit(tmp_path, monkeypatch, 
     assert not [warning for warning in recwarn if warning.category is ConvergenceWarning]
 
 
+@pytest.mark.usefixtures("small_pool")
 def test_a_bayesian_search_predicts_the_score_of_a_running_trial_from_others(tmp_path, monkeypatch):
     """An unfitted process would predict zero, where errors are about 50."""
     made = oracle("bayesian", tmp_path, trials=8)
@@ -225,6 +227,7 @@ def test_a_bayesian_search_predicts_the_score_of_a_running_trial_from_others(tmp
     assert 40 < running < 60
 
 
+@pytest.mark.usefixtures("small_pool")
 def test_a_bayesian_search_prefers_what_is_least_known_among_equal_predictions(tmp_path, monkeypatch):
     """It minimises the lower confidence bound."""
     made, drawn = oracle("bayesian", tmp_path, trials=8), []

@@ -51,12 +51,20 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leaves the pictures of a report empty, since drawing them takes most of its time."""
+    monkeypatch.setattr("keras_resnet.tuning.pictures.save", lambda figure, path, title: path.touch())
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_short_trial_is_never_the_best(folder):
     """15 % after a third of the epochs may be more than 20 % at the end: only full trials are compared."""
     assert write_report(folder)["error"] == 20.0
     assert json.loads((folder / "best_recipe.json").read_text()) == {"number": 0}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_results_with_the_former_name_of_the_budget_can_be_read(folder):
     """`result.json` used to call it "units"."""
     for path in folder.glob("tuner/trial_*/result.json"):
@@ -71,6 +79,7 @@ def test_a_report_needs_no_keras_tuner():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_leaderboard_has_every_trial_and_dimension(folder):
     write_report(folder)
     rows = list(csv.DictReader((folder / "leaderboard.csv").open()))
@@ -163,6 +172,7 @@ def test_results_are_in_the_order_of_the_trials(tmp_path):
     assert [result["trial"] for result in results(tmp_path)] == ["2", "9", "10"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_order_is_that_of_the_scores_which_may_differ_from_the_errors(folder):
     """A score also counts what a network exceeds its targets by."""
     for number, (score, error) in enumerate([(25.0, 18.0), (20.0, 20.0)]):
