@@ -1,4 +1,4 @@
-"""Comparisons of Keras's layers with the fast layers that replace them."""
+"""Comparisons of Keras's layers, and networks, with the fast layers that replace them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 
 from comparing import alike
+from keras_resnet import ResNet
 from keras_resnet.models.fast_layers import use_fast_layers
 
 RNG = np.random.default_rng(0)
@@ -63,3 +64,24 @@ def trained_alike(models, images, tolerance=1e-4):
 def convolutions(chosen, **choices):
     """Returns branches for `twins`, one for each kernel, strides and padding."""
     return {str(each): lambda dtype, each=each: [layers.Conv2D(6, *each, **choices)] for each in chosen}
+
+
+def images(model, batch=3):
+    """Returns random images for a network."""
+    return np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
+
+
+def twin_networks(dtype="float32", **choices):
+    """Returns a network with fast layers and the same of Keras's, wide enough for kernels of `test_fast_layers`."""
+    keras.utils.set_random_seed(0)
+    size = 16 if choices.get("stem", "cifar") == "cifar" else 48
+    choices.setdefault("stem", "cifar")
+    model = ResNet(
+        (1, 2), (16, 24), input_shape=(size, size, 3), classes=5, classifier_activation=None, dtype=dtype, **choices
+    )
+    plain = keras.models.clone_model(model)
+    rng = np.random.default_rng(1)
+    weights = [rng.uniform(0.5, 1.5, weight.shape) if weight.ndim == 1 else weight for weight in model.get_weights()]
+    for each in (model, plain):
+        each.set_weights(weights)
+    return model, plain

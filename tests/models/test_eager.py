@@ -12,10 +12,11 @@ import pytest
 from keras import layers
 
 from comparing import alike, numpy
-from keras_resnet import ResNet, backend
-from keras_resnet.models.fast_layers import Add, use_fast_layers
+from keras_resnet import backend
+from keras_resnet.models.fast_layers import use_fast_layers
 from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, UNITS
 from keras_resnet.models.taps import features, taps
+from twins import images, twin_networks
 
 RUNNING = keras.backend.backend()
 VARIANTS = [
@@ -32,29 +33,9 @@ VARIANTS = [row for row in VARIANTS if row != {"stem": "unactivated", "order": "
 VARIANTS = VARIANTS if RUNNING == "torch" else VARIANTS[::6]
 
 
-def images(model, batch=3):
-    return np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
-
-
-def twins(dtype="float32", **choices):
-    """A network with fast layers and the same of Keras's, wide enough for the kernels that `test_fast_layers` tests."""
-    keras.utils.set_random_seed(0)
-    size = 16 if choices.get("stem", "cifar") == "cifar" else 48
-    choices.setdefault("stem", "cifar")
-    model = ResNet(
-        (1, 2), (16, 24), input_shape=(size, size, 3), classes=5, classifier_activation=None, dtype=dtype, **choices
-    )
-    plain = keras.models.clone_model(model)
-    rng = np.random.default_rng(1)
-    weights = [rng.uniform(0.5, 1.5, weight.shape) if weight.ndim == 1 else weight for weight in model.get_weights()]
-    for each in (model, plain):
-        each.set_weights(weights)
-    return model, plain
-
-
 @pytest.mark.parametrize("choices", VARIANTS, ids=lambda choices: "-".join(map(str, choices.values())))
 def test_every_variant_computes_and_learns_like_one_of_keras_layers(choices):
-    model, plain = twins(**choices)
+    model, plain = twin_networks(**choices)
     x = images(model)
     alike(model(x), plain(x), 1e-4)
     before = plain.get_weights()
@@ -69,14 +50,14 @@ def test_every_variant_computes_and_learns_like_one_of_keras_layers(choices):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-4), ("mixed_bfloat16", 0.1)])
 def test_in_other_precisions(dtype, tolerance):
-    model, plain = twins(dtype, shortcut="A", stem="imagenet")
+    model, plain = twin_networks(dtype, shortcut="A", stem="imagenet")
     found, expected = model(images(model)), plain(images(model))
     assert found.dtype == expected.dtype
     alike(found, expected, tolerance)
 
 
 def test_a_stateless_call_computes_with_the_values_it_is_given():
-    model, plain = twins()
+    model, plain = twin_networks()
     x = images(model)
     half = [
         [0.5 * keras.ops.convert_to_tensor(each) for each in kind]
@@ -106,7 +87,7 @@ def test_averages_move_as_often_as_a_layer_is_called_and_with_those_of_models_wi
 
 
 def test_a_kernel_with_lora_is_the_sum_that_keras_makes():
-    model, plain = twins()
+    model, plain = twin_networks()
     x = images(model)
     model(x)
     for each in (model, plain):
@@ -118,7 +99,7 @@ def test_a_kernel_with_lora_is_the_sum_that_keras_makes():
 
 
 def test_inputs_and_outputs_are_never_overwritten():
-    model, plain = twins()
+    model, plain = twin_networks()
     x = images(model)
     tensor = keras.ops.convert_to_tensor(x)
     names = list(taps(model))
@@ -186,93 +167,6 @@ def test_a_layer_with_an_activity_regularizer_is_left_to_keras():
         alike(found, expected)
 
 
-if RUNNING == "torch":
-    import torch
-    from torch.nn.modules import module
-
-    def test_keras_calls_the_layers_of_a_model_that_torch_compiles(monkeypatch):
-        """Inductor fails for gradients of convolutions in calls that layers of several shapes share."""
-        model, plain = twins()
-        x, called = images(model), []
-
-        def spy(self, inputs):
-            called.append(self.name)
-            return layers.Add.call(self, inputs)
-
-        monkeypatch.setattr(Add, "call", spy)
-        model(x)
-        assert not called
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-        found = model(x)
-        monkeypatch.undo()
-        assert called == [layer.name for layer in plain.layers if isinstance(layer, layers.Add)]
-        alike(found, plain(x), 1e-4)
-
-    HOOKED = [f"stage2_unit1_{part}" for part in ("conv1_pad", "conv1", "bn1", "relu1", "conv2", "bn2", "add")]
-
-    @pytest.mark.parametrize("name", HOOKED)
-    def test_hooks_of_torch_see_the_inputs_and_outputs_of_a_keras_layer(name):
-        """Once per call, until they are removed; tensors that they keep are never overwritten."""
-        model, plain = twins()
-        x = images(model)
-        before, kept, hooks = numpy(model(x)), {model: [], plain: []}, []
-        for each, seen in kept.items():
-            layer = each.get_layer(name)
-            hooks.append(layer.register_forward_pre_hook(lambda _, taken, seen=seen: seen.extend(taken)))
-            hooks.append(layer.register_forward_hook(lambda *call, seen=seen: seen.append(call[-1])))
-        for each in kept:
-            alike(each(x), before)
-        assert len(kept[model]) == len(kept[plain]) == 2
-        for found, expected in zip(*(keras.tree.flatten(seen) for seen in kept.values()), strict=True):
-            alike(found.detach(), expected.detach())
-        for hook in hooks:
-            hook.remove()
-        np.testing.assert_array_equal(numpy(model(x)), before)
-        assert len(kept[model]) == 2
-
-    @pytest.mark.parametrize("name", HOOKED)
-    def test_hooks_of_torch_replace_the_inputs_and_outputs_of_a_layer(name):
-        model, plain = twins()
-        x = images(model)
-        before, given = numpy(model(x)), []
-
-        def change(_, taken):
-            return keras.tree.map_structure(lambda one: 1.5 * one - 0.1, taken)
-
-        for each in (model, plain):
-            layer = each.get_layer(name)
-            layer.register_forward_pre_hook(change)
-            layer.register_forward_hook(lambda *call: given.append(-0.5 * call[-1]) or given[-1])
-        found, expected = model(x), plain(x)
-        alike(found, expected)
-        assert np.abs(numpy(found) - before).max() > 1e-2 * np.abs(before).max()
-        alike(given[0].detach(), given[1].detach())
-
-    @pytest.mark.parametrize("name", HOOKED[:-1])  # for a layer with several inputs, Torch tracks only the output
-    def test_hooks_of_torch_see_gradients(name):
-        model, plain = twins()
-        x, seen = images(model), []
-        for each in (model, plain):
-            layer = each.get_layer(name)
-            layer.register_full_backward_pre_hook(lambda _, of_given: seen.extend(of_given))
-            layer.register_full_backward_hook(lambda _, of_taken, of_given: seen.extend(of_taken))
-            each(x).square().sum().backward()
-        assert len(seen) == 4
-        for found, expected in zip(seen[:2], seen[2:], strict=True):
-            alike(found, expected, 1e-3)
-
-    def test_hooks_of_torch_for_every_module_fire_at_every_layer():
-        model, _ = twins()
-        x, seen = images(model), []
-        hook = module.register_module_forward_hook(lambda layer, *_: seen.append(layer))
-        try:
-            model(x)
-        finally:
-            hook.remove()
-        assert [*map(id, seen)].count(id(model.get_layer("stage1_unit1_conv1"))) == 1
-        assert {id(layer) for layer in model.layers[1:]} <= set(map(id, seen))
-
-
 class Watch(layers.Layer):
     """Records whether the output of an earlier layer of this class still exists."""
 
@@ -299,7 +193,7 @@ def test_outputs_that_no_later_layer_takes_are_released():
 
 
 def test_it_is_a_functional_model_to_other_code(tmp_path):
-    model, plain = twins()
+    model, plain = twin_networks()
     assert model.__class__ is plain.__class__
     assert isinstance(model, plain.__class__)
     model.save(tmp_path / "model.keras")
