@@ -9,6 +9,7 @@ import platform
 import sys
 import tempfile
 import time
+import tracemalloc  # noqa: F401  # pytest imports it if a finalizer fails, but cannot while tensorflow-datasets is imported
 from pathlib import Path
 
 import numpy as np

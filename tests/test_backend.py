@@ -75,7 +75,7 @@ def test_a_backend_that_is_unknown_or_not_installed_is_refused_with_what_would_w
     with pytest.raises(ValueError, match=r"'torch' is not installed: pip install '\.\[torch\]' in a checkout"):
         backend.select_backend("torch")
     monkeypatch.setenv("KERAS_BACKEND", "theano")
-    with pytest.raises(ValueError, match=r"'theano'\. Accepted"):
+    with pytest.raises(ValueError, match=r"'theano' in the environment variable KERAS_BACKEND\. Accepted"):
         backend.select_backend()
     assert os.environ["KERAS_BACKEND"] == "theano"
 

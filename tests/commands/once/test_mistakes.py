@@ -106,7 +106,7 @@ from launch import shell
         ("tune digits --target-latency 0", ("--target-latency", "above 0")),
         ("tune digits --target-latency 5 --target-macs 1000000", ("one target", "--target-macs or --target-latency")),
         ("tune digits --fidelity size", ("have one size", "epochs")),
-        ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "file that exists or")),
+        ("convert nothing.pth out.keras --model resnet18", ("'nothing.pth'", "no such file")),
         ("convert hf://resnet18 out.keras --model resnet18", ("hf://OWNER/NAME",)),
         ("convert imagenet out.keras --model resnet20", ("No ImageNet weights", "ResNet50V2")),
         ("convert imagenet out.keras --model resnet50 --mean 1,x", ("--mean",)),
