@@ -21,7 +21,7 @@ WITHOUT_TENSORFLOW = """
 import sys
 from importlib.machinery import PathFinder
 
-class WithoutTensorFlow:
+class WithoutTensorFlow(PathFinder):
     @staticmethod
     def find_spec(name, path=None, target=None):
         absent = name.partition(".")[0] == "tensorflow"
