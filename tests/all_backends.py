@@ -53,7 +53,7 @@ def run(backend: str, ignored: list[Path]) -> Outcome:
         status = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-rs", *PARALLEL, f"--junitxml={report}", str(TESTS)),
-                *(f"--ignore={folder}" for folder in ignored),
+                *(f"--ignore={path}" for path in ignored),
             ],
             cwd=TESTS.parent,
             env={**ENVIRONMENT, "KERAS_BACKEND": backend},

@@ -75,10 +75,10 @@ def test_arguments_made_of_values_are_parsed_to_the_same_values(values):
     assert parse(*to_arguments(values)) == values
 
 
-def test_a_path_after_an_equals_sign_may_begin_at_the_home_folder(monkeypatch):
+def test_a_path_after_an_equals_sign_may_begin_at_the_home_folder(monkeypatch, tmp_path):
     """Shells expand "--kind ~/runs" themselves, and not "--kind=~/runs"."""
-    monkeypatch.setenv("HOME", "/home/ada")
-    assert parse("--kind=~/my runs") == {"kind": "/home/ada/my runs"}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse("--kind=~/my runs") == {"kind": f"{tmp_path}/my runs"}
     assert parse("--kind=a~b") == {"kind": "a~b"}
 
 
