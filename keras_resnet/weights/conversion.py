@@ -16,7 +16,8 @@ from ..models.architectures import Architecture
 from ..models.catalog import find
 from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
-from .pretrained import TRAINING_ONLY, Pretrained, raw_statistic, tensors_of
+from .pretrained import Pretrained, raw_statistic, tensors_of
+from .published import IRRELEVANT
 from .reading import IMAGENET, check, labels, read
 
 FORMATS = ("keras", "torchvision")
@@ -179,7 +180,7 @@ def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -
     Raises:
         ValueError: if torchvision does not have such a network.
     """
-    ignored = {field: getattr(spec, field) for field in (*TRAINING_ONLY, "bn_epsilon")}
+    ignored = {field: getattr(spec, field) for field in IRRELEVANT}
     available = [replace(getattr(imagenet, network).spec, **ignored) for network in _IN_TORCHVISION]
     if replace(spec, stride_on="3x3") not in [replace(network, stride_on="3x3") for network in available]:
         raise ValueError(f"torchvision has no network like this {name}. It has {', '.join(_IN_TORCHVISION)}.")
