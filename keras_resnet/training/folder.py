@@ -17,9 +17,7 @@ others read, so all processes must see the same folder.
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import re
 import time
 import warnings
@@ -33,6 +31,7 @@ import numpy as np
 
 from .. import saving
 from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
+from ..tables import csv_table
 from .identity import changes
 from .interruption import NOT_BEGUN
 from .recipe import Recipe, as_json, with_later_fields
@@ -240,11 +239,7 @@ class RunFolder:
         """Writes `history.csv`, and its plot after the last epoch or if the previous plot is a minute old."""
         if not self.writes:
             return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-        write_text(self.history, text.getvalue())
+        write_text(self.history, csv_table(history))
         if last or time.monotonic() - self._plotted > SECONDS_BETWEEN_PLOTS:
             from .curves import draw_curves  # imports matplotlib, which takes a second
 
