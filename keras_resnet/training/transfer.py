@@ -17,7 +17,7 @@ from .recipe import Recipe
 PROBE = "probe"  # folder of the probe, within that of the run
 
 
-def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained | None:
+def read_weights(recipe: Recipe, folder: RunFolder) -> Pretrained | None:
     """Reads the initial weights of a run, for images in RGB; None if the recipe names none.
 
     Args:
@@ -35,7 +35,7 @@ def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained 
     try:
         weights = read(recipe.weights, spec, choices, name=recipe.model)
     except ValueError:
-        begun = _from_begun_run(recipe, folder) if folder else None
+        begun = _from_begun_run(recipe, folder)
         if begun is None:
             raise
         weights = begun
