@@ -48,22 +48,20 @@ def check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machi
         raise ValueError(
             f"`accumulate` needs at least one full batch of {recipe.batch_size} images. Received: {data.train_count}"
         )
-    if machine.loop_units and not devices.supports_loops:
-        raise ValueError(
-            f"`loop_units` needs a single device on this backend. Received: {devices.replicas} devices. "
-            "Choose --devices 1, or --backend jax."
-        )
-    if recipe.accumulate > 1 and not devices.supports_accumulation:
-        raise ValueError(
-            f"`accumulate` needs a single device on this backend. Received: {devices.replicas} devices. "
-            "Choose --devices 1, or --backend jax."
-        )
-    on_one_device = {
-        "steps_per_execution": machine.steps_per_execution > 1,
-        "images_on_device": machine.images_on_device,
-    }
-    for name in (name for name, enabled in on_one_device.items() if enabled):
-        if devices.replicas > 1:
+    for name, refused in (
+        ("loop_units", machine.loop_units and not devices.supports_loops),
+        ("accumulate", recipe.accumulate > 1 and not devices.supports_accumulation),
+    ):
+        if refused:
+            raise ValueError(
+                f"`{name}` needs a single device on this backend. Received: {devices.replicas} devices. "
+                "Choose --devices 1, or --backend jax."
+            )
+    for name, chosen in (
+        ("steps_per_execution", machine.steps_per_execution > 1),
+        ("images_on_device", machine.images_on_device),
+    ):
+        if chosen and devices.replicas > 1:
             raise ValueError(f"`{name}` needs a single device. Received: {devices.replicas}. Choose --devices 1.")
     if machine.images_on_device and not data.in_memory:
         raise ValueError(
