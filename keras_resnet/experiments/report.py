@@ -97,7 +97,7 @@ def report_name(experiment: Experiment, out: Path, scaled: str) -> str:
     """Returns the name of a report's files, without suffix. It never overwrites the report of another budget.
 
     Raises:
-        ValueError: if the existing report of that name is damaged.
+        ValueError: the existing report of that name is damaged.
     """
     name = f"{experiment.name}-scaled" if scaled else experiment.name
     existing = out / f"{name}.json"

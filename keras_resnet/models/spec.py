@@ -66,7 +66,7 @@ class Spec:
         bn_epsilon: added to the variance in batch norm.
 
     Raises:
-        ValueError: if a choice does not exist or contradicts another; the message names the value received and the
+        ValueError: a choice does not exist or contradicts another; the message names the value received and the
             accepted ones.
     """
 

@@ -34,7 +34,7 @@ def reestimate(
             batch.
 
     Raises:
-        ValueError: If there are no batches.
+        ValueError: there are no batches.
     """
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1: batch norm's statistics need images. Received: {steps}")

@@ -12,7 +12,7 @@ def selected(recipe: Recipe, data: LabelledImages) -> LabelledImages:
     """Returns the images of a data set that a recipe selects.
 
     Raises:
-        ValueError: If the data set has too few training images, or a single class, on which nothing can be learned.
+        ValueError: the data set has too few training images, or a single class, on which nothing can be learned.
     """
     if data.classes < 2:
         raise ValueError(
@@ -41,7 +41,7 @@ def check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machi
     """Checks that the recipe, the data, the devices and the machine's settings work together.
 
     Raises:
-        ValueError: If they do not.
+        ValueError: they do not.
     """
     devices.check_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
     if recipe.accumulate > 1 and recipe.batch_size > data.train_count:

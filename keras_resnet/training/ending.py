@@ -35,7 +35,7 @@ def finish(
         The summary.
 
     Raises:
-        StoppedError: If the run is asked to stop before its test has ended; the test is repeated when it is resumed.
+        StoppedError: the run is asked to stop before its test has ended; the test is repeated when it is resumed.
     """
     feed, recipe, devices, logits_model = context.feed, context.recipe, context.devices, networks.logits_model
     data, split = feed.data, feed.split

@@ -38,7 +38,7 @@ class Feed:
         split: the images that the run is tested on, "test" or "validation".
 
     Raises:
-        ValueError: If sizes or crops are not possible.
+        ValueError: sizes or crops are not possible.
     """
 
     def __init__(self, recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:

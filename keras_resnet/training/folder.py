@@ -102,7 +102,7 @@ class RunFolder:
         written by hand must not be overwritten; it is recognised by its missing fields.
 
         Raises:
-            ValueError: If the path is not a folder, or holds other files, a recipe written by hand, or another run.
+            ValueError: the path is not a folder, or holds other files, a recipe written by hand, or another run.
         """
         if not self.path.exists():
             return
@@ -127,7 +127,7 @@ class RunFolder:
         The lock is released even if the process is killed.
 
         Raises:
-            FolderInUseError: If another process holds the lock.
+            FolderInUseError: another process holds the lock.
         """
         if not self.writes:
             yield
@@ -141,7 +141,7 @@ class RunFolder:
         A process that does not write does not read it either, since the chief may be writing it.
 
         Raises:
-            ValueError: If another run has begun in the folder since it was checked.
+            ValueError: another run has begun in the folder since it was checked.
         """
         self._recipe, self._title = as_json(recipe), f"{recipe.title} on {recipe.dataset}"
         if not self.writes:
@@ -155,7 +155,7 @@ class RunFolder:
         """Returns the resolved recipe of the run in the folder; empty if there is none.
 
         Raises:
-            ValueError: If it is damaged.
+            ValueError: it is damaged.
         """
         return read_json(self.recipe, REMEDY) if self.recipe.exists() else {}
 
@@ -163,7 +163,7 @@ class RunFolder:
         """Returns the summary of the run, or None if it has not finished.
 
         Raises:
-            ValueError: If it is damaged.
+            ValueError: it is damaged.
         """
         return read_json(self.summary, REMEDY) if self.summary.exists() else None
 
@@ -199,7 +199,7 @@ class RunFolder:
             The progress of the run at that checkpoint; that of a new run if there is no checkpoint.
 
         Raises:
-            ValueError: If there are checkpoints, but all are damaged or of another run.
+            ValueError: there are checkpoints, but all are damaged or of another run.
         """
         problems = []
         for path in self.newest_first():

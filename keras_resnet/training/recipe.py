@@ -41,7 +41,7 @@ class Recipe:
     divided by 10 at 32k and 48k of 64k iterations; images padded by 4, cropped and mirrored.
 
     Raises:
-        ValueError: If a value is out of its range; the message gives the received and the accepted values.
+        ValueError: a value is out of its range; the message gives the received and the accepted values.
     """
 
     dataset: str
@@ -222,7 +222,7 @@ class Recipe:
             layout: fields of `Spec` that the weights need; `network` takes precedence.
 
         Raises:
-            ValueError: If a field is set that does not apply to the data set.
+            ValueError: a field is set that does not apply to the data set.
         """
         chosen = {**(layout or {}), **self.network}
         spec = self.architecture.respec(**chosen)

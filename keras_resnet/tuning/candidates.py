@@ -36,7 +36,7 @@ def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
         values: values of the dimensions; other names, such as keras-tuner's "tuner/epochs", are ignored.
 
     Raises:
-        ValueError: if values contradict each other, such as option A where channels would be dropped.
+        ValueError: values contradict each other, such as option A where channels would be dropped.
     """
     known = SPEC_FIELDS | {field.name for field in fields(Recipe)} | {UNITS_PER_STAGE}
     values = {name: value for name, value in values.items() if name in known}
@@ -86,7 +86,7 @@ class Bounds:
         """Returns the cost of a candidate.
 
         Raises:
-            ValueError: if it cannot be built: option A would drop channels, or the feature maps become too small.
+            ValueError: it cannot be built: option A would drop channels, or the feature maps become too small.
         """
         return _count(recipe_of(self.base, values).spec, self.classes, self.image_shape)
 
@@ -94,7 +94,7 @@ class Bounds:
         """Checks that a candidate can be trained on the data set, whatever the bounds; returns its cost.
 
         Raises:
-            ValueError: if it cannot be built, or would apply RandAugment to images that are not RGB.
+            ValueError: it cannot be built, or would apply RandAugment to images that are not RGB.
         """
         recipe, channels = recipe_of(self.base, values), self.image_shape[-1]
         if channels != 3 and recipe.randaugment:
@@ -105,7 +105,7 @@ class Bounds:
         return _count(recipe.spec, self.classes, self.image_shape)
 
     def admits(self, values: Mapping[str, Any]) -> bool:
-        """Whether a candidate can be trained and is within the bounds."""
+        """Returns whether a candidate can be trained and is within the bounds."""
         try:
             cost = self.check(values)
         except ValueError:
@@ -147,7 +147,7 @@ def with_valid_default(space: Space, bounds: Bounds) -> Space:
     """Returns the space with the first candidate of its grid, the papers' if that is within the bounds, as its default.
 
     Raises:
-        ValueError: if no candidate can be built, or none is within the bounds.
+        ValueError: no candidate can be built, or none is within the bounds.
     """
     first = next(grid(space, bounds, points=1), None)
     if first is None:

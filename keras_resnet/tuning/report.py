@@ -37,7 +37,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         The `result.json` of the best trial.
 
     Raises:
-        ValueError: if the folder contains no search, a file is damaged, or no trial was completed.
+        ValueError: the folder contains no search, a file is damaged, or no trial was completed.
     """
     folder = Path(folder)
     if not (folder / FILE).is_file():

@@ -54,7 +54,7 @@ def convert(
         "parameters", "classes", "labels" (the number of class names), "channels", "normalization" and "view".
 
     Raises:
-        ValueError: if the weights do not fit the network, torchvision does not have the network, the output file has
+        ValueError: the weights do not fit the network, torchvision does not have the network, the output file has
             the wrong ending, the class names are unknown or of another number, or a mean or deviation is out of bounds.
     """
     out = Path(out)
@@ -178,7 +178,7 @@ def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -
     """Returns a state dict for torchvision's network of this spec.
 
     Raises:
-        ValueError: if torchvision does not have such a network.
+        ValueError: torchvision does not have such a network.
     """
     ignored = {field: getattr(spec, field) for field in IRRELEVANT}
     available = [replace(getattr(imagenet, network).spec, **ignored) for network in _IN_TORCHVISION]
