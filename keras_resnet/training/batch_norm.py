@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from .. import backend
-from .progress import Bar
+from .progress_bar import Bar
 
 
 def reestimate(

@@ -17,7 +17,7 @@ from .context import RunContext
 from .feed import Feed
 from .metrics import percent_error
 from .networks import Networks
-from .progress import Bar
+from .progress_bar import Bar
 
 
 def finish(

@@ -28,7 +28,7 @@ from .learning_rate import LearningRate
 from .machine import Machine
 from .networks import Networks, build
 from .profiling import Profile
-from .progress import Bar
+from .progress_bar import Bar
 from .recipe import Recipe
 from .testing import MeanTestLoss
 from .transfer import PROBE, defaults, probe_recipe, read_weights
