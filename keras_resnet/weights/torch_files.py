@@ -113,18 +113,16 @@ def _described(value: Any) -> str:
 
 
 def write_state(state: Mapping[str, np.ndarray], path: Path) -> None:
-    """Writes a state dict atomically, as `.safetensors` or, if torch is installed, as `.pth`.
+    """Writes a state dict atomically, as `.safetensors` or with any other ending as a pickle.
 
     Raises:
-        ValueError: the file has another ending, or torch is needed and not installed.
+        ValueError: torch is needed and not installed.
     """
     if path.suffix == SAFE:
         from safetensors.numpy import save_file
 
         write_atomically(path, lambda temporary: save_file(dict(state), temporary, {"format": "pt"}))
-    elif path.suffix in PICKLES:
+    else:
         torch = _torch(path)
         tensors = {name: torch.from_numpy(value.copy()) for name, value in state.items()}
         write_atomically(path, lambda temporary: torch.save(tensors, temporary))
-    else:
-        raise ValueError(f"The file of a state dict must end in {', '.join(ENDINGS)}. Received: {str(path)!r}")
