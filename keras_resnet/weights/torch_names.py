@@ -120,7 +120,7 @@ def append_zeros(tensors: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.
     order = np.arange(spec.stage_filters[0])  # for each channel of this package, its index in the source
     last = len(spec.convolutions)
     for stage, (units, filters) in enumerate(zip(spec.stage_units, spec.stage_filters, strict=True), start=1):
-        entering, channels = order, filters * spec.convolutions[-1].expansion
+        entering, channels = order, round(filters * spec.width) * spec.convolutions[-1].expansion
         before = (channels - len(order)) // 2
         order = np.array([*(before + order), *range(before), *range(before + len(order), channels)])
         for unit in range(1, units + 1):
