@@ -21,6 +21,7 @@ from .status import Status
 
 # The limits of numbers, with the comparison that holds for an accepted number.
 LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt}
+SHARE: dict[str, Any] = {"at_least": 0, "below": 1}  # the limits of a share that cannot be all
 
 
 def option(default: Any, text: str, *, choices: Iterable[Any] | None = None, **limits: float) -> Any:

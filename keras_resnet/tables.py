@@ -1,8 +1,11 @@
-"""Tables as plain text or Markdown."""
+"""Tables as plain text, Markdown or CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 
 def text_table(
@@ -30,3 +33,12 @@ def text_table(
 
     rule = ["-" * (width - 1) + (":" if index in right else "-") for index, width in enumerate(widths)]
     return "\n".join(line(cells) for cells in (headings, *([rule] if markdown else []), *rows))
+
+
+def csv_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Formats one or more rows, which have the same columns, as CSV; the cell of a value that is None is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -56,6 +56,6 @@ ANALYSES = {
 }
 
 
-def tool(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
     """Returns the module of an analysis."""
     return importlib.import_module(f".{name}", __package__)

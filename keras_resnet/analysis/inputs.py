@@ -173,13 +173,10 @@ def _evenly_spaced(data: LabelledImages, images: int) -> LabelledImages:
 
 
 def _at_most(images: int, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields batches until they contain `images` images, and sets the weights of the remaining ones to 0."""
+    """Yields batches of equal size, the last of which may have too many images: these get the weight 0."""
     for number, (batch, labels, weights) in enumerate(batches):
-        left = images - number * len(batch)
-        if left <= 0:
-            break
         weights = weights.copy()
-        weights[left:] = 0
+        weights[images - number * len(batch) :] = 0
         yield batch, labels, weights
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from .. import saving
 from ..data import short_name
 from ..files import write_atomically, write_json
-from .analyses import ANALYSES, tool
+from .analyses import ANALYSES, module_of
 
 
 def default_folder(model: str, report: dict[str, Any], images: int | None) -> Path:
@@ -52,5 +52,5 @@ def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
     title = f"{kind.what} ({kind.source})\n{report['images']:,} images of {report['dataset']}, seed {report['seed']}"
     numbers, picture = folder / f"{name}.json", folder / f"{name}.png"
     write_json(numbers, report)
-    write_atomically(picture, partial(tool(name).draw, report["networks"], title=title))
+    write_atomically(picture, partial(module_of(name).draw, report["networks"], title=title))
     return [numbers, picture]

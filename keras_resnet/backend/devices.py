@@ -44,8 +44,8 @@ class Devices:
     """The devices that a run trains on. This class is for one device and one process; backends subclass it for more.
 
     A global batch is divided into equal parts, one per device. Gradients, batch-norm statistics and metrics are those
-    of the global batch, so a run gives the same result on any number of devices, up to rounding. (The papers' training
-    on many GPUs, like all of its time, took batch-norm statistics of each GPU's part, which is not offered here.)
+    of the global batch, so a run gives the same result on any number of devices, up to rounding. (On the
+    papers' GPUs, batch-norm statistics were presumably those of each GPU's part, as here with gradient accumulation.)
 
     If several processes train one run, all of them take the same steps, and one, the chief, writes files and reports.
 

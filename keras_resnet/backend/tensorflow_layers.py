@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from .onednn import has_gradient_bug
+from .tensorflow_devices import accelerators
 
 
 def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, use_batch_statistics: bool) -> Any | None:
@@ -44,7 +44,7 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
     computes wrongly become ones without strides. The gradients of 1x1 kernels without strides are matrix products,
     which take less time than convolutions.
     """
-    on_processor = not _has_gpu()
+    on_processor = not accelerators()
     transposed = layer.data_format == "channels_first" and on_processor
     buggy = on_processor and has_gradient_bug(kernel.shape, layer.strides)
     pointwise = on_processor and tuple(kernel.shape[:2]) == layer.strides == (1, 1) and layer.groups == 1
@@ -76,8 +76,3 @@ def _pointwise_convolution(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tu
         return tf.reshape(x_gradient, tf.shape(x)), tf.reshape(kernel_gradient, tf.shape(kernel))
 
     return tf.nn.conv2d(x, kernel, 1, "VALID"), gradients
-
-
-@functools.cache
-def _has_gpu() -> bool:
-    return bool(tf.config.get_visible_devices("GPU"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import backend
-from ..analysis.analyses import ANALYSES, tool
+from ..analysis.analyses import ANALYSES, module_of
 from ..files import json_text
 from ..models.spec import Spec
 from ..options import add_options, given_fields, positive, random_seed
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json_text(report), flush=True)
     else:
-        summary_line = tool(arguments.what).summary_line
+        summary_line = module_of(arguments.what).summary_line
         for title, result in report["networks"].items():
             print(f"{title}: {summary_line(result)}", flush=True)
     folder = Path(arguments.out or default_folder(arguments.models[0], report, arguments.images))
@@ -88,7 +88,7 @@ def _analyze(arguments: argparse.Namespace) -> dict[str, Any]:
         title, model, info = network(model_name, data, choices, arguments.seed)
         check_network(title, model, kind)
         inputs[title] = model, batches_for(model, info, data, images, labels=kind.labels)
-    analysis = getattr(tool(name), name)
+    analysis = getattr(module_of(name), name)
     results = {
         title: analysis(model, batches, verbose=verbose(arguments), **seed)
         for title, (model, batches) in inputs.items()

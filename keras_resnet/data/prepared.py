@@ -30,6 +30,7 @@ _TESTED_ON = {
     "i_naturalist2018": "validation",
     "i_naturalist2021": "val",
 }
+_LONGEST = 1000  # records that are read at once
 _REMEDY = "Give another data_dir, or delete this folder so that the set is prepared again."
 
 
@@ -159,10 +160,10 @@ def _read_split(builder: DatasetBuilder, split: str) -> tuple[np.ndarray, np.nda
     return images, labels
 
 
-def _runs(split: SplitInfo, longest: int = 1000) -> Iterator[tuple[str, range]]:
+def _runs(split: SplitInfo) -> Iterator[tuple[str, range]]:
     """Yields a split's keys in runs that cross no shard, each with its shard's path for error messages."""
     end = 0
     for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
         start, end = end, end + length
-        for first in range(start, end, longest):
-            yield str(path), range(first, min(first + longest, end))
+        for first in range(start, end, _LONGEST):
+            yield str(path), range(first, min(first + _LONGEST, end))

@@ -126,7 +126,7 @@ class ImageStream(LabelledImages):
         return MultiViewBatches(split=self.train if split == "train" else self.test, cut=cut, **options)
 
 
-def _mean(split: Split, size: int, batch_size: int = 50) -> np.ndarray:
+def _mean(split: Split, size: int) -> np.ndarray:
     from tqdm import tqdm
 
     sample = replace(split, indices=split.indices[evenly_spaced(MEAN_OF, len(split))])
@@ -135,10 +135,10 @@ def _mean(split: Split, size: int, batch_size: int = 50) -> np.ndarray:
     bar = tqdm(desc=f"Mean of {split.name}", total=len(sample), delay=1, leave=False, disable=None)
     with bar:
         # Any share of bad images is accepted here: too many in this sample need not be too many of the entire set.
-        for images, _, weights in StreamTestBatches(split=sample, batch_size=batch_size, size=size, bad_share=1.0):
+        for images, _, weights in StreamTestBatches(split=sample, batch_size=50, size=size, bad_share=1.0):
             total += images.sum(axis=0, dtype=np.int64)  # an image of weight 0 is black
             weight += weights.sum()
-            bar.update(min(batch_size, len(sample) - bar.n))
+            bar.update(min(len(images), len(sample) - bar.n))
     return total / weight
 
 

@@ -23,7 +23,7 @@ CROPS = ("scale", "aspect_ratio")  # ways to crop training images
 COLORS = ("none", "pca")  # ways to shift their colours
 ATTEMPTS = 10  # random windows that the aspect-ratio crop tries before it takes the centre
 DRAWS = 2 + 2 * ATTEMPTS  # random numbers that determine a window
-ASPECT = (3 / 4, 4 / 3)
+RATIOS = (3 / 4, 4 / 3)  # lowest and highest ratio of width to height of the aspect-ratio crop
 
 # Eigenvalues and eigenvectors (in columns) of the covariance of the RGB values, from 0 to 1, of ImageNet's training
 # images, as in fb.resnet.torch. AlexNet scales them by 0.1 (Krizhevsky et al. 2012, section 4.1).
@@ -73,9 +73,7 @@ def _span(first: int, size: int, scale: float, length: int) -> tuple[int, int]:
     return start, max(start + 1, round((first + size) * scale))
 
 
-def aspect_ratio_window(
-    height: int, width: int, draws: Draws, *, area: tuple[float, float], ratios: tuple[float, float] = ASPECT
-) -> Window:
+def aspect_ratio_window(height: int, width: int, draws: Draws, *, area: tuple[float, float]) -> Window:
     """Returns a window of the scale and aspect-ratio augmentation (Szegedy et al. 2015), as in He et al. 2016, table 5.
 
     The window's share of the image's area is drawn uniformly, its aspect ratio log-uniformly, and its position at
@@ -85,9 +83,8 @@ def aspect_ratio_window(
         height, width: the size of the image.
         draws: `DRAWS` random numbers in [0, 1): for the row and the column, then for area and ratio of each attempt.
         area: the lowest and the highest share of the image's area.
-        ratios: the lowest and the highest ratio of width to height.
     """
-    low, high = math.log(ratios[0]), math.log(ratios[1])
+    low, high = map(math.log, RATIOS)
     for attempt in range(2, DRAWS, 2):
         target = (area[0] + draws[attempt] * (area[1] - area[0])) * height * width
         ratio = math.exp(low + draws[attempt + 1] * (high - low))

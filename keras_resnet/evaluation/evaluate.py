@@ -158,9 +158,8 @@ def crop_sizes(model: keras.Model, trained: Mapping[str, int], views: Views) -> 
         views: what the user has chosen.
     """
     size = views.size or trained.get("size") or shapes(model)[0][0] or SIZE
-    return size, views.resize or (trained.get("resize") if size == trained.get("size") else None) or default_resize(
-        size
-    )
+    trained_resize = trained.get("resize") if size == trained.get("size") else None
+    return size, views.resize or trained_resize or default_resize(size)
 
 
 def _for_size(model: keras.Model, size: int | None) -> keras.Model:

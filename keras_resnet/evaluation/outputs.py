@@ -132,7 +132,7 @@ def single_view(
         all_labels.append(labels[counted])
         all_counted.append(counted)
     positions = np.flatnonzero(np.concatenate(all_counted))
-    bad = len(getattr(getattr(batches, "bad", None), "names", ()))
+    bad = len(batches.bad.names) if isinstance(batches, StreamTestBatches) else 0
     probabilities, labels = np.concatenate(all_probabilities), np.concatenate(all_labels)
     return TestOutputs(probabilities, labels, positions, bad, time.perf_counter() - start)
 

@@ -10,9 +10,7 @@ Every file is written completely or not at all.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Mapping
@@ -21,6 +19,7 @@ from typing import Any
 
 from ..data import absolute_path
 from ..files import write_atomically, write_json, write_text
+from ..tables import csv_table
 from .evaluate import Evaluation
 from .pictures import draw_calibration, draw_confusion
 
@@ -86,12 +85,6 @@ def _with_error(title: str, result: dict[str, Any]) -> str:
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", "name", "images", "right", "accuracy", "taken_for", "taken_for_images"])
-    for row in rows:
-        error = row["taken_for"] or {"name": "", "images": 0}
-        writer.writerow(
-            [row["class"], row["name"], row["images"], row["right"], row["accuracy"], error["name"], error["images"]]
-        )
-    return text.getvalue()
+    errors = [row["taken_for"] or {"name": "", "images": 0} for row in rows]
+    pairs = zip(rows, errors, strict=True)
+    return csv_table([{**row, "taken_for": error["name"], "taken_for_images": error["images"]} for row, error in pairs])

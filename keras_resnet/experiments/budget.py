@@ -26,7 +26,7 @@ class Budget:
         images: number of training images, drawn at random.
 
     Raises:
-        ValueError: if the depth is below 8, or another number below 1.
+        ValueError: the depth is below 8, or another number below 1.
     """
 
     depth: int | None = None
@@ -44,7 +44,7 @@ class Budget:
         """Parses "depth=20,epochs=4,images=10000", or a part of it; None or empty for no budget.
 
         Raises:
-            ValueError: if the text cannot be parsed.
+            ValueError: the text cannot be parsed.
         """
         try:
             pairs = [part.split("=") for part in (text or "").split(",") if part]
@@ -71,7 +71,7 @@ class Budget:
         """Returns the experiment scaled down to the budget.
 
         Raises:
-            ValueError: if a depth is given for ImageNet's networks, or leaves no network.
+            ValueError: a depth is given for ImageNet's networks, or leaves no network.
         """
         recipe = {name: value for name in ("epochs", "images") if (value := getattr(self, name)) is not None}
         if "epochs" in recipe:

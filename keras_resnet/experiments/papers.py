@@ -284,7 +284,7 @@ def find_experiment(name: str) -> Experiment:
     """Returns an experiment by name.
 
     Raises:
-        ValueError: if it does not exist; the message suggests similar names.
+        ValueError: it does not exist; the message suggests similar names.
     """
     if name not in EXPERIMENTS:
         hint = suggestion(name, EXPERIMENTS, 2)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import pages
-from ..analysis.analyses import ANALYSES, tool
+from ..analysis.analyses import ANALYSES, module_of
 from ..files import read_json, write_atomically, write_json, write_text
 from ..tables import text_table
 from .pictures import draw_curves
@@ -83,7 +83,7 @@ def write_report(experiment: Experiment, runs: Sequence[Run], out: Path, scaled:
     firsts = {row: results[0]["analyses"] for row, results in by_row.items() if results}
     analysed = {row: analyses[analysis] for row, analyses in firsts.items() if analysis in analyses}
     if analysed:
-        module = tool(analysis)
+        module = module_of(analysis)
         report["looked"] = {row: module.summary_line(result) for row, result in analysed.items()}
         pictures[ANALYSES[analysis].what] = out / f"{name}-{analysis}.png"
         write_atomically(out / f"{name}-{analysis}.png", lambda path: module.draw(analysed, path, title))
@@ -97,7 +97,7 @@ def report_name(experiment: Experiment, out: Path, scaled: str) -> str:
     """Returns the name of a report's files, without suffix. It never overwrites the report of another budget.
 
     Raises:
-        ValueError: if the existing report of that name is damaged.
+        ValueError: the existing report of that name is damaged.
     """
     name = f"{experiment.name}-scaled" if scaled else experiment.name
     existing = out / f"{name}.json"

@@ -118,7 +118,7 @@ class Experiment:
         """Returns the experiment with only the named rows.
 
         Raises:
-            ValueError: if a row does not exist; the message lists all rows.
+            ValueError: a row does not exist; the message lists all rows.
         """
         known = [row.name for row in self.rows]
         if unknown := [name for name in names if name not in known]:

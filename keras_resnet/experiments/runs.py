@@ -91,7 +91,7 @@ class Run:
         """Returns the result, with the errors of its views; None if training, test or analysis is missing.
 
         Raises:
-            ValueError: if its file is damaged.
+            ValueError: its file is damaged.
         """
         result = self.trained()
         if result is None or result["diverged"]:
@@ -105,7 +105,7 @@ class Run:
         """Returns the contents of the result file; None before training has ended.
 
         Raises:
-            ValueError: if the file is damaged.
+            ValueError: the file is damaged.
         """
         return read_json(self.result_file, REMEDY) if self.result_file.is_file() else None
 
@@ -147,8 +147,8 @@ def carry_out(
         say: called with a line of text after each run.
 
     Raises:
-        ValueError: if data can be neither opened nor prepared, or a run fails; the message is then its last line.
-        StoppedError: if this process or a run was asked to stop; the same call resumes.
+        ValueError: data can be neither opened nor prepared, or a run fails; the message is then its last line.
+        StoppedError: this process or a run was asked to stop; the same call resumes.
     """
     missing = list({run.result_file: run for run in runs if run.result() is None}.values())
     for dataset, data_dir in dict.fromkeys((run.recipe.dataset, run.recipe.data_dir) for run in missing):

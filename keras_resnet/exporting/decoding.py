@@ -161,9 +161,8 @@ def _bmp_colours(data: Any, image: Any) -> Any:
 
     def coloured() -> Any:
         palette = tf.io.decode_raw(tf.strings.substr(data, 14 + begin, first - 14 - begin), tf.uint8)
-        return tf.gather(
-            tf.reshape(palette, (-1, 4))[:, 2::-1], tf.cast(image[..., 0], tf.int32)
-        )  # blue, green, red, 0
+        colours = tf.reshape(palette, (-1, 4))[:, 2::-1]  # stored as blue, green, red, 0
+        return tf.gather(colours, tf.cast(image[..., 0], tf.int32))
 
     return tf.cond(header[28] == 8, coloured, lambda: image)
 

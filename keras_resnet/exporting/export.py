@@ -150,11 +150,7 @@ def _description(network: keras.Model, info: Mapping[str, Any]) -> dict[str, Any
 
 
 def _export_on_tensorflow(
-    network: keras.Model,
-    info: Mapping[str, Any],
-    out: str | Path,
-    choices: Choices,
-    say: Callable[[str], None] = lambda line: None,
+    network: keras.Model, info: Mapping[str, Any], out: str | Path, choices: Choices, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Runs the export in a TensorFlow process, and passes its lines on stderr to `say`, except for its error message.
 

@@ -178,14 +178,14 @@ def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
 
 
 def _fits(layer: keras.Layer, norm: Any, rank: int) -> bool:
-    """Whether `norm` is a batch norm over the output channels of `layer`, whose output has `rank` axes."""
+    """Returns whether `norm` is a batch norm over the output channels of `layer`, whose output has `rank` axes."""
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     axis = 1 if first else rank - 1
     return norm.__class__ is layers.BatchNormalization and norm.axis % rank == axis
 
 
 def _is_idle(layer: keras.Layer, called: Sequence[Any]) -> bool:
-    """Whether a layer is the identity at inference, which it is not if the graph calls it with `training=True`."""
+    """Returns whether a layer is the identity at inference: not if the graph calls it with `training=True`."""
     return layer.__class__ in IDLE and not any(node.arguments.kwargs.get("training") for node in called)
 
 

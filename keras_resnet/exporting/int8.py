@@ -29,7 +29,7 @@ def write_int8(
     original: keras.Model,
     info: Mapping[str, Any],
     choices: Choices,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Quantises the weights and activations of a model and writes it in OpenVINO's format.
 

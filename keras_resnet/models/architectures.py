@@ -79,7 +79,7 @@ Returns:
     A functional `keras.Model`. Its output has the shape (batch, {classes}) by default.
 
 Raises:
-    ValueError: if an argument is not valid or the weights do not fit; see `keras_resnet.ResNet`.
+    ValueError: an argument is not valid or the weights do not fit; see `keras_resnet.ResNet`.
 
 Example:
     >>> model = keras_resnet.{name}(classes=10, input_shape=(None, None, 3))

@@ -87,7 +87,7 @@ def ResNet(  # noqa: N802
         on. Its output has the shape (batch, classes), or without the top that of the feature map or vector.
 
     Raises:
-        ValueError: if a choice does not exist or contradicts another or the weights, the input is too small, or the
+        ValueError: a choice does not exist or contradicts another or the weights, the input is too small, or the
             weights do not fit the network.
 
     Example:

@@ -30,7 +30,7 @@ def find(name: str, unit: str | None = None) -> Architecture:
             with basic units: "resnet29" exists with bottleneck units.
 
     Raises:
-        ValueError: if there is no such network; the message suggests similar names or the nearest depths.
+        ValueError: there is no such network; the message suggests similar names or the nearest depths.
     """
     lowered = name.lower()
     if architecture := ARCHITECTURES.get(lowered) or CIFAR.get(lowered.removeprefix(PREFIX)):

@@ -74,7 +74,7 @@ def chain(model: keras.Model) -> Chain:
         model: a model of this package.
 
     Raises:
-        ValueError: if the model is not one of this package.
+        ValueError: the model is not one of this package.
     """
     ends = last_outputs(model, unit_of)
     units = {name: use_fast_layers(keras.Model(begin, end, name=name)) for begin, name, end in _units(ends)}
@@ -94,7 +94,7 @@ def branches(model: keras.Model) -> dict[str, Branches]:
         The branches of each unit, by its name; empty for a plain network, whose units have no shortcuts.
 
     Raises:
-        ValueError: if the model is not one of this package.
+        ValueError: the model is not one of this package.
     """
     ends, calls_by_layer = last_outputs(model, unit_of), calls(model)
     return {

@@ -33,7 +33,7 @@ def cifar_spec(depth: int, unit: str = "basic", **choices: Any) -> Spec:
         **choices: further fields of `Spec`.
 
     Raises:
-        ValueError: if there is no network of this depth with such units; the message names the nearest valid depths.
+        ValueError: there is no network of this depth with such units; the message names the nearest valid depths.
     """
     defaults = {"stage_filters": (16, 32, 64), "shortcut": "B" if unit == "bottleneck" else "A", "stem": "cifar"}
     if "stage_units" not in choices:
@@ -69,7 +69,7 @@ def cifar_net(
         **choices: further fields of `Spec`.
 
     Raises:
-        ValueError: if there is no network of this depth with such units.
+        ValueError: there is no network of this depth with such units.
     """
     spec = cifar_spec(depth, unit, **choices)
 
@@ -125,7 +125,7 @@ def CifarResNet(depth: int, *args: Any, unit: str = "basic", **arguments: Any) -
         A functional `keras.Model`. Its output has the shape (batch, 10) by default.
 
     Raises:
-        ValueError: if there is no network of this depth with such units; the message names the nearest valid depths.
+        ValueError: there is no network of this depth with such units; the message names the nearest valid depths.
             Also as `keras_resnet.ResNet`.
 
     Example:

@@ -58,7 +58,7 @@ def count(spec: Spec, classes: int | None = None, image_shape: Sequence[int] | N
         The counts, equal to those of the Keras model that `keras_resnet.ResNet` builds from the spec.
 
     Raises:
-        ValueError: if the image is smaller than the network's total stride.
+        ValueError: the image is smaller than the network's total stride.
     """
     size = STEMS[spec.stem].image_size
     image = Shape(*(image_shape or (size, size, 3)))

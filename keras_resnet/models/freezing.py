@@ -24,7 +24,7 @@ def freeze(model: keras.Model, until: str = EVERYTHING) -> None:
             layer, for a linear probe. The last stage includes the activation that follows it.
 
     Raises:
-        ValueError: if the network has no such part, or the model is not one of this package.
+        ValueError: the network has no such part, or the model is not one of this package.
 
     Example:
         >>> model = keras_resnet.ResNet50(weights="imagenet", classes=10)

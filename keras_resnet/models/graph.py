@@ -47,7 +47,7 @@ def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[
         Keras tensors by part, in the order in which the parts begin.
 
     Raises:
-        ValueError: if the model is not one of this package.
+        ValueError: the model is not one of this package.
     """
     require_package_model(model)
     last = {name: layer.name for layer in model.layers if (name := part(layer.name))}
@@ -63,7 +63,7 @@ def require_package_model(model: keras.Model, consequence: str = "") -> None:
         consequence: what this means for the model, as the message continues.
 
     Raises:
-        ValueError: if it is not one of this package.
+        ValueError: it is not one of this package.
     """
     names = [layer.name for layer in model.layers]
     if "stem_conv" not in names or not any(re.match(r"stage\d+_unit\d+_", name) for name in names):

@@ -24,7 +24,7 @@ class Convolution(NamedTuple):
     """A convolution of a residual unit."""
 
     kernel: int  # side of the kernel
-    widening: int  # output channels as a multiple of the stage's filters
+    expansion: int  # output channels as a multiple of the stage's filters
 
 
 # The convolutions of a unit: He et al. 2015, figure 5; the one-layer unit is in He et al. 2016, table 3.

@@ -38,7 +38,7 @@ def add_shortcut(
         The sum, of the residual's shape.
 
     Raises:
-        ValueError: if zero padding (option A) would have to reduce the number of channels.
+        ValueError: zero padding (option A) would have to reduce the number of channels.
     """
     filters = layers.channels(residual)
     if stride != 1 and spec.downsample == "last_unit":

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from typing import Any, TypedDict
 
-from ..options import check_fields, option
+from ..options import SHARE, check_fields, option
 from .rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, STRIDES_ON, UNITS, Convolution
 
 STAGES = ("stage_units", "stage_filters")
 # Fields that `Spec.to_config` has written in every version. A mapping with all of them is such a config, not a user's
 # few choices.
 ALWAYS_RECORDED = {"unit", "order", "shortcut", "skip", "stem", "downsample", "stride_on", "bn_momentum", "bn_epsilon"}
-_SHARE: dict[str, Any] = {"at_least": 0, "below": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ class Spec:
         bn_epsilon: added to the variance in batch norm.
 
     Raises:
-        ValueError: if a choice does not exist or contradicts another; the message names the value received and the
+        ValueError: a choice does not exist or contradicts another; the message names the value received and the
             accepted ones.
     """
 
@@ -94,7 +93,7 @@ class Spec:
         None, "exclusive_gating, shortcut_only_gating: initial bias of the gate (default: -6)"
     )
     skip_dropout: float | None = option(
-        None, "dropout: share of the shortcut's values that is dropped (default: 0.5)", **_SHARE
+        None, "dropout: share of the shortcut's values that is dropped (default: 0.5)", **SHARE
     )
     stem: str = option("imagenet", f"the first layers: {', '.join(STEMS)}", choices=STEMS)
     downsample: str = option(
@@ -108,9 +107,9 @@ class Spec:
     width: float = option(1.0, "factor on the filters of every stage, but not of the stem", above=0)
     zero_init_residual: bool = option(False, "initialise every residual to zero")
     stochastic_depth: float = option(
-        0.0, "share of samples for which the last unit's residual is dropped; earlier units drop fewer", **_SHARE
+        0.0, "share of samples for which the last unit's residual is dropped; earlier units drop fewer", **SHARE
     )
-    bn_momentum: float = option(0.9, "share of the old value that batch norm's moving averages retain", **_SHARE)
+    bn_momentum: float = option(0.9, "share of the old value that batch norm's moving averages retain", **SHARE)
     bn_epsilon: float = option(1e-5, "added to the variance in batch norm", above=0)
 
     def __post_init__(self) -> None:
@@ -130,7 +129,7 @@ class Spec:
             )
 
     def _check_stages(self) -> None:
-        for name in ("stage_units", "stage_filters"):
+        for name in STAGES:
             value = getattr(self, name)
             if not isinstance(value, Iterable) or isinstance(value, str) or not (entries := tuple(value)):
                 raise ValueError(f"`{name}` must be a tuple of positive integers, one per stage. Received: {value!r}")

@@ -28,7 +28,7 @@ def taps(model: keras.Model) -> dict[str, keras.KerasTensor]:
         top "pooled" and "logits".
 
     Raises:
-        ValueError: if the model is not one of this package.
+        ValueError: the model is not one of this package.
     """
     outputs, calls_by_layer = last_outputs(model, part), calls(model)
     head = outputs.pop("head", None)
@@ -52,7 +52,7 @@ def features(model: keras.Model, names: Iterable[str] | None = None) -> keras.Mo
         channels), with "channels_first" (batch, channels, height, width).
 
     Raises:
-        ValueError: if the network has no output of a given name, `names` is a string or empty, or the model is not one
+        ValueError: the network has no output of a given name, `names` is a string or empty, or the model is not one
             of this package.
 
     Example:
@@ -84,7 +84,7 @@ def to_logits(model: keras.Model) -> keras.Model:
         A `keras.Model` that shares the network's weights and name.
 
     Raises:
-        ValueError: if the model has no top, or is not one of this package.
+        ValueError: the model has no top, or is not one of this package.
     """
     logits = _with_logits(model)["logits"]
     return use_fast_layers(keras.Model(model.input, logits, name=model.name))
@@ -100,7 +100,7 @@ def any_size(model: keras.Model) -> keras.Model:
         A `keras.Model` that shares the network's layers and whose input has None for height and width.
 
     Raises:
-        ValueError: if the network subtracts a per-pixel mean, which fits only one size, or is not one of this package.
+        ValueError: the network subtracts a per-pixel mean, which fits only one size, or is not one of this package.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and len(layer.axis) > 1:
@@ -130,7 +130,7 @@ def dense_logits(model: keras.Model) -> keras.Model:
         classes) with "channels_last" and (batch, classes, height, width) with "channels_first".
 
     Raises:
-        ValueError: if the model has no top, or is not one of this package.
+        ValueError: the model has no top, or is not one of this package.
     """
     x, dense = _with_logits(model)["features"], model.get_layer("logits")
     if model.get_layer("avg_pool").data_format == "channels_last":

@@ -63,8 +63,8 @@ def unit(
         for kind, number in row:
             layer, zero = f"{name}_{kind}{number}", (kind, number) == zeroed
             if kind == "conv":
-                kernel, widening = spec.convolutions[number - 1]
-                x = layers.conv(x, layer, filters * widening, kernel, stride if number == strided else 1, zero=zero)
+                kernel, expansion = spec.convolutions[number - 1]
+                x = layers.conv(x, layer, filters * expansion, kernel, stride if number == strided else 1, zero=zero)
             elif kind == "bn":
                 x = layers.batch_norm(x, layer, zero=zero)
             else:

@@ -36,7 +36,7 @@ def augmented(
         no such augmentation.
 
     Raises:
-        ValueError: If an operation does not support the number of channels.
+        ValueError: an operation does not support the number of channels.
     """
     layers: list[keras.layers.Layer] = []
     if recipe.randaugment:

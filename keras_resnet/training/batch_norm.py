@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from .. import backend
-from .progress import Bar
+from .progress_bar import Bar
 
 
 def reestimate(
@@ -34,7 +34,7 @@ def reestimate(
             batch.
 
     Raises:
-        ValueError: If there are no batches.
+        ValueError: there are no batches.
     """
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1: batch norm's statistics need images. Received: {steps}")

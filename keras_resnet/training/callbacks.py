@@ -60,7 +60,7 @@ class StopOnDivergence(keras.callbacks.Callback):
             where: the moment of the run, for the message.
 
         Raises:
-            DivergedError: If the loss or a variable is not finite.
+            DivergedError: the loss or a variable is not finite.
         """
         self._check_loss(logs, where)
         for variable in (*self.model.variables, *self.model.optimizer.variables):
@@ -254,7 +254,7 @@ def raise_if_stopped(stop: StopRequest, devices: Devices, state: str) -> None:
         state: the state of the run, for the message.
 
     Raises:
-        StoppedError: In all processes, if one was asked.
+        StoppedError: one of the processes was asked; all of them raise it.
     """
     if name := next(filter(None, devices.gather(stop.signal or "")), None):
         raise StoppedError(f"stopped by {name}; {state}")

@@ -12,7 +12,7 @@ def selected(recipe: Recipe, data: LabelledImages) -> LabelledImages:
     """Returns the images of a data set that a recipe selects.
 
     Raises:
-        ValueError: If the data set has too few training images, or a single class, on which nothing can be learned.
+        ValueError: the data set has too few training images, or a single class, on which nothing can be learned.
     """
     if data.classes < 2:
         raise ValueError(
@@ -41,29 +41,27 @@ def check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machi
     """Checks that the recipe, the data, the devices and the machine's settings work together.
 
     Raises:
-        ValueError: If they do not.
+        ValueError: they do not.
     """
     devices.check_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
     if recipe.accumulate > 1 and recipe.batch_size > data.train_count:
         raise ValueError(
             f"`accumulate` needs at least one full batch of {recipe.batch_size} images. Received: {data.train_count}"
         )
-    if machine.loop_units and not devices.supports_loops:
-        raise ValueError(
-            f"`loop_units` needs a single device on this backend. Received: {devices.replicas} devices. "
-            "Choose --devices 1, or --backend jax."
-        )
-    if recipe.accumulate > 1 and not devices.supports_accumulation:
-        raise ValueError(
-            f"`accumulate` needs a single device on this backend. Received: {devices.replicas} devices. "
-            "Choose --devices 1, or --backend jax."
-        )
-    on_one_device = {
-        "steps_per_execution": machine.steps_per_execution > 1,
-        "images_on_device": machine.images_on_device,
-    }
-    for name in (name for name, enabled in on_one_device.items() if enabled):
-        if devices.replicas > 1:
+    for name, refused in (
+        ("loop_units", machine.loop_units and not devices.supports_loops),
+        ("accumulate", recipe.accumulate > 1 and not devices.supports_accumulation),
+    ):
+        if refused:
+            raise ValueError(
+                f"`{name}` needs a single device on this backend. Received: {devices.replicas} devices. "
+                "Choose --devices 1, or --backend jax."
+            )
+    for name, chosen in (
+        ("steps_per_execution", machine.steps_per_execution > 1),
+        ("images_on_device", machine.images_on_device),
+    ):
+        if chosen and devices.replicas > 1:
             raise ValueError(f"`{name}` needs a single device. Received: {devices.replicas}. Choose --devices 1.")
     if machine.images_on_device and not data.in_memory:
         raise ValueError(

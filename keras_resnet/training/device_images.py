@@ -51,6 +51,6 @@ class DeviceImages(keras.layers.Layer):
 
 
 def _in_square(positions: Any, center: Any, size: int) -> Any:
-    """Whether each of the positions (1, length) is among the `size` positions around each centre (batch, 1)."""
+    """Returns whether each of the positions (1, length) is among the `size` positions around each centre (batch, 1)."""
     offsets = positions - (center - size // 2)
     return (offsets >= 0) & (offsets < size)

@@ -17,7 +17,7 @@ from .context import RunContext
 from .feed import Feed
 from .metrics import percent_error
 from .networks import Networks
-from .progress import Bar
+from .progress_bar import Bar
 
 
 def finish(
@@ -35,7 +35,7 @@ def finish(
         The summary.
 
     Raises:
-        StoppedError: If the run is asked to stop before its test has ended; the test is repeated when it is resumed.
+        StoppedError: the run is asked to stop before its test has ended; the test is repeated when it is resumed.
     """
     feed, recipe, devices, logits_model = context.feed, context.recipe, context.devices, networks.logits_model
     data, split = feed.data, feed.split

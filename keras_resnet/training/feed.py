@@ -38,7 +38,7 @@ class Feed:
         split: the images that the run is tested on, "test" or "validation".
 
     Raises:
-        ValueError: If sizes or crops are not possible.
+        ValueError: sizes or crops are not possible.
     """
 
     def __init__(self, recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machine) -> None:
@@ -76,7 +76,7 @@ class Feed:
         """
         return self._batches(self.batches.stream, epoch, step, end)
 
-    def fit_batches(self, epoch: int, step: int, end: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def fit_batches(self, epoch: int, step: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the batches for `fit`: as `training_batches`, or with `images_on_device` views in place of images."""
         stream = self.batches.stream_views if self.machine.images_on_device else self.batches.stream
         return self._batches(stream, epoch, step, end)

@@ -17,9 +17,7 @@ others read, so all processes must see the same folder.
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import re
 import time
 import warnings
@@ -33,6 +31,7 @@ import numpy as np
 
 from .. import saving
 from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
+from ..tables import csv_table
 from .identity import changes
 from .interruption import NOT_BEGUN
 from .recipe import Recipe, as_json, with_later_fields
@@ -103,7 +102,7 @@ class RunFolder:
         written by hand must not be overwritten; it is recognised by its missing fields.
 
         Raises:
-            ValueError: If the path is not a folder, or holds other files, a recipe written by hand, or another run.
+            ValueError: the path is not a folder, or holds other files, a recipe written by hand, or another run.
         """
         if not self.path.exists():
             return
@@ -128,7 +127,7 @@ class RunFolder:
         The lock is released even if the process is killed.
 
         Raises:
-            FolderInUseError: If another process holds the lock.
+            FolderInUseError: another process holds the lock.
         """
         if not self.writes:
             yield
@@ -142,7 +141,7 @@ class RunFolder:
         A process that does not write does not read it either, since the chief may be writing it.
 
         Raises:
-            ValueError: If another run has begun in the folder since it was checked.
+            ValueError: another run has begun in the folder since it was checked.
         """
         self._recipe, self._title = as_json(recipe), f"{recipe.title} on {recipe.dataset}"
         if not self.writes:
@@ -156,7 +155,7 @@ class RunFolder:
         """Returns the resolved recipe of the run in the folder; empty if there is none.
 
         Raises:
-            ValueError: If it is damaged.
+            ValueError: it is damaged.
         """
         return read_json(self.recipe, REMEDY) if self.recipe.exists() else {}
 
@@ -164,7 +163,7 @@ class RunFolder:
         """Returns the summary of the run, or None if it has not finished.
 
         Raises:
-            ValueError: If it is damaged.
+            ValueError: it is damaged.
         """
         return read_json(self.summary, REMEDY) if self.summary.exists() else None
 
@@ -200,7 +199,7 @@ class RunFolder:
             The progress of the run at that checkpoint; that of a new run if there is no checkpoint.
 
         Raises:
-            ValueError: If there are checkpoints, but all are damaged or of another run.
+            ValueError: there are checkpoints, but all are damaged or of another run.
         """
         problems = []
         for path in self.newest_first():
@@ -240,11 +239,7 @@ class RunFolder:
         """Writes `history.csv`, and its plot after the last epoch or if the previous plot is a minute old."""
         if not self.writes:
             return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-        write_text(self.history, text.getvalue())
+        write_text(self.history, csv_table(history))
         if last or time.monotonic() - self._plotted > SECONDS_BETWEEN_PLOTS:
             from .curves import draw_curves  # imports matplotlib, which takes a second
 

@@ -32,7 +32,7 @@ def changes(saved: dict[str, Any], current: dict[str, Any]) -> str:
 
 
 def same_folder(one: Any, other: Any) -> bool:
-    """Whether two names of data sets are paths of the same folder of photographs, however they are spelled."""
+    """Returns whether two names of data sets are paths of the same folder of photographs, however they are spelled."""
     path = absolute_path(str(one))
     return path is not None and path == absolute_path(str(other))
 

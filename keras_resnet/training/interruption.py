@@ -43,7 +43,7 @@ class StopRequest:
             state: the state of the run, for the message.
 
         Raises:
-            StoppedError: If a request comes, or has come before.
+            StoppedError: a request comes, or has come before.
         """
         self._at_once = True
         try:

@@ -12,7 +12,7 @@ class Machine:
     """How a run uses its machine. Not part of the recipe: a run may be resumed on another machine.
 
     Raises:
-        ValueError: If a value is out of its range; the message gives the received and the accepted values.
+        ValueError: a value is out of its range; the message gives the received and the accepted values.
     """
 
     devices: int | None = option(

@@ -58,7 +58,7 @@ def build(
         batches: the training batches, if their images are to be stored on the device; else None.
 
     Raises:
-        ValueError: If the data do not support an augmentation, the weights do not fit, or images of several sizes are
+        ValueError: the data do not support an augmentation, the weights do not fit, or images of several sizes are
             used with a mean by pixel.
     """
     shape = data.image_shape(recipe.size)

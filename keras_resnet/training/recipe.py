@@ -15,7 +15,7 @@ from ..data import MEANS as DATASET_MEANS
 from ..models.architectures import Architecture
 from ..models.catalog import ARCHITECTURES, find
 from ..models.spec import Spec, as_choices, with_later_choices
-from ..options import check_fields, check_types, format_value, option
+from ..options import SHARE, check_fields, check_types, format_value, option
 from .schedule import PAPERS_ITERATIONS, WARMUP_RATE, scheduled_rate, warmup_rate
 
 SCHEDULES = ("step", "plateau", "cosine", "linear")
@@ -26,7 +26,6 @@ MEANS = (*DATASET_MEANS, "weights")
 # The data set decides which of these options apply to it.
 AUGMENTATION = ("flip", "pad", "cutout", "size", "crop", "scales", "color")
 VIEWS = (*AUGMENTATION, "first_size", "test_size", "test_resize")
-_SHARE: dict[str, Any] = {"at_least": 0, "below": 1}
 GROWTH = 32  # pixels added to the size of photographs at each step of progressive resizing
 # Values of fields that did not exist yet when an older recipe was saved.
 LATER_FIELDS = dict(optimizer="sgd", kernel_rate=0.1, kernel_momentum=0.6, warmup_iterations=None, fingerprint=None)
@@ -42,7 +41,7 @@ class Recipe:
     divided by 10 at 32k and 48k of 64k iterations; images padded by 4, cropped and mirrored.
 
     Raises:
-        ValueError: If a value is out of its range; the message gives the received and the accepted values.
+        ValueError: a value is out of its range; the message gives the received and the accepted values.
     """
 
     dataset: str
@@ -86,7 +85,7 @@ class Recipe:
     kernel_rate: float = option(
         0.1, "muon: highest learning rate of the kernels; follows the schedule of --learning-rate", at_least=0
     )
-    kernel_momentum: float = option(0.6, "muon: momentum of the kernels", **_SHARE)
+    kernel_momentum: float = option(0.6, "muon: momentum of the kernels", **SHARE)
     learning_rate: float = option(0.1, "highest learning rate", at_least=0)
     scaled_from: int | None = option(
         None, "batch size that --learning-rate is meant for; the rate is scaled linearly to --batch-size", at_least=1
@@ -95,7 +94,7 @@ class Recipe:
     drops: tuple[float, ...] = option((0.5, 0.75), "step: where the rate drops, as fractions of the schedule")
     drop_factor: float = option(10.0, "step, plateau: divisor of the rate at each drop", at_least=1)
     patience: int = option(5, "plateau: epochs without a lower test error after which the rate drops", at_least=1)
-    rise: float = option(0.0, "initial fraction of the schedule in which the rate rises linearly from zero", **_SHARE)
+    rise: float = option(0.0, "initial fraction of the schedule in which the rate rises linearly from zero", **SHARE)
     warmup_rate: float | None = option(
         None,
         "upper limit of the learning rate during warm-up (0: no warm-up; default: 0.01 with --warmup-iterations and "
@@ -108,13 +107,13 @@ class Recipe:
     warmup_error: float = option(
         0.8, "training error, as a fraction, below which a warm-up of no fixed length ends", at_least=0, at_most=1
     )
-    momentum: float = option(0.9, "momentum of SGD", **_SHARE)
+    momentum: float = option(0.9, "momentum of SGD", **SHARE)
     nesterov: bool = option(False, "use Nesterov momentum")
     weight_decay: float = option(1e-4, "coupled weight decay, which adds factor * weight to the gradient", at_least=0)
     decayed: str = option("all", f"what decays: {', '.join(DECAYED)} (no batch norm, no biases)", choices=DECAYED)
-    label_smoothing: float = option(0.0, "fraction of the target probability spread evenly over all classes", **_SHARE)
+    label_smoothing: float = option(0.0, "fraction of the target probability spread evenly over all classes", **SHARE)
     ema: float = option(
-        0.0, "momentum of an exponential moving average of the weights, which is tested and saved (0: none)", **_SHARE
+        0.0, "momentum of an exponential moving average of the weights, which is tested and saved (0: none)", **SHARE
     )
     mean: str | None = option(
         None, f"mean to subtract: {', '.join(MEANS)} (default: that of the weights, else the data set's)", choices=MEANS
@@ -223,7 +222,7 @@ class Recipe:
             layout: fields of `Spec` that the weights need; `network` takes precedence.
 
         Raises:
-            ValueError: If a field is set that does not apply to the data set.
+            ValueError: a field is set that does not apply to the data set.
         """
         chosen = {**(layout or {}), **self.network}
         spec = self.architecture.respec(**chosen)

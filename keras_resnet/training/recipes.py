@@ -119,7 +119,7 @@ def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choi
             or batch size of the recipe are dropped if those are changed, see `stale`.
 
     Raises:
-        ValueError: If there is no such recipe, the file holds none, or a field or value is unknown.
+        ValueError: there is no such recipe, the file holds none, or a field or value is unknown.
     """
     if choices.get("dataset") is None:
         choices.pop("dataset", None)

@@ -28,7 +28,7 @@ from .learning_rate import LearningRate
 from .machine import Machine
 from .networks import Networks, build
 from .profiling import Profile
-from .progress import Bar
+from .progress_bar import Bar
 from .recipe import Recipe
 from .testing import MeanTestLoss
 from .transfer import PROBE, defaults, probe_recipe, read_weights
@@ -53,10 +53,10 @@ def train(
         The contents of `summary.json`, among them the error of the LAST epoch.
 
     Raises:
-        ValueError: If the folder holds another run or is in use by another process, the data are missing, the network
+        ValueError: the folder holds another run or is in use by another process, the data are missing, the network
             does not fit the data, or the devices are not available or do not divide a batch.
-        DivergedError: If the loss or a variable is not finite; the last good checkpoint is retained.
-        StoppedError: If a signal asked the run to stop; it is saved at the step reached. (Until the data are loaded,
+        DivergedError: the loss or a variable is not finite; the last good checkpoint is retained.
+        StoppedError: a signal asked the run to stop; it is saved at the step reached. (Until the data are loaded,
             signals end a run of several processes as they end other programs.)
     """
     machine = machine or Machine()
@@ -140,7 +140,7 @@ def _probe(context: RunContext, probe: Recipe) -> dict[str, float]:
 
 
 def _cores_as_devices(recipe: Recipe, machine: Machine) -> bool:
-    """Whether steps are faster if a batch is split over the CPU cores, see `benchmarks/NOTES.md`."""
+    """Returns whether steps are faster if a batch is split over the CPU cores, see `benchmarks/NOTES.md`."""
     dataset = DATASETS.get(recipe.dataset)
     side = recipe.size or (dataset.side if dataset else SIZE)
     needs_one_device = machine.images_on_device or machine.steps_per_execution > 1
@@ -154,7 +154,7 @@ def resume(context: RunContext, networks: Networks) -> Progress:
         The progress of the run at that checkpoint.
 
     Raises:
-        ValueError: If no checkpoint fits, or the processes do not see the same one.
+        ValueError: no checkpoint fits, or the processes do not see the same one.
     """
     folder, devices = context.folder, context.devices
     with devices.fail_together():

@@ -17,7 +17,7 @@ from .recipe import Recipe
 PROBE = "probe"  # folder of the probe, within that of the run
 
 
-def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained | None:
+def read_weights(recipe: Recipe, folder: RunFolder) -> Pretrained | None:
     """Reads the initial weights of a run, for images in RGB; None if the recipe names none.
 
     Args:
@@ -26,7 +26,7 @@ def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained 
             networks are read instead.
 
     Raises:
-        ValueError: If the weights do not exist or belong to another network.
+        ValueError: the weights do not exist or belong to another network.
     """
     if recipe.weights is None:
         return None
@@ -35,7 +35,7 @@ def read_weights(recipe: Recipe, folder: RunFolder | None = None) -> Pretrained 
     try:
         weights = read(recipe.weights, spec, choices, name=recipe.model)
     except ValueError:
-        begun = _from_begun_run(recipe, folder) if folder else None
+        begun = _from_begun_run(recipe, folder)
         if begun is None:
             raise
         weights = begun
@@ -56,7 +56,7 @@ def _from_begun_run(recipe: Recipe, folder: RunFolder) -> Pretrained | None:
 
 
 def matches_classes(weights: Pretrained, data: LabelledImages) -> bool:
-    """Whether weights are for the same classes as a data set, so that their dense layer can be used.
+    """Returns whether weights are for the same classes as a data set, so that their dense layer can be used.
 
     Classes are compared by identifier or by name; for weights without either, only their number is compared.
     """
@@ -73,7 +73,7 @@ def normalisation(
     scale.
 
     Raises:
-        ValueError: If the mean should be that of the weights, and their normalisation is unknown; or if the weights are
+        ValueError: the mean should be that of the weights, and their normalisation is unknown; or the weights are
             for images of another number of channels.
     """
     if weights is not None:
@@ -108,7 +108,7 @@ def defaults(recipe: Recipe, data: LabelledImages, weights: Pretrained | None) -
     They are those of the data set; with weights, the mean and the size of photographs are those of the weights.
 
     Raises:
-        ValueError: If images in memory do not have the size in the recipe.
+        ValueError: images in memory do not have the size in the recipe.
     """
     if weights is None:
         return data.defaults(recipe.size, recipe.test_size)

@@ -10,7 +10,7 @@ from typing import Any
 from ..models.catalog import of_depth
 from ..models.complexity import Complexity, count
 from ..models.rows import SHORTCUTS, SKIPS, UNITS
-from ..models.spec import STAGES, Spec
+from ..models.spec import STAGES
 from ..training.recipe import Recipe
 from ..training.recipes import stale
 from .dimensions import SPEC_FIELDS, UNITS_PER_STAGE, Dimension
@@ -21,6 +21,8 @@ COST_DIMENSIONS = {
     *(UNITS_PER_STAGE, "model", "unit", "order", "width", "shortcut", "skip", "skip_everywhere"),
     *("stem", "downsample", "stride_on"),
 }
+
+_count = functools.lru_cache(maxsize=4096)(count)  # many candidates have the same network
 
 
 def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -34,7 +36,7 @@ def recipe_of(base: Recipe, values: Mapping[str, Any]) -> Recipe:
         values: values of the dimensions; other names, such as keras-tuner's "tuner/epochs", are ignored.
 
     Raises:
-        ValueError: if values contradict each other, such as option A where channels would be dropped.
+        ValueError: values contradict each other, such as option A where channels would be dropped.
     """
     known = SPEC_FIELDS | {field.name for field in fields(Recipe)} | {UNITS_PER_STAGE}
     values = {name: value for name, value in values.items() if name in known}
@@ -84,18 +86,15 @@ class Bounds:
         """Returns the cost of a candidate.
 
         Raises:
-            ValueError: if it cannot be built: option A would drop channels, or the feature maps become too small.
+            ValueError: it cannot be built: option A would drop channels, or the feature maps become too small.
         """
-        return self._count(recipe_of(self.base, values))
-
-    def _count(self, recipe: Recipe) -> Complexity:
-        return _count(recipe.spec, self.classes, self.image_shape)
+        return _count(recipe_of(self.base, values).spec, self.classes, self.image_shape)
 
     def check(self, values: Mapping[str, Any]) -> Complexity:
         """Checks that a candidate can be trained on the data set, whatever the bounds; returns its cost.
 
         Raises:
-            ValueError: if it cannot be built, or would apply RandAugment to images that are not RGB.
+            ValueError: it cannot be built, or would apply RandAugment to images that are not RGB.
         """
         recipe, channels = recipe_of(self.base, values), self.image_shape[-1]
         if channels != 3 and recipe.randaugment:
@@ -103,17 +102,16 @@ class Bounds:
                 f"`randaugment` needs images of 3 channels. Received: {channels}, in {self.base.dataset}. Choose "
                 "--without randaugment."
             )
-        return self._count(recipe)
+        return _count(recipe.spec, self.classes, self.image_shape)
 
     def admits(self, values: Mapping[str, Any]) -> bool:
-        """Whether a candidate can be trained and is within the bounds."""
+        """Returns whether a candidate can be trained and is within the bounds."""
         try:
             cost = self.check(values)
         except ValueError:
             return False
-        return (self.parameters is None or cost.parameters <= self.parameters) and (
-            self.macs is None or cost.macs <= self.macs
-        )
+        pairs = ((cost.parameters, self.parameters), (cost.macs, self.macs))
+        return all(limit is None or number <= limit for number, limit in pairs)
 
     def __str__(self) -> str:
         limits = ((self.parameters, "parameters"), (self.macs, "multiply-adds"))
@@ -149,7 +147,7 @@ def with_valid_default(space: Space, bounds: Bounds) -> Space:
     """Returns the space with the first candidate of its grid, the papers' if that is within the bounds, as its default.
 
     Raises:
-        ValueError: if no candidate can be built, or none is within the bounds.
+        ValueError: no candidate can be built, or none is within the bounds.
     """
     first = next(grid(space, bounds, points=1), None)
     if first is None:
@@ -157,8 +155,3 @@ def with_valid_default(space: Space, bounds: Bounds) -> Space:
         raise ValueError(f"No candidate of the space is within the bounds: {bounds}.")
     rows = (replace(row, default=first.get(row.name, row.default)) for row in space.dimensions)
     return replace(space, dimensions=tuple(rows))
-
-
-@functools.lru_cache(maxsize=4096)
-def _count(spec: Spec, classes: int, image_shape: tuple[int, int, int]) -> Complexity:
-    return count(spec, classes, image_shape)

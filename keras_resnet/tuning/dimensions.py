@@ -67,7 +67,7 @@ class Dimension:
         when: a parent dimension and those of its values for which this dimension is active; None for always.
 
     Raises:
-        ValueError: if the name or a value is not accepted, or the range is not one.
+        ValueError: the name or a value is not accepted, or the range is not one.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Dimension:
         return self.ends is not None and 0 < 10 * self.ends[0] <= self.ends[1]
 
     def active(self, values: Mapping[str, Any]) -> bool:
-        """Whether it is active, given the values of the active dimensions before it."""
+        """Returns whether it is active, given the values of the active dimensions before it."""
         return self.when is None or values.get(self.when[0]) in self.when[1]
 
     def grid(self, points: int) -> list[Any]:
@@ -157,7 +157,7 @@ def parse(name: str, text: str, **known: Any) -> Dimension:
         **known: its `default` and `when`, if known.
 
     Raises:
-        ValueError: if the name is unknown or the text cannot be parsed.
+        ValueError: the name is unknown or the text cannot be parsed.
     """
     _check_name(name)
     low, dots, high = text.partition("..")

@@ -69,7 +69,7 @@ class HyperResNet(keras_tuner.HyperModel):
         mean: value subtracted from the images, one for each channel or one for all.
 
     Raises:
-        ValueError: if the space contains what `fit` alone does not do, such as augmentation; none of its candidates can
+        ValueError: the space contains what `fit` alone does not do, such as augmentation; none of its candidates can
             be built; or the shape of the images is not three positive integers.
     """
 
@@ -106,7 +106,7 @@ class HyperResNet(keras_tuner.HyperModel):
         """Returns the compiled network of a trial, for integer labels; its output is probabilities, (batch, classes).
 
         Raises:
-            keras_tuner.errors.FailedTrialError: if the candidate cannot be built, such as option A where channels
+            keras_tuner.errors.FailedTrialError: the candidate cannot be built, such as option A where channels
                 would be dropped.
         """
         image = keras.Input(self.input_shape, name="image")

@@ -50,7 +50,7 @@ class Oracle(keras_tuner.Oracle):
         """Sets what the constructors of keras-tuner's oracles have no arguments for. Must be called before use.
 
         Raises:
-            ValueError: if no candidate of the space can be trained, or none is within the bounds.
+            ValueError: no candidate of the space can be trained, or none is within the bounds.
         """
         self.space, self.bounds, self.max_trials = space, bounds, max_trials
         self._max_collisions = TRIES

@@ -9,14 +9,13 @@ The HTML file embeds its plots and needs no network connection.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import pages
 from ..files import read_json, write_atomically, write_text
+from ..tables import csv_table
 from .pictures import draw_curves, draw_dimensions, draw_front, draw_parallel
 from .results import results, trial_folder
 from .space import Space, read_dimension
@@ -38,7 +37,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         The `result.json` of the best trial.
 
     Raises:
-        ValueError: if the folder contains no search, a file is damaged, or no trial was completed.
+        ValueError: the folder contains no search, a file is damaged, or no trial was completed.
     """
     folder = Path(folder)
     if not (folder / FILE).is_file():
@@ -59,9 +58,10 @@ def write_report(folder: str | Path) -> dict[str, Any]:
         pictures["latency"] = lambda path: draw_front(ranked, path, title, "latency", study.get("target_latency"))
     for name, draw in pictures.items():
         write_atomically(folder / f"{name}.png", draw)
-    write_text(folder / "leaderboard.csv", table(ranked, space))
+    rows = _rows(ranked, space)
+    write_text(folder / "leaderboard.csv", csv_table(rows))
     files = [folder / f"{name}.png" for name in pictures]
-    write_text(folder / "leaderboard.html", _page(ranked, space, title, files))
+    write_text(folder / "leaderboard.html", _page(rows, title, files))
     best = ranked[0]
     if best["status"] != "done":
         raise ValueError(
@@ -79,6 +79,7 @@ def _rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, Any]]:
+    """Returns the rows of the leaderboard; a dimension that was inactive in a trial is None."""
     names = [row.name for row in space.dimensions]
     return [
         {
@@ -91,17 +92,7 @@ def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, A
     ]
 
 
-def table(ranked: Sequence[Mapping[str, Any]], space: Space) -> str:
-    """Returns the leaderboard as CSV; the cell of a dimension that was inactive in a trial is empty."""
-    rows, text = _rows(ranked, space), io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _page(ranked: Sequence[Mapping[str, Any]], space: Space, title: str, pictures: Sequence[Path]) -> str:
-    rows = _rows(ranked, space)
+def _page(rows: Sequence[Mapping[str, Any]], title: str, pictures: Sequence[Path]) -> str:
     shown = [column for column in rows[0] if any(row[column] is not None for row in rows)]
     if all(row["score"] == row["error"] for row in rows):  # no trial was penalised
         shown.remove("score")

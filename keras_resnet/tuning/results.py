@@ -42,7 +42,7 @@ def results(folder: str | Path) -> list[dict[str, Any]]:
     """Returns the results of a search's trials so far, by trial number.
 
     Raises:
-        ValueError: if a file is damaged.
+        ValueError: a file is damaged.
     """
     unsorted = (_read(path) for path in (Path(folder) / TRIALS).glob(f"trial_*/{RESULT}"))
     return sorted(unsorted, key=lambda result: int(result["trial"]))
@@ -104,7 +104,7 @@ class Ending(NamedTuple):
 
 
 def hopeless(history: Path, others: Sequence[Path], column: str, epochs: int) -> bool:
-    """Whether a trial is to be stopped by the median rule (Golovin et al. 2017, section 3.2.2).
+    """Returns whether a trial is to be stopped by the median rule (Golovin et al. 2017, section 3.2.2).
 
     That is if its best error so far is above the median of the other trials' mean errors up to the same epoch, which
     at least three of them must have reached.

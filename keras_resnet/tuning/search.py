@@ -51,7 +51,7 @@ class Search(BaseTuner):
         patience: in a distributed search, the seconds without contact after which a worker or the chief counts as dead.
 
     Raises:
-        ValueError: if no candidate is within the bounds, the folder contains another search, or the chief does not
+        ValueError: no candidate is within the bounds, the folder contains another search, or the chief does not
             answer.
     """
 
@@ -76,8 +76,8 @@ class Search(BaseTuner):
         """Runs the remaining trials; a chief hands them out to its workers.
 
         Raises:
-            StoppedError: if the search was asked to stop; a new `Search` of the same folder resumes it.
-            ValueError: if an error would affect every trial, such as unavailable data, or another process is searching
+            StoppedError: the search was asked to stop; a new `Search` of the same folder resumes it.
+            ValueError: an error would affect every trial, such as unavailable data, or another process is searching
                 in the same folder.
         """
         with ExitStack() as stack:
@@ -106,7 +106,7 @@ class Search(BaseTuner):
         """Initialises keras-tuner, with the saved state of the search if there is one.
 
         Raises:
-            ValueError: if the result of a trial is damaged.
+            ValueError: the result of a trial is damaged.
         """
         results(self.folder)
         with redirect_stdout(None):  # keras-tuner prints there that it reloads its state
@@ -234,7 +234,7 @@ def _oracle(study: Study) -> Any:
     """Returns the oracle of a study.
 
     Raises:
-        ValueError: if no candidate of the space can be built, or none is within the bounds.
+        ValueError: no candidate of the space can be built, or none is within the bounds.
     """
     options = {
         # With a number of trials, Hyperband is repeated until it is reached.

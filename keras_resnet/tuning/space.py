@@ -87,7 +87,7 @@ class Space:
         dimensions: the dimensions, each after those that its condition depends on.
 
     Raises:
-        ValueError: if both "units_per_stage" and "model" are dimensions, or all dimensions are fixed.
+        ValueError: both "units_per_stage" and "model" are dimensions, or all dimensions are fixed.
     """
 
     dimensions: tuple[Dimension, ...]
@@ -148,7 +148,7 @@ def space(
         changes: new values by dimension: "3" fixes one, "1,3,5" is a choice, "0.01..0.4" a range.
 
     Raises:
-        ValueError: if the space, a dimension or a value does not exist, or nothing is left to search.
+        ValueError: the space, a dimension or a value does not exist, or nothing is left to search.
     """
     rows = {row.name: row for row in _named(name, photographs)}
     for left_out in without:
@@ -205,7 +205,7 @@ def read_dimension(name: str, text: str, known: Dimension | None = None) -> Dime
         known: the dimension that it replaces; None for the predefined one of this name, if there is one.
 
     Raises:
-        ValueError: if the name is unknown or the text cannot be parsed.
+        ValueError: the name is unknown or the text cannot be parsed.
     """
     known = known or next((row for row in SPACES["all"] if row.name == name), None)
     return parse(name, text, **({"default": known.default, "when": known.when} if known else {}))

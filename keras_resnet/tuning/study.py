@@ -46,7 +46,7 @@ class Study:
         stop_early: whether hopeless trials are stopped.
 
     Raises:
-        ValueError: if a choice does not exist or contradicts another.
+        ValueError: a choice does not exist or contradicts another.
     """
 
     base: Recipe
@@ -144,7 +144,7 @@ class Study:
             strict: whether to refuse every other search, even one without results or checkpoints.
 
         Raises:
-            ValueError: if it contains another search, or something else.
+            ValueError: it contains another search, or something else.
         """
         if folder.is_dir() and not (folder / FILE).is_file():
             if any(not path.name.startswith(".") for path in folder.iterdir()):
@@ -160,7 +160,7 @@ class Study:
         """Writes `search.json` into a folder, which the caller must have locked.
 
         Raises:
-            ValueError: if it contains another search, or something else.
+            ValueError: it contains another search, or something else.
         """
         self.check(folder)
         if self._changed(folder) and (folder / TRIALS).is_dir():
@@ -195,7 +195,7 @@ def _differences(own: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
 
 
 def _has_progress(folder: Path) -> bool:
-    """Whether any trial has left a result or a checkpoint."""
+    """Returns whether any trial has left a result or a checkpoint."""
     trials = folder / TRIALS
     return any(trials.glob(f"trial_*/{RESULT}")) or any(trials.glob("trial_*/run/checkpoints/*.keras"))
 
@@ -230,7 +230,7 @@ def create_study(
             trial of the full budget.
 
     Raises:
-        ValueError: if a choice does not exist or the data are not available.
+        ValueError: a choice does not exist or the data are not available.
     """
     data = load(dataset, data_dir)
     validation = data.train_count // 10 if validation is None else validation

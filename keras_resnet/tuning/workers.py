@@ -32,7 +32,7 @@ def role() -> str | None:
     """Returns "chief" or "worker"; None if the search is not distributed.
 
     Raises:
-        ValueError: if only some of the environment variables are set.
+        ValueError: only some of the environment variables are set.
     """
     names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
     missing = [name for name in names if not os.environ.get(name)]
@@ -51,7 +51,7 @@ def wait_for_chief(patience: float) -> None:
     """Waits until the chief accepts connections, for at most `patience` seconds.
 
     Raises:
-        ValueError: if it does not.
+        ValueError: it does not.
     """
     host, port = _address()
     deadline = time.monotonic() + patience

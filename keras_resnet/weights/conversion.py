@@ -16,7 +16,8 @@ from ..models.architectures import Architecture
 from ..models.catalog import find
 from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
-from .pretrained import TRAINING_ONLY, Pretrained, raw_statistic, tensors_of
+from .pretrained import Pretrained, raw_statistic, tensors_of
+from .published import IRRELEVANT
 from .reading import IMAGENET, check, labels, read
 
 FORMATS = ("keras", "torchvision")
@@ -53,7 +54,7 @@ def convert(
         "parameters", "classes", "labels" (the number of class names), "channels", "normalization" and "view".
 
     Raises:
-        ValueError: if the weights do not fit the network, torchvision does not have the network, the output file has
+        ValueError: the weights do not fit the network, torchvision does not have the network, the output file has
             the wrong ending, the class names are unknown or of another number, or a mean or deviation is out of bounds.
     """
     out = Path(out)
@@ -177,9 +178,9 @@ def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -
     """Returns a state dict for torchvision's network of this spec.
 
     Raises:
-        ValueError: if torchvision does not have such a network.
+        ValueError: torchvision does not have such a network.
     """
-    ignored = {field: getattr(spec, field) for field in (*TRAINING_ONLY, "bn_epsilon")}
+    ignored = {field: getattr(spec, field) for field in IRRELEVANT}
     available = [replace(getattr(imagenet, network).spec, **ignored) for network in _IN_TORCHVISION]
     if replace(spec, stride_on="3x3") not in [replace(network, stride_on="3x3") for network in available]:
         raise ValueError(f"torchvision has no network like this {name}. It has {', '.join(_IN_TORCHVISION)}.")

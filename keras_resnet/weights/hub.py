@@ -26,7 +26,7 @@ def download(address: str) -> tuple[Path, Any]:
         The path of the weights, and the content of the repository's config; empty if it has none.
 
     Raises:
-        ValueError: if the address is malformed, or the repository cannot be downloaded or holds no weights.
+        ValueError: the address is malformed, or the repository cannot be downloaded or holds no weights.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -60,7 +60,7 @@ def read_config(path: Path) -> Any:
     """Returns the content of a config.json, which timm and others write beside their weights.
 
     Raises:
-        ValueError: if the file is not valid JSON.
+        ValueError: the file is not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def metadata(config: Any, source: str) -> dict[str, Any]:
         source: the name, for messages, of the weights beside it.
 
     Raises:
-        ValueError: if the mean or the deviation is not one for images from 0 to 1, as timm's are; or if the weights are
+        ValueError: the mean or the deviation is not one for images from 0 to 1, as timm's are; or the weights are
             another network's, although they have the names and shapes of a ResNet's.
     """
     config = config if isinstance(config, Mapping) else {}

@@ -54,7 +54,7 @@ def from_model(model: keras.Model, spec: Spec, source: str = "", **metadata: Any
         **metadata: further fields of `Pretrained`.
 
     Raises:
-        ValueError: if the model scales its images itself and in another way than `preprocess_input`.
+        ValueError: the model scales its images itself and in another way than `preprocess_input`.
     """
     source, layers = source or f"keras.applications' {model.name!r}", layers_of(model)
     if scaling := _own_scaling(model, preactivated=any(layer.name == "post_bn" for layer in layers)):
@@ -88,7 +88,7 @@ def from_tensors(
         **metadata: further fields of `Pretrained`.
 
     Raises:
-        ValueError: if tensors are missing, or a layer of the network scales the images.
+        ValueError: tensors are missing, or a layer of the network scales the images.
     """
     if scaling := [name for name in originals if name.endswith("/variance")]:
         raise _scaling_error(source, scaling[0].split("/")[0])
@@ -117,7 +117,7 @@ def check_layers(layers: Iterable[str], source: str) -> None:
     """Checks that none of the layers of a weights file, given by their names, is a `keras.layers.Rescaling`.
 
     Raises:
-        ValueError: if one is: the file does not say how it scales the images.
+        ValueError: one is: the file does not say how it scales the images.
     """
     if scaling := [layer for layer in layers if re.fullmatch(r"rescaling(_\d+)?", layer)]:
         raise _scaling_error(source, scaling[0])

@@ -82,7 +82,7 @@ class Pretrained:
             chosen: the fields that the user chose.
 
         Raises:
-            ValueError: if a choice differs from that of the weights; the message names it.
+            ValueError: a choice differs from that of the weights; the message names it.
         """
         requested = respec(**chosen)
         for name, implied in {**V2, **PLAIN}.items():
@@ -96,7 +96,7 @@ class Pretrained:
         """Checks that a network computes what the weights were trained for.
 
         Raises:
-            ValueError: if a choice that the tensors do not show differs; the message names it.
+            ValueError: a choice that the tensors do not show differs; the message names it.
         """
         for name, value in self.layout.items():
             if name not in TRAINING_ONLY and getattr(spec, name) != value:
@@ -119,7 +119,7 @@ class Pretrained:
             The number of tensors assigned, which is that of the network's variables.
 
         Raises:
-            ValueError: if the weights or the network lack a tensor, shapes differ, or a tensor holds values that no
+            ValueError: the weights or the network lack a tensor, shapes differ, or a tensor holds values that no
                 network can compute with; the message names the tensors. The network is then unchanged.
         """
         variables, tensors = variables_of(model), dict(self.tensors)
@@ -183,7 +183,7 @@ def raw_statistic(name: str, values: Any, origin: str = "") -> np.ndarray:
         255 times the values, in float64.
 
     Raises:
-        ValueError: if the values are anything else, such as those for images from 0 to 255.
+        ValueError: the values are anything else, such as those for images from 0 to 255.
     """
     try:
         statistic = np.asarray(values, "float64")

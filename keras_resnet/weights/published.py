@@ -41,8 +41,8 @@ PUBLISHED = (
     Published("ResNet101V2", None, V2["layout"]),
     Published("ResNet152V2", None, V2["layout"]),
 )
-# Fields that do not affect which weights are meant. (Those of keras.applications are adapted to any epsilon; those of
-# the hub are refused for any but their own.)
+# Fields that do not affect which weights, or which network of torchvision, is meant. (Weights of keras.applications and
+# for torchvision are adapted to any epsilon; those of the hub are refused for any but their own.)
 IRRELEVANT = ("bn_epsilon", "bn_momentum", "zero_init_residual", "stochastic_depth")
 
 

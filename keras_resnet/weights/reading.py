@@ -37,7 +37,7 @@ def check(weights: str | Path | Pretrained) -> None:
     """Checks that an argument can be weights, before anything is read.
 
     Raises:
-        ValueError: if it is neither "imagenet", an address on the hub, nor an existing file or finished run.
+        ValueError: it is neither "imagenet", an address on the hub, nor an existing file or finished run.
     """
     if isinstance(weights, Pretrained) or weights == IMAGENET:
         return
@@ -77,7 +77,7 @@ def read(
         The weights, with what the source says about them.
 
     Raises:
-        ValueError: if no weights are published for this network, or the source cannot be read.
+        ValueError: no weights are published for this network, or the source cannot be read.
     """
     check(weights)
     if isinstance(weights, Pretrained):

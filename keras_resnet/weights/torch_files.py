@@ -31,8 +31,8 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
     share because of a wrapper around the network are removed.
 
     Raises:
-        OSError: if the file cannot be opened.
-        ValueError: if the file is damaged, holds anything but a state dict, or is a pickle that would run code.
+        OSError: the file cannot be opened.
+        ValueError: the file is damaged, holds anything but a state dict, or is a pickle that would run code.
     """
     path.open("rb").close()  # the libraries report a lack of permission as a damaged or missing file
     state = _read_safe(path) if path.suffix == SAFE else _read_pickle(path)
@@ -93,7 +93,7 @@ def _dense(tensor: Any, what: str) -> np.ndarray:
     """Converts a torch tensor, which may be a parameter.
 
     Raises:
-        ValueError: if it is sparse, quantised or without values; the message begins with `what`.
+        ValueError: it is sparse, quantised or without values; the message begins with `what`.
     """
     try:
         return _single((tensor.float() if tensor.is_floating_point() else tensor).detach().numpy())
@@ -113,18 +113,16 @@ def _described(value: Any) -> str:
 
 
 def write_state(state: Mapping[str, np.ndarray], path: Path) -> None:
-    """Writes a state dict atomically, as `.safetensors` or, if torch is installed, as `.pth`.
+    """Writes a state dict atomically, as `.safetensors` or with any other ending as a pickle.
 
     Raises:
-        ValueError: if the file has another ending, or torch is needed and not installed.
+        ValueError: torch is needed and not installed.
     """
     if path.suffix == SAFE:
         from safetensors.numpy import save_file
 
         write_atomically(path, lambda temporary: save_file(dict(state), temporary, {"format": "pt"}))
-    elif path.suffix in PICKLES:
+    else:
         torch = _torch(path)
         tensors = {name: torch.from_numpy(value.copy()) for name, value in state.items()}
         write_atomically(path, lambda temporary: torch.save(tensors, temporary))
-    else:
-        raise ValueError(f"The file of a state dict must end in {', '.join(ENDINGS)}. Received: {str(path)!r}")

@@ -51,7 +51,7 @@ def torch_name(name: str) -> str:
     "stage2_unit1_shortcut_bn/gamma" becomes "layer2.0.downsample.1.weight".
 
     Raises:
-        ValueError: if torchvision's networks do not have the layer.
+        ValueError: torchvision's networks do not have the layer.
     """
     layer, variable = name.split("/")
     module = _inverted(_LAYERS).get(layer)
@@ -76,7 +76,7 @@ def from_state(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.nda
     """Converts a state dict to tensors in Keras's layout under this package's names.
 
     Raises:
-        ValueError: if no network of this package has one of the tensors, or two are the same tensor of it; the message
+        ValueError: no network of this package has one of the tensors, or two are the same tensor of it; the message
             names it.
     """
     tensors = {}
@@ -98,7 +98,7 @@ def to_state(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Converts tensors of this package to a state dict, with the batch counters of batch norm at zero.
 
     Raises:
-        ValueError: if torchvision's networks do not have one of the layers.
+        ValueError: torchvision's networks do not have one of the layers.
     """
     state = {}
     for name, value in tensors.items():
@@ -120,7 +120,7 @@ def append_zeros(tensors: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.
     order = np.arange(spec.stage_filters[0])  # for each channel of this package, its index in the source
     last = len(spec.convolutions)
     for stage, (units, filters) in enumerate(zip(spec.stage_units, spec.stage_filters, strict=True), start=1):
-        entering, channels = order, filters * spec.convolutions[-1].widening
+        entering, channels = order, round(filters * spec.width) * spec.convolutions[-1].expansion
         before = (channels - len(order)) // 2
         order = np.array([*(before + order), *range(before), *range(before + len(order), channels)])
         for unit in range(1, units + 1):

@@ -32,7 +32,7 @@ def read_layers(path: Path) -> Layers:
     Layers without variables may be listed too.
 
     Raises:
-        ValueError: if the file is damaged, or holds layers that no network of this package has.
+        ValueError: the file is damaged, or holds layers that no network of this package has.
     """
     try:
         with h5py.File(path) as file:
@@ -129,7 +129,7 @@ def _array(data: Any, file: h5py.File) -> np.ndarray:
     """Reads a variable, as in Keras only from the file itself: a link in it may lead to any other file of the machine.
 
     Raises:
-        ValueError: if it is elsewhere, or no array of numbers.
+        ValueError: it is elsewhere, or no array of numbers.
     """
     inside = isinstance(data, h5py.Dataset) and data.file.filename == file.filename
     if not inside or data.external or data.is_virtual or data.dtype.kind not in "biufcV":

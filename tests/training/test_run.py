@@ -19,7 +19,7 @@ from keras_resnet.training.callbacks import RunRecorder, StepsPerExecution, Stop
 from keras_resnet.training.errors import DivergedError
 from keras_resnet.training.learning_rate import LearningRate
 from keras_resnet.training.profiling import Profile
-from keras_resnet.training.progress import Bar
+from keras_resnet.training.progress_bar import Bar
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 
@@ -131,7 +131,7 @@ def held_out(tmp_path_factory):
         patch.setitem(DATASETS, "digits", row)
         patch.setattr("keras_resnet.data.datasets.TrainingBatches", batches)
         patch.setattr("keras_resnet.training.feed.TEST_BATCH", 20)  # does not divide 84
-        patch.setattr("keras_resnet.training.progress.tqdm", bar)
+        patch.setattr("keras_resnet.training.progress_bar.tqdm", bar)
         summary = train(small_runs.small_recipe(validation=84, epochs=1), folder, say=lambda line: None)
     return HeldOut(folder, summary, images, labels, batches.call_args.kwargs["images"], bar)
 

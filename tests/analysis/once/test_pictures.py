@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_resnet.analysis.analyses import tool
+from keras_resnet.analysis.analyses import module_of
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def panels(monkeypatch, tmp_path):
     """Draws the results of an analysis, by network; returns the axes of the picture."""
 
     def drawn(name, networks):
-        figures, module = [], tool(name)
+        figures, module = [], module_of(name)
         monkeypatch.setattr(module, "save", lambda figure, *_: figures.append(figure))
         module.draw(networks, tmp_path / "picture.png", "a title")
         return figures[0].axes
@@ -155,4 +155,4 @@ def test_propagation_is_drawn_from_the_stem_on(panels):
     ],
 )
 def test_a_line_states_the_result(name, result, line):
-    assert tool(name).summary_line(result) == line
+    assert module_of(name).summary_line(result) == line

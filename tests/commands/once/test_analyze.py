@@ -12,7 +12,7 @@ import pytest
 
 import keras_resnet
 import small_runs
-from keras_resnet.analysis.analyses import ANALYSES, tool
+from keras_resnet.analysis.analyses import ANALYSES, module_of
 from keras_resnet.analysis.report import default_folder
 
 
@@ -35,7 +35,7 @@ def test_analyze_compares_networks(command, name):
 def test_no_network_is_analysed_if_one_of_them_cannot_be(mistake, monkeypatch):
     """A file is known to be plain, or without a top, once it is open; a name even before the data are loaded."""
     for name in ("paths", "identity"):
-        monkeypatch.setattr(tool(name), name, lambda *_, **__: pytest.fail("a network was analysed"))
+        monkeypatch.setattr(module_of(name), name, lambda *_, **__: pytest.fail("a network was analysed"))
     small = {"input_shape": (8, 8, 1), "width": 0.25}
     keras_resnet.CifarResNet(8, shortcut=None, **small).save("plain.keras")
     keras_resnet.CifarResNet(8, shortcut="B", include_top=False, pooling="avg", **small).save("topless.keras")

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 
 import keras_resnet
+import references
 from keras_resnet.data import load
 from keras_resnet.weights.conversion import convert
+from keras_resnet.weights.pretrained import tensors_of
 from keras_resnet.weights.torch_files import read_state, write_state
+from keras_resnet.weights.torch_names import to_state
 
 CORRECT = 9173  # of the test set's 10,000 images, as with its author's network
 
@@ -48,3 +51,15 @@ def test_other_classes_get_a_new_head_on_the_same_features(shared):
         for network in (model, whole)
     )
     np.testing.assert_array_equal(pooled, expected)
+
+
+def test_a_network_of_twice_the_width_has_the_logits_of_its_network_in_numpy(tmp_path, seeded):
+    """Its first unit pads channels, too, since the stem is not wider."""
+    state = to_state(tensors_of(seeded(keras_resnet.ResNet20(width=2))))
+    state = {name.replace("fc.", "linear."): value for name, value in state.items()}
+    write_state(state, tmp_path / "wide.safetensors")
+    images = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype("float32")
+    bare = {"include_preprocessing": False, "classifier_activation": None, "input_shape": (8, 8, 3)}
+    model = keras_resnet.ResNet20(weights=tmp_path / "wide.safetensors", width=2, **bare)
+    expected = references.akamaster_logits(state, images)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(images)), expected, atol=1e-5 * np.abs(expected).max())

@@ -267,8 +267,11 @@ def test_the_stride_is_that_of_these_weights_and_not_the_papers(shared, tmp_path
 def test_a_network_that_torchvision_does_not_have_is_not_written_for_it(tmp_path):
     keras_resnet.ResNet20().save(tmp_path / "cifar.keras")
     keras_resnet.ResNet50(classes=7, input_shape=(32, 32, 3)).save(tmp_path / "paper.keras")
+    choices = {"classes": 7, "input_shape": (32, 32, 3), "skip": "dropout", "skip_dropout": 0.3}
+    keras_resnet.ResNet18(**choices).save(tmp_path / "dropout.keras")
     for file, name, words in (
         ("cifar.keras", "resnet20", "torchvision has no network like this resnet20"),
+        ("dropout.keras", "resnet18", "torchvision has no network like this resnet18"),
         ("paper.keras", "resnet50", "stride of a unit in its 1x1 convolution"),
     ):
         with pytest.raises(ValueError, match=words):
