@@ -84,8 +84,6 @@ def _without_autotuning(batches: Callable[[], Iterator[Any]], first: Sequence[An
 class Mirrored(Fed):
     """Several devices of this machine, in one process.
 
-    Dropout draws the same masks on every device.
-
     Args:
         names: TensorFlow's names of the devices.
     """
@@ -101,6 +99,11 @@ class Mirrored(Fed):
         return self._strategy.scope()
 
     def prepare(self, logits_model: Any, training_model: Any) -> None:
+        for variable in training_model.non_trainable_variables:
+            if "seed_generator" in variable.path:  # each device draws for its own images
+                for number, copy in enumerate(variable.value.values[1:], 1):  # the first is the one that is saved
+                    seed, count = copy.numpy().tolist()
+                    copy.assign([(seed + number * 0x9E3779B9) % 2**31, count])
         if isinstance(logits_model.optimizer, keras.optimizers.LossScaleOptimizer):
             logits_model.optimizer.apply = _with_equal_gradients(logits_model.optimizer.apply)
         _synchronize(logits_model, True)

@@ -45,7 +45,7 @@ def augmented(
         layers.append(RandAugment(recipe.randaugment))
     if recipe.erasing:
         grey = float(np.mean(color))  # on JAX, Keras supports only a single value
-        layers.append(keras.layers.RandomErasing((recipe.erasing, recipe.erasing), fill_value=grey, **_PLAIN))
+        layers.append(RandomErasing((recipe.erasing, recipe.erasing), fill_value=grey, **_PLAIN))
     mix = Mix(recipe.mixup, recipe.cutmix) if recipe.mixup or recipe.cutmix else None
     return Augmented(network, layers, mix, images) if layers or mix or images else network
 
@@ -112,7 +112,7 @@ class Mix(keras.layers.Layer):
         self.supports_jit = False  # on GPUs, XLA in TensorFlow does not support the Beta distribution
         self.mixers = [keras.layers.MixUp(mixup, **_PLAIN)] if mixup else []
         if cutmix:  # Keras draws alpha from a range
-            self.mixers.append(keras.layers.CutMix((cutmix, cutmix), **_PLAIN))
+            self.mixers.append(CutMix((cutmix, cutmix), **_PLAIN))
         self.coin = keras.random.SeedGenerator()
 
     def build(self, shape: Any) -> None:
@@ -138,6 +138,28 @@ class Mix(keras.layers.Layer):
     def labels(self, labels: Any, mixing: dict[str, Any]) -> Any:
         """Returns labels (batch, classes) mixed like the images."""
         return self.mixers[0].transform_labels(labels, mixing)  # equal in MixUp and CutMix
+
+
+class WholePixels:
+    """Makes the rectangles of a Keras layer consist of whole pixels, at any position in the image.
+
+    Keras's own begin and end within pixels. So they never contain the first row or column, and a label is mixed by
+    another share than its image.
+    """
+
+    def _compute_crop_bounds(self, batch_size: int, image_length: int, crop_ratio: Any, seed: Any) -> tuple[Any, Any]:
+        """Returns, along an axis, the first pixel of the rectangle of each image, and the one after its last."""
+        length = keras.ops.round(crop_ratio * image_length)
+        first = keras.ops.floor(keras.random.uniform((batch_size,), seed=seed) * (image_length - length + 1))
+        return first, first + length
+
+
+class CutMix(WholePixels, keras.layers.CutMix):
+    """Keras's layer with rectangles of whole pixels."""
+
+
+class RandomErasing(WholePixels, keras.layers.RandomErasing):
+    """Keras's layer with rectangles of whole pixels."""
 
 
 class RandAugment(keras.layers.Layer):

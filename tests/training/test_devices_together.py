@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import keras
@@ -245,3 +247,28 @@ def test_repeated_batches_are_all_batches_over_and_over(threads):
     one_pass = [np.arange(20), np.arange(20, 40), np.arange(40, 50)]
     for (images, labels, weights), expected in zip(batches, [*one_pass, *one_pass, one_pass[0]], strict=True):
         assert list(images[weights > 0].ravel()) == list(labels[weights > 0].argmax(axis=1)) == list(expected)
+
+
+if RUNNING == "tensorflow":
+    TWO_MASKS = """
+import tensorflow as tf
+one, each = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(one, [each] * 2)
+import keras
+from keras_resnet import backend
+devices = backend.devices(2)
+with devices.scope():
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dropout(0.5)])
+    model.compile("sgd")
+    devices.prepare(model, model)
+    strategy = tf.distribute.get_strategy()
+step = tf.function(lambda: strategy.run(lambda: model(tf.ones((4, 64)), training=True)))
+for _ in range(2):
+    one, other = strategy.experimental_local_results(step())
+    print(bool(tf.reduce_all(one == other)))
+"""
+
+    def test_each_device_draws_masks_of_its_own():
+        """The masks of two devices differ, also at the second step, after Keras has counted the first."""
+        done = subprocess.run([sys.executable, "-c", TWO_MASKS], capture_output=True, text=True)
+        assert done.stdout.split() == ["False", "False"], done.stderr
