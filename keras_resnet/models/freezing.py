@@ -44,13 +44,15 @@ def freeze(model: keras.Model, until: str = EVERYTHING) -> None:
 
 
 def unfreeze(model: keras.Model) -> None:
-    """Makes every layer of a network trainable. (The statistics of its normalisation of the images never are.)
+    """Makes every layer of a network trainable, except for its normalisation of the images.
 
     Args:
         model: any model. Compile it again afterwards, since Keras reads `trainable` when it compiles, with a new
             optimizer: one that has trained the rest of the network does not know the other variables.
     """
-    model.trainable = True
+    for layer in model._flatten_layers():  # with the models; TensorFlow ignores True for one that has it already
+        if not isinstance(layer, keras.layers.Normalization):
+            layer.trainable = True
 
 
 def parts(model: keras.Model) -> list[str]:
