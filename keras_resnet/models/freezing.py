@@ -34,6 +34,7 @@ def freeze(model: keras.Model, until: str = EVERYTHING) -> None:
     if until not in order:
         raise ValueError(f"`until` must be one of {', '.join(order)} for {model.name!r}. Received: {until!r}")
     frozen = order[: order.index(until) + 1]
+    model.trainable = True  # a model that is frozen as a whole has no trainable variables, whatever its layers are
     in_network = False  # false for the layers before the stem
     for layer in model.layers:
         layer_part = _part_of(layer, order)
@@ -49,7 +50,7 @@ def unfreeze(model: keras.Model) -> None:
         model: any model. Compile it again afterwards, since Keras reads `trainable` when it compiles, with a new
             optimizer: one that has trained the rest of the network does not know the other variables.
     """
-    for layer in model.layers:
+    for layer in model._flatten_layers():  # with the models; TensorFlow ignores True for one that has it already
         if not isinstance(layer, keras.layers.Normalization):
             layer.trainable = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -39,6 +40,11 @@ def check(weights: str | Path | Pretrained) -> None:
     Raises:
         ValueError: it is neither "imagenet", an address on the hub, nor an existing file or finished run.
     """
+    if not isinstance(weights, str | os.PathLike | Pretrained):
+        raise ValueError(
+            "`weights` must be None, 'imagenet', 'hf://OWNER/NAME' or the path of a file or run, to which a state dict "
+            f"or a model has to be saved first. Received: weights of the type {type(weights).__name__}"
+        )
     if isinstance(weights, Pretrained) or weights == IMAGENET:
         return
     if not str(weights).startswith(hub.SCHEME) and not saving.model_file(weights).is_file():

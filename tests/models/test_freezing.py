@@ -109,6 +109,30 @@ def test_freezing_less_unfreezes_the_rest():
     assert changed(before, values(model)) == ALL - {"stem"}
 
 
+def test_a_model_that_was_frozen_as_a_whole_learns_again():
+    """Keras trains no layer of a model with `trainable=False`, whatever the layer's own setting."""
+    model = network()
+    model.trainable = False
+    keras_resnet.freeze(model, until="stage2")
+    before = values(model)
+    fit(model)
+    assert changed(before, values(model)) == {"stage3", "logits"}
+    model.trainable = False
+    keras_resnet.unfreeze(model)
+    fit(model)
+    assert changed(before, values(model)) == ALL
+
+
+def test_a_network_in_another_model_learns_again():
+    inner = network(include_top=False, pooling="avg")
+    keras_resnet.freeze(inner, until="stage2")
+    model = keras.Sequential([inner, keras.layers.Dense(3, "softmax")])
+    keras_resnet.unfreeze(model)
+    before = values(inner)
+    fit(model)
+    assert changed(before, values(inner)) == ALL - {"logits"}
+
+
 def test_a_normalisation_is_never_trained():
     image = keras.Input((16, 16, 3))
     layer = keras.layers.Normalization(mean=[1.0] * 3, variance=[4.0] * 3)

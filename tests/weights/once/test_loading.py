@@ -59,6 +59,16 @@ def test_a_file_of_no_supported_kind_is_refused_with_those_that_are(tmp_path):
     assert same(keras_resnet.CifarResNet(8, input_shape=(8, 8, 3), weights=tmp_path / "net.weights"), model)
 
 
+@pytest.mark.parametrize(
+    "weights", [{"conv1.weight": np.zeros(3)}, np.zeros(3), True], ids=["state dict", "array", "flag"]
+)
+def test_weights_that_are_no_path_are_refused_with_what_to_do(weights):
+    with pytest.raises(
+        ValueError, match=r"a state dict or a model has to be saved first. Received: .* type (dict|nda|bool)"
+    ):
+        keras_resnet.ResNet18(weights=weights)
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_weights_for_images_of_other_channels_are_refused(tmp_path, data_format):
     keras_resnet.CifarResNet(8, input_shape=(8, 8, 3), data_format="channels_last").save(tmp_path / "colour.keras")
