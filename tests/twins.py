@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from comparing import alike
+from comparing import alike, numpy
 from keras_resnet import ResNet
 from keras_resnet.models.fast_layers import use_fast_layers
 
@@ -85,3 +85,15 @@ def twin_networks(dtype="float32", **choices):
     for each in (model, plain):
         each.set_weights(weights)
     return model, plain
+
+
+def networks_learn_alike(model, plain):
+    """Asserts that two networks, of `twin_networks`, change alike in a step of training."""
+    x, before = images(model), plain.get_weights()
+    for each in (model, plain):
+        each.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+        each.train_on_batch(x, np.eye(3, 5))
+    for old, actual, expected in zip(before, model.weights, plain.weights, strict=True):
+        change, expected_change = numpy(actual) - old, numpy(expected) - old
+        error = np.linalg.norm(change - expected_change)
+        assert error <= 1e-2 * np.linalg.norm(expected_change) + 1e-6, actual.path

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import torch
 
-from . import torch_batch_norm, torch_layers, traces
+from . import torch_batch_norm, torch_convolution, torch_layers, traces
 from .engine_defaults import (  # noqa: F401
     add,
     can_export_graphs,
@@ -61,13 +61,13 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, use_ba
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor | None:
     """See `keras_resnet.backend.convolution`. Keras's own copies the images twice, and the kernel, at every call."""
-    padding = torch_layers.symmetric_padding(layer)
+    padding = torch_convolution.symmetric_padding(layer)
     if padding is None:
         return None
     last = layer.data_format == "channels_last"
     x, kernel = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel)
     x = x.permute(0, 3, 1, 2) if last else x
-    output = torch_layers.convolve(layer, x, kernel, None, padding)
+    output = torch_convolution.convolve(layer, x, kernel, None, padding)
     return output.permute(0, 2, 3, 1) if last else output
 
 

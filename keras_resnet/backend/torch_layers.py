@@ -18,10 +18,8 @@ from keras import layers
 from torch.nn import functional
 from torch.nn.modules import module as modules
 
-from .onednn import has_gradient_bug
 from .torch_batch_norm import call_scope, value  # noqa: F401
-
-Pair = tuple[int, int]
+from .torch_convolution import Pair, convolve, symmetric_padding
 
 
 @dataclass(slots=True)
@@ -112,15 +110,6 @@ def is_linear(layer: Any) -> bool:
     return getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
 
 
-def symmetric_padding(layer: layers.Conv2D) -> Pair | None:
-    """Returns the numbers of rows and columns that a convolution pads on each side; None if it pads asymmetrically."""
-    spans = zip(layer.kernel_size, layer.dilation_rate, strict=True)
-    totals = [(size - 1) * rate if layer.padding == "same" else 0 for size, rate in spans]
-    if any(total % 2 or (total and max(layer.strides) > 1) for total in totals):
-        return None
-    return totals[0] // 2, totals[1] // 2
-
-
 def _convolution(layer: Any) -> Call | None:
     last, padding = layer.data_format == "channels_last", symmetric_padding(layer)
     if padding is None:
@@ -135,26 +124,6 @@ def _convolution(layer: Any) -> Call | None:
         return Images(output, last)
 
     return call
-
-
-def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, padding: Pair) -> torch.Tensor:
-    """Convolves images as a layer does.
-
-    Args:
-        layer: the layer.
-        x: images (batch, channels, rows, columns).
-        kernel: (height, width, channels, filters), as in Keras.
-        bias: (filters,), or None.
-        padding: numbers of rows and of columns to pad on each side.
-
-    Returns:
-        The images (batch, filters, rows, columns).
-    """
-    strides = layer.strides
-    if x.device.type == "cpu" and has_gradient_bug(kernel.shape, strides) and not any(padding):
-        x, strides = x[:, :, :: strides[0], :: strides[1]], (1, 1)
-    kernel = kernel.permute(3, 2, 0, 1)
-    return functional.conv2d(x, kernel, bias, strides, padding, layer.dilation_rate, layer.groups)
 
 
 def is_compiling() -> bool:
@@ -190,12 +159,18 @@ def _batch_norm(layer: Any) -> Call | None:
     return call
 
 
+def _is_worth_overwriting(x: torch.Tensor) -> bool:
+    """Returns whether no gradient is copied if a tensor is overwritten, as autograd does for views."""
+    return not (x.requires_grad and x._is_view())
+
+
 def _relu(layer: Any) -> Call:
     def call(x: Value, *, training: Any, overwritable: list[bool]) -> Value | None:
         if not is_relu(layer):
             return None
-        function = torch.relu_ if overwritable[0] else torch.relu
-        return Images(function(x.tensor), x.last) if isinstance(x, Images) else function(x)
+        tensor = x.tensor if isinstance(x, Images) else x
+        output = torch.relu_(tensor) if overwritable[0] and _is_worth_overwriting(tensor) else torch.relu(tensor)
+        return Images(output, x.last) if isinstance(x, Images) else output
 
     return call
 
@@ -207,9 +182,11 @@ def _add(_: Any) -> Call:
         images = to_images(x, y.last)
         if images is None or images.tensor.shape != y.tensor.shape:
             return None
-        if overwritable[1]:
+        if overwritable[1] and _is_worth_overwriting(y.tensor):
             return Images(y.tensor.add_(images.tensor), y.last)
-        return Images(images.tensor.add_(y.tensor) if overwritable[0] else images.tensor + y.tensor, y.last)
+        if overwritable[0] and _is_worth_overwriting(images.tensor):
+            return Images(images.tensor.add_(y.tensor), y.last)
+        return Images(images.tensor + y.tensor, y.last)
 
     return call
 

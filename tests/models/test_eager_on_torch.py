@@ -9,11 +9,13 @@ from keras import layers
 
 from comparing import alike, numpy
 from keras_resnet.models.fast_layers import Add
-from twins import images, twin_networks
+from twins import images, networks_learn_alike, twin_networks
 
 if keras.backend.backend() == "torch":
     import torch
     from torch.nn.modules import module
+
+    from keras_resnet.backend import torch_convolution
 
     def test_keras_calls_the_layers_of_a_model_that_torch_compiles(monkeypatch):
         """Inductor fails for gradients of convolutions in calls that layers of several shapes share."""
@@ -32,6 +34,23 @@ if keras.backend.backend() == "torch":
         monkeypatch.undo()
         assert called == [layer.name for layer in plain.layers if isinstance(layer, layers.Add)]
         alike(found, plain(x), 1e-4)
+
+    @pytest.fixture
+    def products(monkeypatch):
+        """All convolutions that may become matrix products do, whatever their size."""
+        for name, limit in {"TINY": 10**6, "WIDE": 1, "LARGE": 1}.items():
+            monkeypatch.setattr(torch_convolution, name, limit)
+
+    @pytest.mark.parametrize("order", ["original", "full_preactivation"])
+    def test_a_network_learns_the_same_by_matrix_products(products, order):
+        networks_learn_alike(*twin_networks(order=order, unit="bottleneck"))
+
+    def test_a_graph_that_torch_exports_has_convolutions(products):
+        model, _ = twin_networks(unit="bottleneck")
+        graph = torch.export.export(model, (torch.zeros(2, 16, 16, 3),)).graph
+        calls = [str(node.target) for node in graph.nodes]
+        kernels = [each for each in model.layers if isinstance(each, layers.Conv2D)]
+        assert sum("conv2d" in call for call in calls) == len(kernels)
 
     HOOKED = [f"stage2_unit1_{part}" for part in ("conv1_pad", "conv1", "bn1", "relu1", "conv2", "bn2", "add")]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -131,6 +134,25 @@ if keras.backend.backend() == "tensorflow":
 
 
 if keras.backend.backend() == "torch":
+    from torch.nn import functional
+
+    from keras_resnet.backend import torch_convolution
+
+    def test_a_convolution_learns_the_same_as_a_matrix_product(monkeypatch):
+        chosen = itertools.product((1, 2, 3, (3, 1)), (1, 2, (1, 2)), ("same", "valid"))
+        models = twins(convolutions(chosen, activation="relu"), (9, 8, 16))
+        for name, limit in {"TINY": 72, "WIDE": 16, "LARGE": 16}.items():
+            monkeypatch.setattr(torch_convolution, name, limit)
+        without_convolution = SimpleNamespace(pad=functional.pad, linear=functional.linear)
+        monkeypatch.setattr(torch_convolution, "functional", without_convolution)
+        trained_alike(models, RNG.normal(size=(2, 9, 8, 16)).astype("float32"))
+
+    @pytest.mark.parametrize("choices", [{"groups": 2}, {"dilation_rate": 2}, {"dilation_rate": (1, 3)}])
+    def test_no_other_convolution_is_made_a_matrix_product(monkeypatch, choices):
+        models = twins(convolutions([(3, 1, "same")], **choices), (9, 8, 16))
+        monkeypatch.setattr(torch_convolution, "TINY", 72)
+        monkeypatch.setattr(torch_convolution, "WIDE", 2)
+        trained_alike(models, RNG.normal(size=(2, 9, 8, 16)).astype("float32"))
 
     def test_a_single_filter_learns_from_a_single_image():
         """Keras's own cannot: Torch's slow convolution refuses a kernel with the strides of no memory layout."""
