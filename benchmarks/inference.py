@@ -159,6 +159,7 @@ EXPORTED = {
 
 def prepare(model: str, image_size: int, folder: Path, names: list[str]) -> None:
     """Writes the files that the contenders load. Weights are random, and so are the images that set 8-bit ranges."""
+    start_as_command()
     import keras
 
     import keras_resnet

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from keras_resnet.backend import import_blocker
 from keras_resnet.host import NO_MEMORY
 from keras_resnet.training.processes import SHARED_GPU
 
@@ -75,6 +76,7 @@ def start_as_command() -> None:
 
 def work(contender: Contender | Subject, setting: Setting) -> None:
     """Main function of a worker process; see the module's docstring for what it reads and writes."""
+    import_blocker.block_imports(os.environ["KERAS_BACKEND"])  # of what no contender needs, which take seconds
     answers = os.dup(1)
     os.dup2(2, 1)  # so that what libraries print is not mistaken for an answer
     with os.fdopen(answers, "w", buffering=1) as out:

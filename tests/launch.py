@@ -12,7 +12,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
@@ -55,6 +55,35 @@ for words in settings["then"]:
         status = main(words)
 sys.exit(status)
 """
+
+
+# Prepended to a program to run it as on a machine without some packages, whose names replace ABSENT.
+ABSENCE = """
+import sys
+from importlib.machinery import PathFinder
+
+class Absence(PathFinder):
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return None if name.partition(".")[0] in ABSENT else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Absence
+"""
+
+
+def without(packages: Iterable[str], program: str) -> list[str]:
+    """Returns the command that runs a program in a new process, in which some packages are absent."""
+    return [sys.executable, "-c", ABSENCE.replace("ABSENT", repr(sorted(packages))) + program]
+
+
+def plain_keras(program: str, *arguments: str) -> list[str]:
+    """Returns the command that runs a program of Keras alone, without what Keras imports if it finds it.
+
+    It needs none of these packages on this backend, and importing them takes seconds.
+    """
+    import keras
+
+    return [*without({"tensorflow", "jax", "sklearn", "matplotlib"} - {keras.backend.backend()}, program), *arguments]
 
 
 def environments(processes: int) -> list[dict[str, str]]:

@@ -8,6 +8,10 @@ Inputs are named "SIGNATURE/INPUT", and outputs "SIGNATURE/OUTPUT".
 import sys
 
 import numpy as np
+
+if __name__ == "__main__":  # TensorFlow imports Keras, and that imports these where it finds them, which takes seconds
+    sys.modules.update(dict.fromkeys(("jax", "sklearn", "matplotlib")))
+
 import tensorflow as tf
 
 

@@ -6,18 +6,22 @@ and images that depend on names and seeds alone.
 
 import sys
 
-import keras
-import numpy as np
+from keras_resnet import backend
 
-import keras_resnet
-from keras_resnet.backend.devices import Devices
-from keras_resnet.data import load
-from keras_resnet.training.feed import Feed
-from keras_resnet.training.folder import Progress
-from keras_resnet.training.learning_rate import LearningRate
-from keras_resnet.training.machine import Machine
-from keras_resnet.training.networks import build
-from keras_resnet.training.recipes import recipe_for
+backend.select_backend()  # before Keras imports what it does not need, which takes seconds
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+import keras_resnet  # noqa: E402
+from keras_resnet.backend.devices import Devices  # noqa: E402
+from keras_resnet.data import load  # noqa: E402
+from keras_resnet.training.feed import Feed  # noqa: E402
+from keras_resnet.training.folder import Progress  # noqa: E402
+from keras_resnet.training.learning_rate import LearningRate  # noqa: E402
+from keras_resnet.training.machine import Machine  # noqa: E402
+from keras_resnet.training.networks import build  # noqa: E402
+from keras_resnet.training.recipes import recipe_for  # noqa: E402
 
 STEPS = 4
 

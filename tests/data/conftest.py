@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,22 +12,9 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
+import launch
 from keras_resnet.data import DataError, load
 from pictures import jpeg, photograph
-
-# Prepended to a program to run it as on a machine without TensorFlow.
-WITHOUT_TENSORFLOW = """
-import sys
-from importlib.machinery import PathFinder
-
-class WithoutTensorFlow(PathFinder):
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        absent = name.partition(".")[0] == "tensorflow"
-        return None if absent else PathFinder.find_spec(name, path, target)
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutTensorFlow
-"""
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +28,7 @@ def alone():
     """Returns the command that runs a program in a new process, in which TensorFlow is absent unless asked for."""
 
     def command(program: str, tensorflow: bool = False) -> list[str]:
-        return [sys.executable, "-c", program if tensorflow else WITHOUT_TENSORFLOW + program]
+        return launch.without(set() if tensorflow else {"tensorflow"}, program)
 
     return command
 

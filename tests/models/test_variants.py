@@ -45,8 +45,9 @@ if keras.backend.backend() == "tensorflow":
         """As on processors without AVX-512, where TensorFlow convolves only images with channels last."""
         name = check_that_channels_that_come_first_learn_the_same.__name__
         path = f"{TESTS}{os.pathsep}{TESTS.parent}"
+        start = "from keras_resnet import backend; backend.select_backend()"
         done = subprocess.run(
-            [sys.executable, "-c", f"import variants; variants.{name}(); print('equal')"],
+            [sys.executable, "-c", f"{start}; import variants; variants.{name}(); print('equal')"],
             capture_output=True,
             text=True,
             env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONPATH": path},

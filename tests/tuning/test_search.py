@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import keras
 import pytest
 
+import launch
 from keras_resnet.training.recipes import recipe_for
 from keras_resnet.training.run import train
 from keras_resnet.tuning.report import write_report
@@ -38,7 +38,7 @@ def test_its_model_loads_in_a_new_process(searched):
     folder, _, best = searched
     path = str(folder / "tuner" / f"trial_{best['trial']}" / "run" / "model.keras")
     program = f"import keras; print(keras.saving.load_model({path!r}, compile=False).output_shape)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run(launch.plain_keras(program), capture_output=True, text=True)
     assert done.stdout == "(None, 10)\n", done.stderr
 
 

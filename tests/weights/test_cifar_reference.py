@@ -6,7 +6,6 @@ import keras_resnet
 import references
 from comparing import alike, call
 from keras_resnet import saving
-from keras_resnet.data import load
 from keras_resnet.weights.conversion import convert
 from keras_resnet.weights.torch_files import read_state
 
@@ -19,8 +18,8 @@ def test_its_logits_are_those_of_its_network_in_numpy(shared, tmp_path):
     assert report["normalization"] == {"mean": [123.675, 116.28, 103.53], "deviation": [58.395, 57.12, 57.375]}
     assert saving.read_info(tmp_path / "out.keras")["class_names"][0] == "airplane"
     model = keras.saving.load_model(tmp_path / "out.keras")
-    data = load("cifar10", shared / "data/tfds")
-    raw, labels = data.x_test[:10].astype("float32"), data.y_test[:10]
+    images, labels = references.cifar10_tested(shared, 10)
+    raw = images.astype("float32")
     expected = references.akamaster_logits(read_state(theirs), (raw - references.MEAN) / references.DEVIATION)
     assert (expected.argmax(axis=1) == labels).mean() > 0.7  # as with the author's own network
     logits = call(keras_resnet.features(model, ["logits"]), raw)["logits"]

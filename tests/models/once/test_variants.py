@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import keras_resnet
+import launch
 from keras_resnet import Spec
 from keras_resnet.models.complexity import count
 from keras_resnet.models.fast_layers import use_fast_layers
@@ -66,9 +66,8 @@ def test_saved_nets_open_in_a_process_that_cannot_import_this_package(tmp_path):
             np.save(paths[2], call(model, images))
             jobs.append(paths)
     assert len(jobs) >= 14
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN_KERAS, json.dumps(jobs)], capture_output=True, text=True, cwd=tmp_path
-    )
+    command = launch.plain_keras(PLAIN_KERAS, json.dumps(jobs))
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == "all equal", done.stderr
 
 
