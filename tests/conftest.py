@@ -111,22 +111,6 @@ def _clean_session():
         sys.modules["keras"].utils.clear_session(free_memory=False)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _curves_drawn_on_torch():
-    """On the other backends, a run in this process leaves an empty picture of its curves: drawing takes half a second.
-
-    On Torch, the same runs draw theirs; those in subprocesses do so on every backend.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        if engine in ("tensorflow", "jax"):
-            import cv2
-
-            empty = cv2.imencode(".png", np.zeros((1, 1), "uint8"))[1].tobytes()
-            name = "keras_resnet.training.curves.draw_curves"
-            patch.setattr(name, lambda history, path, title: path.write_bytes(empty))
-        yield
-
-
 @pytest.fixture
 def seeded():
     """Sets a model's weights to values that depend only on names and shapes, with no statistic at its default."""
