@@ -79,11 +79,11 @@ def draw_dimensions(results: Results, space: Space, path: Path, title: str) -> N
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)
     figure = Figure(figsize=(3 * columns, 0.4 + 2.5 * lines), dpi=150, layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for axes, row in zip(panels, rows, strict=False):
         active = [result for result in results if row.name in result["values"]]
         _draw_dimension(plain(axes), row, active, [result in done for result in active])
-    for axes in list(panels)[len(rows) :]:
+    for axes in panels[len(rows) :]:
         axes.set_visible(False)
     for axes in figure.axes:
         axes.yaxis.set_major_formatter("{x:g} %")

@@ -139,6 +139,8 @@ def summary_line(result: Mapping[str, Any], best: float, total: int | None) -> s
         total: number of trials of the search; None if unknown.
     """
     error = f"{result['error']:.2f} %"
+    if result["score"] != result["error"]:  # the trial was penalised; `best` is a score, too
+        error += f", score {result['score']:.2f}"
     parts = [error if result["status"] == "done" else f"{result['status']}, {error}"]
     parts += [", ".join(f"{name} {_shown(value)}" for name, value in result["values"].items())]
     parts += [f"{result['parameters']:,} parameters", f"{result['macs'] / 1e6:,.1f}M multiply-adds"]

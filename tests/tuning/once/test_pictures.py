@@ -75,6 +75,15 @@ def test_each_dimension_has_the_errors_of_its_values_and_the_medians_of_complete
     assert (rate.get_xscale(), rate.get_xlim()) == ("log", (0.01, 1.0))
 
 
+def test_panels_without_a_dimension_are_hidden(drawn):
+    """Five dimensions in lines of four panels."""
+    others = {"width": 1.0, "momentum": 0.9, "weight_decay": 1e-4}
+    space = Space((*SPACE.dimensions, *(Dimension(name, values=(value, 0.5)) for name, value in others.items())))
+    trials = [trial(0, 20.0, 1, **others)]
+    axes = drawn(lambda path, title: pictures.draw_dimensions(trials, space, path, title))
+    assert [each.get_xlabel() for each in axes] == ["shortcut", "learning_rate", "width", "momentum", "weight_decay"]
+
+
 def test_the_best_trial_has_the_curve_that_stands_out(drawn, tmp_path):
     for number, errors in enumerate([(50, 20), (60, 30)]):
         write_history(pictures.history_file(tmp_path, str(number)), *errors)

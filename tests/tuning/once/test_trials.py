@@ -228,6 +228,10 @@ def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkey
     assert [result["latency"] for result in outcomes] == [None, 4.0, 4.0]
     assert [result["score"] for result in outcomes] == [20.0, *2 * [pytest.approx(20.994, abs=1e-3)]]
     assert "4.00 ms" in lines[1]
+    assert [line.partition(";")[0] for line in lines] == [
+        "trial 1/3: 20.00 %",
+        *(f"trial {number}/3: 20.00 %, score 20.99" for number in (2, 3)),
+    ]
     write_report(tmp_path)
     assert (tmp_path / "latency.png").is_file()
     with pytest.raises(ValueError, match="one target"):
