@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, a `Status`.
     """
+    _open_standard_streams()
     arguments = _parser().parse_args(argv)
     keep_freed_memory()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
@@ -63,13 +64,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Status.MISTAKE
 
 
+def _open_standard_streams() -> None:
+    """Opens the null device for each standard stream that is closed, as by `>&-` or the parent of a service.
+
+    Python has None in its place, and the next file that is opened has its number, so that a library's messages would
+    be written to that file.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, errors="backslashreplace"))
+            os.set_inheritable(getattr(sys, name).fileno(), True)
+
+
 def _is_expected(error: BaseException) -> bool:
     """Returns whether this package or the file system raised the error; any other is a bug, and needs its traceback.
 
     Modules are recognised by name, since a file has several paths where folders are linked.
     """
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return isinstance(error, OSError) or frame.f_globals.get("__name__", "").startswith(f"{__package__}.")
+    module = frame.f_globals.get("__name__", "")
+    # Keras's settings are the user's, in ~/.keras/keras.json.
+    return isinstance(error, OSError) or module.startswith(f"{__package__}.") or module == "keras.src.backend.config"
 
 
 def _parser() -> Parser:

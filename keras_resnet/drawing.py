@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from .files import printable
+
 INK, ACCENT, FAINT, CALM = "#1f2933", "#c8102e", "#9aa5b1", "#3b82c4"
 # Ten colours that colour-blind readers can distinguish (Petroff 2021, "Accessible Color Sequences for Data
 # Visualization"), and seven markers, so that seventy lines differ in one or the other.
@@ -93,8 +95,8 @@ def legend_below(axes: Axes, figure: Figure) -> None:
 
 
 def literal(text: str) -> str:
-    """Escapes dollar signs, between which matplotlib would otherwise typeset a formula."""
-    return text.replace("$", r"\$")
+    """Escapes dollar signs, between which matplotlib would typeset a formula, and bytes of names that are no text."""
+    return printable(text).replace("$", r"\$")
 
 
 def save(figure: Figure, path: Path, title: str) -> None:

@@ -191,11 +191,16 @@ def _runs(process: int) -> bool:
     return True
 
 
+def printable(name: str) -> str:
+    """Returns a name as text: of the name of a file that is not UTF-8, the bytes that are none are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file completely or not at all."""
+    """Writes a text file completely or not at all. Names of files in it may be any, see `printable`."""
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(printable(text), encoding="utf-8")
 
     write_atomically(path, write)
 

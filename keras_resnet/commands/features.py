@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from .. import backend
-from ..files import json_text
+from ..files import json_text, unwinding_at_sigterm
 from ..status import Status
 from .common import MODEL, SOURCE, Commands, backend_option, verbose
 
@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     model, info = load_model(arguments.model)
     taps = None if arguments.taps is None else tuple(arguments.taps.split(","))
-    report = extract(model, arguments.source, arguments.out, taps, info.get("view"), verbose=verbose(arguments))
+    with unwinding_at_sigterm():
+        report = extract(model, arguments.source, arguments.out, taps, info.get("view"), verbose=verbose(arguments))
     for error in report["errors"]:
         print(f"keras-resnet: error: {error}", file=sys.stderr)
     if arguments.json:

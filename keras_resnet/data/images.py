@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -99,22 +101,36 @@ def resize_to(image: np.ndarray, height: int, width: int, channels: int) -> np.n
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Lists the image files in a folder and its subfolders, sorted by path.
 
-    An image is a file whose name ends in one of `EXTENSIONS`, in upper or lower case. Hidden files and folders, whose
-    names begin with a dot, are skipped.
+    A link to a file that is missing is listed, so that its image is reported.
 
     Raises:
         DataError: the folder does not exist or contains no images.
+        OSError: a folder cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    images = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    paths = (Path(parent, name) for parent, names in walk_images(folder) for name in names)
+    images = [path for path in paths if path.is_file() or path.is_symlink()]
     if not images:
         raise DataError(f"{folder}: no image in this folder. Accepted: {', '.join(EXTENSIONS)}")
     return sorted(images)
+
+
+def walk_images(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yields a folder and its subfolders, each with the names of its images.
+
+    An image is a file whose name ends in one of `EXTENSIONS`, in upper or lower case. Hidden files and folders, whose
+    names begin with a dot, are skipped. The files are not inspected, since there may be a million. Links to folders are
+    not followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    for parent, subfolders, files in os.walk(folder, onerror=_raise):  # by default, an unreadable folder is left out
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        yield parent, [name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")]
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error

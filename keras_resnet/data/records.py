@@ -6,12 +6,12 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from .errors import DataError
-from .images import EXTENSIONS
+from .images import EXTENSIONS, walk_images
 
 _TEST_FOLDERS = ("val", "validation", "test")
 _LAYOUT = "one folder of images per class in PATH/train, and the same in PATH/val"
@@ -124,23 +124,14 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
 
 
 def _images(folder: Path) -> list[str]:
-    """Returns the sorted names of a class folder's images, relative to it, those in its subfolders included.
-
-    The files are not inspected, since there may be a million. Links to folders are not followed.
-    """
+    """Returns the sorted names of a class folder's images, relative to it, those in its subfolders included."""
     names = []
-    for parent, subfolders, files in os.walk(folder, onerror=_raise):  # by default, an unreadable folder is left out
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        images = [name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")]
+    for parent, images in walk_images(folder):
         below = os.path.relpath(parent, folder)
         names += images if below == os.curdir else [os.path.join(below, name) for name in images]
     if not names:
         raise DataError(f"{folder}: no image in this class folder. Accepted: {', '.join(EXTENSIONS)}")
     return sorted(names)
-
-
-def _raise(error: OSError) -> NoReturn:
-    raise error
 
 
 def _abbreviated(names: set[str]) -> str:

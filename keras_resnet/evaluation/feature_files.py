@@ -12,8 +12,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from ..files import partial_prefix
-from .source import printable
+from ..files import partial_prefix, printable
 
 ROWS = 8192  # rows per row group of a table
 BUFFER = 2**20  # size of the write buffer of an array, in bytes
@@ -105,7 +104,8 @@ class Table:
 
         vectors = {tap: pyarrow.list_(pyarrow.float32(), length) for tap, length in lengths.items()}
         self._schema = pyarrow.schema({"image": pyarrow.string(), **vectors})
-        self._writer = parquet.ParquetWriter(path, self._schema)
+        self._file = path.open("wb")  # PyArrow itself opens no file whose name is not UTF-8
+        self._writer = parquet.ParquetWriter(self._file, self._schema)
         self._names: list[str] = []
         self._rows: dict[str, list[np.ndarray]] = {tap: [] for tap in lengths}
 
@@ -113,7 +113,7 @@ class Table:
         return self
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
-        with self._writer:
+        with self._file, self._writer:
             if kind is None:
                 self._write_rows()
 

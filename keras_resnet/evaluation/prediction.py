@@ -18,7 +18,7 @@ from ..files import write_atomically
 from ..models.taps import dense_logits
 from .explanation import draw_explanation, heat
 from .outputs import check_classifies, probabilities_of, shapes
-from .source import Source, batches, printable
+from .source import Source, batches
 
 
 def predict(
@@ -79,7 +79,7 @@ def predict(
         if explain:
             path = Path(explain) / f"{images.short_name(name)}.png"
             best = results[-1]["classes"][0]
-            title = f"{printable(images.short_name(name))}: {best['name']}, {100 * best['probability']:.1f} %"
+            title = f"{images.short_name(name)}: {best['name']}, {100 * best['probability']:.1f} %"
             write_atomically(path, partial(draw_explanation, image, image_heat, title=title))
             results[-1]["explanation"] = str(path)
     return results

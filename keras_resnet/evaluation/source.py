@@ -85,11 +85,6 @@ class Source:
         return resize_to(read_image(path), height or SIZE, width or SIZE, channels)
 
 
-def printable(name: str) -> str:
-    """Returns the name of an image as text: of a file name that is not UTF-8, the bytes that are none are escaped."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
 def check_view(shape: Sequence[int | None], view: Mapping[str, int] | None) -> None:
     """Checks that a view is valid and has the size of the network's input.
 

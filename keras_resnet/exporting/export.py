@@ -16,7 +16,7 @@ from .. import backend, saving
 from ..data import SIZE
 from ..evaluation.outputs import check_classifies, shapes
 from ..evaluation.source import check_view
-from ..files import FolderInUseError, folder_atomically, lock
+from ..files import FolderInUseError, folder_atomically, lock, write_text
 from ..options import to_arguments
 from ..status import Status
 from ..training.processes import MESSAGE_PREFIX, last_line, start
@@ -109,7 +109,7 @@ def _write(
     from .warm_up import write_requests
 
     labels, view = folder / LABELS, info.get("view")
-    labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+    write_text(labels, "".join(f"{name}\n" for name in class_names))
     say("Folding batch norm into convolutions." if choices.fold else "Copying the network.")
     model = in_dtype(network, "float32")  # so that folding loses no precision
     model = fold(model) if choices.fold else model

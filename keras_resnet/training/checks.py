@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keras
+
 from ..backend.devices import Devices
 from ..data import LabelledImages
 from .machine import Machine
@@ -43,6 +45,11 @@ def check(recipe: Recipe, data: LabelledImages, devices: Devices, machine: Machi
     Raises:
         ValueError: they do not.
     """
+    if (floatx := keras.config.floatx()) in ("float16", "bfloat16"):  # in which Keras would sum losses and errors
+        raise ValueError(
+            f"`floatx` of Keras must be float32. Received: {floatx!r}, from ~/.keras/keras.json or set_floatx. "
+            f"For a network in half precision, choose --precision mixed_{floatx}."
+        )
     devices.check_batch(min(recipe.batch_size, data.train_count) // recipe.accumulate)
     if recipe.accumulate > 1 and recipe.batch_size > data.train_count:
         raise ValueError(

@@ -1,5 +1,7 @@
 """Images read from disk, compared with Pillow's reading of the same files."""
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from keras_resnet.data import DataError, list_images, read_image, resize_to
+from keras_resnet.data.records import FolderSource
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)
@@ -174,6 +177,24 @@ def test_images_are_listed_in_order_from_all_folders(tmp_path):
         (tmp_path / hidden).touch()
     listed = [path.relative_to(tmp_path) for path in list_images(str(tmp_path))]
     assert listed == [Path("a/deep/er.jpg"), Path("a/z.png"), Path("b.JPEG")]
+
+
+def test_no_image_is_left_out_because_it_cannot_be_read(tmp_path, monkeypatch):
+    (tmp_path / "lost.jpg").symlink_to("absent")
+    os.mkfifo(tmp_path / "pipe.jpg")  # no image, and reading it would take forever
+    (tmp_path / "closed").mkdir()
+    assert list_images(tmp_path) == [tmp_path / "lost.jpg"]
+    scandir = os.scandir
+
+    def permitted(path):  # as for another user than root, who may read everything
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", permitted)
+    for read in (list_images, FolderSource):
+        with pytest.raises(PermissionError, match=r"Permission denied: .*closed"):
+            read(tmp_path)
 
 
 def test_a_folder_without_images_is_named(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
@@ -17,6 +19,16 @@ def test_dollar_signs_do_not_begin_a_formula(tmp_path):
     figure.suptitle("cash $x$", fontsize=10, parse_math=False)
     figure.savefig(tmp_path / "expected.png")
     assert compare_images(str(tmp_path / "expected.png"), str(tmp_path / "even.png"), tol=0) is None
+
+
+def test_a_name_that_is_not_utf_8_is_escaped_in_a_title_and_a_legend(tmp_path):
+    for file, name in (("bytes", os.fsdecode(b"caf\xe9")), ("expected", r"caf\udce9")):
+        figure = Figure(figsize=(3, 2))
+        axes = figure.subplots()
+        draw_line(axes, (1, 2), (1, 2), styles([name])[name])
+        axes.legend()
+        save(figure, tmp_path / f"{file}.png", name)
+    assert compare_images(str(tmp_path / "expected.png"), str(tmp_path / "bytes.png"), tol=0) is None
 
 
 @pytest.mark.parametrize(

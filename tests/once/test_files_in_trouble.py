@@ -18,6 +18,7 @@ from keras_resnet.files import (
     remove_partial,
     unwinding_at_sigterm,
     write_atomically,
+    write_text,
 )
 
 
@@ -39,6 +40,11 @@ def test_a_quota_is_reported_like_a_full_disk(tmp_path, number):
             write_atomically(tmp_path / "file", failing(error))
         assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "file"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_not_utf_8_is_escaped_in_text(tmp_path):
+    write_text(tmp_path / "classes.csv", os.fsdecode("0,Tüte\n1,".encode() + b"caf\xe9\n"))
+    assert (tmp_path / "classes.csv").read_bytes() == "0,Tüte\n1,caf\\udce9\n".encode()
 
 
 def test_an_error_that_names_another_file_is_not_changed(tmp_path):

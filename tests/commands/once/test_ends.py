@@ -111,6 +111,35 @@ def test_a_closed_pipe_is_not_an_error():
     process.stderr.close()
 
 
+def test_features_leave_no_incomplete_file_when_they_are_asked_to_end(command, monkeypatch):
+    """SIGTERM when the file has everything but its name. `test_preparing` shows that the signal then ends a process."""
+    keras_resnet.CifarResNet(8, classes=2).save("bare.keras")
+    np.save("image.npy", np.zeros((32, 32, 3), "uint8"))
+    monkeypatch.setattr("keras_resnet.files.to_disk", lambda path: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(signal, "raise_signal", lambda number: sys.exit(128 + number))
+    status, *_ = command("features bare.keras image.npy out.npz")
+    assert (status, sorted(os.listdir())) == (128 + signal.SIGTERM, ["bare.keras", "image.npy"])
+
+
+def test_a_closed_stream_is_like_the_null_device():
+    """Without one, Python has no `sys.stdout`, and the number of the stream is that of the next file."""
+    program = (
+        "import os, sys, types\n"
+        "def train(*_):\n"
+        "    print('Epoch', sys.stdin.read(), sys.stdout.isatty(), sys.stderr.isatty(), file=sys.stderr)\n"
+        "    sys.stdout.flush()\n"
+        "    with open('model', 'w') as file: file.write(f'{file.fileno() > 2} {os.get_inheritable(1)}')\n"
+        "    raise KeyboardInterrupt\n"
+        "sys.modules['keras_resnet.training.run'] = types.SimpleNamespace(train=train)\n"
+        "from keras_resnet.cli import main\n"
+        "sys.exit(main(['train', 'digits', '--out', 'mine']))"
+    )
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        words = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program]
+        assert subprocess.run(words, input=b"", capture_output=True).returncode == 130
+        assert Path("model").read_text() == "True True"
+
+
 def test_a_name_that_the_output_cannot_encode_is_escaped(monkeypatch):
     """As by Windows for a pipe, or on a terminal in UTF-8 for file names that are not."""
     keras_resnet.CifarResNet(8).save("bare.keras")

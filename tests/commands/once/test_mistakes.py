@@ -229,6 +229,21 @@ def test_a_user_in_a_shell_sees_one_line_and_no_traceback():
         assert word in done.stderr
 
 
+def test_a_mistake_in_kerass_settings_is_reported_in_one_line(mistake):
+    Path("keras.json").write_text('{"floatx": "bfloat16"}')
+    done = shell("keras-resnet evaluate a.keras digits", KERAS_HOME=str(Path().absolute()))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "Invalid `floatx` configuration." in done.stderr
+
+
+def test_losses_and_errors_are_not_summed_in_half_precision(mistake):
+    keras.config.set_floatx("float16")  # as by the line "floatx": "float16" of keras.json
+    try:
+        mistake("train digits --model resnet8 --out run", "`floatx`", "'float16'", "--precision mixed_float16")
+    finally:
+        keras.config.set_floatx("float32")
+
+
 def test_a_mistake_is_reported_in_one_line_if_the_package_is_reached_through_a_symbolic_link():
     """As in an environment in a linked home folder, or in /tmp on macOS."""
     Path("linked").symlink_to(Path(keras_resnet.__file__).parents[1])

@@ -35,8 +35,10 @@ def test_a_file_name_that_is_not_utf_8_is_escaped_where_only_text_can_be_written
     photos.mkdir()
     path = photos / os.fsdecode(b"caf\xe9.png")
     path.write_bytes(cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes())
-    extract(model, photos, tmp_path / "out.parquet")
-    assert parquet.read_table(tmp_path / "out.parquet")["image"].to_pylist() == [f"{photos}/caf\\udce9.png"]
-    (result,) = predict(model, photos, explain=tmp_path / "why")
+    out = tmp_path / os.fsdecode(b"\xe9.parquet")
+    extract(model, photos, out)
+    with out.open("rb") as file:  # PyArrow itself opens no file of such a name
+        assert parquet.read_table(file)["image"].to_pylist() == [f"{photos}/caf\\udce9.png"]
+    (result,) = predict(model, photos, [os.fsdecode(b"\xe9")] * 3, explain=tmp_path / "why")
     assert result["image"] == str(path)
     assert os.listdir(os.fsencode(tmp_path / "why")) == [b"caf\xe9.png.png"]
