@@ -13,7 +13,7 @@ from .onednn import has_gradient_bug
 
 TINY = 49  # pixels of an output image, at most
 WIDE = 512  # channels, at least
-LARGE = 2**14  # weights of a 1x1 kernel, at least
+LARGE = 2**16  # weights of a 1x1 kernel, at least
 
 Pair = tuple[int, int]  # a value for rows and one for columns
 
