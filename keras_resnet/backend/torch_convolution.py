@@ -55,7 +55,9 @@ def _is_faster_as_product(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.T
     That is for large 1x1 kernels, and for larger ones with many channels and tiny outputs. A graph that Torch makes of
     the network keeps the convolution.
     """
-    if x.device.type != "cpu" or layer.groups > 1 or {*layer.dilation_rate} != {1} or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or layer.groups > 1 or {*layer.dilation_rate} != {1}:
+        return False
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     if (*kernel.shape[:2],) == (1, 1):
         return kernel.numel() >= LARGE and not any(padding)
