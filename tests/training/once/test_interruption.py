@@ -15,7 +15,7 @@ import small_runs
 from keras_resnet import backend
 from keras_resnet.backend.devices import Devices
 from keras_resnet.cli import main
-from keras_resnet.training import batch_norm, progress, run
+from keras_resnet.training import batch_norm, progress_bar, run
 from keras_resnet.training.callbacks import AGREE_EVERY, StopTestOnRequest
 from keras_resnet.training.interruption import StoppedError, StopRequest, stop_request
 from keras_resnet.training.machine import Machine
@@ -117,7 +117,7 @@ def test_a_run_asked_to_stop_in_its_final_test_or_re_estimation_resumes_after_it
 ):
     """In a test of 53 images in batches of 20, and over 97 images in batches of 32."""
 
-    class FinalTest(progress.Bar):
+    class FinalTest(progress_bar.Bar):
         pass
 
     monkeypatch.setattr("keras_resnet.training.feed.TEST_BATCH", 20)
