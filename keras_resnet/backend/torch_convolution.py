@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .onednn import has_gradient_bug
 
-TINY = 49  # pixels of an output image, at most
+TINY = 16  # pixels of an output image, at most
 WIDE = 512  # channels, at least
 LARGE = 2**16  # weights of a 1x1 kernel, at least
 

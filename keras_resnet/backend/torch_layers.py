@@ -159,18 +159,12 @@ def _batch_norm(layer: Any) -> Call | None:
     return call
 
 
-def _is_worth_overwriting(x: torch.Tensor) -> bool:
-    """Returns whether no gradient is copied if a tensor is overwritten, as autograd does for views."""
-    return not (x.requires_grad and x._is_view())
-
-
 def _relu(layer: Any) -> Call:
     def call(x: Value, *, training: Any, overwritable: list[bool]) -> Value | None:
         if not is_relu(layer):
             return None
-        tensor = x.tensor if isinstance(x, Images) else x
-        output = torch.relu_(tensor) if overwritable[0] and _is_worth_overwriting(tensor) else torch.relu(tensor)
-        return Images(output, x.last) if isinstance(x, Images) else output
+        function = torch.relu_ if overwritable[0] else torch.relu
+        return Images(function(x.tensor), x.last) if isinstance(x, Images) else function(x)
 
     return call
 
@@ -182,11 +176,9 @@ def _add(_: Any) -> Call:
         images = to_images(x, y.last)
         if images is None or images.tensor.shape != y.tensor.shape:
             return None
-        if overwritable[1] and _is_worth_overwriting(y.tensor):
+        if overwritable[1]:
             return Images(y.tensor.add_(images.tensor), y.last)
-        if overwritable[0] and _is_worth_overwriting(images.tensor):
-            return Images(images.tensor.add_(y.tensor), y.last)
-        return Images(images.tensor + y.tensor, y.last)
+        return Images(images.tensor.add_(y.tensor) if overwritable[0] else images.tensor + y.tensor, y.last)
 
     return call
 
