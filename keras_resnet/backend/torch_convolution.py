@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from .onednn import has_gradient_bug
 
-TINY = 16  # pixels of an output image, at most
-WIDE = 512  # channels, at least
+# Convolutions that are matrix products on processors:
 LARGE = 2**16  # weights of a 1x1 kernel, at least
+WIDE, TINY = 512, 16  # for larger kernels, channels, at least, and pixels of an output image, at most
 
 Pair = tuple[int, int]  # a value for rows and one for columns
 
@@ -52,8 +52,7 @@ def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: 
 def _is_faster_as_product(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, padding: Pair) -> bool:
     """Returns whether a processor computes a convolution, and above all its gradients, faster by `_product`.
 
-    That is for large 1x1 kernels, and for larger ones with many channels and tiny outputs. A graph that Torch makes of
-    the network keeps the convolution.
+    As measured, see `benchmarks/NOTES.md`. A graph that Torch makes of the network keeps the convolution.
     """
     if x.device.type != "cpu" or layer.groups > 1 or {*layer.dilation_rate} != {1}:
         return False
