@@ -23,6 +23,17 @@ LAUNCHERS = frozenset(
 )
 
 
+def seed_of_device(state: list[int], number: int) -> list[int]:
+    """Returns the state of a Keras seed generator with which a device draws for its own images.
+
+    Args:
+        state: seed and count of the generator that is saved. Keras increments the count, and draws by the sum of both.
+        number: of the device; the first, 0, keeps the state.
+    """
+    seed, count = state
+    return [(seed + number * 0x9E3779B9) % 2**31, count]
+
+
 class TestBatches(Protocol):
     """The batches that a run is tested on, by index, as in `keras.utils.PyDataset`.
 
@@ -44,8 +55,8 @@ class Devices:
     """The devices that a run trains on. This class is for one device and one process; backends subclass it for more.
 
     A global batch is divided into equal parts, one per device. Gradients, batch-norm statistics and metrics are those
-    of the global batch, so a run gives the same result on any number of devices, up to rounding. (On the
-    papers' GPUs, batch-norm statistics were presumably those of each GPU's part, as here with gradient accumulation.)
+    of the global batch, so a run gives the same result on any number of devices, up to rounding. (On the papers' GPUs,
+    batch-norm statistics were presumably those of each GPU's part, as here with gradient accumulation.)
 
     If several processes train one run, all of them take the same steps, and one, the chief, writes files and reports.
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from .devices import Devices, TestBatches, device_count, launcher_environment, refuse_torchrun
+from .devices import Devices, TestBatches, device_count, launcher_environment, refuse_torchrun, seed_of_device
 
 
 @functools.cache
@@ -100,10 +100,9 @@ class Mirrored(Fed):
 
     def prepare(self, logits_model: Any, training_model: Any) -> None:
         for variable in training_model.non_trainable_variables:
-            if "seed_generator" in variable.path:  # each device draws for its own images
-                for number, copy in enumerate(variable.value.values[1:], 1):  # the first is the one that is saved
-                    seed, count = copy.numpy().tolist()
-                    copy.assign([(seed + number * 0x9E3779B9) % 2**31, count])
+            if "seed_generator" in variable.path:
+                for number, copy in enumerate(variable.value.values):  # the first is the one that is saved
+                    copy.assign(seed_of_device(copy.numpy().tolist(), number))
         if isinstance(logits_model.optimizer, keras.optimizers.LossScaleOptimizer):
             logits_model.optimizer.apply = _with_equal_gradients(logits_model.optimizer.apply)
         _synchronize(logits_model, True)

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from keras.src.backend.torch.core import get_device
 
-from .devices import Devices, launcher_environment, torchrun_processes
+from .devices import Devices, launcher_environment, seed_of_device, torchrun_processes
 
 PATIENCE = datetime.timedelta(days=1)  # that processes wait, such as while the chief downloads a data set
 BUCKET = 64 * 2**20  # bytes that are sent at once, at most
@@ -67,8 +67,7 @@ class Processes(Devices):
             tensor.copy_(sent)
         for variable in training_model.non_trainable_variables:
             if "seed_generator" in variable.path and not self.chief:
-                seed, count = variable.value.tolist()  # Keras increments the count, and draws by the sum of both
-                variable.assign([(seed + self.process * 0x9E3779B9) % 2**31, count])
+                variable.assign(seed_of_device(variable.value.tolist(), self.process))
         logits_model.optimizer.apply = _with_average_gradients(logits_model.optimizer.apply)
         for model in dict.fromkeys((logits_model, training_model)):
             model.get_metrics_result = _with_all_counts(model, model.get_metrics_result)
