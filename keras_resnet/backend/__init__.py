@@ -162,8 +162,8 @@ def eager_layers() -> ModuleType | None:
 
     The module has:
     - `CALLS`: for each class of Keras layer, a function that takes a layer and returns its call, or None if Keras has
-      to compute the layer. A call takes the layer's inputs, `training`, and `overwritable`, which says of each input
-      whether it may be overwritten; it returns the layer's output, or None if Keras has to compute it for these inputs.
+      to compute the layer. A call takes `training`, then `overwritable`, which says of each input whether it may be
+      overwritten, then the inputs; it returns the layer's output, or None if Keras has to compute it for these inputs.
     - `call_scope`: the context manager in which a model is called.
     - `to_keras`: converts an output of these calls to a tensor in Keras's layout.
     - `dtype`: converts Keras's name of a dtype to the backend's dtype.

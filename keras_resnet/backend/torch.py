@@ -55,19 +55,19 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, use_ba
     """See `keras_resnet.backend.batch_norm`."""
     if axis != 1:
         x = x.movedim(axis, 1)  # does not copy: the outputs of convolutions are in Torch's "channels_last" layout
-    normalised = torch_batch_norm.batch_norm(layer, x, use_batch_statistics)
+    normalised = torch_batch_norm.normaliser(layer)(x, use_batch_statistics)
     return normalised if axis == 1 else normalised.movedim(1, axis)
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> torch.Tensor | None:
     """See `keras_resnet.backend.convolution`. Keras's own copies the images twice, and the kernel, at every call."""
-    padding = torch_convolution.symmetric_padding(layer)
-    if padding is None:
+    convolve = torch_convolution.convolver(layer)
+    if convolve is None:
         return None
     last = layer.data_format == "channels_last"
     x, kernel = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(kernel)
     x = x.permute(0, 3, 1, 2) if last else x
-    output = torch_convolution.convolve(layer, x, kernel, None, padding)
+    output = convolve(x, kernel, None, None)
     return output.permute(0, 2, 3, 1) if last else output
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from keras import layers
+from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 def value(variable: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Returns a variable's tensor. Outside of stateless scopes this avoids `variable.value`, which takes 9 us.
+    """Returns a variable's tensor. Outside of stateless scopes this avoids `variable.value`, which searches for scopes.
 
     Args:
         variable: a Keras variable.
         dtype: dtype to convert the tensor to; None for the variable's.
     """
-    tensor = variable.value if in_stateless_scope() else variable._value
+    stateless = getattr(global_state.GLOBAL_STATE_TRACKER, "stateless_scope", None) is not None
+    tensor = variable.value if stateless else variable._value
     return tensor if dtype is None or tensor.dtype is dtype else tensor.to(dtype)
 
 
@@ -75,19 +77,26 @@ def call_scope() -> Iterator[None]:
         _thread.averages = None
 
 
-def batch_norm(layer: layers.BatchNormalization, x: torch.Tensor, use_batch_statistics: bool) -> torch.Tensor:
-    """Normalises images (batch, channels, ...); see `keras_resnet.backend.batch_norm`."""
-    gamma, beta = value(layer.gamma), value(layer.beta)
-    if not use_batch_statistics:
-        mean, variance = value(layer.moving_mean), value(layer.moving_variance)
-        cudnn = torch.backends.cudnn.enabled
-        return torch.batch_norm(x, gamma, beta, mean, variance, False, 0.0, layer.epsilon, cudnn)
-    normalised, mean, inverse_deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, layer.epsilon)
-    if _thread.averages is not None and not in_stateless_scope():
-        _thread.averages.note(layer, mean, inverse_deviation)
+def normaliser(layer: layers.BatchNormalization) -> Callable[[torch.Tensor, bool], torch.Tensor]:
+    """Returns the function that normalises images (batch, channels, ...) as a layer does.
+
+    See `keras_resnet.backend.batch_norm`. Its second argument is `use_batch_statistics`.
+    """
+    gamma, beta, moving_mean, moving_variance = layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
+
+    def normalise(x: torch.Tensor, use_batch_statistics: bool) -> torch.Tensor:
+        scale, offset, epsilon = value(gamma), value(beta), layer.epsilon
+        if not use_batch_statistics:
+            statistics = value(moving_mean), value(moving_variance)
+            return torch.batch_norm(x, scale, offset, *statistics, False, 0.0, epsilon, torch.backends.cudnn.enabled)
+        normalised, mean, inverse_deviation = torch.native_batch_norm(x, scale, offset, None, None, True, 0.0, epsilon)
+        if _thread.averages is not None and not in_stateless_scope():
+            _thread.averages.note(layer, mean, inverse_deviation)
+            return normalised
+        with torch.no_grad():
+            variance = inverse_deviation**-2 - epsilon
+            for average, statistic in ((moving_mean, mean), (moving_variance, variance)):
+                average.assign(torch.lerp(value(average), statistic, 1.0 - layer.momentum))
         return normalised
-    with torch.no_grad():
-        variance = inverse_deviation**-2 - layer.epsilon
-        for average, statistic in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            average.assign(torch.lerp(value(average), statistic, 1.0 - layer.momentum))
-    return normalised
+
+    return normalise

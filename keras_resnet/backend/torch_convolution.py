@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ LARGE = 2**16  # weights of a 1x1 kernel, at least
 WIDE, TINY = 512, 16  # for larger kernels, channels, at least, and pixels of an output image, at most
 
 Pair = tuple[int, int]  # a value for rows and one for columns
+Convolve = Callable[[torch.Tensor, torch.Tensor, Any, Pair | None], torch.Tensor]
 
 
 def symmetric_padding(layer: layers.Conv2D) -> Pair | None:
@@ -27,65 +29,84 @@ def symmetric_padding(layer: layers.Conv2D) -> Pair | None:
     return totals[0] // 2, totals[1] // 2
 
 
-def convolve(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, bias: Any, padding: Pair) -> torch.Tensor:
-    """Convolves images as a layer does.
+def convolver(layer: layers.Conv2D) -> Convolve | None:
+    """Returns the function that convolves as a layer does; None for layers that pad asymmetrically.
 
-    Args:
-        layer: the layer.
-        x: images (batch, channels, rows, columns).
-        kernel: (height, width, channels, filters), as in Keras.
-        bias: (filters,), or None.
-        padding: numbers of rows and of columns to pad on each side.
-
-    Returns:
-        The images (batch, filters, rows, columns).
+    The function takes images (batch, channels, rows, columns), the kernel (height, width, channels, filters), as in
+    Keras, the bias (filters,) or None, and the numbers of rows and of columns to pad on each side, or None for those of
+    the layer. It returns images (batch, filters, rows, columns).
     """
-    strides = layer.strides
-    if _is_faster_as_product(layer, x, kernel, padding):
-        return _product(x, kernel, bias, strides, padding)
-    if x.device.type == "cpu" and has_gradient_bug(kernel.shape, strides) and not any(padding):
-        x, strides = x[:, :, :: strides[0], :: strides[1]], (1, 1)
-    kernel = kernel.permute(3, 2, 0, 1)
-    return functional.conv2d(x, kernel, bias, strides, padding, layer.dilation_rate, layer.groups)
+    own_padding = symmetric_padding(layer)
+    if own_padding is None:
+        return None
+    strides, dilation, groups = tuple(layer.strides), tuple(layer.dilation_rate), layer.groups
+    product, buggy = _product_of(layer), has_gradient_bug(layer.kernel.shape, strides)
+
+    def convolve(x: torch.Tensor, kernel: torch.Tensor, bias: Any, padding: Pair | None) -> torch.Tensor:
+        padding = own_padding if padding is None else padding
+        if product is not None and x.is_cpu and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            output = product(x, kernel, bias, strides, padding)
+            if output is not None:
+                return output
+        kernel = kernel.permute(3, 2, 0, 1)
+        if buggy and x.is_cpu and not any(padding):
+            return functional.conv2d(x[:, :, :: strides[0], :: strides[1]], kernel, bias, 1, padding, dilation, groups)
+        return functional.conv2d(x, kernel, bias, strides, padding, dilation, groups)
+
+    return convolve
 
 
-def _is_faster_as_product(layer: layers.Conv2D, x: torch.Tensor, kernel: torch.Tensor, padding: Pair) -> bool:
-    """Returns whether a processor computes a convolution, and above all its gradients, faster by `_product`.
+def _product_of(layer: layers.Conv2D) -> Callable[..., torch.Tensor | None] | None:
+    """Returns the matrix product by which a processor may compute a convolution, and above all its gradients, faster.
 
-    As measured, see `benchmarks/NOTES.md`. A graph that Torch makes of the network keeps the convolution.
+    None if it computes none faster, as measured; see `benchmarks/NOTES.md`. A graph that Torch makes of the network
+    keeps the convolution.
     """
-    if x.device.type != "cpu" or layer.groups > 1 or {*layer.dilation_rate} != {1}:
-        return False
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
-    if (*kernel.shape[:2],) == (1, 1):
-        return kernel.numel() >= LARGE and not any(padding)
-    rows, columns = _output_size(x, kernel, layer.strides, padding)
-    return x.shape[1] >= WIDE and 0 < rows * columns <= TINY
+    channels, filters = layer.kernel.shape[-2:]
+    if layer.groups > 1 or {*layer.dilation_rate} != {1}:
+        return None
+    if tuple(layer.kernel_size) == (1, 1):
+        return _product_of_pixels if channels * filters >= LARGE else None
+    return _product_of_windows if channels >= WIDE else None
 
 
-def _product(x: torch.Tensor, kernel: torch.Tensor, bias: Any, strides: Pair, padding: Pair) -> torch.Tensor:
-    """Convolves by one matrix product: of the pixels under the kernel, concatenated along the channels, and of it.
+def _product_of_pixels(
+    x: torch.Tensor, kernel: torch.Tensor, bias: Any, strides: Pair, padding: Pair
+) -> torch.Tensor | None:
+    """Convolves by a 1x1 kernel, as one matrix product of all pixels and it; None if pixels are to be padded.
 
-    Shapes are those of `convolve`.
+    Shapes are those of `convolver`.
+    """
+    if any(padding):
+        return None
+    x = x.permute(0, 2, 3, 1)
+    if strides != (1, 1):
+        x = x[:, :: strides[0], :: strides[1]]
+    (images, rows, columns, channels), filters = x.shape, kernel.shape[-1]
+    output = functional.linear(x.reshape(-1, channels), kernel.view(channels, filters).t(), bias)
+    return output.view(images, rows, columns, filters).permute(0, 3, 1, 2)
+
+
+def _product_of_windows(
+    x: torch.Tensor, kernel: torch.Tensor, bias: Any, strides: Pair, padding: Pair
+) -> torch.Tensor | None:
+    """Convolves by one matrix product of the pixels under the kernel, concatenated along the channels, and of it.
+
+    Shapes are those of `convolver`. None for outputs of too many pixels.
     """
     (down, right), (above, beside) = strides, padding
-    rows, columns = _output_size(x, kernel, strides, padding)
+    rows, columns = (
+        (side + 2 * zeros - length) // stride + 1
+        for side, zeros, length, stride in zip(x.shape[2:], padding, kernel.shape[:2], strides, strict=True)
+    )
+    if not 0 < rows * columns <= TINY:
+        return None
     x = x.permute(0, 2, 3, 1)
     if above or beside:
         x = functional.pad(x, (0, 0, beside, beside, above, above))
     extent = down * (rows - 1) + 1, right * (columns - 1) + 1
     offsets = itertools.product(*map(range, kernel.shape[:2]))
     pixels = [x[:, i : i + extent[0] : down, j : j + extent[1] : right] for i, j in offsets]
-    x = pixels[0] if len(pixels) == 1 else torch.cat(pixels, -1)
-    output = functional.linear(x.flatten(0, 2), kernel.permute(3, 0, 1, 2).flatten(1), bias)
+    windows = torch.cat(pixels, -1).flatten(0, 2)
+    output = functional.linear(windows, kernel.permute(3, 0, 1, 2).flatten(1), bias)
     return output.unflatten(0, (len(x), rows, columns)).permute(0, 3, 1, 2)
-
-
-def _output_size(x: torch.Tensor, kernel: torch.Tensor, strides: Pair, padding: Pair) -> Pair:
-    """Returns the numbers of rows and columns that a convolution outputs."""
-    rows, columns = (
-        (side + 2 * zeros - length) // stride + 1
-        for side, zeros, length, stride in zip(x.shape[2:], padding, kernel.shape[:2], strides, strict=True)
-    )
-    return rows, columns

@@ -18,8 +18,8 @@ from keras import layers
 from torch.nn import functional
 from torch.nn.modules import module as modules
 
-from .torch_batch_norm import call_scope, value  # noqa: F401
-from .torch_convolution import Pair, convolve, symmetric_padding
+from .torch_batch_norm import call_scope, normaliser, value  # noqa: F401
+from .torch_convolution import Pair, convolver
 
 
 @dataclass(slots=True)
@@ -29,12 +29,13 @@ class Images:
     Attributes:
         tensor: (batch, channels, rows, columns).
         last: whether the channels come last in Keras's shape.
-        padding: numbers of zeros that the next layer has to pad: above and below, and on the left and right.
+        padding: numbers of zeros that the next layer has to pad: above and below, and on the left and right; None if it
+            pads as usual.
     """
 
     tensor: torch.Tensor
     last: bool
-    padding: Pair = (0, 0)
+    padding: Pair | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -50,8 +51,9 @@ def to_keras(x: Value) -> torch.Tensor:
     """Returns a tensor in Keras's shape, with all of its padding."""
     if not isinstance(x, Images):
         return x
-    (rows, columns), tensor = x.padding, x.tensor
-    if rows or columns:
+    tensor = x.tensor
+    if x.padding is not None:
+        rows, columns = x.padding
         tensor = functional.pad(tensor, (columns, columns, rows, rows))
     return tensor.permute(0, 2, 3, 1) if x.last else tensor
 
@@ -86,7 +88,7 @@ def defer_padding(layer: Any) -> Call:
     """Returns the call of a padding layer whose work is left to the layer that follows it."""
     last, ((rows, _), (columns, _)) = layer.data_format == "channels_last", layer.padding
 
-    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
+    def call(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         images = to_images(x, last)
         return images and Images(images.tensor, last, (rows, columns))
 
@@ -111,17 +113,16 @@ def is_linear(layer: Any) -> bool:
 
 
 def _convolution(layer: Any) -> Call | None:
-    last, padding = layer.data_format == "channels_last", symmetric_padding(layer)
-    if padding is None:
+    last, convolve = layer.data_format == "channels_last", convolver(layer)
+    if convolve is None:
         return None
 
-    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
+    def call(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         images = to_images(x, last)
         if images is None or layer.lora_enabled or not is_linear(layer):
             return None
         kernel, bias = value(layer.kernel, x.dtype), None if layer.bias is None else value(layer.bias, x.dtype)
-        output = convolve(layer, images.tensor, kernel, bias, images.padding if any(images.padding) else padding)
-        return Images(output, last)
+        return Images(convolve(images.tensor, kernel, bias, images.padding), last)
 
     return call
 
@@ -147,20 +148,22 @@ def with_hooks(called: Iterable[Any]) -> list[Any]:
 
 
 def _batch_norm(layer: Any) -> Call | None:
-    fused, last = getattr(layer, "in_one_kernel", None), layer.axis in (-1, 3)
-    if fused is None or layer.axis not in (-1, 1, 3):
+    last = layer.axis in (-1, 3)
+    if layer.axis not in (-1, 1, 3) or not hasattr(layer, "is_plain") or not layer.is_plain():
         return None
+    normalise = normaliser(layer)
 
-    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
+    def call(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         images = to_images(x, last)
-        output = None if images is None else fused(images.tensor, training, axis=1)
-        return None if output is None else Images(output, last)
+        if images is None or not layer.fused:
+            return None
+        return Images(normalise(images.tensor, bool(training and layer.trainable)), last)
 
     return call
 
 
 def _relu(layer: Any) -> Call:
-    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Value | None:
+    def call(training: Any, overwritable: list[bool], x: Value) -> Value | None:
         if not is_relu(layer):
             return None
         function = torch.relu_ if overwritable[0] else torch.relu
@@ -170,7 +173,7 @@ def _relu(layer: Any) -> Call:
 
 
 def _add(_: Any) -> Call:
-    def call(x: Value, y: Value, *more: Value, training: Any, overwritable: list[bool]) -> Value | None:
+    def call(training: Any, overwritable: list[bool], x: Value, y: Value, *more: Value) -> Value | None:
         if more or not isinstance(y, Images):
             return None
         images = to_images(x, y.last)
@@ -186,11 +189,11 @@ def _add(_: Any) -> Call:
 def _max_pool(layer: Any) -> Call | None:
     last = layer.data_format == "channels_last"
 
-    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
+    def call(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         images = to_images(x, last)
         if images is None:
             return None
-        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.padding), last)
+        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.padding or 0), last)
 
     return call if layer.padding == "valid" else None
 
@@ -199,7 +202,7 @@ def _average_pool(layer: Any) -> Call | None:
     """Pooling of size 1x1, which only selects positions; Keras computes any other."""
     last = layer.data_format == "channels_last"
 
-    def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
+    def call(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         images = to_images(x, last)
         return images and Images(images.tensor[:, :, :: layer.strides[0], :: layer.strides[1]], last)
 
@@ -213,11 +216,11 @@ def _pad(layer: Any) -> Call:
     """
     first, second = layer.padding
 
-    def rows_and_columns(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
+    def rows_and_columns(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         images = to_images(x, last=True)
         return images and Images(functional.pad(images.tensor, (*second, *first)), last=True)
 
-    def channels_alone(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
+    def channels_alone(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         if isinstance(x, Images) and x.last and first == (0, 0):
             return Images(functional.pad(x.tensor, (0, 0, 0, 0, *second)), last=True)
         return None

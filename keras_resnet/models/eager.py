@@ -76,15 +76,24 @@ class Eager(_Functional):
         tensors = dict(zip(map(id, self.inputs), self._standardize_inputs(inputs), strict=True))
         with engine.call_scope():
             for step in steps:
-                step_inputs = [tensors[name] for name in step.inputs]
-                for name in step.done:
+                node, names, outputs, done, overwritable, run, policy, dtype = step
+                step_inputs = [tensors[name] for name in names]
+                for name in done:
                     del tensors[name]
-                result = _run(step, step_inputs, training, engine)
+                result = None
+                if (
+                    run is not None
+                    and node.operation.dtype_policy is policy  # the layer was not quantised since
+                    and step_inputs[0].dtype is dtype is step_inputs[-1].dtype  # `run` rejects more than two inputs
+                ):
+                    result = run(training, overwritable, *step_inputs)
+                if result is None:
+                    result = _by_keras(step, step_inputs, training, engine)
                 del step_inputs
-                if len(step.outputs) == 1:
-                    (tensors[step.outputs[0]],) = result if isinstance(result, list | tuple) else (result,)
+                if len(outputs) == 1:
+                    tensors[outputs[0]] = result[0] if isinstance(result, list | tuple) else result
                 else:
-                    tensors.update(zip(step.outputs, keras.tree.flatten(result), strict=True))
+                    tensors.update(zip(outputs, keras.tree.flatten(result), strict=True))
                 del result
         results = [engine.to_keras(tensors[id(tensor)]) for tensor in self.outputs]
         outputs = keras.tree.pack_sequence_as(self._outputs_struct, results)
@@ -97,14 +106,9 @@ def eager(cls: type) -> type:
     return type(cls.__name__, (Eager, cls), {"__class__": property(lambda self: cls)})
 
 
-def _run(step: Step, inputs: list[Any], training: bool | None, engine: ModuleType) -> Any:
-    """Returns the output of a layer."""
-    layer, run = step.node.operation, step.run
-    if run is not None and layer.dtype_policy is step.policy:  # the layer was not quantised since
-        same_dtype = inputs[0].dtype is step.dtype is inputs[-1].dtype  # `run` rejects more than two inputs itself
-        result = run(*inputs, training=training, overwritable=step.overwritable) if same_dtype else None
-        if result is not None:
-            return result
+def _by_keras(step: Step, inputs: list[Any], training: bool | None, engine: ModuleType) -> Any:
+    """Returns the output of a layer, computed by Keras."""
+    layer = step.node.operation
     keras_tensors = [engine.to_keras(tensor) for tensor in inputs]
     arguments, keywords = step.node.arguments.fill_in(dict(zip(step.inputs, keras_tensors, strict=True)))
     if training is not None and "training" in getattr(layer, "_call_context_args", ()):

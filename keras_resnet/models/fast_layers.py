@@ -60,11 +60,15 @@ class BatchNormalization(FastLayer, layers.BatchNormalization):
 
     def in_one_kernel(self, inputs: Any, training: bool | None, axis: int) -> Any | None:
         """Returns the output for a tensor whose channels are at `axis`, or None if no single kernel can compute it."""
-        if self.renorm or self.synchronized or not (self.fused and self.scale and self.center):
-            return None
-        if self.variable_dtype in ("float16", "bfloat16"):  # the kernels need statistics in float32
+        if not (self.fused and self.is_plain()):
             return None
         return backend.batch_norm(self, inputs, axis, use_batch_statistics=bool(training and self.trainable))
+
+    def is_plain(self) -> bool:
+        """Returns whether it is configured such that a single kernel can compute it."""
+        # The kernels need statistics in float32.
+        single = self.variable_dtype not in ("float16", "bfloat16") and not (self.renorm or self.synchronized)
+        return single and self.scale and self.center
 
 
 class Conv2D(FastLayer, layers.Conv2D):
