@@ -184,15 +184,18 @@ def _add(_: Any) -> Call:
 
 
 def _max_pool(layer: Any) -> Call | None:
-    last = layer.data_format == "channels_last"
+    last, same = layer.data_format == "channels_last", layer.padding == "same"
+    half = [size // 2 for size in layer.pool_size]  # Torch pads with minus infinity, as Keras does
 
     def call(x: Value, *, training: Any, overwritable: list[bool]) -> Images | None:
         images = to_images(x, last)
         if images is None:
             return None
-        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.padding), last)
+        padding = half if same else images.padding
+        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, padding), last)
 
-    return call if layer.padding == "valid" else None
+    symmetric = all(size % 2 for size in layer.pool_size) and max(layer.strides) == 1
+    return call if symmetric or not same else None
 
 
 def _average_pool(layer: Any) -> Call | None:

@@ -154,7 +154,7 @@ def test_a_weights_file_gives_its_network(small, tmp_path):
     [
         ({"out": "out.h5"}, r"A file for keras must end in .keras. Received: 'out.h5'"),
         ({"out": "out.keras", "to": "torchvision"}, r"A file for torchvision must end in .pth, .*safetensors"),
-        ({"out": "out.keras", "to": "onnx"}, r"`to` must be one of keras, torchvision. Received: 'onnx'"),
+        ({"out": "out.keras", "to": "onnx"}, r"`to` must be one of keras, torchvision, timm. Received: 'onnx'"),
         ({"model": None}, r"does not name its network. Pass the name: --model"),
         ({"model": "resnet23"}, r"nearest: 20 and 26"),
         ({"class_labels": "imagenet"}, r"has 3 classes. Received: 1000 labels"),

@@ -272,7 +272,7 @@ def test_a_network_that_torchvision_does_not_have_is_not_written_for_it(tmp_path
     for file, name, words in (
         ("cifar.keras", "resnet20", "torchvision has no network like this resnet20"),
         ("dropout.keras", "resnet18", "torchvision has no network like this resnet18"),
-        ("paper.keras", "resnet50", "stride of a unit in its 1x1 convolution"),
+        ("paper.keras", "resnet50", "has `stride_on='1x1'`, torchvision's `stride_on='3x3'`, so that torchvision's"),
     ):
         with pytest.raises(ValueError, match=words):
             convert(tmp_path / file, tmp_path / "out.pth", name, to="torchvision")
