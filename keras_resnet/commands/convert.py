@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
             type=converter(tuple[float, ...]),
             metavar="R,G,B",
             help=f"{description} of SOURCE's training images, for pixels scaled to 0..1 [as stored with SOURCE, else "
-            "ImageNet's for PyTorch weights]",
+            "the usual one for PyTorch weights]",
         )
     backend_option(parser)
     add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)

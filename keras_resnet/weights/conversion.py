@@ -190,7 +190,8 @@ def _for_torch(tensors: Mapping[str, np.ndarray], spec: Spec, name: str, library
     layout = torch_names.layout(spec, naming)
     theirs = {field: layout[field] for field in ("stem", "stride_on") if field in layout}
     ignored = {field: getattr(spec, field) for field in IRRELEVANT} | {"stride_on": "3x3"} | theirs
-    available = [replace(getattr(imagenet, network).spec, **ignored) for network in _AVAILABLE[library]]
+    networks = [getattr(imagenet, network).spec for network in _AVAILABLE[library]]
+    available = [replace(network, **ignored) for network in networks if network.order == spec.order]
     if replace(spec, **ignored) not in available:
         raise ValueError(f"{library} has no network like this {name}. It has {', '.join(_AVAILABLE[library])}.")
     for field, value in theirs.items():

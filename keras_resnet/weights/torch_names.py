@@ -7,7 +7,7 @@ Those networks have the stride of a bottleneck unit in its 3x3 convolution.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,14 +138,11 @@ def from_state(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.nda
         ValueError: no network of this package has one of the tensors, or two are the same tensor of it, which the
             message names; or the network has no batch norm.
     """
-    tensors = {}
-    for torch_key, value in state.items():
-        if torch_key.endswith(COUNTER):
-            continue
-        name = package_name(torch_key)
-        if name is None:
-            why = next((f": {what}" for pattern, what in _FOREIGN.items() if re.fullmatch(pattern, torch_key)), "")
-            raise ValueError(f"{source} holds {torch_key}, which no network of keras_resnet has{why}.")
+    names = {torch_key: name for torch_key in state if (name := package_name(torch_key))}
+    _check_names([name for name in state if name not in names and not name.endswith(COUNTER)], source)
+    tensors: dict[str, np.ndarray] = {}
+    for torch_key, name in names.items():
+        value = state[torch_key]
         if name in tensors:  # such as "fc.weight" and "linear.weight"
             raise ValueError(f"{source} holds {torch_key} and another tensor for {name}.")
         if name == "logits/kernel" and np.shape(value)[2:] == (1, 1):
@@ -160,6 +157,15 @@ def from_state(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.nda
             "timm's BiT, which no network of keras_resnet does."
         )
     return tensors
+
+
+def _check_names(unknown: Sequence[str], source: str) -> None:
+    """Checks that there are no tensors that no network of this package has, given by their names."""
+    for pattern, what in _FOREIGN.items():
+        if foreign := [name for name in unknown if re.fullmatch(pattern, name)]:
+            raise ValueError(f"{source} holds {foreign[0]}, which no network of keras_resnet has: {what}.")
+    if unknown:
+        raise ValueError(f"{source} holds {unknown[0]}, which no network of keras_resnet has.")
 
 
 def to_state(tensors: Mapping[str, np.ndarray], naming: Naming = TORCHVISION) -> dict[str, np.ndarray]:
