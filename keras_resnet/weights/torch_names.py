@@ -1,7 +1,7 @@
-"""Conversion of state dicts: the names of torchvision's networks, shared by timm, of PyTorch's CIFAR networks, and of
-timm's networks of version 2.
+"""Conversion of state dicts: the names of torchvision's and timm's networks, and of PyTorch's CIFAR networks.
 
-Those networks have the stride of a bottleneck unit in its 3x3 convolution.
+timm has torchvision's names, except in its networks of version 2. All of these networks have the stride of a bottleneck
+unit in its 3x3 convolution.
 """
 
 from __future__ import annotations

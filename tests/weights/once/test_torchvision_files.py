@@ -205,10 +205,18 @@ def test_two_tensors_of_a_file_that_are_one_of_the_network_are_refused(shared, t
         keras_resnet.ResNet18(weights=tmp_path / "two.safetensors")
 
 
-def test_a_dict_with_other_keys_than_names_is_not_a_state_dict(tmp_path):
-    torch.save({0: torch.zeros(2)}, tmp_path / "numbered.pth")
-    with pytest.raises(ValueError, match=r"numbered.pth' does not hold a state dict of tensors. Received: a dict of 0"):
-        read_state(tmp_path / "numbered.pth")
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({0: torch.zeros(2)}, "0"),
+        ({"fc.scale": torch.ones(()), "fc._packed_params.dtype": torch.qint8}, "fc._packed_p"),
+    ],
+    ids=["numbered", "quantised"],
+)
+def test_a_dict_with_other_entries_than_names_and_tensors_is_not_a_state_dict(tmp_path, entries, words):
+    torch.save(entries, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=rf"pth' does not hold a state dict of tensors. Received: a dict with {words}"):
+        read_state(tmp_path / "other.pth")
 
 
 def test_the_stride_is_that_of_these_weights_and_not_the_papers(shared, tmp_path):
