@@ -81,7 +81,11 @@ _VARIABLES = {
 COUNTER = "num_batches_tracked"  # variable of torch's batch norm that Keras's does not have
 EPSILON = 1e-5  # of torch's batch norm
 # Tensors of networks with the other names of a ResNet, and what these networks have.
-_FOREIGN = {r"(conv1\.|stem\.conv)\d\..*": "a stem of several convolutions", r".*\.se\..*": "channel attention"}
+_FOREIGN = {
+    r"(conv1\.|stem\.conv)\d\..*": "a stem of several convolutions",
+    r".*\.se\..*": "channel attention",
+    r"(fc|linear|head\.fc)\.\d\..*": "a head of several layers",
+}
 
 
 def naming_of(state: Mapping[str, Any]) -> Naming:

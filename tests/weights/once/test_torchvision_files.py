@@ -172,7 +172,14 @@ def without(state, name):
     ("change", "words"),
     [
         (lambda state: without(state, "layer2.0.bn1.running_var"), r"lacks stage2_unit1_bn1/moving_variance \(layer2"),
-        (lambda state: {**state, "layer2.0.se.weight": np.zeros(3, "float32")}, "holds layer2.0.se.weight, which no"),
+        (
+            lambda state: {**state, "layer2.0.se.weight": np.zeros(3, "float32")},
+            "se.weight, which no .*: channel att",
+        ),
+        (
+            lambda state: {**state, "fc.1.weight": np.zeros((3, 3), "float32")},
+            "fc.1.weight, which no .*: a head of",
+        ),
         (lambda state: {**state, "layer4.2.conv1.weight": state["layer4.1.conv1.weight"]}, "has no stage4_unit3_conv1"),
         (
             lambda state: {**state, "layer1.0.conv1.weight": state["layer1.0.conv1.weight"][:, :1].copy()},
