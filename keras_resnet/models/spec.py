@@ -49,8 +49,8 @@ class Spec:
         stem: the layers before the first unit. "imagenet": a 7x7 convolution, batch norm, ReLU and a 3x3
             max-pooling, with strides of 2. "cifar": a 3x3 convolution, batch norm and ReLU. "unactivated": as
             "imagenet", but with a bias instead of batch norm and ReLU, as in keras.applications' V2. "bare": as
-            "imagenet", but without batch norm and ReLU, as in timm's V2; its max-pooling does not pad with zeros. The
-            order must begin with an activation after the last two.
+            "imagenet", but without batch norm and ReLU, as in timm's V2; its max-pooling does not pad with zeros. With
+            the last two, the order must begin with an activation.
         downsample: how a stage halves the feature map. "stride": by a strided convolution in its first unit.
             "max_pool": by a 2x2 max-pooling before it. "last_unit": by a strided convolution in the last unit of the
             stage before, as in keras.applications' V2.
