@@ -14,7 +14,7 @@ from comparing import alike, call
 from keras_resnet import saving
 from keras_resnet.weights.conversion import convert
 
-NETWORKS = {"resnet18v2": (2, 2, 2, 2), "resnet34v2": (3, 4, 6, 3), "resnet50v2": (3, 4, 6, 3)}
+NETWORKS = {"resnet18v2": (2, 2, 2, 2), "resnet50v2": (3, 4, 6, 3)}
 FILTERS = (64, 128, 256, 512)
 SMALL = {"stage_units": (1, 1), "stage_filters": (8, 16)}
 
