@@ -84,8 +84,11 @@ def verify(path: str | Path) -> None:
 
 
 def model_file(path: str | Path) -> Path:
-    """Returns the path of a model file: `path` itself, or the model file in it if it is a run's folder."""
-    path = Path(path)
+    """Returns the path of a model file: `path` itself, or the model file in it if it is a run's folder.
+
+    "~" at its beginning stands for the home folder.
+    """
+    path = Path(os.path.expanduser(path))  # `Path.expanduser` raises an error for a name such as "~old.keras"
     return path / "model.keras" if path.is_dir() else path
 
 

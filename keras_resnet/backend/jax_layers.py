@@ -169,8 +169,13 @@ def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> Any | None:
     added up, in float32.
     """
     size, strides = layer.pool_size, layer.strides
-    if not _on_processor(layer, x) or layer.padding != "valid":
+    if not _on_processor(layer, x):
         return None
+    if layer.padding == "same":
+        if max(strides) > 1:
+            return None
+        pads = [((length - 1) // 2, length // 2) for length in size]
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
     rows, columns = (
         (side - length) // stride * stride + 1 for side, length, stride in zip(x.shape[1:3], size, strides, strict=True)
     )

@@ -187,15 +187,19 @@ def _add(_: Any) -> Call:
 
 
 def _max_pool(layer: Any) -> Call | None:
-    last = layer.data_format == "channels_last"
+    last, same = layer.data_format == "channels_last", layer.padding == "same"
+    if same and (max(layer.strides) > 1 or any(size % 2 == 0 for size in layer.pool_size)):
+        return None
+    padding = [size // 2 if same else 0 for size in layer.pool_size]  # Torch pads with minus infinity, as Keras does
 
     def call(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         images = to_images(x, last)
         if images is None:
             return None
-        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, images.padding or 0), last)
+        zeros = images.padding or padding
+        return Images(functional.max_pool2d(images.tensor, layer.pool_size, layer.strides, zeros), last)
 
-    return call if layer.padding == "valid" else None
+    return call
 
 
 def _average_pool(layer: Any) -> Call | None:

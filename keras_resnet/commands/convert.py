@@ -1,4 +1,4 @@
-"""`keras-resnet convert`: pretrained weights from other packages, and to torchvision."""
+"""`keras-resnet convert`: pretrained weights from other packages, and to torchvision and timm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "convert",
         run,
-        "Converts weights of keras.applications, torchvision or timm to a .keras file, or a network to torchvision.",
+        "Converts weights of keras.applications, torchvision or timm to a .keras file, or a network to the latter two.",
         "convert hf://timm/resnet18.a1_in1k resnet18.keras --model resnet18",
     )
     parser.add_argument(
@@ -30,10 +30,10 @@ def add(commands: Commands) -> None:
         help="imagenet, hf://OWNER/NAME, a run folder, or .keras, .h5, .safetensors, .pth, .th, .bin, .tar, .ckpt",
     )
     parser.add_argument(
-        "out", metavar="OUT", help="the file to write: .keras, or with --to torchvision .pth or .safetensors"
+        "out", metavar="OUT", help="the file to write: .keras, or with --to torchvision or timm .pth or .safetensors"
     )
     parser.add_argument("--model", metavar="NAME", help="the network, such as resnet50 [the one named in SOURCE]")
-    parser.add_argument("--to", choices=("keras", "torchvision"), default="keras", help="format of OUT [keras]")
+    parser.add_argument("--to", choices=("keras", "torchvision", "timm"), default="keras", help="format of OUT [keras]")
     parser.add_argument(
         "--labels",
         metavar="NAME",
@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
             type=converter(tuple[float, ...]),
             metavar="R,G,B",
             help=f"{description} of SOURCE's training images, for pixels scaled to 0..1 [as stored with SOURCE, else "
-            "ImageNet's for PyTorch weights]",
+            "the usual one for PyTorch weights]",
         )
     backend_option(parser)
     add_options(parser.add_argument_group(NETWORK), Spec, defaults=False)

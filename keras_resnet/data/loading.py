@@ -78,7 +78,7 @@ def _suggesting_nearest_name(name: str) -> Iterator[None]:
     except UnknownNameError:
         import tensorflow_datasets as tfds
 
-        if name and Path(name).expanduser().is_dir():
+        if name and Path(os.path.expanduser(name)).is_dir():
             raise _unknown(name, f"{FOLDER}{name}") from None
         known = [*DATASETS, *tfds.list_builders(with_community_datasets=False)]
         nearest = difflib.get_close_matches(str(name).lower(), known, n=1)

@@ -69,7 +69,7 @@ def open_prepared(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset
     if not _NAME.fullmatch(name):
         raise UnknownNameError(name)
     if data_dir is not None:
-        data_dir = Path(data_dir).expanduser()
+        data_dir = Path(os.path.expanduser(data_dir))
         if not data_dir.is_dir():
             raise DataError(
                 f"{data_dir}: no such folder. Give one that holds a prepared {name}, or an existing one to prepare it "

@@ -98,7 +98,7 @@ def open_folder(path: str | os.PathLike[str]) -> tuple[FolderSource, FolderSourc
     Raises:
         DataError: a folder is missing, has no classes or an empty class, or the two have different classes.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_dir():
         raise DataError(f"{path}: no such folder. Accepted: {_LAYOUT}")
     if not (path / "train").is_dir():

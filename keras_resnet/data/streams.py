@@ -146,7 +146,7 @@ def absolute_path(name: str) -> str | None:
     """Returns the absolute path of the folder of photographs named "folder:PATH"; None for any other data set."""
     if not name.startswith(FOLDER):
         return None
-    return str(Path(name.removeprefix(FOLDER)).expanduser().resolve())
+    return str(Path(os.path.expanduser(name.removeprefix(FOLDER))).resolve())
 
 
 def short_name(name: str) -> str:

@@ -118,7 +118,7 @@ class CountingLayers:
         self.moving_statistics += 2 * x.channels
         return x
 
-    def max_pool(self, x: Shape, name: str, size: int, stride: int, *, padding: int = 0) -> Shape:
+    def max_pool(self, x: Shape, name: str, size: int, stride: int, *, padding: int = 0, zeros: bool = True) -> Shape:
         height, width = ((side + 2 * padding - size) // stride + 1 for side in (x.height, x.width))
         return Shape(height, width, x.channels)
 

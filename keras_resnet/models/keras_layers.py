@@ -91,7 +91,10 @@ class KerasLayers:
     def drop_path(self, x: Tensor, name: str, rate: float) -> Tensor:
         return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name, **self._elementwise)(x)
 
-    def max_pool(self, x: Tensor, name: str, size: int, stride: int, *, padding: int = 0) -> Tensor:
+    def max_pool(self, x: Tensor, name: str, size: int, stride: int, *, padding: int = 0, zeros: bool = True) -> Tensor:
+        if padding and not zeros:  # "same" pads by half the size, with minus infinity, but only if the stride is 1
+            x = layers.MaxPooling2D(size, 1, "same", name=name, **self._spatial)(x)
+            return self.subsample(x, f"{name}_subsample", stride)
         if padding:
             x = layers.ZeroPadding2D(padding, name=f"{name}_pad", **self._spatial)(x)
         return layers.MaxPooling2D(size, stride, name=name, **self._spatial)(x)

@@ -57,8 +57,11 @@ class LayerSet(Protocol):
     def drop_path(self, x: Tensor, name: str, rate: float) -> Tensor:
         """Dropout of entire samples; the others are scaled by 1 / (1 - rate)."""
 
-    def max_pool(self, x: Tensor, name: str, size: int, stride: int, *, padding: int = 0) -> Tensor:
-        """Max-pooling, after padding with `padding` zeros on every side."""
+    def max_pool(self, x: Tensor, name: str, size: int, stride: int, *, padding: int = 0, zeros: bool = True) -> Tensor:
+        """Max-pooling, after padding by `padding` on every side: with zeros, or else with minus infinity.
+
+        The latter is for paddings of half the size.
+        """
 
     def subsample(self, x: Tensor, name: str, stride: int) -> Tensor:
         """Every `stride`-th position."""

@@ -59,10 +59,10 @@ def stem(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:
     Their activation also serves as the first unit's pre-activation (He et al. 2016, appendix).
     """
     row = STEMS[spec.stem]
-    x = layers.conv(x, "stem_conv", spec.stage_filters[0], row.kernel, row.stride, bias=not row.activated)
+    x = layers.conv(x, "stem_conv", spec.stage_filters[0], row.kernel, row.stride, bias=row.bias)
     if row.activated:
         x = layers.relu(layers.batch_norm(x, "stem_bn"), "stem_relu")
-    return layers.max_pool(x, "stem_pool", 3, 2, padding=1) if row.pool else x
+    return layers.max_pool(x, "stem_pool", 3, 2, padding=1, zeros=row.zero_padding) if row.pool else x
 
 
 def last_activation(layers: LayerSet, x: Tensor, spec: Spec) -> Tensor:

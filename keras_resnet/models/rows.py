@@ -77,13 +77,17 @@ class Stem(NamedTuple):
     stride: int  # stride of the convolution
     pool: bool  # whether a 3x3 max-pooling of stride 2 follows
     image_size: int  # default side of the images, in pixels
-    activated: bool = True  # whether batch norm and ReLU follow the convolution; else it has a bias instead
+    activated: bool = True  # whether batch norm and ReLU follow the convolution
+    bias: bool = False  # whether the convolution has a bias
+    zero_padding: bool = True  # whether the pooling pads with zeros, or takes the maximum of what is in the map
 
 
 STEMS = {
     "imagenet": Stem(kernel=7, stride=2, pool=True, image_size=224),
     "cifar": Stem(kernel=3, stride=1, pool=False, image_size=32),
-    "unactivated": Stem(kernel=7, stride=2, pool=True, image_size=224, activated=False),  # keras.applications' V2
+    # Those of keras.applications' and of timm's V2.
+    "unactivated": Stem(kernel=7, stride=2, pool=True, image_size=224, activated=False, bias=True),
+    "bare": Stem(kernel=7, stride=2, pool=True, image_size=224, activated=False, zero_padding=False),
 }
 
 # How a stage halves the map: by a convolution of its first unit, by a 2x2 max-pooling before it, or (as in

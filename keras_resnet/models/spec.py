@@ -48,8 +48,9 @@ class Spec:
         skip_dropout: share of the shortcut's values that skip "dropout" sets to zero in training, in [0, 1). None: 0.5.
         stem: the layers before the first unit. "imagenet": a 7x7 convolution, batch norm, ReLU and a 3x3
             max-pooling, with strides of 2. "cifar": a 3x3 convolution, batch norm and ReLU. "unactivated": as
-            "imagenet", but with a bias instead of batch norm and ReLU, as in keras.applications' V2; the order must
-            then begin with an activation.
+            "imagenet", but with a bias instead of batch norm and ReLU, as in keras.applications' V2. "bare": as
+            "imagenet", but without batch norm and ReLU, as in timm's V2; its max-pooling does not pad with zeros. With
+            the last two, the order must begin with an activation.
         downsample: how a stage halves the feature map. "stride": by a strided convolution in its first unit.
             "max_pool": by a 2x2 max-pooling before it. "last_unit": by a strided convolution in the last unit of the
             stage before, as in keras.applications' V2.

@@ -46,8 +46,8 @@ def unit(
         filters: the stage's filters.
         stride: 1, or 2 to halve the map.
         activated: whether `x` has passed the pre-activation already. So it has in the first unit of a network, unless
-            the stem is "unactivated": its pre-activation directly follows the network's first convolution, before the
-            split into shortcut and residual (He et al. 2016, appendix).
+            the stem has no activation: the unit's pre-activation directly follows the network's first convolution,
+            before the split into shortcut and residual (He et al. 2016, appendix).
         drop_rate: share of samples for which stochastic depth drops the residual.
 
     Returns:

@@ -49,4 +49,4 @@ def _differences(saved: dict[str, Any], current: dict[str, Any], ignored: Set[st
 
 def _weights_file(source: str) -> Path:
     """Returns the absolute path of a file of weights, however it is given; other sources are no paths, but differ."""
-    return model_file(Path(source).expanduser()).resolve()
+    return model_file(source).resolve()

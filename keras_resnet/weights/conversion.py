@@ -1,4 +1,4 @@
-"""Conversion of weights from any supported source to a file of this package or of torchvision."""
+"""Conversion of weights from any supported source to a file of this package, of torchvision or of timm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from .. import saving
 from ..data import DataError
 from ..models import imagenet
-from ..models.architectures import Architecture
+from ..models.architectures import V2, Architecture
 from ..models.catalog import find
 from ..models.spec import Spec, as_choices
 from . import torch_files, torch_names
@@ -20,8 +20,13 @@ from .pretrained import Pretrained, raw_statistic, tensors_of
 from .published import IRRELEVANT
 from .reading import IMAGENET, check, labels, read
 
-FORMATS = ("keras", "torchvision")
 _IN_TORCHVISION = ("ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152")
+# The networks of each library, by their names in this package.
+_AVAILABLE = {
+    "torchvision": _IN_TORCHVISION,
+    "timm": (*_IN_TORCHVISION, "ResNet200", *(f"{name}V2" for name in _IN_TORCHVISION)),
+}
+FORMATS = ("keras", *_AVAILABLE)
 
 
 def convert(
@@ -40,9 +45,9 @@ def convert(
     Args:
         source: the weights, as `keras_resnet.weights.read` accepts them.
         out: the file to write: a `.keras` file of the model, which takes raw RGB images of 0 to 255 if the
-            normalisation is known; or a state dict (`.pth`, `.safetensors`) for torchvision's network.
+            normalisation is known; or a state dict (`.pth`, `.safetensors`) for torchvision's or timm's network.
         model: the network's name; None for the one that a `.keras` file of this package records.
-        to: "keras" or "torchvision".
+        to: "keras", "torchvision" or "timm".
         class_labels: "imagenet", "cifar10", "cifar100", or the name of each class; replaces what the source says.
         mean, deviation: mean and standard deviation of the training images, one number per channel, for pixels from 0
             to 1 as is usual in PyTorch (divide values for pixels from 0 to 255 by 255), deviations above 0; they
@@ -54,8 +59,9 @@ def convert(
         "parameters", "classes", "labels" (the number of class names), "channels", "normalization" and "view".
 
     Raises:
-        ValueError: the weights do not fit the network, torchvision does not have the network, the output file has
-            the wrong ending, the class names are unknown or of another number, or a mean or deviation is out of bounds.
+        ValueError: the weights do not fit the network, torchvision or timm does not have the network, the output file
+            has the wrong ending, the class names are unknown or of another number, or a mean or deviation is out of
+            bounds.
     """
     out = Path(out)
     _check_ending(out, to)
@@ -76,7 +82,7 @@ def convert(
     if to == "keras":
         saving.save(built, out, info)
     else:
-        torch_files.write_state(_for_torchvision(tensors_of(built), spec, info["model"]), out)
+        torch_files.write_state(_for_torch(tensors_of(built), spec, info["model"], to), out)
     return {
         "source": str(source),
         "out": str(out),
@@ -174,25 +180,30 @@ def _normalization(pretrained: Pretrained) -> dict[str, Any] | None:
     return {name: np.round(value, 4).tolist() for name, value in statistics.items() if value is not None}
 
 
-def _for_torchvision(tensors: Mapping[str, np.ndarray], spec: Spec, name: str) -> dict[str, np.ndarray]:
-    """Returns a state dict for torchvision's network of this spec.
+def _for_torch(tensors: Mapping[str, np.ndarray], spec: Spec, name: str, library: str) -> dict[str, np.ndarray]:
+    """Returns a state dict for a library's network of this spec.
 
     Raises:
-        ValueError: torchvision does not have such a network.
+        ValueError: the library does not have such a network.
     """
-    ignored = {field: getattr(spec, field) for field in IRRELEVANT}
-    available = [replace(getattr(imagenet, network).spec, **ignored) for network in _IN_TORCHVISION]
-    if replace(spec, stride_on="3x3") not in [replace(network, stride_on="3x3") for network in available]:
-        raise ValueError(f"torchvision has no network like this {name}. It has {', '.join(_IN_TORCHVISION)}.")
-    if spec.unit == "bottleneck" and spec.stride_on != "3x3":
-        raise ValueError(
-            f"This {name} has the stride of a unit in its 1x1 convolution, torchvision's in the 3x3, so that "
-            "torchvision's would compute different outputs with these weights."
-        )
-    if (channels := tensors["stem_conv/kernel"].shape[2]) != 3:
+    naming = torch_names.TIMM_V2 if spec.order == V2["order"] else torch_names.TORCHVISION
+    layout = torch_names.layout(spec, naming)
+    theirs = {field: layout[field] for field in ("stem", "stride_on") if field in layout}
+    ignored = {field: getattr(spec, field) for field in IRRELEVANT} | {"stride_on": "3x3"} | theirs
+    networks = [getattr(imagenet, network).spec for network in _AVAILABLE[library]]
+    available = [replace(network, **ignored) for network in networks if network.order == spec.order]
+    if replace(spec, **ignored) not in available:
+        raise ValueError(f"{library} has no network like this {name}. It has {', '.join(_AVAILABLE[library])}.")
+    for field, value in theirs.items():
+        if getattr(spec, field) != value:
+            raise ValueError(
+                f"This {name} has `{field}={getattr(spec, field)!r}`, {library}'s `{field}={value!r}`, so that "
+                f"{library}'s would compute different outputs with these weights."
+            )
+    if library == "torchvision" and (channels := tensors["stem_conv/kernel"].shape[2]) != 3:
         raise ValueError(f"torchvision's networks take images of 3 channels. Received: a {name} for {channels}")
     tensors = {
         key: value + np.float32(spec.bn_epsilon - torch_names.EPSILON) if key.endswith("moving_variance") else value
         for key, value in tensors.items()
     }
-    return torch_names.to_state(tensors)
+    return torch_names.to_state(tensors, naming)

@@ -14,6 +14,8 @@ from .pretrained import raw_statistic
 SCHEME = "hf://"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG = "config.json"
+# Arguments of timm's networks that change what they compute and not their tensors, with the values that are usual.
+_ARGUMENTS = {"output_stride": 32, "act_layer": "relu", "aa_layer": None, "avg_down": False, "stem_type": ""}
 
 
 def download(address: str) -> tuple[Path, Any]:
@@ -83,12 +85,15 @@ def metadata(config: Any, source: str) -> dict[str, Any]:
     """
     config = config if isinstance(config, Mapping) else {}
     _check_architecture(config.get("architecture"), source)
+    _check_arguments(config.get("model_args"), source)
     settings = config.get("pretrained_cfg", config)
     settings = settings if isinstance(settings, Mapping) else {}
     result: dict[str, Any] = {}
     if settings.get("mean") is not None and settings.get("std") is not None:
         for name, key in (("mean", "mean"), ("deviation", "std")):
             result[name] = raw_statistic(name, settings[key], f"the {CONFIG} beside {source} (`{key}`)")
+    if "max" in str(config.get("global_pool")):  # such as "avgmax"
+        result["other_head"] = f"pools its last feature map by {config['global_pool']!r}"
     if size := _side(settings.get("input_size")):
         result["view"] = {"size": size, "resize": math.floor(size / _share(settings.get("crop_pct")))}
     names = settings.get("label_names") or config.get("label_names")
@@ -107,6 +112,17 @@ def _check_architecture(name: Any, source: str) -> None:
             f"{source} is timm's {name!r}, which averages its feature maps before it subsamples them: no network of "
             "keras_resnet does, although the tensors would fit."
         )
+
+
+def _check_arguments(arguments: Any, source: str) -> None:
+    """Refuses timm's networks that were made with arguments such as `output_stride=8`."""
+    for name, usual in _ARGUMENTS.items():
+        value = arguments.get(name) if isinstance(arguments, Mapping) else None
+        if value not in (None, usual):
+            raise ValueError(
+                f"{source} is of a network of timm with `{name}={value!r}`: no network of keras_resnet computes the "
+                "same, although the tensors would fit."
+            )
 
 
 def _side(size: Any) -> int | None:

@@ -36,11 +36,10 @@ def layout(model: keras.Model) -> dict[str, Any]:
 
 
 def _stem(layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the stem that has this kernel and bias."""
-    kernel, activated = layers["stem_conv"].kernel_size[0], not layers["stem_conv"].use_bias
-    return next(
-        ({"stem": name} for name, row in STEMS.items() if (row.kernel, row.activated) == (kernel, activated)), {}
-    )
+    """Returns the stem that has this kernel, activation and bias."""
+    convolution = layers["stem_conv"]
+    found = convolution.kernel_size[0], "stem_relu" in layers, convolution.use_bias
+    return next(({"stem": name} for name, row in STEMS.items() if (row.kernel, row.activated, row.bias) == found), {})
 
 
 def _strides(layers: Mapping[str, Any]) -> dict[str, Any]:

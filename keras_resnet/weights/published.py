@@ -11,6 +11,7 @@ from ..models.spec import Spec
 from .keras_applications import V1, V2
 
 TORCH = {"stride_on": "3x3"}
+TIMM_V2 = {"stem": "bare"}
 
 
 class Published(NamedTuple):
@@ -40,6 +41,10 @@ PUBLISHED = (
     Published("ResNet50V2", None, V2["layout"]),
     Published("ResNet101V2", None, V2["layout"]),
     Published("ResNet152V2", None, V2["layout"]),
+    Published("ResNet18V2", "hf://timm/resnetv2_18.ra4_e3600_r224_in1k", TIMM_V2),
+    Published("ResNet34V2", "hf://timm/resnetv2_34.ra4_e3600_r224_in1k", TIMM_V2),
+    Published("ResNet50V2", "hf://timm/resnetv2_50.a1h_in1k", TIMM_V2 | TORCH),
+    Published("ResNet101V2", "hf://timm/resnetv2_101.a1h_in1k", TIMM_V2 | TORCH),
 )
 # Fields that do not affect which weights, or which network of torchvision, is meant. (Weights of keras.applications and
 # for torchvision are adapted to any epsilon; those of the hub are refused for any but their own.)

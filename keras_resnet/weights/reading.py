@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from .pretrained import Pretrained, other_activation, tensors_of
 from .weights_files import HDF5, NORMALISATION, model_config, read_layers, unread_operations
 
 IMAGENET = "imagenet"
-# ImageNet's mean and deviation, with which PyTorch's networks for photographs are usually trained.
+# ImageNet's mean and deviation, with which PyTorch's networks for photographs are usually trained, and timm's for its
+# networks of version 2.
 _TORCH_INPUT = {"mean": 255 * np.array([0.485, 0.456, 0.406]), "deviation": 255 * np.array([0.229, 0.224, 0.225])}
+_TIMM_V2_INPUT = {"mean": np.full(3, 127.5), "deviation": np.full(3, 127.5)}
 _PHOTOGRAPHS: dict[str, Any] = {"view": {"size": 224, "resize": 256}}
 _LABELS: dict[tuple[str, int | None], str] = {
     ("imagenet", 1000): "imagenet",
@@ -148,17 +151,20 @@ def _keras_applications_model(network: str, *, include_top: bool) -> keras.Model
 
 
 def _from_torch(path: Path, spec: Spec, source: str, config: Any) -> Pretrained:
-    tensors = torch_names.from_state(torch_files.read_state(path), source)
+    state = torch_files.read_state(path)
+    tensors, naming = torch_names.from_state(state, source), torch_names.naming_of(state)
     if spec.shortcut == "A":
         # If the weights are another network's, `assign_to` reports what does not fit.
         with contextlib.suppress(KeyError, IndexError):
             tensors = torch_names.append_zeros(tensors, spec)
-    layout = torch_names.layout(spec)
-    first = tensors.get("stem_conv/kernel")
-    usual_input = _TORCH_INPUT if first is None or first.shape[2] == 3 else {}
-    metadata = {**usual_input, **(_PHOTOGRAPHS if spec.stem == "imagenet" else {}), **hub.metadata(config, source)}
-    pretrained = Pretrained(source, tensors, layout, name_in_source=torch_names.torch_name, **metadata)
-    usual_labels = _LABELS.get((spec.stem, pretrained.classes))
+    layout = torch_names.layout(spec, naming)
+    first, images = tensors.get("stem_conv/kernel"), "cifar" if spec.stem == "cifar" else "imagenet"
+    usual_input = _TIMM_V2_INPUT if naming is torch_names.TIMM_V2 else _TORCH_INPUT
+    usual_input = usual_input if first is None or first.shape[2] == 3 else {}
+    metadata = {**usual_input, **(_PHOTOGRAPHS if images == "imagenet" else {}), **hub.metadata(config, source)}
+    name_in_source = partial(torch_names.torch_name, naming=naming)
+    pretrained = Pretrained(source, tensors, layout, name_in_source=name_in_source, **metadata)
+    usual_labels = _LABELS.get((images, pretrained.classes))
     return replace(pretrained, **labels(usual_labels)) if usual_labels and not pretrained.class_names else pretrained
 
 

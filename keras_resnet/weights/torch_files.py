@@ -72,10 +72,14 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
         if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
             state = state[name]
             break
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
-        raise ValueError(f"{str(path)!r} does not hold a state dict of tensors. Received: {_described(state)}")
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{str(path)!r} does not hold a state dict of tensors. Received: {type(state).__name__}")
+    if other := [
+        str(name) for name, value in state.items() if not (isinstance(name, str) and isinstance(value, torch.Tensor))
+    ]:
+        raise ValueError(
+            f"{str(path)!r} does not hold a state dict of tensors. Received: a dict with {', '.join(other[:5])}"
+        )
     return {name: _dense(value, f"{str(path)!r} holds {name}") for name, value in state.items()}
 
 
@@ -104,12 +108,6 @@ def _dense(tensor: Any, what: str) -> np.ndarray:
 def _single(value: Any) -> np.ndarray:
     array = np.asarray(value)
     return array.astype("float32") if array.dtype.kind == "f" else array
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"a dict of {', '.join(map(str, list(value)[:5]))}"
-    return type(value).__name__
 
 
 def write_state(state: Mapping[str, np.ndarray], path: Path) -> None:

@@ -105,6 +105,13 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path, files, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["folder:~no-such-user/photos", "~no-such-user"])
+def test_a_name_that_begins_like_a_home_folder_of_no_user_is_refused_as_any_other(name):
+    """The standard library's `Path.expanduser` raises a `RuntimeError` for it."""
+    with pytest.raises(DataError, match="~no-such-user"):
+        load(name)
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=rf"^{tmp_path / 'absent'}: no such folder\. Accepted: "):
         load(f"folder:{tmp_path / 'absent'}")

@@ -68,6 +68,67 @@ def akamaster_logits(state, images):
     return x.mean(axis=(2, 3)) @ state["linear.weight"].T + state["linear.bias"]
 
 
+def timm_v2_state(shared, units, filters, bottleneck=True, classes=1000):
+    """Returns seeded weights with the names and shapes of timm's networks of version 2, such as `resnetv2_50`.
+
+    Every second scale of the first batch norm is negative, so that it cannot be exchanged with the max-pooling.
+    """
+    shapes = {"stem.conv.weight": [filters[0], 3, 7, 7]}
+
+    def norm(name, channels):
+        shapes.update({f"{name}.{part}": [channels] for part in ("weight", "bias", "running_mean", "running_var")})
+        shapes[f"{name}.num_batches_tracked"] = []
+
+    channels = filters[0]
+    for stage, (count, width) in enumerate(zip(units, filters, strict=True)):
+        kernels = [(1, width), (3, width), (1, 4 * width)] if bottleneck else 2 * [(3, width)]
+        for unit in range(count):
+            name = f"stages.{stage}.blocks.{unit}"
+            if unit == 0 and (bottleneck or stage > 0):
+                shapes[f"{name}.downsample.conv.weight"] = [kernels[-1][1], channels, 1, 1]
+            for number, (size, outputs) in enumerate(kernels, start=1):
+                norm(f"{name}.norm{number}", channels)
+                shapes[f"{name}.conv{number}.weight"] = [outputs, channels, size, size]
+                channels = outputs
+    norm("norm", channels)
+    shapes |= {"head.fc.weight": [classes, channels, 1, 1], "head.fc.bias": [classes]}
+    state = _seeded(shared).seeded_state_dict(shapes)
+    state["stages.0.blocks.0.norm1.weight"][::2] *= -1
+    return state
+
+
+def timm_v2_logits(state, images):
+    """Returns the logits of timm's network of version 2 (timm 1.0.31, models/resnetv2.py) for normalised images."""
+    import torch
+    from torch.nn import functional
+
+    state = {name: torch.tensor(value) for name, value in state.items()}
+
+    def convolved(x, name, stride=1):
+        kernel = state[f"{name}.weight"]
+        return functional.conv2d(x, kernel, stride=stride, padding=kernel.shape[2] // 2)
+
+    def activated(x, name):
+        parts = [state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        return functional.relu(functional.batch_norm(x, *parts))
+
+    x = convolved(torch.tensor(images.transpose(0, 3, 1, 2)), "stem.conv", 2)
+    x = functional.max_pool2d(x, 3, 2, padding=1)
+    for name in dict.fromkeys(name.rpartition(".norm1")[0] for name in state if ".norm1." in name):
+        kernels = [state[f"{name}.conv{n}.weight"] for n in (1, 2, 3) if f"{name}.conv{n}.weight" in state]
+        strided = [kernel.shape[2] for kernel in kernels].index(3)  # the first 3x3 convolution
+        begins_stage = name.endswith(".blocks.0") and not name.startswith("stages.0.")
+        first = inside = activated(x, f"{name}.norm1")
+        for number in range(len(kernels)):
+            inside = inside if number == 0 else activated(inside, f"{name}.norm{number + 1}")
+            inside = convolved(inside, f"{name}.conv{number + 1}", 2 if begins_stage and number == strided else 1)
+        if f"{name}.downsample.conv.weight" in state:
+            x = convolved(first, f"{name}.downsample.conv", 2 if begins_stage else 1)
+        x = x + inside
+    x = activated(x, "norm").mean(dim=(2, 3), keepdim=True)
+    return functional.conv2d(x, state["head.fc.weight"], state["head.fc.bias"])[:, :, 0, 0].numpy()
+
+
 def check_torchvision_logits(shared, folder, depth):
     """Compares the logits of raw images, which the network normalises itself as torchvision's users do.
 

@@ -22,7 +22,7 @@ from keras_resnet.models.spec import STAGES, NetworkChoices, ResNetChoices
         ({"order": "v3"}, r"`order` must be one of 'original'.*Received: 'v3'"),
         ({"shortcut": "D"}, r"`shortcut` must be one of 'A', 'B', 'C', None. Received: 'D'"),
         ({"skip": "highway"}, r"`skip` must be one of 'identity'.*Received: 'highway'"),
-        ({"stem": "mnist"}, r"`stem` must be one of 'imagenet', 'cifar', 'unactivated'. Received: 'mnist'"),
+        ({"stem": "mnist"}, r"`stem` must be one of 'imagenet', 'cifar', 'unactivated', 'bare'. Received: 'mnist'"),
         ({"downsample": "mean"}, r"`downsample` must be one of 'stride', 'max_pool', 'last_unit'. Received: 'mean'"),
         ({"stem": "unactivated"}, r"`stem='unactivated'` needs an `order`.*Received: order='original'"),
         ({"stride_on": "5x5"}, r"`stride_on` must be one of '1x1', '3x3'. Received: '5x5'"),

@@ -129,6 +129,16 @@ def test_grey_images_do_not_get_the_usual_mean_of_photographs(tmp_path, seeded):
     assert all(map(np.array_equal, again.get_weights(), grey.get_weights()))
 
 
+def test_networks_of_version_1_are_written_for_timm_under_the_names_of_torchvision(tmp_path, seeded):
+    """Also those for grey images, which timm makes with `in_chans=1`."""
+    grey = seeded(keras_resnet.ResNet18(input_shape=(32, 32, 1), classes=3))
+    grey.save(tmp_path / "grey.keras")
+    convert(tmp_path / "grey.keras", tmp_path / "out.safetensors", "resnet18", to="timm")
+    state = safetensors.numpy.load_file(tmp_path / "out.safetensors")
+    assert state["conv1.weight"].shape == (64, 1, 7, 7)
+    np.testing.assert_array_equal(state["fc.weight"].T, keras.ops.convert_to_numpy(grey.get_layer("logits").kernel))
+
+
 def test_weights_of_other_stages_are_refused(tmp_path, seeded):
     stages = {"stage_filters": (16, 24), "stem": "cifar", "shortcut": "A", "classes": 10}
     seeded(keras_resnet.ResNet((1, 2), **stages)).save(tmp_path / "b.keras")
@@ -154,7 +164,7 @@ def test_a_weights_file_gives_its_network(small, tmp_path):
     [
         ({"out": "out.h5"}, r"A file for keras must end in .keras. Received: 'out.h5'"),
         ({"out": "out.keras", "to": "torchvision"}, r"A file for torchvision must end in .pth, .*safetensors"),
-        ({"out": "out.keras", "to": "onnx"}, r"`to` must be one of keras, torchvision. Received: 'onnx'"),
+        ({"out": "out.keras", "to": "onnx"}, r"`to` must be one of keras, torchvision, timm. Received: 'onnx'"),
         ({"model": None}, r"does not name its network. Pass the name: --model"),
         ({"model": "resnet23"}, r"nearest: 20 and 26"),
         ({"class_labels": "imagenet"}, r"has 3 classes. Received: 1000 labels"),

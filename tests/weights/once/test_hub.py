@@ -13,6 +13,7 @@ from safetensors.numpy import save
 
 import keras_resnet
 import references
+from comparing import alike
 from keras_resnet import saving
 from keras_resnet.weights.conversion import convert
 
@@ -117,6 +118,23 @@ def test_imagenet_weights_with_the_strides_of_torchvision_are_torchvisions(hub, 
     files["timm/resnet50.tv_in1k/model.safetensors"] = save(references.state(shared, 50))
     model = keras_resnet.ResNet50(weights="imagenet", stride_on="3x3", include_preprocessing=False)
     np.testing.assert_allclose(logits(model, references.images(shared)), references.logits(shared, 50), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "choices"),
+    [
+        ("ResNet18V2", "timm/resnetv2_18.ra4_e3600_r224_in1k", {}),
+        ("ResNet50V2", "timm/resnetv2_50.a1h_in1k", {"stem": "bare"}),
+    ],
+)
+def test_imagenet_weights_of_version_2_with_the_stem_of_timm_are_timms(hub, shared, name, address, choices):
+    files, _ = hub
+    network, images = getattr(keras_resnet, name), references.images(shared)[:, :64, :64]
+    bottleneck = network.spec.unit == "bottleneck"
+    state = references.timm_v2_state(shared, network.spec.stage_units, network.spec.stage_filters, bottleneck)
+    files[f"{address}/model.safetensors"] = save(state)
+    model = network(weights="imagenet", include_preprocessing=False, input_shape=(64, 64, 3), **choices)
+    alike(logits(model, images), references.timm_v2_logits(state, images), 1e-5)
 
 
 def test_a_revision_and_an_older_file_of_torch(hub, shared, tmp_path):

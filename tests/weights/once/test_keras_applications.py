@@ -85,7 +85,7 @@ def test_pretrained_weights_require_a_softmax_or_none(tmp_path):
 
 @pytest.mark.parametrize(
     ("network", "choices"),
-    [("ResNet50", {"shortcut": "A"}), ("ResNet50", {"width": 2.0}), ("ResNet18V2", {})],
+    [("ResNet50", {"shortcut": "A"}), ("ResNet50", {"width": 2.0}), ("ResNet200V2", {})],
 )
 def test_imagenet_weights_are_refused_for_another_network(network, choices):
     with pytest.raises(
@@ -97,7 +97,7 @@ def test_imagenet_weights_are_refused_for_another_network(network, choices):
 def test_a_layout_that_contradicts_the_weights_is_refused(published):
     published("ResNet50V2")
     with pytest.raises(ValueError, match="No ImageNet weights are published for 'resnet50v2' with these choices"):
-        keras_resnet.ResNet50V2(weights="imagenet", downsample="stride")
+        keras_resnet.ResNet50V2(weights="imagenet", stem="imagenet")
 
 
 def test_classes_other_than_the_weights_get_a_new_head(published):

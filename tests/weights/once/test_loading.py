@@ -196,6 +196,17 @@ def test_a_run_folder_stands_for_its_model(tmp_path):
     assert same(keras_resnet.CifarResNet(8, weights=tmp_path), model)
 
 
+def test_a_tilde_stands_for_the_home_folder(tmp_path, monkeypatch):
+    """As in the names of data sets; on the command line, shells expand it only at the beginning of a word."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model = keras_resnet.CifarResNet(8)
+    for name in ("run.keras", "~old.keras"):  # the latter is no home folder
+        model.save(tmp_path / name)
+    for path in ("~/run.keras", "~old.keras"):
+        assert same(keras_resnet.CifarResNet(8, weights=path), model)
+
+
 def test_the_size_of_images_is_that_of_the_stem_of_the_weights(tmp_path, seeded):
     choices = {"stem": "cifar", "width": 0.125}
     model = seeded(keras_resnet.ResNet18(classes=3, **choices))

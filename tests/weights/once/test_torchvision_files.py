@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import json
 from pathlib import Path
 
 import keras
@@ -150,49 +149,6 @@ def test_a_state_dict_may_hold_parameters(shared, tmp_path):
     np.testing.assert_array_equal(kernel, state["conv1.weight"].numpy().transpose(2, 3, 1, 0))
 
 
-def beside(shared, folder, config):
-    """torchvision's ResNet-18 in a folder with a config.json."""
-    save_file(references.state(shared, 18), folder / "theirs.safetensors")
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder / "theirs.safetensors"
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        [1],
-        {"input_size": 224, "mean": None, "label_names": "cats"},
-        {"pretrained_cfg": None, "label_descriptions": 3, "label_names": [1, 2]},
-        {"pretrained_cfg": {"input_size": [3, "224", None], "std": [1, 1, 1], "label_names": []}},
-    ],
-)
-def test_a_config_beside_it_that_is_not_timm_s_is_ignored(shared, tmp_path, config):
-    report = convert(beside(shared, tmp_path, config), tmp_path / "out.keras", "resnet18")
-    assert report["normalization"]["mean"] == [123.675, 116.28, 103.53]  # 255 * (0.485, 0.456, 0.406)
-    assert (report["view"], report["labels"]) == ({"size": 224, "resize": 256}, 1000)
-
-
-@pytest.mark.parametrize("crop", [None, 0, "0.9"])
-def test_without_a_valid_crop_share_the_default_of_timm_is_used(shared, tmp_path, crop):
-    path = beside(shared, tmp_path, {"input_size": [3, 288, 288], "crop_pct": crop})
-    assert convert(path, tmp_path / "out.keras", "resnet18")["view"] == {"size": 288, "resize": 329}  # 288 / 0.875
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ({"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}, r"`mean` in the config.json beside '"),
-        ({"pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5, 0.0, 0.5]}}, r"safetensors' \(`std`\) must be .* above 0"),
-        ({"mean": "imagenet", "std": [0.5] * 3}, r"\(`mean`\) must be one number per channel"),
-    ],
-)
-def test_a_config_of_another_scale_is_refused_in_one_line(shared, tmp_path, config, words):
-    """The first is mmcv's, for images of 0 to 255."""
-    with pytest.raises(ValueError, match=words) as error:
-        keras_resnet.ResNet18(weights=beside(shared, tmp_path, config))
-    assert "\n" not in str(error.value)
-
-
 class Wicked:
     """An object that runs code when it is unpickled."""
 
@@ -216,7 +172,14 @@ def without(state, name):
     ("change", "words"),
     [
         (lambda state: without(state, "layer2.0.bn1.running_var"), r"lacks stage2_unit1_bn1/moving_variance \(layer2"),
-        (lambda state: {**state, "layer2.0.se.weight": np.zeros(3, "float32")}, "holds layer2.0.se.weight, which no"),
+        (
+            lambda state: {**state, "layer2.0.se.weight": np.zeros(3, "float32")},
+            "se.weight, which no .*: channel att",
+        ),
+        (
+            lambda state: {**state, "fc.1.weight": np.zeros((3, 3), "float32")},
+            "fc.1.weight, which no .*: a head of",
+        ),
         (lambda state: {**state, "layer4.2.conv1.weight": state["layer4.1.conv1.weight"]}, "has no stage4_unit3_conv1"),
         (
             lambda state: {**state, "layer1.0.conv1.weight": state["layer1.0.conv1.weight"][:, :1].copy()},
@@ -249,10 +212,18 @@ def test_two_tensors_of_a_file_that_are_one_of_the_network_are_refused(shared, t
         keras_resnet.ResNet18(weights=tmp_path / "two.safetensors")
 
 
-def test_a_dict_with_other_keys_than_names_is_not_a_state_dict(tmp_path):
-    torch.save({0: torch.zeros(2)}, tmp_path / "numbered.pth")
-    with pytest.raises(ValueError, match=r"numbered.pth' does not hold a state dict of tensors. Received: a dict of 0"):
-        read_state(tmp_path / "numbered.pth")
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({0: torch.zeros(2)}, "0"),
+        ({"fc.scale": torch.ones(()), "fc._packed_params.dtype": torch.qint8}, "fc._packed_p"),
+    ],
+    ids=["numbered", "quantised"],
+)
+def test_a_dict_with_other_entries_than_names_and_tensors_is_not_a_state_dict(tmp_path, entries, words):
+    torch.save(entries, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=rf"pth' does not hold a state dict of tensors. Received: a dict with {words}"):
+        read_state(tmp_path / "other.pth")
 
 
 def test_the_stride_is_that_of_these_weights_and_not_the_papers(shared, tmp_path):
@@ -272,7 +243,7 @@ def test_a_network_that_torchvision_does_not_have_is_not_written_for_it(tmp_path
     for file, name, words in (
         ("cifar.keras", "resnet20", "torchvision has no network like this resnet20"),
         ("dropout.keras", "resnet18", "torchvision has no network like this resnet18"),
-        ("paper.keras", "resnet50", "stride of a unit in its 1x1 convolution"),
+        ("paper.keras", "resnet50", "has `stride_on='1x1'`, torchvision's `stride_on='3x3'`, so that torchvision's"),
     ):
         with pytest.raises(ValueError, match=words):
             convert(tmp_path / file, tmp_path / "out.pth", name, to="torchvision")
