@@ -124,7 +124,7 @@ def lock(folder: Path, does: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise FolderInUseError(
-            f"Another process {does} {str(folder)!r} now. Wait for it, or choose another folder with --out."
+            f"Another process {does} {str(folder)!r} now. Wait for it, or choose another folder."
         ) from None
     except OSError as error:
         if error.filename is not None:
