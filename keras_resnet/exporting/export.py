@@ -204,7 +204,7 @@ def _next_version(out: Path) -> Iterator[tuple[int, Path]]:
     Raises:
         ValueError: the folder of all versions is in use.
     """
-    with lock(out, "exports to"):
+    with lock(out, "exports to", choose="another folder"):
         version = max((int(path.name) for path in out.glob("*") if path.name.isdigit()), default=0) + 1
         with folder_atomically(out / str(version)) as folder:
             yield version, folder
