@@ -107,12 +107,12 @@ def unwinding_at_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lock(folder: Path, does: str) -> Iterator[None]:
+def lock(folder: Path, does: str, choose: str = "another folder with --out") -> Iterator[None]:
     """Creates a folder and locks it for this process. The system releases the lock of a process that is killed.
 
     Args:
         folder: the folder.
-        does: what a process does that locks it, for the error: "trains in".
+        does, choose: for the error: what a process does that locks it, "trains in", and what to choose instead.
 
     Raises:
         FolderInUseError: another process has locked it.
@@ -124,7 +124,7 @@ def lock(folder: Path, does: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise FolderInUseError(
-            f"Another process {does} {str(folder)!r} now. Wait for it, or choose another folder with --out."
+            f"Another process {does} {str(folder)!r} now. Wait for it, or choose {choose}."
         ) from None
     except OSError as error:
         if error.filename is not None:

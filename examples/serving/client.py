@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 Answer = dict[str, Any]  # for an image: "classes", "scores" and "valid"
+BATCH = 32  # images per request, as in config/batching.config: the server refuses larger requests
 
 
 def request_body(files: Sequence[bytes]) -> bytes:
@@ -100,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         files = [path.read_bytes() for path in arguments.photographs]
         ask, address = (ask_grpc, arguments.grpc) if arguments.grpc else (ask_rest, arguments.url)
-        answers = ask(address, arguments.model, arguments.version, files)
+        batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+        answers = [answer for batch in batches for answer in ask(address, arguments.model, arguments.version, batch)]
     except (OSError, ValueError) as error:  # ValueError: an address that is none
         print(f"client.py: error: {error}", file=sys.stderr)
         return 2

@@ -11,12 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
-JPEG_EXIF, PNG_EXIF = b"Exif\0\0", b"eXIf"  # come before the EXIF data
-ORIENTATION = 0x0112
+from .headers import JPEG_EXIF, PNG_EXIF, claimed_pixels, first_frame, orientation
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SHRINKS = (1, 2, 4, 8)  # factors by which a JPEG can be reduced while it is decoded
-HEADER = 65_536  # bytes at the beginning of a file that are searched for EXIF data
-ENTRIES = 64  # maximum number of EXIF entries that are read
 PIXELS = 2**28  # maximum of a file, more than a camera's: a megabyte may claim so many that they fill the memory
 NEGLIGIBLE = 1e-3  # share of a pixel that OpenCV ignores when it averages areas
 CUBIC = -0.75  # OpenCV's parameter of cubic interpolation
@@ -100,15 +98,21 @@ def _decode(data: Any, choose: Callable[[Any, Any], tuple[Any, ...]], size: int 
     """
     is_jpeg = tf.strings.substr(data, 0, 2) == b"\xff\xd8"
     is_png = tf.strings.substr(data, 0, 4) == b"\x89PNG"
-    data = tf.where(_claimed_pixels(data, is_jpeg, is_png) > PIXELS, b"", data)  # which is not decoded
-    orientation = tf.cond(
+    is_gif = tf.strings.substr(data, 0, 4) == b"GIF8"
+    is_bmp = tf.strings.substr(data, 0, 2) == b"BM"
+    data = tf.cond(is_gif, lambda: first_frame(data), lambda: data)
+    # TensorFlow also decodes WebP, but only some, and not upright; and JPEG XL, of which kilobytes may fill the memory.
+    accepted = is_jpeg | is_png | is_gif | is_bmp
+    accepted &= claimed_pixels(data, is_jpeg, is_png, is_gif) <= PIXELS
+    data = tf.where(accepted, data, b"")  # which is not decoded
+    turn = tf.cond(
         is_jpeg,
-        lambda: _orientation(data, JPEG_EXIF),
-        lambda: tf.cond(is_png, lambda: _orientation(data, PNG_EXIF), lambda: 1),
+        lambda: orientation(data, JPEG_EXIF),
+        lambda: tf.cond(is_png, lambda: orientation(data, PNG_EXIF), lambda: 1),
     )
 
     def sides(shape: Any) -> tuple[Any, Any]:
-        return tf.where(orientation > 4, shape[1], shape[0]), tf.where(orientation > 4, shape[0], shape[1])
+        return tf.where(turn > 4, shape[1], shape[0]), tf.where(turn > 4, shape[0], shape[1])
 
     def jpeg() -> tuple[Any, Any]:
         upright = sides(tf.image.extract_jpeg_shape(data))
@@ -122,32 +126,14 @@ def _decode(data: Any, choose: Callable[[Any, Any], tuple[Any, ...]], size: int 
 
     def other() -> tuple[Any, Any]:
         image = tf.io.decode_image(data, channels=3, expand_animations=False)
-        image = tf.cond(tf.strings.substr(data, 0, 2) == b"BM", lambda: _bmp_colours(data, image), lambda: image)
+        image = tf.cond(is_bmp, lambda: _bmp_colours(data, image), lambda: image)
         return image, tf.stack([*sides(tf.shape(image)), 1])
 
     image, sizes = tf.cond(is_jpeg, jpeg, other)
-    image = _upright(image, orientation)
+    image = _upright(image, turn)
     window = [_rounded(side / sizes[2]) for side in choose(sizes[0], sizes[1])]  # int32 / int32 is float64
     top, left, height, width = window[0], window[1], tf.maximum(1, window[2]), tf.maximum(1, window[3])
     return tf.cast(image[top : top + height, left : left + width], tf.int32)
-
-
-def _claimed_pixels(data: Any, is_jpeg: Any, is_png: Any) -> Any:
-    """Returns height times width in the header of a JPEG, PNG or GIF; 0 for other formats, which allow fewer."""
-    header = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, 24), tf.uint8), tf.int64)
-
-    def jpeg() -> Any:
-        return tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64)
-
-    def png() -> Any:
-        return tf.tensordot(tf.reshape(header[16:24], (2, 4)), tf.constant([2**24, 2**16, 2**8, 1], tf.int64), 1)
-
-    def gif() -> Any:
-        return tf.tensordot(tf.reshape(header[6:10], (2, 2)), tf.constant([1, 2**8], tf.int64), 1)
-
-    is_gif = tf.strings.substr(data, 0, 4) == b"GIF8"
-    none = tf.zeros(2, tf.int64)
-    return tf.reduce_prod(tf.case([(is_jpeg, jpeg), (is_png, png), (is_gif, gif)], lambda: none))
 
 
 def _jpeg(data: Any, ratio: int) -> Any:
@@ -175,35 +161,6 @@ def _upright(image: Any, orientation: Any) -> Any:
     flipped = tf.gather([False, False, False, True, True, False, False, True, True], orientation)
     turned = tf.cond(mirrored, lambda: turned[:, ::-1], lambda: turned)
     return tf.cond(flipped, lambda: turned[::-1], lambda: turned)
-
-
-def _orientation(data: Any, mark: bytes) -> Any:
-    """Returns the EXIF orientation of a file whose EXIF data follow a mark; 1 if there is none, or an invalid one."""
-    length = tf.minimum(tf.strings.length(data), HEADER)
-    octets = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, length), tf.uint8), tf.int32)
-    octets = tf.concat([octets, tf.zeros(32, tf.int32)], 0)
-    matches = tf.reduce_all(tf.stack([octets[n : n + length] == code for n, code in enumerate(mark)]), 0)
-    offsets = tf.where(matches)
-    return tf.cond(
-        tf.size(offsets) > 0, lambda: _read_orientation(octets, tf.cast(offsets[0, 0], tf.int32) + len(mark)), lambda: 1
-    )
-
-
-def _read_orientation(octets: Any, tiff: Any) -> Any:
-    """Returns the orientation in the EXIF data whose TIFF header is at offset `tiff`."""
-    little_endian = octets[tiff] == ord("I")
-    last = tf.size(octets) - 1
-
-    def number(offset: Any, size: int) -> Any:
-        digits = [tf.gather(octets, tf.clip_by_value(offset + n, 0, last)) for n in range(size)]
-        both_orders = [sum(digit * 256**n for n, digit in enumerate(row)) for row in (digits, digits[::-1])]
-        return tf.where(little_endian, *both_orders)
-
-    begin = tiff + number(tiff + 4, 4)
-    entries = begin + 2 + 12 * tf.range(tf.clip_by_value(number(begin, 2), 0, ENTRIES))
-    values = tf.boolean_mask(number(entries + 8, 2), number(entries, 2) == ORIENTATION)
-    orientation = tf.concat([values, [1]], 0)[0]
-    return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)
 
 
 def _resize(image: Any, height: int, width: int, grow: str) -> Any:

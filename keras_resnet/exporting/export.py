@@ -70,11 +70,13 @@ def export(
     _check_folder(Path(out))
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
     network = as_functional(network)
-    given = class_names and [str(name) for name in class_names]
+    given = None if class_names is None else [str(name) for name in class_names]
     info = {**info, **{k: v for k, v in (("class_names", given), ("view", view)) if v is not None}}
     shape, classes = shapes(network)
     check_classifies(network)
     check_view(shape, info.get("view"))
+    if view:
+        info["view"] = {name: int(side) for name, side in view.items()}  # JSON has no integers of NumPy
     names = [str(name) for name in info.get("class_names") or range(classes)]
     if len(names) != classes:
         raise ValueError(f"{network.name!r} has {classes} classes. Received: {len(names)} class names")
@@ -202,7 +204,7 @@ def _next_version(out: Path) -> Iterator[tuple[int, Path]]:
     Raises:
         ValueError: the folder of all versions is in use.
     """
-    with lock(out, "exports to"):
+    with lock(out, "exports to", choose="another folder"):
         version = max((int(path.name) for path in out.glob("*") if path.name.isdigit()), default=0) + 1
         with folder_atomically(out / str(version)) as folder:
             yield version, folder

@@ -40,7 +40,7 @@ def write_int8(
         original: the network from which it was made.
         info: the description stored in the network's file.
         choices: the options of the export, with `measure` if the error is to be measured.
-        say: called with a line when a step begins that takes long.
+        say: called with a line when a step begins that takes long, and for each image that cannot be decoded.
 
     Returns:
         "images", the number of calibration images; and if it was measured "errors", in percent, by "float32" and
@@ -60,7 +60,12 @@ def write_int8(
         data = load(choices.measure, choices.data_dir)
         batches = batches_for(original, info, data, data.test_count)
     source = Source(images, shapes(original)[0], info.get("view"), CALIBRATION_IMAGES)
-    decoded = [image[None].astype("float32") for _, image in source if not isinstance(image, DataError)]
+    decoded = []
+    for _, image in source:
+        if isinstance(image, DataError):
+            say(str(image))
+        else:
+            decoded.append(image[None].astype("float32"))
     if not decoded:
         raise ValueError(f"{images!r} must contain an image that can be decoded. Found: none")
     say(f"Calibrating the quantisation to 8-bit integers on {len(decoded)} images.")

@@ -58,12 +58,13 @@ def test_the_card_describes_the_model_and_its_checksums_are_correct(served):
 
 
 def test_a_model_in_memory_is_exported_with_the_given_names_and_view(network, tmp_path):
+    """They may be NumPy's."""
     names = [f"class {number}" for number in range(10)]
     card = keras_resnet.export(
         network[0],
         tmp_path / "own",
-        class_names=names,
-        view={"size": 64, "resize": 64},
+        class_names=np.array(names),
+        view={"size": np.int64(64), "resize": np.int64(64)},
         warm_up=(),
         dtype="bfloat16",
         top=3,

@@ -127,6 +127,20 @@ def test_quantisation_costs_little_accuracy_and_the_error_is_reported(tmp_path):
     assert "int8, calibrated on 60 images; error on digits" in readme and "`model.xml` takes" in readme
 
 
+def test_images_for_the_quantisation_that_cannot_be_decoded_are_named(tmp_path, monkeypatch):
+    import nncf
+
+    monkeypatch.setattr(nncf, "quantize", lambda model, *_, **__: model)
+    photos, lines = tmp_path / "photos", []
+    photos.mkdir()
+    (photos / "good.jpg").write_bytes(jpeg(photograph(0, 40, 50)))
+    (photos / "torn.jpg").write_bytes(jpeg(photograph(1, 40, 50))[:20])
+    model = keras_resnet.CifarResNet(8, classes=3, width=0.25, shortcut="B")
+    keras_resnet.export(model, tmp_path / "out", format="openvino", int8=str(photos), say=lines.append)
+    (line,) = [line for line in lines if str(photos / "torn.jpg") in line]
+    assert "cannot be decoded" in line
+
+
 def test_openvino_gives_similar_outputs_in_half_precision(file, expected, tmp_path):
     import openvino
 

@@ -105,6 +105,43 @@ def test_the_first_frame_of_a_gif_is_decoded():
     np.testing.assert_array_equal(image, expected)
 
 
+def test_later_frames_of_a_gif_and_the_size_of_its_screen_have_no_effect():
+    """Before the frame may be a comment of several blocks; each frame may have a palette of its own."""
+    small, large = (
+        saved("GIF", "P", photograph(0, 60, 70), comment=b"." * 700),
+        saved("GIF", "P", photograph(1, 90, 80)),
+    )
+    header, palette = small[:13], small[13 : 13 + 3 * 256]
+    frame = small.index(struct.pack("<BHHHH", 0x2C, 0, 0, 70, 60))
+    own = small[frame : frame + 9] + bytes([small[frame + 9] | 0x87]) + palette + small[frame + 10 : -1]
+    files = [
+        small,
+        small[:-1] + large[13 + 3 * 256 :],  # two frames
+        header[:6] + struct.pack("<HH", 5, 4) + header[10:] + small[13:],
+        header[:10] + b"\0" + header[11:] + small[13 + 3 * 256 : frame] + own + b";",
+        small[:-1],  # without the byte that ends a GIF
+    ]
+    images, valid = run_in_graph(reader(48, 48, 3, CENTER), *files)
+    assert valid.all()
+    frame = np.array(Image.open(io.BytesIO(small)).convert("RGB"))
+    (expected,), _ = run_in_graph(reader(48, 48, 3, CENTER), saved("PNG", picture=frame))
+    for image in images:
+        np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("cut", [3, 10, 12, 200, 13 + 3 * 256, 13 + 3 * 256 + 5, 13 + 3 * 256 + 12, 2000, -3])
+def test_a_truncated_gif_is_not_decoded(cut):
+    _, valid = run_in_graph(reader(48, 48, 3, CENTER), saved("GIF", "P")[:cut])
+    assert valid.tolist() == [False]
+
+
+def test_files_of_other_formats_are_not_decoded():
+    """TensorFlow decodes some WebP files, but never upright, and JPEG XL."""
+    files = [saved(kind, picture=PICTURE) for kind in ("WEBP", "TIFF", "PPM")]
+    _, valid = run_in_graph(reader(48, 48, 3, CENTER), *files, saved("WEBP", lossless=True, exif=orientation(6)))
+    assert not valid.any()
+
+
 def test_photographs(shared):
     """In photographs of ImageNet, hardly a value differs, and by no more than one."""
     files = sorted((shared / "data/imagenet_sample").glob("*.JPEG"))[::4]
@@ -136,9 +173,13 @@ def test_files_that_are_not_images_are_black_and_marked_and_do_not_affect_the_ot
     assert np.array_equal(images[0], images[4]) and np.array_equal(images[0], images[8])
 
 
-@pytest.mark.parametrize("file", [FILES["a landscape"], FILES["PNG"], saved("GIF", "P")])
+GIF = saved("GIF", "P")
+SCREEN = GIF[:6] + struct.pack("<HH", 1, 1) + GIF[10:]  # claims one pixel in its header, but more in its frame
+
+
+@pytest.mark.parametrize("file", [FILES["a landscape"], FILES["PNG"], GIF, SCREEN])
 def test_a_file_that_claims_too_many_pixels_is_not_decoded(monkeypatch, file):
-    """A PNG of 20,000x20,000 equal pixels has a megabyte, and took ten gigabytes of memory."""
+    """A PNG of 20,000x20,000 equal pixels has a megabyte, and took ten gigabytes of memory, and a smaller GIF."""
     for maximum, accepted in ((150 * 203, True), (150 * 203 - 1, False)):
         monkeypatch.setattr(decoding, "PIXELS", maximum)
         _, valid = run_in_graph(reader(48, 48, 3, CENTER), file)

@@ -29,6 +29,7 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import (
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 FOLDER = Path(__file__).resolve().parents[3] / "examples" / "serving"
+LARGEST = int(re.search(r"max_batch_size \{ value: (\d+) \}", (FOLDER / "config/batching.config").read_text())[1])
 
 
 class Server(PredictionServiceServicer):
@@ -41,7 +42,9 @@ class Server(PredictionServiceServicer):
     def run(self, name, version, signature, **inputs):
         if name != "resnet" or version not in (None, 1):
             raise KeyError(f"Servable not found for request: {name}, {version}")
-        self.batches.append(len(next(iter(inputs.values()))))
+        if (size := len(next(iter(inputs.values())))) > LARGEST:
+            raise KeyError(f"Task size {size} is larger than maximum input batch size {LARGEST}")
+        self.batches.append(size)
         return {key: value.numpy() for key, value in self.model.signatures[signature](**inputs).items()}
 
     def Predict(self, request, context):  # noqa: N802
@@ -134,6 +137,15 @@ def test_the_client_names_the_classes_of_photographs(server, network, photograph
         best = probabilities.argmax()
         assert line.startswith(f"{path}: {network[1]['class_names'][best]} {100 * probabilities[best]:.1f} %, ")
         assert line.count("%") == 5
+
+
+def test_the_client_sends_no_more_photographs_at_once_than_the_server_takes(server, photographs):
+    """TensorFlow Serving refuses a request of more images than max_batch_size."""
+    servicer, url, _ = server
+    before = len(servicer.batches)
+    done = program("client.py", *photographs[:1] * (LARGEST + 2), "--url", url)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, LARGEST + 2), done.stderr
+    assert servicer.batches[before:] == [LARGEST, 2]
 
 
 @pytest.mark.parametrize("how", ["rest", "grpc"])
