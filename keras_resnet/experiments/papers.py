@@ -176,9 +176,16 @@ _ALL = (
     ),
     Experiment("he2015-table6", "He et al. 2015, table 6", "residual networks of six depths on CIFAR-10", _TABLE6),
     Experiment(
+        "he2015-figure1",
+        "He et al. 2015, figure 1",
+        "degradation on CIFAR-10: the deeper of two plain networks has the higher training error",
+        (_PLAIN[0], _PLAIN[3]),
+        degrading=("plain-20", "plain-56"),
+    ),
+    Experiment(
         "he2015-figure4",
         "He et al. 2015, figure 4",
-        "the degradation problem on ImageNet: plain and residual networks of 18 and 34 layers",
+        "degradation on ImageNet: plain and residual networks of 18 and 34 layers",
         (_PLAIN18, _PLAIN34, _RESNET18, _RESNET34A),
         **_IMAGENET,
         views=_TEN_CROPS,  # applies to the numbers, which are from tables 2 and 3
@@ -187,7 +194,7 @@ _ALL = (
     Experiment(
         "he2015-figure6",
         "He et al. 2015, figure 6",
-        "the degradation problem on CIFAR-10: depth makes plain networks worse and residual networks better",
+        "degradation on CIFAR-10: depth makes plain networks worse and residual ones better",
         (*_PLAIN, _PLAIN110, *_TABLE6),
         degrading=tuple(row.name for row in (*_PLAIN, _PLAIN110)),
     ),
