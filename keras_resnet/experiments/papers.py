@@ -178,7 +178,7 @@ _ALL = (
     Experiment(
         "he2015-figure1",
         "He et al. 2015, figure 1",
-        "degradation on CIFAR-10: the deeper of two plain networks has the higher training error",
+        "degradation on CIFAR-10: the deeper of two plain networks has a higher training error",
         (_PLAIN[0], _PLAIN[3]),
         degrading=("plain-20", "plain-56"),
     ),
@@ -201,7 +201,7 @@ _ALL = (
     Experiment(
         "he2015-figure7",
         "He et al. 2015, figure 7",
-        "layer responses: weaker in residual networks than in plain ones, and weaker in deeper ones",
+        "layer responses: weaker in residual networks than in plain ones, and in deeper ones",
         (_PLAIN[0], _PLAIN[3], _TABLE6[0], _TABLE6[3], _TABLE6[4]),
         analysis="responses",
     ),
@@ -244,7 +244,7 @@ _ALL = (
     Experiment(
         "he2016-table5",
         "He et al. 2016, table 5",
-        "original and pre-activation units on ImageNet, a single 320x320 crop unless stated otherwise",
+        "original and pre-activation units on ImageNet, one 320x320 crop unless stated otherwise",
         (
             Row("ResNet-152, 224x224", "resnet152", _P(23.0, top5=6.7, decimals=1), views=Views()),
             Row("ResNet-152", "resnet152", _P(21.3, top5=5.5, decimals=1)),
