@@ -92,7 +92,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="keras-resnet",
         description="Residual networks of He et al. 2015 and 2016 in Keras 3.",
-        epilog=f"exit status:\n{statuses}",
+        epilog=f"Each command has --help, with an example.\n\nexit status:\n{statuses}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"keras-resnet {__version__}")

@@ -100,6 +100,8 @@ def literal(text: str) -> str:
 
 
 def save(figure: Figure, path: Path, title: str) -> None:
-    """Saves a figure with a title, in the format of the path's suffix."""
-    figure.suptitle(literal(title), fontsize=10)
+    """Saves a figure with a title, wrapped to its width, in the format of the path's suffix."""
+    width = int(figure.get_figwidth() / 0.085)  # a character of this size is 0.085 inches wide on average
+    wrapped = "\n".join(textwrap.fill(line, width) for line in title.splitlines())
+    figure.suptitle(literal(wrapped), fontsize=10)
     figure.savefig(path)

@@ -24,13 +24,16 @@ LIMITS = {"at_least": operator.ge, "above": operator.gt, "at_most": operator.le,
 SHARE: dict[str, Any] = {"at_least": 0, "below": 1}  # the limits of a share that cannot be all
 
 
-def option(default: Any, text: str, *, choices: Iterable[Any] | None = None, **limits: float) -> Any:
+def option(
+    default: Any, text: str, *, choices: Iterable[Any] | None = None, metavar: str | None = None, **limits: float
+) -> Any:
     """Declares a dataclass field as an option: with help for the command line, and limits for `check_fields`.
 
     Args:
         default: the default value; MISSING for a required field.
         text: the help text, one line.
         choices: the accepted values; None is accepted too if the field's type allows it.
+        metavar: what the help calls the value; None for a word that follows from the field's type.
         **limits: `at_least`, `above`, `at_most`, `below`: the range of a number, or of every number in a tuple. A
             number with limits must also be finite.
 
@@ -39,7 +42,8 @@ def option(default: Any, text: str, *, choices: Iterable[Any] | None = None, **l
     """
     if unknown := limits.keys() - LIMITS.keys():
         raise TypeError(f"Unknown limits: {', '.join(sorted(unknown))}")
-    metadata = {"help": text, "choices": None if choices is None else tuple(choices), "limits": limits}
+    accepted = None if choices is None else tuple(choices)
+    metadata = {"help": text, "choices": accepted, "metavar": metavar, "limits": limits}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -85,7 +89,8 @@ def add_options(group: argparse._ActionsContainer, dataclass: type, *, defaults:
         if bool in _alternatives(hint):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **settings)
         else:
-            group.add_argument(flag, type=converter(hint), metavar=_metavar(hint), **settings)
+            metavar = field.metadata["metavar"] or _metavar(hint)
+            group.add_argument(flag, type=converter(hint), metavar=metavar, **settings)
 
 
 def given_fields(arguments: argparse.Namespace, dataclass: type) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def draw(networks: Mapping[str, dict[str, Any]], path: Path, title: str) -> None
     panels = lower.subplots(1, len(shown), squeeze=False)[0]
     for axes, (name, result) in zip(panels, shown, strict=True):
         image = axes.imshow(result["units"][-1]["matrix"], vmin=-1, vmax=1, cmap="RdBu_r")
-        axes.set_title(literal(textwrap.fill(name, 160 // len(shown))), fontsize=8)
+        axes.set_title(literal(textwrap.fill(name, 120 // len(shown))), fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
     lower.colorbar(image, ax=panels, shrink=0.8, label="correlation between points")

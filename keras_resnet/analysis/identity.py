@@ -125,8 +125,8 @@ def summary_line(result: dict[str, Any]) -> str:
         return noise_text
     ratios = [unit["ratio"] for unit in units if unit["ratio"] is not None]
     return (
-        f"residuals are {np.mean(ratios):.2g} of the shortcut on average, {result['depth_used']:.1f} of {len(units)} "
-        f"units are used; {noise_text}"
+        f"residuals are {np.mean(ratios):.2g} of the shortcut on average, spread over {result['depth_used']:.1f} of "
+        f"{len(units)} units; {noise_text}"
     )
 
 

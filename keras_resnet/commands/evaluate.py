@@ -53,9 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json_text(result), flush=True)
     else:
-        for row in (*result.get("members", ()), result):
-            print(f"{row['model']}: {_errors(row)}", flush=True)
-        print(_calibration_and_worst(result), flush=True)
+        lines = [f"{row['model']}: {_errors(row)}" for row in (*result.get("members", ()), result)]
+        print("\n".join([*lines, *_worst_and_calibration(result)]), flush=True)
     folder = arguments.out or default_folder(arguments.models[0], result)
     files = write_report(evaluation, folder)  # after printing, so that the result is not lost if writing fails
     if not arguments.json:
@@ -78,13 +77,14 @@ def _errors(result: dict[str, Any]) -> str:
     )
 
 
-def _calibration_and_worst(result: dict[str, Any]) -> str:
-    """Returns a line with the three worst classes and, if it was measured, one with the calibration."""
-    worst = sorted(result["classes"], key=lambda row: row["accuracy"])[:3]
-    lines = ["Most often wrong: " + ", ".join(f"{row['name']} {100 - row['accuracy']:.1f} %" for row in worst)]
+def _worst_and_calibration(result: dict[str, Any]) -> list[str]:
+    """Returns a line with up to three classes that are most often wrong, and one with the calibration, if measured."""
+    worst = sorted((row for row in result["classes"] if row["accuracy"] < 100), key=lambda row: row["accuracy"])[:3]
+    errors = [f"{row['name']} {100 - row['accuracy']:.1f} %" for row in worst]
+    lines = [f"Most often wrong: {', '.join(errors)}"] if errors else []
     if calibration := result["calibration"]:
         lines.append(
             f"Expected calibration error {calibration['expected_calibration_error']:.2f} %, "
             f"negative log-likelihood {calibration['negative_log_likelihood']:.3f}"
         )
-    return "\n".join(lines)
+    return lines

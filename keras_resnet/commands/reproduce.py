@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--out", metavar="FOLDER", default="experiments", help="folder for all runs and reports [experiments]"
     )
-    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs per row; the papers use 5 [5]")
+    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs per row; the 2016 paper has 5 [5]")
     parser.add_argument("--only", action="append", metavar="ROW", help="run this row only; may be repeated")
     parser.add_argument(
         "--budget",

@@ -99,7 +99,7 @@ def _summary_text(summary: dict[str, Any], recipe: Recipe, out: Path) -> str:
     probe_line = "" if probe is None else f"{probe:.2f} % after the probe that preceded them\n"
     family = "resnet" if recipe.spec.shortcut is None else "plainnet"
     other = f"{family}{56 if recipe.spec.stem == 'cifar' else 34}"
-    lesson = "to see what shortcuts change" if family == "resnet" else "to see why depth failed without shortcuts"
+    lesson = "to see what shortcuts change" if family == "resnet" else "to see how depth fails without shortcuts"
     data = shlex.quote(recipe.dataset) + (f" --data-dir {shlex.quote(recipe.data_dir)}" if recipe.data_dir else "")
     run_folder = shlex.quote(str(out))
     last = f"train {data} --model {other} --epochs {summary['epochs']}    {lesson}"

@@ -64,8 +64,9 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS)
 
     Returns:
         "expected_calibration_error" in percent: the mean absolute difference of confidence and accuracy over the bins,
-        weighted by their numbers of images (Guo et al. 2017, section 2); "negative_log_likelihood", the mean in nats;
-        and "bins" with the "images", "confidence" and "accuracy" of each bin, the latter two None if it is empty.
+        weighted by their numbers of images (Guo et al. 2017, section 2); "negative_log_likelihood", the mean in nats,
+        where probabilities below 1e-12 count as that much; and "bins" with the "images", "confidence" and "accuracy"
+        of each bin, the latter two None if it is empty.
         None if the rows are not probabilities.
     """
     if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):  # NaNs fail this check, too

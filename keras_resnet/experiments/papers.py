@@ -176,9 +176,16 @@ _ALL = (
     ),
     Experiment("he2015-table6", "He et al. 2015, table 6", "residual networks of six depths on CIFAR-10", _TABLE6),
     Experiment(
+        "he2015-figure1",
+        "He et al. 2015, figure 1",
+        "degradation on CIFAR-10: the deeper of two plain networks has a higher training error",
+        (_PLAIN[0], _PLAIN[3]),
+        degrading=("plain-20", "plain-56"),
+    ),
+    Experiment(
         "he2015-figure4",
         "He et al. 2015, figure 4",
-        "the degradation problem on ImageNet: plain and residual networks of 18 and 34 layers",
+        "degradation on ImageNet: plain and residual networks of 18 and 34 layers",
         (_PLAIN18, _PLAIN34, _RESNET18, _RESNET34A),
         **_IMAGENET,
         views=_TEN_CROPS,  # applies to the numbers, which are from tables 2 and 3
@@ -187,14 +194,14 @@ _ALL = (
     Experiment(
         "he2015-figure6",
         "He et al. 2015, figure 6",
-        "the degradation problem on CIFAR-10: depth makes plain networks worse and residual networks better",
+        "degradation on CIFAR-10: depth makes plain networks worse and residual ones better",
         (*_PLAIN, _PLAIN110, *_TABLE6),
         degrading=tuple(row.name for row in (*_PLAIN, _PLAIN110)),
     ),
     Experiment(
         "he2015-figure7",
         "He et al. 2015, figure 7",
-        "layer responses: weaker in residual networks than in plain ones, and weaker in deeper ones",
+        "layer responses: weaker in residual networks than in plain ones, and in deeper ones",
         (_PLAIN[0], _PLAIN[3], _TABLE6[0], _TABLE6[3], _TABLE6[4]),
         analysis="responses",
     ),
@@ -237,7 +244,7 @@ _ALL = (
     Experiment(
         "he2016-table5",
         "He et al. 2016, table 5",
-        "original and pre-activation units on ImageNet, a single 320x320 crop unless stated otherwise",
+        "original and pre-activation units on ImageNet, one 320x320 crop unless stated otherwise",
         (
             Row("ResNet-152, 224x224", "resnet152", _P(23.0, top5=6.7, decimals=1), views=Views()),
             Row("ResNet-152", "resnet152", _P(21.3, top5=5.5, decimals=1)),

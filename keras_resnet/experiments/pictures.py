@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +20,8 @@ Curves = Mapping[str, Sequence[float]]
 
 def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str, quantity: str = "top-1 error") -> None:
     """Draws errors over the epochs as the papers do: dashed for training, bold for test, one colour and marker per row.
+
+    The markers of training are hollow, so that runs of one epoch, which have no lines, can be read too.
 
     Args:
         rows: by name of the row, the curves of its runs: "epoch", "train_error" and "test_error", with one value per
@@ -38,7 +41,8 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str, qu
             for kind in ("train_error", "test_error")
         )
         look = {**looks[name], "markevery": max(1, len(epochs) // 10)}
-        draw_line(axes, epochs, train, {**look, "label": None, "linewidth": 1, "linestyle": "--", "alpha": 0.8})
+        training = {"label": None, "linewidth": 1, "linestyle": "--", "fillstyle": "none", "alpha": 0.8}
+        draw_line(axes, epochs, train, {**look, **training})
         draw_line(axes, epochs, test, {**look, "label": f"{look['label']}: {test[-1]:.2f} %", "linewidth": 1.8})
         shown += [*test[len(test) // 4 :], *train[len(train) // 4 :]]
     # The first quarter of a run may be cut off at the top, as in the papers.
@@ -49,9 +53,10 @@ def draw_curves(rows: Mapping[str, Sequence[Curves]], path: Path, title: str, qu
     axes.set_xlabel("epoch")
     axes.set_ylabel(quantity)
     plain(axes)
+    kind: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 3.5}
     kinds = [
-        Line2D([], [], color=INK, linewidth=1.8),
-        Line2D([], [], color=INK, linewidth=1, linestyle="--"),
+        Line2D([], [], linewidth=1.8, **kind),
+        Line2D([], [], linewidth=1, linestyle="--", fillstyle="none", **kind),
     ]
     handles, labels = axes.get_legend_handles_labels()
     placement = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(rows) > MAX_INSIDE else {"loc": "best"}

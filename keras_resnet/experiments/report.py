@@ -121,10 +121,11 @@ def cells(line: dict[str, Any]) -> list[str]:
     median, top5 = number(line["median"]), line["top5_error"]
     if top5 is not None and TOP5 in line["published"] and median != "diverged":
         median += f"{TOP5}{top5:.2f}"
+    unit = line["network"].get("unit")  # shallower networks have the same name for each of their units
     spread = "" if line["deviation"] is None else f"{line['mean']:.2f} ± {line['deviation']:.2f}"
     return [
         line["row"],
-        line["model"],
+        line["model"] + (f" ({unit} units)" if unit else ""),
         line["published"],
         median,
         spread,
@@ -152,7 +153,7 @@ def _sentences(report: dict[str, Any]) -> list[str]:
         rising = report["degradation"]["same"]
         sentences.append(
             "In the paper, the training error of the plain networks rises with their depth. Here it does so in "
-            f"{rising} of {pairs} pairs of them."
+            f"{rising} of {pairs} {'pair' if pairs == 1 else 'pairs'} of them."
         )
     if any(TOP5 in line["published"] for line in report["rows"]):
         sentences.append("Errors after a slash are top-5 errors, the others are top-1 errors.")

@@ -22,9 +22,10 @@ def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[
         scaled: how the runs are scaled down; empty if they have the paper's size.
 
     Returns:
-        "row", "model", "published" (as printed), "runs", "diverged" (how many of them), "errors" (one per run; 100 if
-        it diverged), "median", "mean" and "deviation" (of the sample) of the runs that did not diverge (None for fewer
-        than one and two), "top5_error" (median; None where it was not measured), "train_error" (median) and "verdict".
+        "row", "model", "network" (`Row.network`), "published" (as printed), "runs", "diverged" (how many of them),
+        "errors" (one per run; 100 if it diverged), "median", "mean" and "deviation" (of the sample) of the runs that
+        did not diverge (None for fewer than one and two), "top5_error" (median; None where it was not measured),
+        "train_error" (median) and "verdict".
         Medians are those of all runs, with 100 for each that diverged, and 100 if half of the runs did.
     """
     completed = [result["error"] for result in results if result["error"] is not None]
@@ -38,6 +39,7 @@ def summarize(row: Row, results: Sequence[dict[str, Any]], scaled: str) -> dict[
     return {
         "row": row.name,
         "model": row.model,
+        "network": row.network,
         "published": str(row.published),
         "runs": len(errors),
         "diverged": len(errors) - len(completed),

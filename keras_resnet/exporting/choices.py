@@ -71,11 +71,13 @@ class Choices:
         (1, 8, 32), "batch sizes for which a server warms up before it is ready, or none", at_least=1
     )
     int8: str | None = option(
-        None, "folder of images to calibrate a quantisation to 8-bit integers with; for --format openvino"
+        None,
+        "folder of images to calibrate a quantisation to 8-bit integers with; for --format openvino",
+        metavar="FOLDER",
     )
     measure: str | None = option(None, "labelled data set on which to measure the error of the quantisation")
     data_dir: str | None = option(
-        None, "folder of prepared tensorflow-datasets data sets (else the default of tensorflow-datasets)"
+        None, "folder of prepared tensorflow-datasets data sets (default: its own folder)", metavar="FOLDER"
     )
 
     def __post_init__(self) -> None:

@@ -46,7 +46,9 @@ class Recipe:
 
     dataset: str
     fingerprint: str | None = None  # of the images of a folder of photographs, see `LabelledImages`; set by the run
-    data_dir: str | None = option(None, "folder of prepared tensorflow-datasets data sets (default: its own folder)")
+    data_dir: str | None = option(
+        None, "folder of prepared tensorflow-datasets data sets (default: its own folder)", metavar="FOLDER"
+    )
     validation: int = option(
         0, "training images held out for testing, in place of the test set; papers: 5000", at_least=0
     )
@@ -119,8 +121,10 @@ class Recipe:
         None, f"mean to subtract: {', '.join(MEANS)} (default: that of the weights, else the data set's)", choices=MEANS
     )
     flip: bool | None = option(None, "mirror half of the images at random (default: the data set's)")
-    pad: int | None = option(None, "arrays: padding in pixels for random crops (default: the data set's)", at_least=0)
-    cutout: int | None = option(None, "arrays: side in pixels of a square to erase (default: 0)", at_least=0)
+    pad: int | None = option(
+        None, "images in memory: padding in pixels for random crops (default: the data set's)", at_least=0
+    )
+    cutout: int | None = option(None, "images in memory: side in pixels of a square to erase (default: 0)", at_least=0)
     size: int | None = option(None, "photographs: side of the training images in pixels (default: 224)", at_least=1)
     crop: str | None = option(
         None, f"photographs: random crop of the training images: {', '.join(CROPS)} (default: scale)", choices=CROPS

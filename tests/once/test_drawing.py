@@ -32,6 +32,20 @@ def test_a_name_that_is_not_utf_8_is_escaped_in_a_title_and_a_legend(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "title", ["resnet110 (skip exclusive_gating; gate_bias -6.0; order full_preactivation) on cifar10", "runs/" * 30]
+)
+@pytest.mark.parametrize("width", [5.6, 9.6])
+def test_a_long_title_is_wrapped_and_not_clipped(title, width, tmp_path):
+    figure = Figure(figsize=(width, 4), layout="constrained")
+    figure.subplots()
+    save(figure, tmp_path / "figure.png", f"{title}\na second line")
+    box = figure._suptitle.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    first, last = figure.get_suptitle().rsplit("\n", 1)
+    assert (first.replace("\n", "").replace(" ", ""), last) == (title.replace(" ", ""), "a second line")
+
+
+@pytest.mark.parametrize(
     ("values", "labels"),
     [((0.3, 3), {"0.5", "1", "2"}), ((1e-4, 10), {"$\\mathdefault{10^{-2}}$", "$\\mathdefault{10^{0}}$"})],
 )

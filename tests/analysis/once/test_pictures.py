@@ -138,7 +138,7 @@ def test_propagation_is_drawn_from_the_stem_on(panels):
                 "noise": [{"noise": float(n), "decisions": 10.0 * n} for n in (1, 2, 4, 8)],
                 "depth_used": 1.6,
             },
-            "residuals are 0.55 of the shortcut on average, 1.6 of 3 units are used; "
+            "residuals are 0.55 of the shortcut on average, spread over 1.6 of 3 units; "
             "noise of 4 in 255 changes 40.0 % of the decisions",
         ),
         (

@@ -108,6 +108,18 @@ def test_evaluate_tests_as_requested_and_prints_each_number_under_its_name(comma
     assert (calls[1]["split"], calls[1]["batch_size"], calls[1]["data_dir"]) == ("test", None, None)
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "line"),
+    [((100, 20, 100, 100), "Most often wrong: b 80.0 %"), ((100, 100, 100, 100), "Written to there/: ")],
+)
+def test_a_class_that_is_always_right_is_not_among_those_most_often_wrong(command, received, accuracies, line):
+    classes = [{"name": name, "accuracy": accuracy} for name, accuracy in zip("abcd", accuracies, strict=True)]
+    result = scored("one", classes=classes, calibration=None)
+    received(evaluate, "evaluate", evaluate.Evaluation(result, None, []))
+    received(report, "write_report", [])
+    assert command("evaluate one folder:photos --out there")[1].splitlines()[1] == line
+
+
 def test_convert_passes_on_the_changes_to_the_network_and_the_normalisation(command, received):
     result = {
         **{"model": "resnet18", "tensors": 122, "source": "w.pth", "parameters": 11_689_512, "classes": 2},

@@ -68,3 +68,14 @@ def test_every_command_line_in_the_guides_is_valid():
         words = shlex.split(line, comments=True)
         if "..." not in words:
             assert cli._parser().parse_args(words), line
+
+
+def test_an_option_of_several_commands_is_described_in_the_same_words(capsys):
+    described = []
+    for command in ("train", "evaluate", "analyze", "reproduce", "tune", "export"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        text = " ".join(capsys.readouterr().out.partition("options:")[2].split())
+        described += re.findall(r"--data-dir .*?\)", text)
+    expected = "--data-dir FOLDER folder of prepared tensorflow-datasets data sets (default: its own folder)"
+    assert described == 6 * [expected]

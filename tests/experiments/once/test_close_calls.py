@@ -24,6 +24,18 @@ def summary(published, *runs):
     return summarize(Row("a row", "resnet20", published), results, "")
 
 
+def test_rows_that_differ_in_their_units_name_them():
+    """At 20 layers, the networks that represent ResNet-110 and ResNet-164 are both called resnet20."""
+    basic, _, _, _, _, bottleneck, *_ = Budget(depth=20).scale(find_experiment("he2016-table2")).rows
+    lines = [summarize(row, [], "20 layers at most") for row in (basic, bottleneck)]
+    assert [line["model"] for line in lines] == ["resnet20", "resnet20"]
+    assert [report_cells(line)[:2] for line in lines] == [
+        ["original, 110", "resnet20"],
+        ["original, 164", "resnet20 (bottleneck units)"],
+    ]
+    assert [line["network"] for line in lines] == [{}, {"unit": "bottleneck"}]
+
+
 def test_the_training_error_is_the_median_of_the_runs():
     assert summary(Published(8.75), (8.7, 1.0), (8.8, 9.0), (8.9, 2.0))["train_error"] == 2.0
 

@@ -109,6 +109,7 @@ def test_the_skips_of_table_1_are_in_all_units():
 
 
 FIGURES = {
+    "he2015-figure1": ["plain-20", "plain-56"],
     "he2015-figure4": ["plain-18", "plain-34", "ResNet-18", "ResNet-34 A"],
     "he2015-figure6": [
         *("plain-20", "plain-32", "plain-44", "plain-56", "plain-110"),

@@ -159,6 +159,18 @@ def test_twelve_rows_have_curves_that_can_be_told_apart(tmp_path, monkeypatch):
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 24
 
 
+def test_training_and_test_of_one_epoch_can_be_told_apart(tmp_path, monkeypatch):
+    """A single epoch has markers and no lines."""
+    drawn = []
+    monkeypatch.setattr("keras_resnet.experiments.pictures.save", lambda figure, *_: drawn.append(figure))
+    draw_curves({"a row": [{"epoch": [1], "train_error": [50], "test_error": [60]}]}, tmp_path / "curves.png", "")
+    (axes,) = drawn[0].axes
+    assert {line.get_ydata()[0]: line.get_fillstyle() for line in axes.lines} == {50: "none", 60: "full"}
+    texts, handles = axes.get_legend().texts, axes.get_legend().legend_handles
+    fills = {text.get_text(): line.get_fillstyle() for text, line in zip(texts, handles, strict=True)}
+    assert (fills["test"], fills["training"]) == ("full", "none")
+
+
 def test_curves_continue_after_one_of_several_runs_has_diverged(tmp_path, monkeypatch):
     """The number next to a row is the median of the runs that were completed."""
     completed = {"epoch": [1, 2, 3], "train_error": [50, 40, 30], "test_error": [60, 50, 20]}
