@@ -104,6 +104,43 @@ def test_scripts_are_valid_bash():
         subprocess.run(["bash", "-n", TUNING / name], check=True)
 
 
+@pytest.fixture
+def job(tmp_path):
+    """Runs `slurm.sh` as a job of two tasks; returns its status and what each process of the search received."""
+    programs = {
+        "hostname": "if [[ $# == 0 ]]; then echo node7; else echo 127.0.1.1; fi",  # as Debian sets up a machine
+        "srun": 'shift; SLURM_PROCID=0 "$@" && SLURM_PROCID=1 "$@"',
+        "keras-resnet": 'address="$KERASTUNER_ORACLE_IP:$KERASTUNER_ORACLE_PORT"\n'
+        'echo "$KERASTUNER_TUNER_ID $address $SRUN_CPUS_PER_TASK $*" >> "$LOG"; exit "${!KERASTUNER_TUNER_ID}"',
+    }
+    for name, program in programs.items():
+        (stub := tmp_path / name).write_text(f"#!/usr/bin/env bash\n{program}\n")
+        stub.chmod(0o755)
+
+    def run(**ends):
+        names = {"SLURM_JOB_ID": "40007", "SLURM_CPUS_PER_TASK": "4", "LOG": str(tmp_path / "log"), **ends}
+        environment = {**os.environ, **names, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run([TUNING / "slurm.sh", "digits", "--epochs", "1"], env=environment, timeout=50)
+        return done.returncode, sorted((tmp_path / "log").read_text().splitlines())
+
+    return run
+
+
+def test_under_slurm_workers_find_the_chief_from_any_machine_and_have_all_cores_of_their_task(job):
+    """The address that a machine has for its own name may be one that only itself can reach."""
+    status, given = job(chief="0", worker0="0", worker1="0")
+    words = "4 tune digits --epochs 1"
+    assert (status, given) == (
+        0,
+        [f"chief 0.0.0.0:20007 {words}", f"worker0 node7:20007 {words}", f"worker1 node7:20007 {words}"],
+    )
+
+
+def test_under_slurm_the_search_ends_with_the_status_of_its_chief(job):
+    assert job(chief="5", worker0="0", worker1="0")[0] == 5
+    assert job(chief="5", worker0="0", worker1="3")[0] == 5  # the others may have ended the search
+
+
 def test_the_commands_for_kubernetes_are_valid_and_have_a_folder_for_their_data(tmp_path):
     """The containers' commands, in the environment of their config map, with a program that prints its arguments."""
     config_map, _, *jobs = yaml.safe_load_all((TUNING / "kubernetes.yaml").read_text())
