@@ -21,9 +21,18 @@ from .results import results, trial_folder
 from .space import Space, read_dimension
 from .study import FILE
 
-COLUMNS = ("place", "trial", "score", "error", "status", "epochs", "parameters", "macs", "latency", "seconds")
+COLUMNS = (
+    *("place", "trial", "score", "error", "status", "epochs", "budget"),
+    *("parameters", "macs", "latency", "seconds"),
+)
 # Of the page, where they differ from the names in the CSV file, and the digits of numbers that are not integers.
-HEADINGS = {"score": "score, %", "error": "error, %", "macs": "multiply-adds", "latency": "latency, ms"}
+HEADINGS = {
+    "score": "score, %",
+    "error": "error, %",
+    "budget": "budget, ninths",
+    "macs": "multiply-adds",
+    "latency": "latency, ms",
+}
 DIGITS = {"score": ".2f", "error": ".2f", "latency": ".2f", "seconds": ",.0f"}
 
 
@@ -96,6 +105,8 @@ def _page(rows: Sequence[Mapping[str, Any]], title: str, pictures: Sequence[Path
     shown = [column for column in rows[0] if any(row[column] is not None for row in rows)]
     if all(row["score"] == row["error"] for row in rows):  # no trial was penalised
         shown.remove("score")
+    if all(row["budget"] == row["epochs"] for row in rows):  # else it is a share of the images, or of their size
+        shown.remove("budget")
     headings = [HEADINGS.get(column, column) for column in shown]
     board = pages.table(headings, (pages.row(_cell(row[column], column) for column in shown) for row in rows))
     images = (pages.image(path, path.stem) for path in pictures)
