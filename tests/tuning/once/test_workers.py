@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import grpc
 import keras
 import pytest
+from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.src.distribute import oracle_client
 
 from keras_resnet.cli import main
@@ -65,6 +66,18 @@ def test_a_chief_that_stays_away_is_an_error_after_the_deadline(clock):
     assert "\n" not in str(raised.value)
     assert 15 < clock[0] < 18
     assert 15 <= len(client.asked) < 20
+
+
+def test_a_trial_at_whose_end_the_chief_is_away_is_not_reported_as_failed(clock):
+    """The chief may return before keras-tuner reports the end of the trial, whose result is in its folder."""
+    tuner, trial = BaseTuner.__new__(BaseTuner), SimpleNamespace(trial_id="3", status="RUNNING")
+    tuner.oracle, tuner.run_trial = (
+        PatientClient(Client(*100 * [Failed(grpc.StatusCode.UNAVAILABLE)]), 15),
+        lambda trial: {},
+    )
+    with pytest.raises(ValueError, match="no longer answers"):
+        tuner._try_run_and_update_trial(trial)
+    assert trial.status == "RUNNING"
 
 
 @pytest.mark.parametrize("error", [Failed(grpc.StatusCode.INVALID_ARGUMENT), KeyError("no such trial")], ids=repr)
