@@ -17,7 +17,7 @@ from .. import pages
 from ..files import read_json, write_atomically, write_text
 from ..tables import csv_table
 from .pictures import draw_curves, draw_dimensions, draw_front, draw_parallel
-from .results import results, trial_folder
+from .results import rank, results, trial_folder
 from .space import Space, read_dimension
 from .study import FILE
 
@@ -52,7 +52,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     if not (folder / FILE).is_file():
         raise ValueError(f"{str(folder)!r} is not the folder of a search: it contains no search.json.")
     study, by_number = read_json(folder / FILE, "Give the folder of another search."), results(folder)
-    ranked = sorted(by_number, key=_rank)
+    ranked = sorted(by_number, key=rank)
     if not ranked:
         raise ValueError(f"No trial of {str(folder)!r} has ended yet.")
     space = Space(tuple(read_dimension(name, text) for name, text in study["space"].items()))
@@ -80,11 +80,6 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     recipe = trial_folder(folder, best["trial"]) / "recipe.json"
     write_text(folder / "best_recipe.json", recipe.read_text(encoding="utf-8"))
     return best
-
-
-def _rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Sort key: completed trials first, then the largest budget, then the lowest score."""
-    return result["status"] != "done", -result["budget"], result["score"]
 
 
 def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, Any]]:
