@@ -7,6 +7,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,25 @@ def test_the_search_ends_with_the_status_of_its_chief_or_of_a_worker_if_all_have
     assert search(2, "", CHIEF=5, worker0=3, worker1=0)[0] == 5
     status, stderr, given = search(2, "", worker0=3, worker1=3)
     assert status == 3 and "every worker has ended with an error" in stderr and "chief" in given
+
+
+def test_a_search_that_is_asked_to_end_ends_after_its_workers_have_saved_their_trials(tmp_path):
+    """As the first process of a container, with which all others end."""
+    (log := tmp_path / "log").touch()
+    (stub := tmp_path / "python").write_text(
+        '#!/usr/bin/env bash\nif [[ $1 == -c ]]; then exec "$REAL" "$@"; fi\n'
+        "trap 'sleep 0.5; echo $KERASTUNER_TUNER_ID saved >> \"$LOG\"; exit 75' TERM\n"
+        'echo began >> "$LOG"; while true; do sleep 0.05; done\n'
+    )
+    stub.chmod(0o755)
+    names = {"PYTHON": str(stub), "REAL": sys.executable, "LOG": str(log), "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen([TUNING / "distributed.sh", "2", "digits"], env={**os.environ, **names})
+    deadline = time.monotonic() + 30
+    while log.read_text().count("began") < 3 and time.monotonic() < deadline:  # a chief and two workers
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=20) == 75
+    assert {"worker0 saved", "worker1 saved"} <= set(log.read_text().splitlines())
 
 
 def test_without_a_number_of_workers_the_usage_is_printed(tmp_path):
