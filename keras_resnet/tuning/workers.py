@@ -124,4 +124,4 @@ def heartbeats(oracle: Any, trial_id: str, every: float) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(timeout=1)  # a call to a chief that is away lasts longer, and the trial may have been asked to end

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from types import SimpleNamespace
 
 import grpc
@@ -13,7 +15,7 @@ from keras_tuner.src.distribute import oracle_client
 
 from keras_resnet.cli import main
 from keras_resnet.tuning import workers
-from keras_resnet.tuning.workers import RETRIED, PatientClient
+from keras_resnet.tuning.workers import RETRIED, PatientClient, heartbeats
 
 
 class Failed(grpc.RpcError):
@@ -78,6 +80,16 @@ def test_a_trial_at_whose_end_the_chief_is_away_is_not_reported_as_failed(clock)
     with pytest.raises(ValueError, match="no longer answers"):
         tuner._try_run_and_update_trial(trial)
     assert trial.status == "RUNNING"
+
+
+def test_a_trial_that_is_asked_to_end_does_not_wait_for_a_chief_that_is_away():
+    called, returns = threading.Event(), threading.Event()
+    chief = SimpleNamespace(get_trial=lambda trial_id: called.set() or returns.wait(20))
+    with heartbeats(chief, "3", every=0.01):
+        assert called.wait(20)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 10
+    returns.set()
 
 
 @pytest.mark.parametrize("error", [Failed(grpc.StatusCode.INVALID_ARGUMENT), KeyError("no such trial")], ids=repr)
