@@ -27,7 +27,14 @@ else
 fi
 read -ra cores < <("$python" -c 'import os; print(*sorted(os.sched_getaffinity(0)))')
 running=()
-trap 'kill "${running[@]}" 2> /dev/null || true' EXIT
+# Waits until the workers have saved their trials, since a container ends with this script, and only then ends the chief:
+# without one, they might wait for it.
+end() {
+    for worker in "${running[@]:1}"; do kill "$worker" 2> /dev/null || true; done
+    for worker in "${running[@]:1}"; do wait "$worker" || true; done
+    kill "${running[@]:0:1}" 2> /dev/null || true
+}
+trap end EXIT
 trap 'exit 75' TERM INT
 
 KERASTUNER_TUNER_ID=chief "$python" -m keras_resnet tune "$@" &

@@ -15,10 +15,12 @@ if [[ $# -lt 1 ]]; then
     echo "usage: sbatch $0 DATASET [options of keras-resnet tune]" >&2
     exit 2
 fi
-export KERASTUNER_ORACLE_IP=$(hostname --ip-address | awk '{print $1}')
+# Workers find the chief by the name of its machine. A machine itself often takes its own name for a local address.
+export KERASTUNER_ORACLE_IP=$(hostname)
 export KERASTUNER_ORACLE_PORT=$((20000 + SLURM_JOB_ID % 20000))
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}  # since Slurm 22.05, srun does not take it over from sbatch
 
-KERASTUNER_TUNER_ID=chief CUDA_VISIBLE_DEVICES= keras-resnet tune "$@" &
+KERASTUNER_TUNER_ID=chief KERASTUNER_ORACLE_IP=0.0.0.0 CUDA_VISIBLE_DEVICES= keras-resnet tune "$@" &
 chief=$!
 trap 'kill "$chief" 2> /dev/null || true' EXIT
 # The chief ends when a worker has received the end of the search. If some workers have failed, it may end that way; if all

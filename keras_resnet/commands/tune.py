@@ -10,6 +10,7 @@ from ..data import short_name
 from ..files import json_text
 from ..options import positive, random_seed
 from ..status import Status
+from ..training.interruption import NOT_BEGUN, stop_request
 from ..tuning.space import SPACES
 from ..tuning.study import FIDELITIES, TUNERS, Study, create_study
 from .common import DATASET, Commands, backend_option, data_dir_option, help_of, say
@@ -95,13 +96,14 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    engine = backend.select_backend(arguments.backend)
-    from ..tuning.report import write_report
-    from ..tuning.search import Search
-
-    study = _study(arguments)
     out = Path(arguments.out or f"searches/{short_name(arguments.dataset)}")
-    search = Search(study, out, engine, say, patience=arguments.patience)
+    with stop_request() as stop, stop.at_once(NOT_BEGUN):  # imports, and the data set, may take long
+        engine = backend.select_backend(arguments.backend)
+        from ..tuning.report import write_report
+        from ..tuning.search import Search
+
+        study = _study(arguments)
+        search = Search(study, out, engine, say, patience=arguments.patience)
     search.search()
     if search.role == "worker":  # the chief reports
         return Status.DONE

@@ -96,7 +96,7 @@ class HyperResNet(keras_tuner.HyperModel):
                 f"Received: {', '.join(unsupported)}"
             )
         self.space = with_valid_default(space, Bounds(self.base, self.classes, self.input_shape))
-        self.mean = [mean] * self.input_shape[-1] if isinstance(mean, int | float) else list(mean)
+        self.mean = np.full(self.input_shape[-1], mean) if np.ndim(mean) == 0 else np.array(mean)
 
     def recipe(self, hp: keras_tuner.HyperParameters) -> Recipe:
         """Returns the recipe of a trial."""
@@ -110,7 +110,7 @@ class HyperResNet(keras_tuner.HyperModel):
                 would be dropped.
         """
         image = keras.Input(self.input_shape, name="image")
-        normalised = normalize(image, np.array(self.mean), None, "channels_last")
+        normalised = normalize(image, self.mean, None, "channels_last")
         try:
             recipe = self.recipe(hp)
             model = recipe.architecture(
@@ -122,7 +122,10 @@ class HyperResNet(keras_tuner.HyperModel):
         return model
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        """Fits the model with the batch size of the trial, and its learning-rate schedule over the epochs."""
+        """Fits the model with the batch size of the trial, and its learning-rate schedule over the epochs.
+
+        Data that come in batches, such as a `tf.data.Dataset`, keep theirs.
+        """
         epochs = kwargs.get("epochs", 1)
         recipe = replace(self.recipe(hp), epochs=epochs, iterations=epochs, warmup_iterations=None)
         # The rate just before an epoch's middle: a rising schedule begins the first epoch at zero, and at the middle

@@ -17,13 +17,22 @@ from .. import pages
 from ..files import read_json, write_atomically, write_text
 from ..tables import csv_table
 from .pictures import draw_curves, draw_dimensions, draw_front, draw_parallel
-from .results import results, trial_folder
+from .results import rank, results, trial_folder
 from .space import Space, read_dimension
 from .study import FILE
 
-COLUMNS = ("place", "trial", "score", "error", "status", "epochs", "parameters", "macs", "latency", "seconds")
+COLUMNS = (
+    *("place", "trial", "score", "error", "status", "epochs", "budget"),
+    *("parameters", "macs", "latency", "seconds"),
+)
 # Of the page, where they differ from the names in the CSV file, and the digits of numbers that are not integers.
-HEADINGS = {"score": "score, %", "error": "error, %", "macs": "multiply-adds", "latency": "latency, ms"}
+HEADINGS = {
+    "score": "score, %",
+    "error": "error, %",
+    "budget": "budget, ninths",
+    "macs": "multiply-adds",
+    "latency": "latency, ms",
+}
 DIGITS = {"score": ".2f", "error": ".2f", "latency": ".2f", "seconds": ",.0f"}
 
 
@@ -43,7 +52,7 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     if not (folder / FILE).is_file():
         raise ValueError(f"{str(folder)!r} is not the folder of a search: it contains no search.json.")
     study, by_number = read_json(folder / FILE, "Give the folder of another search."), results(folder)
-    ranked = sorted(by_number, key=_rank)
+    ranked = sorted(by_number, key=rank)
     if not ranked:
         raise ValueError(f"No trial of {str(folder)!r} has ended yet.")
     space = Space(tuple(read_dimension(name, text) for name, text in study["space"].items()))
@@ -73,11 +82,6 @@ def write_report(folder: str | Path) -> dict[str, Any]:
     return best
 
 
-def _rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Sort key: completed trials first, then the largest budget, then the lowest score."""
-    return result["status"] != "done", -result["budget"], result["score"]
-
-
 def _rows(ranked: Sequence[Mapping[str, Any]], space: Space) -> list[dict[str, Any]]:
     """Returns the rows of the leaderboard; a dimension that was inactive in a trial is None."""
     names = [row.name for row in space.dimensions]
@@ -96,6 +100,8 @@ def _page(rows: Sequence[Mapping[str, Any]], title: str, pictures: Sequence[Path
     shown = [column for column in rows[0] if any(row[column] is not None for row in rows)]
     if all(row["score"] == row["error"] for row in rows):  # no trial was penalised
         shown.remove("score")
+    if all(row["budget"] == row["epochs"] for row in rows):  # else it is a share of the images, or of their size
+        shown.remove("budget")
     headings = [HEADINGS.get(column, column) for column in shown]
     board = pages.table(headings, (pages.row(_cell(row[column], column) for column in shown) for row in rows))
     images = (pages.image(path, path.stem) for path in pictures)

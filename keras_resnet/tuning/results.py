@@ -60,6 +60,11 @@ def _read(path: Path) -> dict[str, Any]:
     return result
 
 
+def rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Sort key: completed trials first, then the largest budget, then the lowest score."""
+    return result["status"] != "done", -result["budget"], result["score"]
+
+
 class Ending(NamedTuple):
     """How the process of a trial ended.
 
@@ -135,7 +140,7 @@ def summary_line(result: Mapping[str, Any], best: float, total: int | None) -> s
 
     Args:
         result: result of the trial.
-        best: lowest score so far.
+        best: score of the best trial so far.
         total: number of trials of the search; None if unknown.
     """
     error = f"{result['error']:.2f} %"

@@ -31,7 +31,18 @@ from ..training.processes import Processes, epochs_done, last_line
 from ..training.recipe import Recipe, as_json
 from .oracles import ORACLES, PATIENCE
 from .parameters import decoded, hyperparameters
-from .results import RESULT, TRIALS, Ending, history_file, hopeless, result_of, results, summary_line, trial_folder
+from .results import (
+    RESULT,
+    TRIALS,
+    Ending,
+    history_file,
+    hopeless,
+    rank,
+    result_of,
+    results,
+    summary_line,
+    trial_folder,
+)
 from .study import Study
 from .workers import PatientClient, heartbeats, role, wait_for_chief
 
@@ -212,7 +223,7 @@ class Search(BaseTuner):
         if trial.status != TrialStatus.COMPLETED:
             self.say(f"trial {int(trial.trial_id) + 1}: {last_line(trial.message or '')}")
             return
-        best = min(result["score"] for result in results(self.folder))
+        best = min(results(self.folder), key=rank)["score"]
         self.say(summary_line(result_of(self.folder, trial.trial_id), best, self.study.max_trials))
 
     def _abort_if_asked(self) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
+import keras_tuner
 from keras_tuner.src.distribute import oracle_client
 
 # Errors of calls that may succeed later.
@@ -96,7 +97,8 @@ class PatientClient:
                     return call(*args, **kwargs)
                 except grpc.RpcError as error:
                     if error.code() not in RETRIED or time.monotonic() > deadline:
-                        raise ValueError(
+                        # Fatal: keras-tuner would report the trial as failed to a chief that returns in the meantime.
+                        raise keras_tuner.errors.FatalValueError(
                             f"The chief at {':'.join(_address())} no longer answers ({error.code().name}). "
                             "Start it and this worker again to resume the search."
                         ) from None
@@ -122,4 +124,4 @@ def heartbeats(oracle: Any, trial_id: str, every: float) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(timeout=1)  # a call to a chief that is away lasts longer, and the trial may have been asked to end

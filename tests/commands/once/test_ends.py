@@ -87,7 +87,8 @@ def test_ctrl_c_ends_with_a_line_that_says_how_to_resume(command, monkeypatch):
     assert (status, err) == (130, "\nkeras-resnet: stopped\n")
 
 
-def test_a_run_that_is_asked_to_stop_while_it_imports_its_libraries_ends_at_once(command, monkeypatch):
+@pytest.mark.parametrize("line", ["train digits", "tune digits"])
+def test_a_run_or_search_that_is_asked_to_stop_while_it_imports_its_libraries_ends_at_once(command, monkeypatch, line):
     def select_backend(name):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -95,7 +96,7 @@ def test_a_run_that_is_asked_to_stop_while_it_imports_its_libraries_ends_at_once
             raise ImportError("initialization failed") from error  # as modules of pybind11 do
 
     monkeypatch.setattr("keras_resnet.backend.select_backend", select_backend)
-    status, _, err = command("train digits")
+    status, _, err = command(line)
     assert status == 75
     assert err.endswith("stopped by SIGTERM; it had not begun to train. Run the same command again to resume.\n")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import keras
 import keras_tuner
+import numpy as np
 import pytest
 
 import keras_resnet
@@ -96,3 +98,12 @@ def test_a_space_whose_defaults_contradict_each_other_can_be_searched(tmp_path):
     impossible = space("shape", changes={"units_per_stage": "1,2", "width": "0.5", "shortcut": "A"})
     with pytest.raises(ValueError, match="Option A pads channels"):
         keras_resnet.HyperResNet(space=impossible)
+
+
+@pytest.mark.parametrize("mean", [100, np.float32(100), [100, 100, 100], np.full(3, 100, np.float32)], ids=repr)
+def test_the_mean_is_subtracted_of_whatever_type_it_is(mean):
+    """The mean of an array of float32 is no float of Python."""
+    rows = space("shape", changes={"units_per_stage": "1,2", "width": "0.25", "shortcut": "B"})
+    model = keras_resnet.HyperResNet((8, 8, 3), 3, rows, mean=mean).build(keras_tuner.HyperParameters())
+    normalised = keras.Model(model.input, model.get_layer("normalization").output)
+    assert np.all(normalised.predict(np.full((1, 8, 8, 3), 30.0), verbose=0) == -70)

@@ -7,6 +7,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,25 @@ def test_the_search_ends_with_the_status_of_its_chief_or_of_a_worker_if_all_have
     assert status == 3 and "every worker has ended with an error" in stderr and "chief" in given
 
 
+def test_a_search_that_is_asked_to_end_ends_after_its_workers_have_saved_their_trials(tmp_path):
+    """As the first process of a container, with which all others end."""
+    (log := tmp_path / "log").touch()
+    (stub := tmp_path / "python").write_text(
+        '#!/usr/bin/env bash\nif [[ $1 == -c ]]; then exec "$REAL" "$@"; fi\n'
+        "trap 'sleep 0.5; echo $KERASTUNER_TUNER_ID saved >> \"$LOG\"; exit 75' TERM\n"
+        'echo began >> "$LOG"; while true; do sleep 0.05; done\n'
+    )
+    stub.chmod(0o755)
+    names = {"PYTHON": str(stub), "REAL": sys.executable, "LOG": str(log), "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen([TUNING / "distributed.sh", "2", "digits"], env={**os.environ, **names})
+    deadline = time.monotonic() + 30
+    while log.read_text().count("began") < 3 and time.monotonic() < deadline:  # a chief and two workers
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=20) == 75
+    assert {"worker0 saved", "worker1 saved"} <= set(log.read_text().splitlines())
+
+
 def test_without_a_number_of_workers_the_usage_is_printed(tmp_path):
     for words in ([], ["digits", "--epochs"], ["0", "digits"]):
         done = subprocess.run([TUNING / "distributed.sh", *words], capture_output=True, text=True)
@@ -102,6 +122,43 @@ def test_the_projects_own_environment_is_used_if_none_is_active(tmp_path):
 def test_scripts_are_valid_bash():
     for name in ("distributed.sh", "slurm.sh"):
         subprocess.run(["bash", "-n", TUNING / name], check=True)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Runs `slurm.sh` as a job of two tasks; returns its status and what each process of the search received."""
+    programs = {
+        "hostname": "if [[ $# == 0 ]]; then echo node7; else echo 127.0.1.1; fi",  # as Debian sets up a machine
+        "srun": 'shift; SLURM_PROCID=0 "$@" && SLURM_PROCID=1 "$@"',
+        "keras-resnet": 'address="$KERASTUNER_ORACLE_IP:$KERASTUNER_ORACLE_PORT"\n'
+        'echo "$KERASTUNER_TUNER_ID $address $SRUN_CPUS_PER_TASK $*" >> "$LOG"; exit "${!KERASTUNER_TUNER_ID}"',
+    }
+    for name, program in programs.items():
+        (stub := tmp_path / name).write_text(f"#!/usr/bin/env bash\n{program}\n")
+        stub.chmod(0o755)
+
+    def run(**ends):
+        names = {"SLURM_JOB_ID": "40007", "SLURM_CPUS_PER_TASK": "4", "LOG": str(tmp_path / "log"), **ends}
+        environment = {**os.environ, **names, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run([TUNING / "slurm.sh", "digits", "--epochs", "1"], env=environment, timeout=50)
+        return done.returncode, sorted((tmp_path / "log").read_text().splitlines())
+
+    return run
+
+
+def test_under_slurm_workers_find_the_chief_from_any_machine_and_have_all_cores_of_their_task(job):
+    """The address that a machine has for its own name may be one that only itself can reach."""
+    status, given = job(chief="0", worker0="0", worker1="0")
+    words = "4 tune digits --epochs 1"
+    assert (status, given) == (
+        0,
+        [f"chief 0.0.0.0:20007 {words}", f"worker0 node7:20007 {words}", f"worker1 node7:20007 {words}"],
+    )
+
+
+def test_under_slurm_the_search_ends_with_the_status_of_its_chief(job):
+    assert job(chief="5", worker0="0", worker1="0")[0] == 5
+    assert job(chief="5", worker0="0", worker1="3")[0] == 5  # the others may have ended the search
 
 
 def test_the_commands_for_kubernetes_are_valid_and_have_a_folder_for_their_data(tmp_path):

@@ -205,6 +205,15 @@ def test_hyperbands_default_number_of_trials_includes_a_full_one_and_fewer_are_r
     assert len(lines) == 1 and results(tmp_path)[-1]["epochs"] == 9
 
 
+def test_the_best_so_far_is_that_of_the_report(monkeypatch, tmp_path):
+    """Once a trial is full, those of a single epoch no longer count, nor does one that did not end."""
+    Trials(monkeypatch, 30.0, (3, "", ""), 20.0, 40.0)
+    lines = []
+    Search(small("hyperband", epochs=3, max_trials=4), tmp_path, say=lines.append).search()
+    assert [line.rpartition("(best ")[2] for line in lines] == ["30.00)", "30.00)", "20.00)", "40.00)"]
+    assert write_report(tmp_path)["error"] == 40.0
+
+
 def test_a_networks_latency_is_measured_once_and_counts_beyond_the_target(monkeypatch, tmp_path):
     """Twice the milliseconds count as 5 % more error; a network that cannot be timed is judged by its error alone."""
     timed = []

@@ -106,6 +106,24 @@ def test_the_page_has_units_as_many_digits_in_every_row_and_the_score_only_where
     assert "<td class=number>15.75</td><td class=number>15.00</td>" in page
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_budget_is_shown_where_it_is_not_the_epochs(folder):
+    """Short trials with fewer images have as many epochs: nothing else would tell why they follow the full ones."""
+    write_report(folder)
+    assert "budget" not in (folder / "leaderboard.html").read_text()
+    for path in folder.glob("tuner/trial_*/result.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"epochs": 4}))
+    write_report(folder)
+    assert "<th>epochs</th><th>budget, ninths</th>" in (folder / "leaderboard.html").read_text()
+    rows = list(csv.DictReader((folder / "leaderboard.csv").open()))
+    assert [(row["error"], row["epochs"], row["budget"]) for row in rows] == [
+        ("20.0", "4", "9"),
+        ("15.0", "4", "3"),
+        ("30.0", "4", "3"),
+        ("90.0", "4", "3"),
+    ]
+
+
 def test_plots_are_drawn(folder):
     write_report(folder)
     for name in ("front", "dimensions", "curves", "parallel"):

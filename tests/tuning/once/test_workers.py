@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from types import SimpleNamespace
 
 import grpc
 import keras
 import pytest
+from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.src.distribute import oracle_client
 
 from keras_resnet.cli import main
 from keras_resnet.tuning import workers
-from keras_resnet.tuning.workers import RETRIED, PatientClient
+from keras_resnet.tuning.workers import RETRIED, PatientClient, heartbeats
 
 
 class Failed(grpc.RpcError):
@@ -65,6 +68,28 @@ def test_a_chief_that_stays_away_is_an_error_after_the_deadline(clock):
     assert "\n" not in str(raised.value)
     assert 15 < clock[0] < 18
     assert 15 <= len(client.asked) < 20
+
+
+def test_a_trial_at_whose_end_the_chief_is_away_is_not_reported_as_failed(clock):
+    """The chief may return before keras-tuner reports the end of the trial, whose result is in its folder."""
+    tuner, trial = BaseTuner.__new__(BaseTuner), SimpleNamespace(trial_id="3", status="RUNNING")
+    tuner.oracle, tuner.run_trial = (
+        PatientClient(Client(*100 * [Failed(grpc.StatusCode.UNAVAILABLE)]), 15),
+        lambda trial: {},
+    )
+    with pytest.raises(ValueError, match="no longer answers"):
+        tuner._try_run_and_update_trial(trial)
+    assert trial.status == "RUNNING"
+
+
+def test_a_trial_that_is_asked_to_end_does_not_wait_for_a_chief_that_is_away():
+    called, returns = threading.Event(), threading.Event()
+    chief = SimpleNamespace(get_trial=lambda trial_id: called.set() or returns.wait(20))
+    with heartbeats(chief, "3", every=0.01):
+        assert called.wait(20)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 10
+    returns.set()
 
 
 @pytest.mark.parametrize("error", [Failed(grpc.StatusCode.INVALID_ARGUMENT), KeyError("no such trial")], ids=repr)
