@@ -1,0 +1,38 @@
+"""A run that has lost files, or whose files are damaged, is resumed from what is left."""
+
+from __future__ import annotations
+
+import signal
+
+import small_runs
+from keras_resnet.cli import main
+
+
+def test_a_run_whose_recipe_is_lost_resumes_by_that_of_its_newest_intact_checkpoint(tmp_path, capsys, signal_in, start):
+    """Some clusters remove files that have not changed for weeks, of which the recipe is the first."""
+    out = tmp_path / "run"
+    signal_in(3, 2, signal.SIGTERM)
+    assert start(out) == 75
+    signal_in(0, 0)
+    recipe, newest = out / "recipe.json", out / "checkpoints" / "epoch_0002_step_000002.keras"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    recipe.write_bytes(recipe.read_bytes()[:100])
+    assert start(out) == 2
+    assert "recipe.json' is damaged" in (err := capsys.readouterr().err) and "Delete it if there are checkpoints" in err
+    recipe.unlink()
+    assert main(["train", "digits", "--model", "resnet8", "--out", str(out)]) == 2
+    assert "holds another run: " in capsys.readouterr().err and not recipe.exists()
+    assert start(out) == 0
+    assert "Resuming after epoch 2 of 4." in capsys.readouterr().err
+    assert small_runs.results(out) == small_runs.results(small_runs.finished())
+
+
+def test_a_damaged_summary_is_written_again_once_it_is_deleted(tmp_path, capsys, start):
+    out = tmp_path / "run"
+    assert start(out) == 0
+    (out / "summary.json").write_bytes(b"")
+    assert start(out) == 2
+    assert "Delete it: the same command then writes it again" in capsys.readouterr().err
+    (out / "summary.json").unlink()
+    assert start(out) == 0
+    assert small_runs.results(out) == small_runs.results(small_runs.finished())
