@@ -268,8 +268,16 @@ class RunFolder:
         return [*([self.model] if self.model.exists() else []), *self.newest_first()]
 
     def newest_first(self) -> list[Path]:
-        """Returns the checkpoints, newest first."""
-        return sorted(self.checkpoints.glob("epoch_*.keras"), key=_position, reverse=True)
+        """Returns the checkpoints, newest first.
+
+        Raises:
+            OSError: their folder exists and cannot be read; a run that took it for an empty one would start over.
+        """
+        try:
+            paths = list(self.checkpoints.iterdir())  # `glob` leaves out what it cannot read
+        except FileNotFoundError:
+            return []
+        return sorted((path for path in paths if path.match("epoch_*.keras")), key=_position, reverse=True)
 
 
 def _position(checkpoint: Path) -> list[int]:

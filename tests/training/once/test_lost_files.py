@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 
 import small_runs
@@ -36,3 +38,27 @@ def test_a_damaged_summary_is_written_again_once_it_is_deleted(tmp_path, capsys,
     (out / "summary.json").unlink()
     assert start(out) == 0
     assert small_runs.results(out) == small_runs.results(small_runs.finished())
+
+
+def test_a_run_whose_checkpoints_cannot_be_listed_does_not_start_over(tmp_path, monkeypatch, capsys, signal_in, start):
+    """As on a disk that is shared and answers late, or that another user has closed."""
+    out = tmp_path / "run"
+    signal_in(2, 2, signal.SIGTERM)
+    assert start(out) == 75
+    before = small_runs.files(out)
+
+    def refusing(listing):
+        def refuse(path="."):
+            if str(path) == str(out / "checkpoints"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return listing(path)
+
+        return refuse
+
+    signal_in(0, 0)
+    with monkeypatch.context() as patch:
+        for name in ("listdir", "scandir"):
+            patch.setattr(os, name, refusing(getattr(os, name)))
+        assert start(out) == 2
+    assert f"Permission denied: '{out / 'checkpoints'}'" in capsys.readouterr().err
+    assert small_runs.files(out) == before
