@@ -31,6 +31,7 @@ import numpy as np
 
 from .. import saving
 from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
+from ..host import NO_MEMORY
 from ..tables import csv_table
 from .identity import changes
 from .interruption import NOT_BEGUN
@@ -217,6 +218,8 @@ class RunFolder:
             try:
                 progress = self._load(model, seeds, path)
             except Exception as error:  # a damaged or foreign file may raise any error in Keras
+                if NO_MEMORY.search(f"{type(error).__name__}: {error}"):
+                    raise  # the checkpoint is not to blame, and must not be given up
                 problems.append(f"{path.name}: {first_line(error)}")
                 self._damaged.add(path)
                 continue

@@ -6,6 +6,8 @@ import errno
 import os
 import signal
 
+import keras
+
 import small_runs
 from keras_resnet.cli import main
 
@@ -62,3 +64,21 @@ def test_a_run_whose_checkpoints_cannot_be_listed_does_not_start_over(tmp_path, 
         assert start(out) == 2
     assert f"Permission denied: '{out / 'checkpoints'}'" in capsys.readouterr().err
     assert small_runs.files(out) == before
+
+
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(
+    tmp_path, monkeypatch, capsys, signal_in, start
+):
+    """The advice for damaged checkpoints is to delete the folder."""
+    out = tmp_path / "run"
+    signal_in(2, 2, signal.SIGTERM)
+    assert start(out) == 75
+    signal_in(0, 0)
+
+    def load_weights(*_):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(keras.Model, "load_weights", load_weights)
+    capsys.readouterr()
+    assert start(out) == 2
+    assert capsys.readouterr().err.startswith("keras-resnet: error: out of memory. Choose a smaller --batch-size")
