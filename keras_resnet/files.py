@@ -28,7 +28,7 @@ class FolderInUseError(ValueError):
     """Another process has locked the folder."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a file completely or not at all, even if the machine stops.
 
     Args:
@@ -198,11 +198,7 @@ def printable(name: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file completely or not at all. Names of files in it may be any, see `printable`."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(printable(text), encoding="utf-8")
-
-    write_atomically(path, write)
+    write_atomically(path, lambda temporary: temporary.write_text(printable(text), encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -286,7 +282,10 @@ def to_disk(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        os.fsync(descriptor)  # at which a full disk of another machine may be noticed
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():  # some file systems, such as AFS, refuse it for folders
+            raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
 

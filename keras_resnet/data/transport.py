@@ -96,7 +96,7 @@ def _prepare_worker(_worker: int, _workers: int) -> None:
     grain's workers end when the parent asks them to, which a parent that was killed cannot do. And a signal from the
     keyboard or a scheduler reaches the entire process group, while the parent still needs its workers to end in order.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

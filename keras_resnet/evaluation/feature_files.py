@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -29,7 +28,7 @@ class ArrayFile:
     def __init__(self, path: Path, lengths: Mapping[str, int]) -> None:
         ((self._name, self._length),) = lengths.items()
         self._rows = 0
-        self._file = io.BufferedWriter(io.FileIO(path, "w"), BUFFER)
+        self._file = path.open("wb", BUFFER)
         self._write_header()
 
     def __enter__(self) -> Self:

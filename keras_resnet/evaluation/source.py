@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import tokenize
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -131,7 +132,7 @@ def _load_array(path: Path) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise ValueError("it is an archive of arrays")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, tokenize.TokenError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} is not an array of images: {error}") from error
     if array.ndim not in (3, 4) or array.shape[-1] not in (1, 3) or not array.size:
         raise ValueError(

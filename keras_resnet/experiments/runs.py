@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ..data import make_available, steps_per_epoch
 from ..evaluation.views import Views
-from ..files import FolderInUseError, read_json, write_json
+from ..files import FolderInUseError, first_line, read_json, write_json
 from ..options import format_value, to_arguments
 from ..status import Status
 from ..training.interruption import StoppedError, stop_request
@@ -231,9 +231,6 @@ def _raise(run: Run, status: int, stderr: str) -> None:
 def _result(run: Run) -> dict[str, Any]:
     summary_file = run.folder / "summary.json"
     summary = read_json(summary_file, REMEDY) if summary_file.is_file() else {}
-    history_file = run.folder / "history.csv"
-    rows = list(csv.DictReader(history_file.open(encoding="utf-8"))) if history_file.is_file() else []
-    curves = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     recipe = read_json(run.folder / "recipe.json", REMEDY)
     return {
         "model": run.recipe.model,
@@ -242,7 +239,25 @@ def _result(run: Run) -> dict[str, Any]:
         "diverged": (run.folder / DIVERGED).is_file(),
         "error": summary.get("test_error"),
         "summary": summary,
-        "curves": curves,
+        "curves": _curves(run.folder / "history.csv"),
         "views": {},
         "analyses": {},
     }
+
+
+def _curves(history: Path) -> dict[str, list[float]]:
+    """Returns the columns of a history; empty if there is none, as of a run that diverged in its first epoch.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not history.is_file():
+        return {}
+    try:
+        rows = list(csv.DictReader(history.read_text(encoding="utf-8").splitlines()))
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    except (TypeError, ValueError, csv.Error) as error:  # a line that ends too soon, or is none of numbers
+        raise ValueError(
+            f"{str(history)!r} is damaged: {first_line(error)} Delete it and the summary.json beside it: the next call "
+            "writes both again, by the last checkpoint."
+        ) from error

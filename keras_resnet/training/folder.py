@@ -31,6 +31,7 @@ import numpy as np
 
 from .. import saving
 from ..files import first_line, lock, read_json, remove_partial, write_atomically, write_json, write_text
+from ..host import NO_MEMORY
 from ..tables import csv_table
 from .identity import changes
 from .interruption import NOT_BEGUN
@@ -109,11 +110,12 @@ class RunFolder:
         if not self.path.is_dir():
             raise ValueError(f"{str(self.path)!r} is a file, not a run folder. {REMEDY}")
         visible = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
-        if self.recipe.name not in visible:
+        saved = self.saved_recipe()
+        if not saved and self.recipe.name not in visible:
             if visible:
                 raise ValueError(f"{str(self.path)!r} holds files but no recipe.json. {REMEDY}")
             return
-        saved = with_later_fields(read_json(self.recipe, REMEDY))
+        saved = with_later_fields(saved)
         begun = self.summary.exists() or self.newest_first()
         if not begun and as_json(recipe).keys() - saved.keys():
             raise ValueError(f"{str(self.recipe)!r} was not written by a run and would be overwritten. {REMEDY}")
@@ -154,10 +156,19 @@ class RunFolder:
     def saved_recipe(self) -> dict[str, Any]:
         """Returns the resolved recipe of the run in the folder; empty if there is none.
 
+        If its file is lost, it is that of the newest checkpoint: where old files are removed, as from a cluster's
+        scratch disk, it is the first to go, and a folder that was moved while its run went on has only later files.
+
         Raises:
             ValueError: it is damaged.
         """
-        return read_json(self.recipe, REMEDY) if self.recipe.exists() else {}
+        if self.recipe.exists():
+            return read_json(self.recipe, f"Delete it if there are checkpoints, which have a copy; otherwise: {REMEDY}")
+        for path in self.newest_first():
+            with contextlib.suppress(ValueError, OSError):  # it is damaged, too
+                if recipe := saving.read_info(path).get("recipe"):
+                    return recipe
+        return {}
 
     def saved_summary(self) -> dict[str, Any] | None:
         """Returns the summary of the run, or None if it has not finished.
@@ -165,7 +176,8 @@ class RunFolder:
         Raises:
             ValueError: it is damaged.
         """
-        return read_json(self.summary, REMEDY) if self.summary.exists() else None
+        remedy = f"Delete it: the same command then writes it again, by the last checkpoint. Or: {REMEDY}"
+        return read_json(self.summary, remedy) if self.summary.exists() else None
 
     def write_checkpoint(self, model: keras.Model, seeds: Sequence[keras.Variable], progress: Progress) -> None:
         """Saves everything that the run needs to be resumed, and deletes checkpoints that are no longer needed.
@@ -206,6 +218,8 @@ class RunFolder:
             try:
                 progress = self._load(model, seeds, path)
             except Exception as error:  # a damaged or foreign file may raise any error in Keras
+                if NO_MEMORY.search(f"{type(error).__name__}: {error}"):
+                    raise  # the checkpoint is not to blame, and must not be given up
                 problems.append(f"{path.name}: {first_line(error)}")
                 self._damaged.add(path)
                 continue
@@ -257,8 +271,16 @@ class RunFolder:
         return [*([self.model] if self.model.exists() else []), *self.newest_first()]
 
     def newest_first(self) -> list[Path]:
-        """Returns the checkpoints, newest first."""
-        return sorted(self.checkpoints.glob("epoch_*.keras"), key=_position, reverse=True)
+        """Returns the checkpoints, newest first.
+
+        Raises:
+            OSError: their folder exists and cannot be read; a run that took it for an empty one would start over.
+        """
+        try:
+            paths = list(self.checkpoints.iterdir())  # `glob` leaves out what it cannot read
+        except FileNotFoundError:
+            return []
+        return sorted((path for path in paths if path.match("epoch_*.keras")), key=_position, reverse=True)
 
 
 def _position(checkpoint: Path) -> list[int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import stat
 import threading
 from collections.abc import Iterator
 
+SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP")  # the system may lack some of them
 NOT_BEGUN = "it had not begun to train"  # the state of a run that is stopped before its first step
 
 
@@ -64,21 +67,24 @@ _active: StopRequest | None = None
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Context manager in which SIGTERM and SIGUSR1 make a request to stop instead of ending the process.
+    """Context manager in which SIGTERM, SIGUSR1 and SIGHUP make a request to stop instead of ending the process.
 
-    Schedulers send SIGTERM before they kill a process, and Slurm sends the signal named by its `--signal`. Outside
-    Python's main thread, where no handler can be set, no request is ever made. A nested context shares the request of
-    the outer one.
+    Schedulers send SIGTERM before they kill a process, Slurm sends the signal named by its `--signal`, and a process
+    receives SIGHUP when its terminal is lost; one that ignores it, as under `nohup`, goes on doing so. Outside Python's
+    main thread, where no handler can be set, no request is ever made. A nested context shares the request of the outer
+    one.
     """
     global _active
     request = _active or StopRequest()
 
     def on_signal(number: int, frame: object) -> None:
-        request.receive(signal.Signals(number).name)
+        name = signal.Signals(number).name
+        if name == "SIGHUP":
+            _drop_lost_output()
+        request.receive(name)
 
     outermost = _active is None and threading.current_thread() is threading.main_thread()
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if outermost and hasattr(signal, name)]
-    handlers = [(number, signal.signal(number, on_signal)) for number in numbers]
+    handlers = [(number, signal.signal(number, on_signal)) for number in (_handled() if outermost else ())]
     _active = request if outermost else _active
     try:
         yield request
@@ -86,3 +92,22 @@ def stop_request() -> Iterator[StopRequest]:
         _active = None if outermost else _active
         for number, handler in handlers:
             signal.signal(number, handler)
+
+
+def _handled() -> list[signal.Signals]:
+    """Returns the signals to handle: SIGHUP only if it is not ignored."""
+    available = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    return [number for number in available if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _drop_lost_output() -> None:
+    """Sends what else is printed to the null device, unless standard output or error is a file or a terminal.
+
+    Printing to a terminal that is lost would be an error that ends the run before it is saved, and so would printing to
+    a pipe whose reader, such as `tee`, the same signal has ended.
+    """
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # it may be closed
+            if not (stat.S_ISREG(os.fstat(descriptor).st_mode) or os.isatty(descriptor)):
+                with open(os.devnull, "wb") as null:
+                    os.dup2(null.fileno(), descriptor)

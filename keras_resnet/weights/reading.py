@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import filelock
 import h5py
 import keras
 import numpy as np
@@ -143,11 +144,23 @@ def _published(spec: Spec, chosen: Mapping[str, Any], name: str, top: bool) -> P
 
 def _keras_applications_model(network: str, *, include_top: bool) -> keras.Model:
     try:
-        return getattr(keras.applications, network)(include_top=include_top, weights=IMAGENET)
+        with _alone_in_cache():
+            return getattr(keras.applications, network)(include_top=include_top, weights=IMAGENET)
     except Exception as error:  # Keras raises a bare Exception if its download fails
         raise ValueError(
             f"keras.applications' weights of {network} cannot be downloaded: {first_line(error)}"
         ) from error
+
+
+@contextlib.contextmanager
+def _alone_in_cache() -> Iterator[None]:
+    """Lets one process at a time use Keras's cache: Keras downloads in place, and downloads half of a file again."""
+    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # of a cache that others have filled, which may not be written to
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(filelock.FileLock(folder / ".lock", mode=0o666))
+        yield
 
 
 def _from_torch(path: Path, spec: Spec, source: str, config: Any) -> Pretrained:

@@ -153,7 +153,7 @@ def test_worker_processes_survive_signals_to_the_group_and_one_that_is_killed_is
     batches = prefetch(lambda number: (number,), 0, workers=1)
     first = next(batches)
     (worker,) = (child for child in multiprocessing.active_children() if child not in others)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         os.kill(worker.pid, number)
     assert [first, *itertools.islice(batches, 9)] == [(number,) for number in range(10)]
     worker.kill()

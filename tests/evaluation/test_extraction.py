@@ -123,6 +123,9 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_first_image(network
     with pytest.raises(OSError, match=str(tmp_path / out.partition("/")[0])):
         extract(network, images[0], tmp_path / out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.npy", "images.npy"]
+    with pytest.raises(FileNotFoundError) as caught:
+        feature_files.ArrayFile(tmp_path / "nowhere" / "out.npy", {"pooled": 1})
+    assert caught.value.filename == str(tmp_path / "nowhere" / "out.npy")
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz", "parquet"])

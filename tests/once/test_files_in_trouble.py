@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from keras_resnet.files import (
     lock,
     read_json,
     remove_partial,
+    to_disk,
     unwinding_at_sigterm,
     write_atomically,
     write_text,
@@ -40,6 +42,36 @@ def test_a_quota_is_reported_like_a_full_disk(tmp_path, number):
             write_atomically(tmp_path / "file", failing(error))
         assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "file"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO, errno.ESTALE])
+def test_an_error_of_a_network_disk_names_the_file_also_where_it_comes_late(tmp_path, monkeypatch, number):
+    """NFS accepts what is written, and reports only when it is flushed that there was no space, without a name."""
+
+    def fsync(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    (tmp_path / "a.csv").write_text("old")
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught:
+        write_text(tmp_path / "a.csv", "new")
+    assert str(caught.value.filename).endswith("a.csv")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_files_are_written_where_folders_cannot_be_flushed(tmp_path, monkeypatch):
+    """Linux refuses it in file systems that have no such operation, such as AFS or /proc."""
+    to_disk(Path("/proc"))
+    fsync = os.fsync
+
+    def flush_files(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush_files)
+    write_text(tmp_path / "a.csv", "new")
+    assert (tmp_path / "a.csv").read_text() == "new"
 
 
 def test_a_name_that_is_not_utf_8_is_escaped_in_text(tmp_path):

@@ -6,6 +6,7 @@ import os
 
 import cv2
 import numpy as np
+import pytest
 from pyarrow import parquet
 
 import keras_resnet
@@ -42,3 +43,21 @@ def test_a_file_name_that_is_not_utf_8_is_escaped_where_only_text_can_be_written
     (result,) = predict(model, photos, [os.fsdecode(b"\xe9")] * 3, explain=tmp_path / "why")
     assert result["image"] == str(path)
     assert os.listdir(os.fsencode(tmp_path / "why")) == [b"caf\xe9.png.png"]
+
+
+def test_a_damaged_array_is_reported_as_such_whatever_byte_of_it_is_damaged(tmp_path):
+    """NumPy raises many kinds of errors. Damage to some bytes, such as spaces, may go unnoticed."""
+    path = tmp_path / "images.npy"
+    np.save(path, np.zeros((1, 8, 8, 3), np.uint8))
+    intact, refused = path.read_bytes(), 0
+    for number in range(128):
+        path.write_bytes(intact[:number] + b"(" + intact[number + 1 :])
+        try:
+            Source(path, (8, 8, 3), None)
+        except ValueError as error:
+            assert str(error).startswith(f"{str(path)!r} ")
+            refused += 1
+    assert refused > 64
+    path.write_bytes(intact[:-1])
+    with pytest.raises(ValueError, match=r"images\.npy' is not an array of images: "):
+        Source(path, (8, 8, 3), None)

@@ -126,6 +126,19 @@ def test_a_run_that_another_process_trains_is_reported_as_such(tmp_path, monkeyp
     assert not list(tmp_path.glob("results/*"))
 
 
+@pytest.mark.parametrize("end", ["1,2.5,9", "1,2.5,9.1,\n", "1,x,9.1,3", "1,2.5,9.1,3,4", "\udcff"])
+def test_a_damaged_history_is_reported_with_what_to_do(tmp_path, monkeypatch, end):
+    """Such as a last line that is half written."""
+    (run,) = plan(dataclasses.replace(EXPERIMENT, rows=EXPERIMENT.rows[:1]), tmp_path, [0])
+    run.folder.mkdir(parents=True)
+    (run.folder / "history.csv").write_text(f"epoch,train_loss,train_error,seconds\n{end}", errors="surrogateescape")
+    (run.folder / "recipe.json").write_text("{}")
+    monkeypatch.setattr(Processes, "run", lambda *_: (0, "", ""))
+    with pytest.raises(ValueError, match=r"history\.csv' is damaged: .* Delete it and the summary\.json beside it"):
+        carry_out([run], say=print)
+    assert not run.result_file.exists()
+
+
 def two_rows():
     other = dataclasses.replace(EXPERIMENT.rows[0], name="other", recipe={**TINY, "epochs": 3})
     return dataclasses.replace(EXPERIMENT, rows=(EXPERIMENT.rows[0], other))

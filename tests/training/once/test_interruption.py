@@ -35,6 +35,46 @@ def test_sigusr1_too_asks_a_run_to_stop(tmp_path, capsys, signal_in, start):
     assert signal.getsignal(signal.SIGUSR1) == before
 
 
+ON_A_TERMINAL = """
+import os, sys, time
+os.login_tty(int(sys.argv[1]))
+if sys.argv[2] == "pipe":
+    reader, writer = os.pipe()
+    os.dup2(writer, 1), os.close(writer)
+from keras_resnet.training.interruption import stop_request
+with stop_request() as stop:
+    print("trains", file=sys.stderr, flush=True)
+    for _ in range(1000):
+        stop.signal or time.sleep(0.03)
+    if sys.argv[2] == "pipe":
+        os.close(reader)  # as that of `tee`, which the signal has ended
+    print("Epoch 2", flush=True)
+    print(f"stopped by {stop.signal}", file=sys.stderr, flush=True)
+sys.exit(75)
+"""
+
+
+@pytest.mark.parametrize("output", ["terminal", "pipe"])
+def test_a_lost_terminal_asks_a_run_to_stop_which_may_still_print(output):
+    """A connection by ssh is lost, and with it the terminal. Any further output to it is an error."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen([sys.executable, "-c", ON_A_TERMINAL, str(theirs), output], pass_fds=[theirs]) as process:
+        os.close(theirs)
+        with open(ours, "rb") as terminal:
+            assert terminal.readline() == b"trains\r\n"
+        assert process.wait() == 75
+
+
+def test_a_run_that_ignores_sighup_as_under_nohup_goes_on_doing_so():
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_request() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert (stop.signal, signal.getsignal(signal.SIGHUP)) == (None, signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
 FULL_DISK = """
 import resource, signal, sys
 from keras_resnet import backend; backend.select_backend()

@@ -1,5 +1,7 @@
 """Weights are loaded from a file of the same network, and from no other."""
 
+import threading
+import time
 import warnings
 
 import h5py
@@ -218,3 +220,32 @@ def test_the_size_of_images_is_that_of_the_stem_of_the_weights(tmp_path, seeded)
     assert keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3, input_shape=(8, 8, 3)).built
     with pytest.raises(ValueError, match=r"at least 8x8.*Received: input_shape=\(7, 8, 3\)"):
         keras_resnet.ResNet18(weights=tmp_path / "small.keras", classes=3, input_shape=(7, 8, 3))
+
+
+def test_weights_that_several_processes_need_are_downloaded_by_one_at_a_time(tmp_path, monkeypatch):
+    """Keras writes to the cache in place: another process would find half of a file, and begin it again."""
+    downloading, most = [], []
+
+    def download(**_):
+        downloading.append("one")
+        most.append(len(downloading))
+        time.sleep(0.1)
+        downloading.pop()
+        raise OSError("offline")
+
+    def read():
+        with pytest.raises(ValueError, match="cannot be downloaded: offline"):
+            keras_resnet.ResNet50(weights="imagenet")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(keras.applications, "ResNet50", download)
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))  # where nothing can be locked
+    read()
+    assert len(most) == 4
