@@ -157,7 +157,8 @@ def _alone_in_cache() -> Iterator[None]:
     """Lets one process at a time use Keras's cache: Keras downloads in place, and downloads half of a file again."""
     folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):  # of a cache that others have filled, which may not be written to
+        # Others may have filled a cache that may not be written to, or where files cannot be locked.
+        with contextlib.suppress(OSError, NotImplementedError):
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(filelock.FileLock(folder / ".lock", mode=0o666))
         yield
