@@ -80,6 +80,9 @@ def batch_norm(layer: layers.BatchNormalization, x: torch.Tensor, use_batch_stat
     gamma, beta = value(layer.gamma), value(layer.beta)
     if not use_batch_statistics:
         mean, variance = value(layer.moving_mean), value(layer.moving_variance)
+        if torch.is_grad_enabled() and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            # Copies, since a call in training may move the averages before the gradients are computed.
+            mean, variance = mean.clone(), variance.clone()
         cudnn = torch.backends.cudnn.enabled
         return torch.batch_norm(x, gamma, beta, mean, variance, False, 0.0, layer.epsilon, cudnn)
     normalised, mean, inverse_deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, layer.epsilon)
