@@ -22,19 +22,24 @@ Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
 def use_fast_layers(model: keras.Model) -> keras.Model:
     """Switches a model, in place, to the implementations of its layers that are fastest on the backend.
 
+    The networks that this package builds and opens have them already. Those that Keras opens, clones or copies do not.
+
     Args:
-        model: any model; layers that are not built yet are left as they are. Its results stay the same but for
-            rounding, and so does what is saved of it.
+        model: any model, also one with a network in it; layers that are not built yet are left as they are. Its results
+            stay the same but for rounding, and so does what is saved of it.
 
     Returns:
         The model.
+
+    Example:
+        >>> copied = keras_resnet.use_fast_layers(keras.models.clone_model(model))
     """
-    for layer in model.layers:
+    for layer in model._flatten_layers():  # of the model itself, and of the models and layers in it
         if layer.built and (fast_class := FAST_LAYERS.get(type(layer))) is not None:
             object.__setattr__(layer, "__class__", fast_class)
             fast_class.prepare(layer)
-    if backend.eager_layers() is not None and type(model) is Functional:
-        object.__setattr__(model, "__class__", eager(Functional))  # type: ignore[arg-type]  # for mypy, not a class
+        elif backend.eager_layers() is not None and type(layer) is Functional:
+            object.__setattr__(layer, "__class__", eager(Functional))  # type: ignore[arg-type]  # for mypy, not a class
     return model
 
 
