@@ -44,15 +44,18 @@ def use_fast_layers(model: keras.Model) -> keras.Model:
 
 
 class FastLayer:
-    """Base class of the faster layers, each of which inherits from it and from the Keras layer that it replaces."""
+    """Base class of the faster layers, each of which inherits from the Keras layer that it replaces, and from it.
 
-    __class__ = property(lambda self: type(self).__bases__[1])  # Keras's class, for code that saves or clones the layer
+    In this order, Python lets a layer of Keras's class become one of the faster class, also in Keras's NNX mode.
+    """
+
+    __class__ = property(lambda self: type(self).__bases__[0])  # Keras's class, for code that saves or clones the layer
 
     def prepare(self) -> None:
         """Prepares the layer's variables. By default, does nothing."""
 
 
-class BatchNormalization(FastLayer, layers.BatchNormalization):
+class BatchNormalization(layers.BatchNormalization, FastLayer):
     """Batch norm in one kernel where the backend has one; Keras composes it of many operations."""
 
     fused = True  # set to False where devices share their statistics
@@ -72,7 +75,7 @@ class BatchNormalization(FastLayer, layers.BatchNormalization):
         return backend.batch_norm(self, inputs, axis, use_batch_statistics=bool(training and self.trainable))
 
 
-class Conv2D(FastLayer, layers.Conv2D):
+class Conv2D(layers.Conv2D, FastLayer):
     """Convolution whose kernel has the backend's own memory layout, and whose images need not be copied to match it.
 
     With channels first on TensorFlow, Keras adds the bias along the columns if there are as many of them as filters:
@@ -95,7 +98,7 @@ class Conv2D(FastLayer, layers.Conv2D):
         return layers.Conv2D.convolution_op(self, inputs, kernel) if outputs is None else outputs
 
 
-class MaxPooling2D(FastLayer, layers.MaxPooling2D):
+class MaxPooling2D(layers.MaxPooling2D, FastLayer):
     """Max-pooling whose gradient does not search the images for the maxima again."""
 
     def call(self, inputs: Any) -> Any:
@@ -103,7 +106,7 @@ class MaxPooling2D(FastLayer, layers.MaxPooling2D):
         return layers.MaxPooling2D.call(self, inputs) if outputs is None else outputs
 
 
-class ReLU(FastLayer, layers.ReLU):
+class ReLU(layers.ReLU, FastLayer):
     """ReLU that is computed once, however many operations use its output."""
 
     def call(self, inputs: Any) -> Any:
@@ -112,7 +115,7 @@ class ReLU(FastLayer, layers.ReLU):
         return layers.ReLU.call(self, inputs) if outputs is None else outputs
 
 
-class Add(FastLayer, layers.Add):
+class Add(layers.Add, FastLayer):
     """Addition whose gradient is computed once, however many operations use it."""
 
     def call(self, inputs: Any) -> Any:
@@ -120,7 +123,7 @@ class Add(FastLayer, layers.Add):
         return layers.Add.call(self, inputs) if outputs is None else outputs
 
 
-class VarianceScaling(FastLayer, keras.initializers.VarianceScaling):
+class VarianceScaling(keras.initializers.VarianceScaling, FastLayer):
     """Initializer that draws the same weights as Keras's, without compiling a program for each shape."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
@@ -158,4 +161,4 @@ def register(config: Any) -> Any:
 
 
 REGISTERED = {"keras_resnet>VarianceScaling": VarianceScaling}
-FAST_LAYERS = {layer.__bases__[1]: layer for layer in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}
+FAST_LAYERS = {layer.__bases__[0]: layer for layer in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}

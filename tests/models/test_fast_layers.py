@@ -12,7 +12,7 @@ from keras import layers
 
 from comparing import alike, call, numpy
 from keras_resnet import CifarResNet, ResNet20, load_model
-from keras_resnet.models.fast_layers import BatchNormalization, Conv2D, use_fast_layers
+from keras_resnet.models.fast_layers import FAST_LAYERS, BatchNormalization, Conv2D, use_fast_layers
 from keras_resnet.saving import load
 from twins import RNG, convolutions, trained_alike, twins
 
@@ -205,6 +205,11 @@ def test_a_network_has_fast_layers_again_after_it_was_loaded_or_copied_alone_or_
         assert [type(layer) for layer in each.layers] == kinds
     alike(nested(images), before, 1e-5)
     alike(loaded(images), network(images), 1e-5)
+
+
+def test_fast_layers_have_the_memory_layout_of_those_that_they_replace():
+    """Else a layer cannot change its class where that layout is unusual, as with KERAS_NNX_ENABLED=true on JAX."""
+    assert [fast.__base__ for fast in FAST_LAYERS.values()] == list(FAST_LAYERS)
 
 
 def test_a_layer_that_is_not_built_yet_stays_as_it_is():
