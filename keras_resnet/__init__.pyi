@@ -26,6 +26,7 @@ from .models.cifar import ResNet1001 as ResNet1001
 from .models.cifar import ResNet1001V2 as ResNet1001V2
 from .models.cifar import ResNet1202 as ResNet1202
 from .models.cifar import ResNet1202V2 as ResNet1202V2
+from .models.fast_layers import use_fast_layers as use_fast_layers
 from .models.freezing import freeze as freeze
 from .models.freezing import unfreeze as unfreeze
 from .models.imagenet import PlainNet18 as PlainNet18
@@ -47,6 +48,7 @@ from .models.taps import dense_logits as dense_logits
 from .models.taps import features as features
 from .models.taps import taps as taps
 from .preprocessing import preprocess_input as preprocess_input
+from .saving import load_model as load_model
 from .tuning.hypermodel import HyperResNet as HyperResNet
 
 __version__: str

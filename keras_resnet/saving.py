@@ -153,6 +153,28 @@ def load(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
         ) from error
 
 
+def load_model(path: str | Path) -> keras.Model:
+    """Opens a model for inference: as `keras.saving.load_model` does, but with the fast kernels of this package.
+
+    Networks of any depth open, and damaged files are detected.
+
+    Args:
+        path: a `.keras` file, or the folder of a run.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ValueError: the file does not exist, is not a `.keras` file, is damaged, or has layers that are not Keras's.
+        OSError: there is no space for a temporary copy.
+
+    Example:
+        >>> model = keras_resnet.load_model("runs/cifar10-resnet56")
+        >>> keras_resnet.decode_predictions(model.predict(images), labels="runs/cifar10-resnet56")
+    """
+    return load(path)[0]
+
+
 @contextlib.contextmanager
 def _registered(path: Path) -> Iterator[Path]:
     """Yields a copy of a model file with the initializers of `REGISTERED`: Keras draws weights before it reads them."""

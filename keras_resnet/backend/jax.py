@@ -57,11 +57,14 @@ def gradient(function: Callable[..., Any], variables: Sequence[Any]) -> Callable
     return lambda arrays, *others: compiled(arrays, [variable.value for variable in variables], *others)
 
 
-def normal(seed: int, shape: Sequence[int], deviation: float) -> jax.Array:
+def normal(seed: int, shape: Sequence[int], deviation: float) -> jax.Array | None:
     """See `keras_resnet.backend.normal`. One program is compiled for all shapes.
 
     Keras's implementation compiles three for each shape, which took nearly all the time of building a first network.
+    Where JAX compiles the drawing itself, Keras's is used: Keras has large variables drawn on many devices like that.
     """
+    if isinstance(jnp.zeros(()), jax.core.Tracer):
+        return None
     key, count = np.array([seed, 0], "uint32"), math.prod(shape)
     parts = [_normal(key, np.uint32(first)) for first in range(0, count, DRAWN)]
     values = np.concatenate(parts)[:count].reshape(shape)

@@ -87,8 +87,12 @@ def normaliser(layer: layers.BatchNormalization) -> Callable[[torch.Tensor, bool
     def normalise(x: torch.Tensor, use_batch_statistics: bool) -> torch.Tensor:
         scale, offset, epsilon = value(gamma), value(beta), layer.epsilon
         if not use_batch_statistics:
-            statistics = value(moving_mean), value(moving_variance)
-            return torch.batch_norm(x, scale, offset, *statistics, False, 0.0, epsilon, torch.backends.cudnn.enabled)
+            mean, variance = value(moving_mean), value(moving_variance)
+            if torch.is_grad_enabled() and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+                # Copies, since a call in training may move the averages before the gradients are computed.
+                mean, variance = mean.clone(), variance.clone()
+            cudnn = torch.backends.cudnn.enabled
+            return torch.batch_norm(x, scale, offset, mean, variance, False, 0.0, epsilon, cudnn)
         normalised, mean, inverse_deviation = torch.native_batch_norm(x, scale, offset, None, None, True, 0.0, epsilon)
         if _thread.averages is not None and not in_stateless_scope():
             _thread.averages.note(layer, mean, inverse_deviation)

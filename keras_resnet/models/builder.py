@@ -139,8 +139,8 @@ def assemble(
     """
     _check_names(chosen)
     spec = respec(**chosen)
-    _check_arguments(include_top, weights, pooling, classes, classifier_activation)
-    data_format = data_format or keras.config.image_data_format()
+    _check_arguments(include_top, weights, pooling, classes, classifier_activation, data_format)
+    data_format = keras.config.image_data_format() if data_format is None else data_format
     _check_input(input_tensor, input_shape, data_format, weights)
     pretrained = None
     if weights is not None:
@@ -209,7 +209,13 @@ def _check_names(choices: Iterable[str]) -> None:
             raise TypeError(f"A network got an unexpected keyword argument {choice!r}{near}")
 
 
-def _check_arguments(include_top: bool, weights: Any, pooling: Any, classes: Any, activation: Any) -> None:
+def _check_arguments(
+    include_top: Any, weights: Any, pooling: Any, classes: Any, activation: Any, data_format: Any
+) -> None:
+    if include_top not in (True, False):  # such as weights by position, as other libraries take them
+        raise ValueError(f"`include_top` must be True or False. Received: {include_top!r}")
+    if data_format not in (None, "channels_last", "channels_first"):  # Keras would accept "Channels_Last"
+        raise ValueError(f"`data_format` must be 'channels_last', 'channels_first' or None. Received: {data_format!r}")
     if pooling not in (None, "avg", "max"):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: {pooling!r}")
     if include_top and (not isinstance(classes, numbers.Integral) or classes < 1):

@@ -7,15 +7,18 @@ with one-layer units. Networks of bottleneck units have option B shortcuts, all 
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from .architectures import PLAIN, V2, Architecture, architecture
 from .rows import UNITS
-from .spec import Spec
+from .spec import NetworkChoices, Spec
 
 if TYPE_CHECKING:
     import keras
+
+    from .builder import Weights
 
 
 def is_valid_depth(depth: int, unit: str) -> bool:
@@ -110,16 +113,32 @@ PlainNet56 = cifar_net("PlainNet56", 56, **PLAIN)
 PlainNet110 = cifar_net("PlainNet110", 110, **PLAIN)
 
 
-def CifarResNet(depth: int, *args: Any, unit: str = "basic", **arguments: Any) -> keras.Model:  # noqa: N802
+def CifarResNet(  # noqa: N802
+    depth: int,
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: str | None = None,
+    classes: int = 10,
+    classifier_activation: str | Callable[..., Any] | None = "softmax",
+    name: str | None = None,
+    *,
+    include_preprocessing: bool = True,
+    data_format: str | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+    **choices: Unpack[NetworkChoices],
+) -> keras.Model:
     """Builds a residual network for CIFAR of any valid depth (He et al. 2015, section 4.2).
 
     Args:
         depth: number of weighted layers: 6n+2 for basic units, 9n+2 for bottleneck units, 3n+2 for one-layer units,
             where n is the number of units in each of the three stages.
-        *args: positional arguments of `keras_resnet.ResNet20`.
-        unit: the residual unit: "basic", "bottleneck" or "one_layer".
-        **arguments: keyword arguments of `keras_resnet.ResNet20`: those of keras.applications and the fields of
-            `keras_resnet.Spec`.
+        include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation: as for
+            `keras_resnet.ResNet20`.
+        name: name of the model; None for that of the depth, such as "resnet38".
+        include_preprocessing, data_format, dtype: as for `keras_resnet.ResNet`.
+        **choices: fields of `keras_resnet.Spec`, such as `unit`: "basic" by default, "bottleneck" or "one_layer".
 
     Returns:
         A functional `keras.Model`. Its output has the shape (batch, 10) by default.
@@ -132,4 +151,18 @@ def CifarResNet(depth: int, *args: Any, unit: str = "basic", **arguments: Any) -
         >>> model = keras_resnet.CifarResNet(38, order="full_preactivation")
         >>> model = keras_resnet.CifarResNet(29, unit="bottleneck", classes=100)
     """
-    return cifar_net(f"ResNet{depth}", depth, unit)(*args, **arguments)
+    network = cifar_net(f"ResNet{depth}", depth, choices.get("unit", "basic"))
+    return network(
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+        name=f"resnet{depth}" if name is None else name,
+        include_preprocessing=include_preprocessing,
+        data_format=data_format,
+        dtype=dtype,
+        **choices,
+    )

@@ -22,32 +22,40 @@ Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
 def use_fast_layers(model: keras.Model) -> keras.Model:
     """Switches a model, in place, to the implementations of its layers that are fastest on the backend.
 
+    The networks that this package builds and opens have them already. Those that Keras opens, clones or copies do not.
+
     Args:
-        model: any model; layers that are not built yet are left as they are. Its results stay the same but for
-            rounding, and so does what is saved of it.
+        model: any model, also one with a network in it; layers that are not built yet are left as they are. Its results
+            stay the same but for rounding, and so does what is saved of it.
 
     Returns:
         The model.
+
+    Example:
+        >>> copied = keras_resnet.use_fast_layers(keras.models.clone_model(model))
     """
-    for layer in model.layers:
+    for layer in model._flatten_layers():  # of the model itself, and of the models and layers in it
         if layer.built and (fast_class := FAST_LAYERS.get(type(layer))) is not None:
             object.__setattr__(layer, "__class__", fast_class)
             fast_class.prepare(layer)
-    if backend.eager_layers() is not None and type(model) is Functional:
-        object.__setattr__(model, "__class__", eager(Functional))  # type: ignore[arg-type]  # for mypy, not a class
+        elif backend.eager_layers() is not None and type(layer) is Functional:
+            object.__setattr__(layer, "__class__", eager(Functional))  # type: ignore[arg-type]  # for mypy, not a class
     return model
 
 
 class FastLayer:
-    """Base class of the faster layers, each of which inherits from it and from the Keras layer that it replaces."""
+    """Base class of the faster layers, each of which inherits from the Keras layer that it replaces, and from it.
 
-    __class__ = property(lambda self: type(self).__bases__[1])  # Keras's class, for code that saves or clones the layer
+    In this order, Python lets a layer of Keras's class become one of the faster class, also in Keras's NNX mode.
+    """
+
+    __class__ = property(lambda self: type(self).__bases__[0])  # Keras's class, for code that saves or clones the layer
 
     def prepare(self) -> None:
         """Prepares the layer's variables. By default, does nothing."""
 
 
-class BatchNormalization(FastLayer, layers.BatchNormalization):
+class BatchNormalization(layers.BatchNormalization, FastLayer):
     """Batch norm in one kernel where the backend has one; Keras composes it of many operations."""
 
     fused = True  # set to False where devices share their statistics
@@ -71,7 +79,7 @@ class BatchNormalization(FastLayer, layers.BatchNormalization):
         return single and self.scale and self.center
 
 
-class Conv2D(FastLayer, layers.Conv2D):
+class Conv2D(layers.Conv2D, FastLayer):
     """Convolution whose kernel has the backend's own memory layout, and whose images need not be copied to match it.
 
     With channels first on TensorFlow, Keras adds the bias along the columns if there are as many of them as filters:
@@ -94,7 +102,7 @@ class Conv2D(FastLayer, layers.Conv2D):
         return layers.Conv2D.convolution_op(self, inputs, kernel) if outputs is None else outputs
 
 
-class MaxPooling2D(FastLayer, layers.MaxPooling2D):
+class MaxPooling2D(layers.MaxPooling2D, FastLayer):
     """Max-pooling whose gradient does not search the images for the maxima again."""
 
     def call(self, inputs: Any) -> Any:
@@ -102,7 +110,7 @@ class MaxPooling2D(FastLayer, layers.MaxPooling2D):
         return layers.MaxPooling2D.call(self, inputs) if outputs is None else outputs
 
 
-class ReLU(FastLayer, layers.ReLU):
+class ReLU(layers.ReLU, FastLayer):
     """ReLU that is computed once, however many operations use its output."""
 
     def call(self, inputs: Any) -> Any:
@@ -111,7 +119,7 @@ class ReLU(FastLayer, layers.ReLU):
         return layers.ReLU.call(self, inputs) if outputs is None else outputs
 
 
-class Add(FastLayer, layers.Add):
+class Add(layers.Add, FastLayer):
     """Addition whose gradient is computed once, however many operations use it."""
 
     def call(self, inputs: Any) -> Any:
@@ -119,7 +127,7 @@ class Add(FastLayer, layers.Add):
         return layers.Add.call(self, inputs) if outputs is None else outputs
 
 
-class VarianceScaling(FastLayer, keras.initializers.VarianceScaling):
+class VarianceScaling(keras.initializers.VarianceScaling, FastLayer):
     """Initializer that draws the same weights as Keras's, without compiling a program for each shape."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
@@ -157,4 +165,4 @@ def register(config: Any) -> Any:
 
 
 REGISTERED = {"keras_resnet>VarianceScaling": VarianceScaling}
-FAST_LAYERS = {layer.__bases__[1]: layer for layer in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}
+FAST_LAYERS = {layer.__bases__[0]: layer for layer in (BatchNormalization, Conv2D, MaxPooling2D, ReLU, Add)}

@@ -37,6 +37,16 @@ def test_weights_with_fans_on_other_axes_are_drawn_as_keras_draws_them():
     np.testing.assert_allclose(numpy(VarianceScaling(**settings, **axes)((5, 3, 4))), numpy(expected), rtol=1e-6)
 
 
+if keras.backend.backend() == "jax":
+    import jax
+
+    def test_weights_that_a_program_of_jax_draws_are_the_same():
+        """As Keras has large kernels drawn if there are many devices, and users who build a network in a function."""
+        initializer = VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=7)
+        drawn = jax.jit(lambda: initializer((3, 3, 5, 7)))()
+        np.testing.assert_allclose(numpy(drawn), numpy(initializer((3, 3, 5, 7))), rtol=1e-6)
+
+
 def test_an_initializer_is_serialised_as_keras_own():
     ours = VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)
     theirs = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=3)

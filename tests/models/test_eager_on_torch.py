@@ -120,3 +120,13 @@ if keras.backend.backend() == "torch":
             hook.remove()
         assert [*map(id, seen)].count(id(model.get_layer("stage1_unit1_conv1"))) == 1
         assert {id(layer) for layer in model.layers[1:]} <= set(map(id, seen))
+
+    def test_gradients_of_an_inference_are_computed_after_a_later_call_in_training():
+        """Which moves the averages that normalised it, as in losses of one network's outputs in both modes."""
+        model, plain = twin_networks()
+        x = images(model)
+        for each in (model, plain):
+            inferred = each(x, training=False)
+            (inferred - each(x, training=True)).square().sum().backward()
+        for found, expected in zip(model.trainable_variables, plain.trainable_variables, strict=True):
+            alike(found.value.grad, expected.value.grad, 1e-3, found.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import keras
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from comparing import alike, numpy
-from keras_resnet import CifarResNet, ResNet20
-from keras_resnet.models.fast_layers import BatchNormalization, Conv2D, use_fast_layers
+from comparing import alike, call, numpy
+from keras_resnet import CifarResNet, ResNet20, load_model
+from keras_resnet.models.fast_layers import FAST_LAYERS, BatchNormalization, Conv2D, use_fast_layers
 from keras_resnet.saving import load
 from twins import RNG, convolutions, trained_alike, twins
 
@@ -187,6 +188,28 @@ def test_networks_are_built_of_fast_layers_that_are_keras_own_to_other_code(tmp_
     images = RNG.normal(size=(2, 32, 32, 3)).astype("float32")
     plain = keras.saving.load_model(tmp_path / "model.keras")
     alike(plain(images), model(images), 1e-5)
+
+
+def test_a_network_has_fast_layers_again_after_it_was_loaded_or_copied_alone_or_in_another_model(tmp_path):
+    network = CifarResNet(8)
+    kinds = [type(layer) for layer in network.layers]
+    network.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    copied = use_fast_layers(copy.deepcopy(network))
+    nested = keras.Sequential([keras.Input((32, 32, 3)), keras.models.clone_model(network), layers.Dense(2)])
+    images = RNG.normal(size=(2, 32, 32, 3)).astype("float32")
+    before = call(nested, images)
+    within = use_fast_layers(nested).layers[0]
+    assert type(within) is type(loaded) is type(copied) is type(network)
+    for each in (loaded, copied, within):
+        assert [type(layer) for layer in each.layers] == kinds
+    alike(nested(images), before, 1e-5)
+    alike(loaded(images), network(images), 1e-5)
+
+
+def test_fast_layers_have_the_memory_layout_of_those_that_they_replace():
+    """Else a layer cannot change its class where that layout is unusual, as with KERAS_NNX_ENABLED=true on JAX."""
+    assert [fast.__base__ for fast in FAST_LAYERS.values()] == list(FAST_LAYERS)
 
 
 def test_a_layer_that_is_not_built_yet_stays_as_it_is():

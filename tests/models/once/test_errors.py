@@ -48,6 +48,8 @@ from keras_resnet.models.spec import STAGES, NetworkChoices, ResNetChoices
         ({"skip": "dropout", "shortcut_scale": 0.5}, r"`shortcut_scale` belongs to skip 'constant_scaling'"),
         ({"order": "relu_before_addition", "zero_init_residual": True}, r"disable every unit permanently"),
         ({"pooling": "sum"}, r"`pooling` must be None, 'avg' or 'max'. Received: 'sum'"),
+        ({"include_top": "imagenet"}, r"`include_top` must be True or False. Received: 'imagenet'"),
+        ({"data_format": "Channels_Last"}, r"`data_format` must be 'channels_last', .* Received: 'Channels_Last'"),
         ({"classes": 0}, r"`classes` must be a positive integer. Received: 0"),
         ({"input_shape": (32, 32)}, r"`input_shape` must have three dimensions.*Received: \(32, 32\)"),
         ({"input_shape": 32}, r"`input_shape` must have three dimensions, \(height, width, channels\). Received: 32"),
@@ -95,6 +97,7 @@ def test_named_networks_take_the_arguments_of_the_builder_of_all_networks():
     for network in ARCHITECTURES.values():
         assert list(inspect.signature(network).parameters) == expected
     assert list(inspect.signature(Architecture.__call__).parameters)[1:] == expected
+    assert list(inspect.signature(keras_resnet.CifarResNet).parameters) == ["depth", *expected]
 
 
 def test_editors_and_type_checkers_know_every_choice_of_a_network_and_its_type():
