@@ -64,7 +64,7 @@ LONGEST = (
     "models/test_variants.py",
     "exporting/once/test_formats.py",
     "exporting/once/test_saved_model.py",
-    "training/test_kills.py",
+    "training/once/test_kills.py",
     "training/test_unit_sequence.py",
     "training/test_executions.py",
     "test_backend.py",
