@@ -69,7 +69,6 @@ LONGEST = (
     "training/test_executions.py",
     "test_backend.py",
     "exporting/test_export.py",
-    "test_saving.py",
 )
 SLOW = {"training", "models", "weights", "tuning", "experiments", "exporting", "examples"}
 SHARED = TESTS.parents[1] / "shared"
