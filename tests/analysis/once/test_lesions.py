@@ -45,25 +45,6 @@ def test_a_network_without_a_unit_equals_one_built_without_it(seeded, choices):
     assert network.error(without) == pytest.approx(error(other, images, labels), abs=1e-3)
 
 
-def test_each_unit_has_the_error_of_the_network_that_is_built_without_it(seeded):
-    model = seeded(keras_resnet.CifarResNet(14, shortcut="B"))
-    images, _, _ = dark(count=100)
-    labels = labelled(model, images)
-    result = lesions(model, [(images, labels, np.ones(len(images)))], draws=1)
-    assert result["error"] == 0
-    expected = {}
-    for stage in (1, 2, 3):
-        units = [1 if other == stage else 2 for other in (1, 2, 3)]
-        smaller = keras_resnet.ResNet(
-            units, (16, 32, 64), stem="cifar", input_shape=(32, 32, 3), classes=10, shortcut="B"
-        )
-        for layer in smaller.layers:
-            layer.set_weights(model.get_layer(layer.name).get_weights())
-        expected[f"stage{stage}_unit2"] = error(smaller, images, labels)
-    assert len(set(expected.values())) == 3
-    assert {name: result["deleted"][name] for name in expected} == pytest.approx(expected, abs=1e-3)
-
-
 def test_swapped_units_are_the_network_with_their_weights_swapped(seeded):
     model = seeded(keras_resnet.CifarResNet(14))
     images, _, _ = dark()
