@@ -76,7 +76,7 @@ def main() -> int:
         parser.error("a data set is required, such as folder:photos")
     from keras_resnet.models.catalog import find
 
-    case = {"model": arguments.model, "depth": find(arguments.model).respec().depth, "batch": arguments.batch_size}
+    case = {"model": arguments.model, "depth": find(arguments.model).spec.depth, "batch": arguments.batch_size}
     case |= {"image_size": arguments.size, "precision": arguments.precision}
     names = ("dataset", "data_dir", "workers", "steps", "turns", *CHOICES)
     harness.measure(SUBJECTS, arguments, case, **{name: getattr(arguments, name) for name in names})

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import harness
+from keras_resnet.backend import BACKENDS
 from networks import choices
 from torch_peers import network, timm_network, torch_device
 from workers import Contender, Setting, start_as_command
@@ -128,7 +129,6 @@ def torchvision(setting: Setting, compiled: bool, make_network: Callable[..., An
     return predict
 
 
-BACKENDS = ("tensorflow", "jax", "torch")
 CONTENDERS = {
     **{f"keras_resnet, {name}": Contender(predicting(keras_file, "model.keras"), name) for name in BACKENDS},
     **{f"keras_resnet, folded, {name}": Contender(predicting(keras_file, "folded.keras"), name) for name in BACKENDS},

@@ -13,7 +13,7 @@ def choices(model: str) -> dict[str, Any]:
     """
     from keras_resnet.models.catalog import find
 
-    spec = find(model).respec()
+    spec = find(model).spec
     has_peers = (spec.stem, spec.unit, spec.order) == ("imagenet", "bottleneck", "original")
     return {"stride_on": "3x3"} if has_peers else {}
 

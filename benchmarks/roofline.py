@@ -165,7 +165,7 @@ def main() -> int:
     from keras_resnet.models.catalog import find
 
     for model in arguments.models.split(","):
-        case = {"model": model, "depth": find(model).respec().depth, "image_size": arguments.image_size}
+        case = {"model": model, "depth": find(model).spec.depth, "image_size": arguments.image_size}
         case |= {"batch": arguments.batch, "precision": arguments.precision}
         harness.measure(SUBJECTS, arguments, case, peaks=peaks)
     return harness.status(arguments)

@@ -26,11 +26,11 @@ from functools import partial
 
 import harness
 import steps
+from keras_resnet.backend import BACKENDS
 from torch_peers import timm_network
 from workers import Contender, Subject
 
 BASE = "PyTorch, eager"
-BACKENDS = ("tensorflow", "jax", "torch")
 # Options of `split_into_units`, by the suffix of a contender's name; for comparisons of memory and of depth.
 SPLITS = {
     "": {},
@@ -76,7 +76,7 @@ def by_depth(description: str | None, subjects: Mapping[str, Subject]) -> int:
     from keras_resnet.models.catalog import find
 
     for model in arguments.models.split(","):
-        case = {"model": model, "depth": find(model).respec().depth, "image_size": arguments.image_size}
+        case = {"model": model, "depth": find(model).spec.depth, "image_size": arguments.image_size}
         case |= {"batch": arguments.batch, "precision": "float32"}
         harness.measure(subjects, arguments, case)
     return harness.status(arguments)

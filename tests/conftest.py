@@ -64,12 +64,11 @@ LONGEST = (
     "models/test_variants.py",
     "exporting/once/test_formats.py",
     "exporting/once/test_saved_model.py",
-    "training/test_kills.py",
+    "training/once/test_kills.py",
     "training/test_unit_sequence.py",
     "training/test_executions.py",
     "test_backend.py",
     "exporting/test_export.py",
-    "test_saving.py",
 )
 SLOW = {"training", "models", "weights", "tuning", "experiments", "exporting", "examples"}
 SHARED = TESTS.parents[1] / "shared"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 
+from keras_resnet import backend
+from keras_resnet.analysis.inputs import summed_loss
+from keras_resnet.analysis.paths import path_gradient
 from keras_resnet.analysis.responses import responses
+from keras_resnet.models.taps import to_logits
 
 
 def batches(count=8, size=8, seed=0, brightest=255):
@@ -28,6 +34,11 @@ def output(model, layer, images):
     return np.asarray(keras.Model(model.input, model.get_layer(layer).output).predict(images, verbose=0))
 
 
+def norm(x):
+    """Returns the Euclidean norm of each image."""
+    return np.linalg.norm(x.reshape(len(x), -1).astype("float64"), axis=1)
+
+
 def pictures(count=10):
     return np.random.default_rng(0).uniform(0, 255, (count, 32, 32, 3)).astype("float32")
 
@@ -47,6 +58,19 @@ def check_responses(model, residual="bn1 bn2"):
         values = output(model, row["layer"], images)
         assert row["deviation"] == pytest.approx(float(values.std()), rel=1e-3)
         assert row["mean"] == pytest.approx(float(values.mean()), abs=1e-3 * float(values.std()))
+
+
+def check_that_paths_add_up(model):
+    """Compares the sum of the gradients of all paths through a network of three units with its gradient."""
+    ((images, labels, _),) = batches(3)
+    images = images / 255
+    one_path = path_gradient(model)
+    added = sum(one_path(images, labels, through) for through in itertools.product((0, 1), repeat=3))
+    logits = to_logits(model)
+    (full,) = backend.gradient(lambda x, labels: summed_loss(logits(x[0]), labels), model.variables)([images], labels)
+    assert np.abs(full).max() > 1e-4
+    tolerance = 2e-4 if model.get_layer("stem_conv").compute_dtype == "float32" else 0.1
+    np.testing.assert_allclose(added, full, atol=tolerance * np.abs(full).max())
 
 
 def dark(count=40):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ..extras import install
 from . import import_blocker
 
-BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}  # Keras's name of a backend: its module
+BACKENDS = ("tensorflow", "jax", "torch")  # the names are Keras's, and those of the modules
 
 
 def select_backend(choice: str | None = None) -> str:
@@ -33,14 +33,14 @@ def select_backend(choice: str | None = None) -> str:
         ValueError: the backend is unknown or not installed, no backend is installed, or Keras already runs on another.
     """
     running = sys.modules["keras"].config.backend() if "keras" in sys.modules else None
-    default = next((name for name in (running, *BACKENDS) if name in BACKENDS and _installed(BACKENDS[name])), None)
+    default = next((name for name in (running, *BACKENDS) if name in BACKENDS and _installed(name)), None)
     name = choice or os.environ.get("KERAS_BACKEND") or default
     if name is None:
         raise ValueError(f"Keras needs a backend: {install(*BACKENDS)}")
     if name not in BACKENDS:
         given_by = "" if choice else " in the environment variable KERAS_BACKEND"
         raise ValueError(f"Unknown backend {name!r}{given_by}. Accepted: {', '.join(BACKENDS)}")
-    if not _installed(BACKENDS[name]):
+    if not _installed(name):
         raise ValueError(f"The backend {name!r} is not installed: {install(name)}")
     if running not in (None, name):
         raise ValueError(f"Keras already runs on {running!r} in this process. Received: {name!r}")
@@ -48,7 +48,7 @@ def select_backend(choice: str | None = None) -> str:
     for variable, value in environment().items():
         os.environ.setdefault(variable, value)
     if "keras" not in sys.modules:
-        import_blocker.block_imports(BACKENDS[name])
+        import_blocker.block_imports(name)
     if name == "tensorflow":
         with silenced():
             importlib.import_module("tensorflow")

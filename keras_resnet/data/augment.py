@@ -39,13 +39,10 @@ def pad_crop_flip(
     """
     images = np.ascontiguousarray(images)
     count, height, width, channels = images.shape
-    padded = np.empty((count, height + 2 * pad, (width + 2 * pad) * channels), images.dtype)
-    padded[:] = np.tile(_color(fill, images), width + 2 * pad)  # filling by rows is 16 times as fast as by pixels
-    padded = padded.reshape(count, height + 2 * pad, width + 2 * pad, channels)
-    inner = np.s_[:, pad : pad + height, pad : pad + width]
-    padded[inner] = images
+    padded = _padded(images, pad, fill)
     mirrored, top, left = _draw_windows(rng, count, pad, flip)
     if flip:
+        inner = np.s_[:, pad : pad + height, pad : pad + width]
         np.copyto(_pixels(padded)[inner], _pixels(images)[:, :, ::-1], where=mirrored[:, np.newaxis, np.newaxis])
     # A view of every window of every image: (N, 2 pad + 1, 2 pad + 1, H, W, C).
     windows = sliding_window_view(padded, (height, width, channels), axis=(1, 2, 3))[:, :, :, 0]
@@ -73,6 +70,16 @@ def cut_out(images: np.ndarray, rng: np.random.Generator, *, size: int, fill: Ar
     square = rows[:, :, np.newaxis] & columns[:, np.newaxis, :]
     np.copyto(_pixels(erased), _pixels(_color(fill, images)), where=square)
     return erased
+
+
+def _padded(images: np.ndarray, pad: int, fill: ArrayLike) -> np.ndarray:
+    """Returns all images with a border of `pad` pixels of a colour."""
+    count, height, width, channels = images.shape
+    padded = np.empty((count, height + 2 * pad, (width + 2 * pad) * channels), images.dtype)
+    padded[:] = np.tile(_color(fill, images), width + 2 * pad)  # filling by rows is 16 times as fast as by pixels
+    padded = padded.reshape(count, height + 2 * pad, width + 2 * pad, channels)
+    padded[:, pad : pad + height, pad : pad + width] = images
+    return padded
 
 
 def _draw_windows(rng: np.random.Generator, count: int, pad: int, flip: bool) -> list[np.ndarray]:
@@ -185,12 +192,7 @@ class TrainingBatches:
 
     def padded(self) -> np.ndarray:
         """Returns all images with their border, uint8 (N, H + 2 pad, W + 2 pad, C)."""
-        count, height, width, channels = self.images.shape
-        shape = count, height + 2 * self.pad, width + 2 * self.pad, channels
-        padded = np.empty(shape, self.images.dtype)
-        padded[:] = _color(self.fill, self.images)
-        padded[:, self.pad : self.pad + height, self.pad : self.pad + width] = self.images
-        return padded
+        return _padded(self.images, self.pad, self.fill)
 
     def _positions(self, epoch: int, index: int) -> Iterator[tuple[np.ndarray, int, int]]:
         """Yields the image order of the epoch, the epoch and the batch index, for each batch from the given one on."""

@@ -21,7 +21,8 @@ import dataclasses
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,20 +123,15 @@ class RunFolder:
         if begun and (difference := changes(saved, as_json(recipe))):
             raise ValueError(f"{str(self.path)!r} holds another run: {difference}. {REMEDY}")
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Context manager that creates the folder and locks it for this process, if it writes.
+    def lock(self) -> AbstractContextManager[None]:
+        """Returns a context manager that creates the folder and locks it for this process, if it writes.
 
         The lock is released even if the process is killed.
 
         Raises:
             FolderInUseError: another process holds the lock.
         """
-        if not self.writes:
-            yield
-            return
-        with lock(self.path, "trains in"):
-            yield
+        return lock(self.path, "trains in") if self.writes else contextlib.nullcontext()
 
     def begin(self, recipe: Recipe) -> None:
         """Writes the recipe to the locked folder.

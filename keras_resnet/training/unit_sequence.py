@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -30,7 +29,8 @@ def split_into_units(model: keras.Model, *, rematerialize: bool = False, loop: b
     """
     parts = chain(model)
     units, x = list(parts.units.values()), parts.stem.output
-    for group in _identical_neighbours(units) if loop else ([unit] for unit in units):
+    for _, neighbours in itertools.groupby(units, _signature if loop else id):
+        group = list(neighbours)
         x = UnitSequence(group, rematerialize, name=f"{group[0].name}_to_{group[-1].name}")(x)
     split = use_fast_layers(keras.Model(model.input, parts.head(x), name=model.name))
     orders = ([variable.path for variable in each.trainable_variables] for each in (model, split))
@@ -39,14 +39,11 @@ def split_into_units(model: keras.Model, *, rematerialize: bool = False, loop: b
     return split
 
 
-def _identical_neighbours(units: list[keras.Model]) -> Iterator[list[keras.Model]]:
-    """Yields groups of successive units that differ only in the values of their variables."""
-    for _, group in itertools.groupby(units, _signature):
-        yield list(group)
-
-
 def _signature(unit: keras.Model) -> str:
-    """Returns the configuration of a unit's layers without names and initializers; that of its input has the shape."""
+    """Returns what units share that differ only in the values of their variables.
+
+    It is the configuration of their layers without names and initializers; that of the input has the shape.
+    """
     configs = [
         {key: value for key, value in layer.get_config().items() if key != "name" and "initializer" not in key}
         for layer in unit.layers

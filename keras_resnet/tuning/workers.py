@@ -68,11 +68,6 @@ def wait_for_chief(patience: float) -> None:
             time.sleep(0.5)
 
 
-def _limit_calls(seconds: float) -> None:
-    """Sets the timeout of calls of keras-tuner's clients, for the entire process; the default is an hour."""
-    oracle_client.TIMEOUT = seconds
-
-
 class PatientClient:
     """Wraps keras-tuner's client of a chief: calls are retried while the chief restarts.
 
@@ -83,7 +78,7 @@ class PatientClient:
 
     def __init__(self, client: Any, patience: float) -> None:
         self._client, self._patience = client, patience
-        _limit_calls(patience)
+        oracle_client.TIMEOUT = patience  # of the calls of all clients of the process; the default is an hour
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._client, name)

@@ -26,7 +26,7 @@ from keras_resnet.training.recipes import recipe_for  # noqa: E402
 STEPS = 4
 
 NETWORKS = {
-    "ResNet20-A": lambda: keras_resnet.ResNet20(shortcut="A"),
+    "ResNet14-A": lambda: keras_resnet.CifarResNet(14, shortcut="A"),
     "ResNet14V2-B": lambda: keras_resnet.CifarResNet(14, order="full_preactivation", shortcut="B"),
     "ResNet14-C": lambda: keras_resnet.CifarResNet(14, shortcut="C"),
     "PlainNet14": lambda: keras_resnet.CifarResNet(14, shortcut=None),
@@ -41,8 +41,10 @@ NETWORKS = {
         skip: lambda skip=skip: keras_resnet.CifarResNet(8, skip=skip)
         for skip in ("constant_scaling", "exclusive_gating", "shortcut_only_gating", "conv", "dropout")
     },
-    "ResNet18": lambda: keras_resnet.ResNet18(input_shape=(96, 96, 3), width=0.5),
-    "ResNet50V2": lambda: keras_resnet.ResNet50V2(input_shape=(64, 64, 3), width=0.25, stride_on="3x3"),
+    "ImageNet": lambda: keras_resnet.ResNet((1, 1, 1, 1), (16, 32, 64, 128), input_shape=(96, 96, 3)),
+    "ImageNet V2": lambda: keras_resnet.ResNet50V2(
+        input_shape=(64, 64, 3), stage_units=(1, 1, 1, 1), width=0.25, stride_on="3x3"
+    ),
     "channels-first": lambda: keras_resnet.CifarResNet(8, data_format="channels_first", input_shape=(3, 32, 32)),
 }
 
@@ -86,7 +88,7 @@ def main(path: str) -> None:
         model = network()
         seed(model)
         images = np.random.default_rng(1).standard_normal((2, *model.input_shape[1:])).astype("float32")
-        logits[name] = keras.ops.convert_to_numpy(keras_resnet.features(model, ["logits"])(images)["logits"])
+        logits[name] = np.asarray(keras_resnet.features(model, ["logits"]).predict_on_batch(images)["logits"])
     trained = {f"trained/{name}": value for name, value in train().items()}
     np.savez(path, backend=keras.backend.backend(), **logits, **trained)
 

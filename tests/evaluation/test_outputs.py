@@ -15,6 +15,7 @@ from keras_resnet.models.taps import any_size
 from pictures import Album, jpeg, photograph
 
 CLASSES = 12  # one per value of a 2x2 RGB image
+STAGES = (1, 1, 1, 1), (8, 16, 32, 64)  # units and filters of a network whose last map is 32 times smaller
 
 
 def evaluate(model, images, labels, batch_size=500):
@@ -184,7 +185,7 @@ def test_pending_views_of_many_shapes_are_limited(monkeypatch):
 def network():
     """A network for images of 64x64, with batch-norm statistics that differ from their initial values."""
     keras.utils.set_random_seed(0)
-    model = keras_resnet.ResNet18(input_shape=(64, 64, 3), classes=7)
+    model = keras_resnet.ResNet(*STAGES, input_shape=(64, 64, 3), classes=7)
     images = np.random.default_rng(0).uniform(0, 255, (8, 64, 64, 3)).astype("float32")
     for _ in range(3):
         model(images, training=True)
@@ -214,7 +215,7 @@ def test_dense_evaluation_averages_the_logits_of_every_position(network):
     """Compared with the dense layer applied at every position of the last map (He et al. 2015, section 3.4)."""
     side = album((96, 200))
     dense = multi_view(any_size(network), MultiViewBatches(split=side, cut=scales_of((64, 96)), threads=0), 50)
-    any_size_network = keras_resnet.ResNet18(input_shape=(None, None, 3), classes=7)
+    any_size_network = keras_resnet.ResNet(*STAGES, input_shape=(None, None, 3), classes=7)
     any_size_network.set_weights(network.get_weights())
     ((_, views),) = MultiViewBatches(split=side, cut=scales_of((64, 96)), threads=0)
     assert [view.shape[:2] for view in views] == [(64, 128), (96, 192)]

@@ -129,14 +129,15 @@ def test_the_message_for_an_unknown_tap_names_it():
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_a_network_of_one_size_becomes_one_of_any(seeded, data_format):
     last = data_format == "channels_last"
-    shape, choices = (32, 32, 3) if last else (3, 32, 32), {"classes": 5, "data_format": data_format, "width": 0.125}
-    model = seeded(keras_resnet.ResNet18(input_shape=shape, **choices))
+    shape = (32, 32, 3) if last else (3, 32, 32)
+    choices = {"stage_units": (1, 1), "stage_filters": (4, 8), "classes": 5, "data_format": data_format}
+    model = seeded(keras_resnet.ResNet(**choices, input_shape=shape))
     free = any_size(model)
     assert free.input_shape == ((None, None, None, 3) if last else (None, 3, None, None))
     image = np.random.default_rng(0).random((1, *shape), "float32")
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (free, model)))
     wide = np.concatenate([image, image], axis=2 if last else 3)
-    other = keras_resnet.ResNet18(input_shape=free.input_shape[1:], **choices)
+    other = keras_resnet.ResNet(**choices, input_shape=free.input_shape[1:])
     other.set_weights(model.get_weights())
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(wide)) for network in (free, other)))
 

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+SMALL = {"stage_units": (2, 2), "stage_filters": (64, 128), "width": 0.125}
 MEAN, DEVIATION = 255 * np.array([0.485, 0.456, 0.406]), 255 * np.array([0.229, 0.224, 0.225])
 
 
@@ -154,7 +155,7 @@ def check_torchvision_logits(shared, folder, depth):
     return theirs, ours
 
 
-def check_imagenet_weights(published, name, include_top, side=224):
+def check_imagenet_weights(published, name, include_top):
     """Compares the outputs with keras.applications', for preprocessed images and for raw images."""
     import keras
 
@@ -162,7 +163,7 @@ def check_imagenet_weights(published, name, include_top, side=224):
 
     arguments = {"include_top": include_top, **({"classifier_activation": None} if include_top else {})}
     theirs, requests = published(name, **arguments)
-    raw = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype("float32")
+    raw = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
     module = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}[name]
     prepared = module.preprocess_input(raw.copy())
     expected = keras.ops.convert_to_numpy(theirs(prepared))
@@ -174,3 +175,19 @@ def check_imagenet_weights(published, name, include_top, side=224):
         actual = keras.ops.convert_to_numpy(model(images))
         np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
     assert requests == 2 * [{"include_top": include_top, "weights": "imagenet"}]
+
+
+def like_keras_applications(name="ResNet50", **arguments):
+    """Returns a network like keras.applications' of this name, made by its own functions, but of the size `SMALL`."""
+    from keras.src.applications import resnet
+
+    version2 = name.endswith("V2")
+    stack = resnet.stack_residual_blocks_v2 if version2 else resnet.stack_residual_blocks_v1
+    strides = (2, 1) if version2 else (1, 2)
+
+    def stages(x):
+        for number, stride in enumerate(strides):
+            x = stack(x, 8 * 2**number, 2, stride, f"conv{number + 2}")
+        return x
+
+    return resnet.ResNet(stages, version2, True, weights=None, name=name.lower(), **arguments)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.analysis.identity import identity
-from to_look_at import batches, stranger
+from keras_resnet.analysis.identity import NOISE, identity
+from to_look_at import batches, norm, output, stranger
 
 
 def test_the_depth_used_is_that_of_the_units_with_a_residual(seeded):
@@ -31,6 +31,23 @@ def test_units_whose_residual_is_zero_are_the_identity(order):
         assert unit["change"] in (0, None)
         assert unit["cosine"] in (pytest.approx(1), None)
     assert result["depth_used"] is None
+
+
+def test_the_effect_of_noise_equals_that_on_predictions(seeded):
+    model = seeded(keras_resnet.CifarResNet(8, classifier_activation=None))
+    ((images, _, _),) = batches()
+    direction = np.random.default_rng(5).standard_normal(images.shape).astype("float32")
+    result = identity(model, batches(), seed=5)
+    clean = model.predict(images, verbose=0)
+    assert [row["noise"] for row in result["noise"]] == list(NOISE)
+    for row in result["noise"]:
+        noisy = model.predict(images + row["noise"] * direction, verbose=0)
+        assert row["logits"] == pytest.approx((norm(noisy - clean) / norm(clean)).mean(), rel=1e-2)
+        assert row["decisions"] == pytest.approx(100 * (noisy.argmax(1) != clean.argmax(1)).mean(), abs=0.01)
+    relative_noise = norm(direction) / norm(images)
+    last = output(model, "stage3_unit1_relu2", images)
+    gain = norm(output(model, "stage3_unit1_relu2", images + direction) - last) / norm(last) / relative_noise
+    assert result["units"][-1]["gain"] == pytest.approx(gain.mean(), rel=1e-2)
 
 
 def test_a_black_image_does_not_count_as_one_without_gain(seeded):

@@ -8,7 +8,19 @@ from scipy.stats import binom
 
 import keras_resnet
 from keras_resnet.analysis.paths import draw, paths, shares, summary_line
-from to_look_at import batches, stranger
+from to_look_at import batches, check_that_paths_add_up, stranger
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"shortcut": "B", "order": "full_preactivation"},
+        {"order": "bn_after_addition", "skip": "shortcut_only_gating"},
+        {"unit": "bottleneck", "shortcut": "C"},
+    ],
+)
+def test_the_gradients_of_all_paths_add_up_to_the_gradient(seeded, choices):
+    check_that_paths_add_up(seeded(keras_resnet.CifarResNet(11 if "unit" in choices else 8, **choices)))
 
 
 def test_no_gradient_flows_through_residuals_of_zero():

@@ -12,6 +12,7 @@ from keras import layers
 
 import keras_resnet
 from keras_resnet.cli import main
+from keras_resnet.exporting import export as module
 from keras_resnet.exporting.choices import Choices, ExportChoices
 from keras_resnet.exporting.folding import as_functional, fold, in_dtype
 
@@ -117,6 +118,26 @@ def test_a_quantised_model_is_refused():
     model.quantize("int8")
     with pytest.raises(ValueError, match=r"'small' must not be quantised.* Received: logits and 0 more"):
         as_functional(model)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "ended by signal 9"),
+        ("raise SystemExit(3)", "ended with status 3"),
+        ("import sys; sys.exit('half done\\nkeras-resnet: error: there is no room')", "^there is no room$"),
+    ],
+)
+def test_the_failure_of_the_tensorflow_process_is_reported(tmp_path, monkeypatch, program, words):
+    """Even if it ends without a message; earlier lines are passed on."""
+    (tmp_path / "tensorflow.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    lines = []
+    with pytest.raises(ValueError, match=words):
+        module._export_on_tensorflow(model, {}, tmp_path / "out", Choices(), lines.append)
+    assert lines == ["Starting a TensorFlow process that writes the graph.", *["half done"][: "half" in program]]
 
 
 def test_models_that_are_not_functional_are_refused():

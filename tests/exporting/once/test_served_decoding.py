@@ -99,9 +99,8 @@ def test_the_first_frame_of_a_gif_is_decoded():
     pictures = [Image.fromarray(photograph(seed, 60, 70)) for seed in (0, 1)]
     file = io.BytesIO()
     pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
-    (image,), _ = run_in_graph(reader(48, 48, 3, CENTER), file.getvalue())
     frame = np.array(Image.open(io.BytesIO(file.getvalue())).convert("RGB"))
-    (expected,), _ = run_in_graph(reader(48, 48, 3, CENTER), saved("PNG", picture=frame))
+    (image, expected), _ = run_in_graph(reader(48, 48, 3, CENTER), file.getvalue(), saved("PNG", picture=frame))
     np.testing.assert_array_equal(image, expected)
 
 
@@ -177,13 +176,13 @@ GIF = saved("GIF", "P")
 SCREEN = GIF[:6] + struct.pack("<HH", 1, 1) + GIF[10:]  # claims one pixel in its header, but more in its frame
 
 
-@pytest.mark.parametrize("file", [FILES["a landscape"], FILES["PNG"], GIF, SCREEN])
-def test_a_file_that_claims_too_many_pixels_is_not_decoded(monkeypatch, file):
+def test_a_file_that_claims_too_many_pixels_is_not_decoded(monkeypatch):
     """A PNG of 20,000x20,000 equal pixels has a megabyte, and took ten gigabytes of memory, and a smaller GIF."""
+    files = FILES["a landscape"], FILES["PNG"], GIF, SCREEN
     for maximum, accepted in ((150 * 203, True), (150 * 203 - 1, False)):
         monkeypatch.setattr(decoding, "PIXELS", maximum)
-        _, valid = run_in_graph(reader(48, 48, 3, CENTER), file)
-        assert valid.tolist() == [accepted]
+        _, valid = run_in_graph(reader(48, 48, 3, CENTER), *files)
+        assert valid.tolist() == 4 * [accepted]
 
 
 def test_damaged_exif_data_are_ignored():
@@ -215,19 +214,20 @@ def camera_exif(order, orientation):
     return b"Exif\0\0" + head + struct.pack(f"{order}H", len(tags)) + b"".join(entries) + bytes(4)
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_the_orientation_is_found_among_other_tags_in_both_byte_orders(order, tmp_path):
+def test_the_orientation_is_found_among_other_tags_in_both_byte_orders(tmp_path):
     """6: to be rotated clockwise by a quarter. In a JPEG it may follow another segment, here a long comment."""
-    file = saved("PNG", exif=camera_exif(order, 6))
+    files, comment = [], b"\xff\xfe" + struct.pack(">H", 30_002) + bytes(30_000)
+    for order in "<>":
+        exif = camera_exif(order, 6)
+        photo = jpeg(PICTURE, exif=exif)
+        files += [saved("PNG", exif=exif), photo[:2] + comment + photo[2:]]
     height, width, _ = PICTURE.shape
-    (image,), _ = run_in_graph(reader(width, height, 3, None), file)
-    np.testing.assert_array_equal(image, np.rot90(PICTURE, -1))
-    file = jpeg(PICTURE, exif=camera_exif(order, 6))
-    file = file[:2] + b"\xff\xfe" + struct.pack(">H", 30_002) + bytes(30_000) + file[2:]
-    (image,), _ = run_in_graph(reader(width, height, 3, None), file)
-    (tmp_path / "file").write_bytes(file)
-    assert np.abs(image - read_image(tmp_path / "file").astype(int)).max() <= 1
-    assert np.abs(image - np.rot90(PICTURE, -1).astype(int)).mean() < 10
+    images, _ = run_in_graph(reader(width, height, 3, None), *files)
+    for png, photo, file in zip(images[::2], images[1::2], files[1::2], strict=True):
+        np.testing.assert_array_equal(png, np.rot90(PICTURE, -1))
+        (tmp_path / "file").write_bytes(file)
+        assert np.abs(photo - read_image(tmp_path / "file").astype(int)).max() <= 1
+        assert np.abs(photo - np.rot90(PICTURE, -1).astype(int)).mean() < 10
 
 
 def test_the_largest_part_is_averaged_even_if_only_its_longer_side_is_reduced():

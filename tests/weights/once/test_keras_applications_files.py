@@ -16,10 +16,12 @@ from keras_resnet.weights.conversion import convert
 from keras_resnet.weights.keras_applications import from_model
 from keras_resnet.weights.pretrained import Pretrained
 from keras_resnet.weights.reading import read
+from references import SMALL, like_keras_applications
 
 SIDE = 64
 MODULES = {"ResNet50": keras.applications.resnet, "ResNet50V2": keras.applications.resnet_v2}
 FORMATS = ("tuned.keras", "tuned.weights.h5", "tuned.h5", "keras2.h5")
+SMALL_WORDS = ["--stage-units", "2,2", "--stage-filters", "64,128", "--width", "0.125"]
 
 
 def raw_images():
@@ -52,9 +54,7 @@ def theirs(request, tmp_path_factory):
     """The name of a network with three classes, the folder of its files, and its outputs for raw images."""
     name, folder = request.param, tmp_path_factory.mktemp(request.param)
     keras.utils.set_random_seed(3)  # with some kernels, the outputs hardly depend on the images
-    model = getattr(keras.applications, name)(
-        weights=None, input_shape=(SIDE, SIDE, 3), classes=3, classifier_activation=None
-    )
+    model = like_keras_applications(name, input_shape=(SIDE, SIDE, 3), classes=3, classifier_activation=None)
     fill(model)
     for file in FORMATS[:3]:
         model.save_weights(folder / file) if ".weights." in file else model.save(folder / file)
@@ -77,7 +77,7 @@ def fill(model):
 @pytest.mark.parametrize("file", FORMATS)
 def test_a_file_of_theirs_gives_for_raw_images_what_they_give_for_preprocessed_ones(theirs, file):
     name, folder, expected = theirs
-    arguments = {"classes": 3, "input_shape": (SIDE, SIDE, 3), "classifier_activation": None}
+    arguments = {**SMALL, "classes": 3, "input_shape": (SIDE, SIDE, 3), "classifier_activation": None}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*has the stride")  # files of this package's weights do not record it
         ours = getattr(keras_resnet, name)(weights=folder / file, **arguments)
@@ -88,7 +88,8 @@ def test_a_file_of_theirs_gives_for_raw_images_what_they_give_for_preprocessed_o
 def test_convert_reads_it(theirs, file, tmp_path, capsys):
     name, folder, expected = theirs
     out = tmp_path / "out.keras"
-    assert main(["convert", str(folder / file), str(out), "--model", name.lower(), "--json"]) == 0
+    words = ["convert", str(folder / file), str(out), "--model", name.lower(), *SMALL_WORDS, "--json"]
+    assert main(words) == 0
     report = json.loads(capsys.readouterr().out)
     mean = {"ResNet50": [123.68, 116.779, 103.939], "ResNet50V2": 3 * [127.5]}[name]
     assert (report["classes"], report["normalization"]["mean"]) == (3, mean)
@@ -101,7 +102,7 @@ def test_convert_reads_it(theirs, file, tmp_path, capsys):
 @pytest.mark.parametrize("ending", ["keras", "weights.h5", "h5"])
 def test_a_network_nested_in_a_model_is_read_with_the_head_of_the_model(tmp_path, ending):
     """As Keras's guide to transfer learning builds it, with a new head after the network."""
-    base = keras.applications.ResNet50(weights=None, input_shape=(SIDE, SIDE, 3), include_top=False)
+    base = like_keras_applications(input_shape=(SIDE, SIDE, 3), include_top=False)
     fill(base)
     image = keras.Input((SIDE, SIDE, 3))
     x = keras.applications.resnet.preprocess_input(keras.layers.RandomFlip()(image))
@@ -109,23 +110,23 @@ def test_a_network_nested_in_a_model_is_read_with_the_head_of_the_model(tmp_path
     model = keras.Model(image, keras.layers.Dense(2, name="cats_or_dogs")(x))
     path = tmp_path / f"tuned.{ending}"
     model.save_weights(path) if ending == "weights.h5" else model.save(path)
-    ours = keras_resnet.ResNet50(weights=path, classes=2, input_shape=(SIDE, SIDE, 3), classifier_activation=None)
+    arguments = {**SMALL, "classes": 2, "input_shape": (SIDE, SIDE, 3), "classifier_activation": None}
+    ours = keras_resnet.ResNet50(weights=path, **arguments)
     close(answers(ours, raw_images()), answers(model, raw_images()))
 
 
 def test_a_thousand_classes_are_those_of_imagenet(tmp_path):
-    model = keras.applications.ResNet50(weights=None)
-    model.save_weights(tmp_path / "whole.weights.h5")
-    report = convert(tmp_path / "whole.weights.h5", tmp_path / "out.keras", "resnet50")
+    like_keras_applications(classes=1000).save_weights(tmp_path / "whole.weights.h5")
+    report = convert(tmp_path / "whole.weights.h5", tmp_path / "out.keras", "resnet50", **SMALL)
     assert (report["labels"], report["view"]) == (1000, {"size": 224, "resize": 256})
 
 
 def test_a_network_that_scales_its_images_with_its_own_layer_is_refused(tmp_path):
     image = keras.Input((SIDE, SIDE, 3))
-    base = keras.applications.ResNet50(weights=None, input_tensor=keras.layers.Rescaling(1 / 255)(image), classes=2)
+    base = like_keras_applications(input_tensor=keras.layers.Rescaling(1 / 255)(image), classes=2)
     base.save(tmp_path / "scaled.keras")
     with pytest.raises(ValueError, match=r"scaled.keras' scales its images with its own layer 'rescaling'") as error:
-        keras_resnet.ResNet50(weights=tmp_path / "scaled.keras", classes=2)
+        keras_resnet.ResNet50(weights=tmp_path / "scaled.keras", classes=2, **SMALL)
     assert "\n" not in str(error.value)
 
 
@@ -242,17 +243,16 @@ def test_a_rescaling_layer_in_a_file_of_weights_is_refused(tmp_path):
 
 
 def test_a_head_that_computes_something_else_is_refused_unless_it_is_replaced(tmp_path):
-    theirs = {"weights": None, "input_shape": (32, 32, 3), "include_top": False}
     for pooling, activation, words in (
         ("max", None, "takes the maximum of its"),
         ("avg", "sigmoid", "ends in 'sigmoid'"),
     ):
-        base = keras.applications.ResNet50(**theirs, pooling=pooling)
+        base = like_keras_applications(input_shape=(32, 32, 3), include_top=False, pooling=pooling)
         model = keras.Model(base.input, keras.layers.Dense(2, activation=activation)(base.output))
         model.save(tmp_path / "tuned.keras")
         with pytest.raises(ValueError, match=rf"tuned.keras' {words}"):
-            keras_resnet.ResNet50(weights=tmp_path / "tuned.keras", classes=2)
-    assert keras_resnet.ResNet50(weights=tmp_path / "tuned.keras", classes=5).output_shape == (None, 5)
+            keras_resnet.ResNet50(weights=tmp_path / "tuned.keras", classes=2, **SMALL)
+    assert keras_resnet.ResNet50(weights=tmp_path / "tuned.keras", classes=5, **SMALL).output_shape == (None, 5)
     keras_resnet.CifarResNet(8, classes=3, classifier_activation="sigmoid").save(tmp_path / "own.keras")
     with pytest.raises(ValueError, match=r"own.keras' ends in 'sigmoid'"):
         keras_resnet.CifarResNet(8, classes=3, weights=tmp_path / "own.keras")
@@ -261,10 +261,10 @@ def test_a_head_that_computes_something_else_is_refused_unless_it_is_replaced(tm
 def test_a_file_that_lacks_a_layer_and_one_of_another_depth_are_refused_in_one_line(theirs, tmp_path):
     name, folder, _ = theirs
     with h5py.File(folder / "keras2.h5") as whole, h5py.File(tmp_path / "half.h5", "w") as half:
-        half.attrs["layer_names"] = [layer for layer in whole if layer != "conv5_block3_2_bn"]
+        half.attrs["layer_names"] = [layer for layer in whole if layer != "conv3_block2_2_bn"]
         for layer in half.attrs["layer_names"]:
             whole.copy(layer, half)
-    for path, network in ((tmp_path / "half.h5", name), (folder / "keras2.h5", name.replace("50", "101"))):
+    for path, units in ((tmp_path / "half.h5", (2, 2)), (folder / "keras2.h5", (2, 3))):
         with pytest.raises(ValueError, match=rf"{path.name}' .*lacks stage\d") as error:
-            getattr(keras_resnet, network)(weights=path, classes=3)
+            getattr(keras_resnet, name)(weights=path, classes=3, **{**SMALL, "stage_units": units})
         assert "\n" not in str(error.value)

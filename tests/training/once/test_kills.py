@@ -1,7 +1,8 @@
 """A run that is killed at random moments and restarted each time ends bit-identical to one that was never killed.
 
-Twenty kills on Torch; two on TensorFlow and JAX, where a start takes many times as long: one while the run trains and
-writes, one while it starts, restores and compiles. Set `KILLS=20` for more.
+What a killed run leaves are files; that every backend resumes from them exactly is tested in `test_resume.py` and
+`test_interruption.py`. Twenty kills on Torch; two on TensorFlow and JAX, where a start takes many times as long: one
+while the run trains and writes, one while it starts, restores and compiles. Set `KILLS=20` for more.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import keras
 import small_runs
 from keras_resnet.cli import main
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("KILLS", 20 if keras.backend.backend() == "torch" else 2))
 WORDS = (
     "train digits --model resnet8 --stage-units 1,1 --stage-filters 4,8 --shortcut B --stochastic-depth 0.5 --ema 0.5 "
