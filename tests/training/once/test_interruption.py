@@ -36,7 +36,8 @@ def test_sigusr1_too_asks_a_run_to_stop(tmp_path, capsys, signal_in, start):
 
 
 ON_A_TERMINAL = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 os.login_tty(int(sys.argv[1]))
 if sys.argv[2] == "pipe":
     reader, writer = os.pipe()
