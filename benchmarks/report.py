@@ -194,7 +194,8 @@ def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) 
         for row in rows:
             if row["contender"] == base:
                 axes.axvline(row["milliseconds"], color="black", lw=0.8, ls=":")
-    drawing.save(figure, path, f"{title}; dotted: {base}")
+    marked = any(row["contender"] == base for rows in cases.values() for row in rows)
+    drawing.save(figure, path, f"{title}; dotted: {base}" if marked else title)
 
 
 def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) -> None:
