@@ -284,7 +284,7 @@ def to_disk(path: Path) -> None:
     try:
         os.fsync(descriptor)  # at which a full disk of another machine may be noticed
     except OSError as error:
-        if error.errno != errno.EINVAL or not path.is_dir():  # some file systems, such as AFS, refuse it for folders
+        if error.errno != errno.EINVAL or not path.is_dir():  # some file systems, such as /proc, refuse it for folders
             raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)

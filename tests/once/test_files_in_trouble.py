@@ -60,7 +60,7 @@ def test_an_error_of_a_network_disk_names_the_file_also_where_it_comes_late(tmp_
 
 
 def test_files_are_written_where_folders_cannot_be_flushed(tmp_path, monkeypatch):
-    """Linux refuses it in file systems that have no such operation, such as AFS or /proc."""
+    """Linux refuses it in file systems that have no such operation, such as /proc."""
     to_disk(Path("/proc"))
     fsync = os.fsync
 
