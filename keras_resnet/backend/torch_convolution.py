@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,14 @@ def symmetric_padding(layer: layers.Conv2D) -> Pair | None:
     if any(total % 2 or (total and max(layer.strides) > 1) for total in totals):
         return None
     return totals[0] // 2, totals[1] // 2
+
+
+def output_sides(
+    x: torch.Tensor, window: Sequence[int], strides: Pair, padding: Pair, dilation: Pair = (1, 1)
+) -> list[int]:
+    """Returns the rows and columns of the output of a convolution of images (batch, channels, rows, columns)."""
+    sizes = zip(x.shape[2:], window, strides, padding, dilation, strict=True)
+    return [(side + 2 * zeros - rate * (length - 1) - 1) // stride + 1 for side, length, stride, zeros, rate in sizes]
 
 
 def convolver(layer: layers.Conv2D) -> Convolve | None:
@@ -95,10 +103,7 @@ def _product_of_windows(
     Shapes are those of `convolver`. None for outputs of too many pixels.
     """
     (down, right), (above, beside) = strides, padding
-    rows, columns = (
-        (side + 2 * zeros - length) // stride + 1
-        for side, zeros, length, stride in zip(x.shape[2:], padding, kernel.shape[:2], strides, strict=True)
-    )
+    rows, columns = output_sides(x, kernel.shape[:2], strides, padding)
     if not 0 < rows * columns <= TINY:
         return None
     x = x.permute(0, 2, 3, 1)
