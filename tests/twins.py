@@ -11,8 +11,21 @@ from keras import layers
 from comparing import alike, numpy
 from keras_resnet import ResNet
 from keras_resnet.models.fast_layers import use_fast_layers
+from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, UNITS
 
 RNG = np.random.default_rng(0)
+
+# Choices for `twin_networks`, in which every row of every table occurs
+EVERY_CHOICE = [
+    *({"unit": unit} for unit in UNITS),
+    *({"order": order, "shortcut": "C"} for order in ORDERS),
+    *({"skip": skip, "skip_dropout": 1e-9} if skip == "dropout" else {"skip": skip} for skip in SKIPS),
+    *({"shortcut": shortcut} for shortcut in SHORTCUTS),
+    *({"stem": stem, "order": "full_preactivation"} for stem in STEMS),
+    *({"stem": stem, "order": "original"} for stem, row in STEMS.items() if row.activated),
+    *({"downsample": downsample, "shortcut": "A"} for downsample in DOWNSAMPLES),
+    {"unit": "bottleneck", "stride_on": "3x3"},
+]
 
 
 def twins(make, shape, dtype="float32"):
@@ -76,9 +89,8 @@ def twin_networks(dtype="float32", **choices):
     keras.utils.set_random_seed(0)
     size = 16 if choices.get("stem", "cifar") == "cifar" else 48
     choices.setdefault("stem", "cifar")
-    model = ResNet(
-        (1, 2), (16, 24), input_shape=(size, size, 3), classes=5, classifier_activation=None, dtype=dtype, **choices
-    )
+    shape = (3, size, size) if choices.get("data_format") == "channels_first" else (size, size, 3)
+    model = ResNet((1, 2), (16, 24), input_shape=shape, classes=5, classifier_activation=None, dtype=dtype, **choices)
     plain = keras.models.clone_model(model)
     rng = np.random.default_rng(1)
     weights = [rng.uniform(0.5, 1.5, weight.shape) if weight.ndim == 1 else weight for weight in model.get_weights()]

@@ -55,7 +55,7 @@ class FoldedWeights:
             Whether weights can be kept: changes of tensors that were made in inference mode are not counted.
         """
         tensors = [variable._value for variable in self._variables]
-        if any(map(torch.is_inference, tensors)):
+        if not tensors or any(map(torch.is_inference, tensors)):
             return False
         state = [
             [tensor._version for tensor in tensors],
@@ -161,9 +161,11 @@ def fused(chain: Sequence[Any], weights: FoldedWeights) -> Call | None:
         if taken is None or summand is None:
             return None
         tensor, padding = taken[0], taken[3]
-        after: tuple[Any, ...] = ("add", None, "relu" if relu else None, [], "")
         sides = output_sides(tensor, convolution.kernel_size, strides, padding, dilation)
-        if overwritable[1] and summand.tensor.shape == (len(tensor), convolution.filters, *sides):
+        if summand.tensor.shape != (len(tensor), convolution.filters, *sides):
+            return None  # the kernel would ignore that one summand is to be repeated
+        after: tuple[Any, ...] = ("add", None, "relu" if relu else None, [], "")
+        if overwritable[1]:
             return Images(ONEDNN._convolution_pointwise_.binary(summand.tensor, *taken, *after), last)
         return Images(ONEDNN._convolution_pointwise.binary(tensor, summand.tensor, *taken[1:], *after), last)
 

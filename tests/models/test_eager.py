@@ -14,23 +14,12 @@ from keras import layers
 from comparing import alike, numpy
 from keras_resnet import backend
 from keras_resnet.models.fast_layers import use_fast_layers
-from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, UNITS
 from keras_resnet.models.taps import features, taps
-from twins import images, networks_learn_alike, twin_networks
+from twins import EVERY_CHOICE, images, networks_learn_alike, twin_networks
 
 RUNNING = keras.backend.backend()
-VARIANTS = [
-    *({"unit": unit} for unit in UNITS),
-    *({"order": order, "shortcut": "C"} for order in ORDERS),
-    *({"skip": skip, "skip_dropout": 1e-9} if skip == "dropout" else {"skip": skip} for skip in SKIPS),
-    *({"shortcut": shortcut} for shortcut in SHORTCUTS),
-    *({"stem": stem, "order": "full_preactivation"} for stem in STEMS),
-    *({"stem": stem, "order": "original"} for stem, row in STEMS.items() if row.activated),
-    *({"downsample": downsample, "shortcut": "A"} for downsample in DOWNSAMPLES),
-    {"unit": "bottleneck", "stride_on": "3x3"},
-]
 # On other backends only the layers are replaced, and `test_fast_layers` tests each of them: a few variants suffice.
-VARIANTS = VARIANTS if RUNNING == "torch" else VARIANTS[::6]
+VARIANTS = EVERY_CHOICE if RUNNING == "torch" else EVERY_CHOICE[::6]
 
 
 @pytest.mark.parametrize("choices", VARIANTS, ids=lambda choices: "-".join(map(str, choices.values())))
