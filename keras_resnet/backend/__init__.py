@@ -171,6 +171,10 @@ def eager_layers() -> ModuleType | None:
       is possible, and the padding layer's call if it is.
     - `is_compiling`: whether the backend compiles the call, in which case Keras has to call all layers.
     - `with_hooks`: selects the layers with hooks, which Keras has to call.
+    - `may_follow`, `fused`: whether a layer may be computed as one with the layers before it, and the call of such
+      layers, which takes the images and then, if they end in a sum, its other summand.
+    - `FoldedWeights`: what these calls keep from one call of a model to the next; there is one for each model.
+    - `can_fuse`: whether a call of a model may use them.
     """
     return _engine().eager_layers()
 

@@ -146,9 +146,10 @@ def fused(chain: Sequence[Any], weights: FoldedWeights) -> Call | None:
         if images is None or not images.tensor.numel() or not unchanged:
             return None
         padding = images.padding or own_padding
-        if key not in weights.made:
-            weights.made[key] = _fold(convolution, norm, images.tensor, padding)
-        return images.tensor, *weights.made[key], padding, strides, dilation, convolution.groups
+        made = weights.made.get(key)  # which another thread may forget
+        if made is None:
+            made = weights.made[key] = _fold(convolution, norm, images.tensor, padding)
+        return images.tensor, *made, padding, strides, dilation, convolution.groups
 
     def alone(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         taken = arguments(x)

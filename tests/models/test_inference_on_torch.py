@@ -91,9 +91,11 @@ if keras.backend.backend() == "torch":
             plain.set_weights(model.get_weights())
         alike(model.predict_on_batch(x), plain.predict_on_batch(x))
 
-    @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning", "ignore:TF32 acceleration")
+    @pytest.mark.filterwarnings(
+        "ignore::torch.jit.TracerWarning", "ignore:.*is deprecated:DeprecationWarning", "ignore:TF32"
+    )
     def test_layers_are_computed_one_by_one_where_anything_else_than_values_is_asked_for(ordinary):
-        """Operations, many calls at once, derivatives, other weights, or other kernels."""
+        """Operations, many calls at once, derivatives, a graph, or other weights, kernels or precisions."""
         model, plain = twin_networks()
         x = torch.tensor(images(model))
         kernels = sum(isinstance(layer, layers.Conv2D) for layer in model.layers)
@@ -122,11 +124,18 @@ if keras.backend.backend() == "torch":
             with torch.backends.mkldnn.flags(enabled=False):
                 return network(x)
 
-        for compute in (many, derivative, stateless, without_onednn):
+        def graph(network):
+            return torch.jit.trace(network, (x,), check_trace=False)(x)
+
+        def in_half_precision(network):
+            with torch.autocast("cpu", torch.float16):
+                return network(x)
+
+        for compute in (many, derivative, stateless, without_onednn, graph, in_half_precision):
             ordinary.clear()
             found = compute(model)
             assert len(ordinary) == kernels, compute
-            alike(found, compute(plain), name=compute.__name__)
+            alike(found, compute(plain), 1e-2 if compute is in_half_precision else 1e-4, compute.__name__)
         assert operations(model) == operations(plain) > 0
 
     def test_graphs_of_other_shapes(ordinary):
