@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_standard_streams()
     arguments = _parser().parse_args(argv)
     keep_freed_memory()
+    if argv is None:  # the process is the command's own
+        # All pictures are files. A notebook names its own backend, and `!keras-resnet` may run where that is absent.
+        os.environ["MPLBACKEND"] = "agg"
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a name must not end the command
     try:

@@ -40,7 +40,7 @@ class Evaluation:
 
 
 def evaluate(
-    models: Sequence[str | Path],
+    models: str | Path | Sequence[str | Path],
     dataset: str,
     data_dir: str | Path | None = None,
     *,
@@ -52,7 +52,7 @@ def evaluate(
     """Evaluates one network, or an ensemble of several, whose probabilities are averaged (2015, table 5).
 
     Args:
-        models: `.keras` files or run folders; each network receives images of its own size.
+        models: one or several `.keras` files or run folders; each network receives images of its own size.
         dataset: the name of a data set. Its classes are matched by name to those of the networks.
         data_dir: the folder with the prepared sets of tensorflow-datasets.
         split: "test" or "train".
@@ -64,7 +64,7 @@ def evaluate(
         ValueError: a model cannot be opened or does not fit the data, the data set does not have such views, a network
             lacks classes of the data set, or the networks have different classes.
     """
-    views = views or Views()
+    views, models = views or Views(), [models] if isinstance(models, str | Path) else models
     networks = [saving.load(path) for path in models]
     data = load(dataset, data_dir)
     if data.in_memory and replace(views, mirror=False) != Views():

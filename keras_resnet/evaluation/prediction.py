@@ -86,12 +86,12 @@ def predict(
 
 
 def decode_predictions(
-    predictions: Any, top: int = 5, labels: str | Path | Sequence[str] = "imagenet"
+    preds: Any, top: int = 5, labels: str | Path | Sequence[str] = "imagenet"
 ) -> list[list[tuple[str, str, float]]]:
     """Decodes predictions to the most probable classes, like the function of this name in keras.applications.
 
     Args:
-        predictions: (n, classes), the outputs of a network, as an array or a tensor.
+        preds: (n, classes), the outputs of a network, as an array or a tensor.
         top: the number of classes to return.
         labels: "imagenet", "cifar10", "cifar100" or "digits"; the `.keras` file or the run folder of the network; or
             one name per class.
@@ -105,15 +105,14 @@ def decode_predictions(
             below 1.
     """
     _check_top(top)
-    predictions = keras.ops.convert_to_numpy(predictions)
+    preds = keras.ops.convert_to_numpy(preds)
     ids, names = _labels(labels)
-    if predictions.ndim != 2 or predictions.shape[1] != len(names):
+    if preds.ndim != 2 or preds.shape[1] != len(names):
         raise ValueError(
-            f"`predictions` must have the shape (n, {len(names)}) for {len(names)} labels. "
-            f"Received: {predictions.shape}"
+            f"`preds` must have the shape (n, {len(names)}) for {len(names)} labels. Received: {preds.shape}"
         )
     ids = ids or tuple(map(str, range(len(names))))
-    return [[(ids[number], names[number], float(row[number])) for number in _ranked(row, top)] for row in predictions]
+    return [[(ids[number], names[number], float(row[number])) for number in _ranked(row, top)] for row in preds]
 
 
 def _check_top(top: int) -> None:

@@ -16,7 +16,7 @@ from .. import backend, saving
 from ..data import SIZE
 from ..evaluation.outputs import check_classifies, shapes
 from ..evaluation.source import check_view
-from ..files import FolderInUseError, folder_atomically, lock, write_text
+from ..files import FolderInUseError, folder_atomically, lock, printable, write_text
 from ..options import to_arguments
 from ..status import Status
 from ..training.processes import MESSAGE_PREFIX, last_line, start
@@ -64,10 +64,10 @@ def export(
 
     Raises:
         ValueError: `model` is not a model, returns features, is quantised or cannot be folded, `view` does not fit it,
-            `out` is in use or contains something else, or a package is missing.
+            `out` is in use, contains something else or is not UTF-8, or a package is missing.
     """
     chosen = Choices(**choices)
-    _check_folder(Path(out))
+    _check_folder(Path(out), chosen.format)
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
     network = as_functional(network)
     given = None if class_names is None else [str(name) for name in class_names]
@@ -182,12 +182,15 @@ def _export_on_tensorflow(
         return json.loads(stdout.read_text())
 
 
-def _check_folder(out: Path) -> None:
-    """Checks that a path can be the folder of all versions.
+def _check_folder(out: Path, file_format: str) -> None:
+    """Checks that a path can be the folder of all versions in a format.
 
     Raises:
-        ValueError: it is a file, or a folder that contains something else.
+        ValueError: it is a file, a folder that contains something else, or no path for TensorFlow, which writes
+            SavedModels.
     """
+    if file_format == "saved_model" and printable(str(out)) != str(out):
+        raise ValueError(f"TensorFlow takes no path that is not UTF-8. Choose another folder. Received: {str(out)!r}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{str(out)!r} is a file. Choose another folder.")
     others = [path.name for path in out.glob("*") if not path.name.isdigit() and not path.name.startswith(".")]

@@ -236,11 +236,12 @@ def _check_arguments(
 def _check_input(tensor: Any, shape: Sequence[int | None] | None, data_format: str, weights: Any) -> None:
     """Raises ValueError for an input that no network could take, before any weights are read."""
     if tensor is not None and not keras.backend.is_keras_tensor(tensor):
-        raise ValueError(f"`input_tensor` must be a Keras tensor, such as `keras.Input` returns. Received: {tensor!r}")
+        kind = type(tensor).__name__  # an array would fill the screen
+        raise ValueError(f"`input_tensor` must be a Keras tensor, such as `keras.Input` returns. Received: {kind}")
     argument, shape = ("input_shape", shape) if tensor is None else ("input_tensor", tuple(tensor.shape)[1:])
     if shape is None:
         return
-    layout = "(height, width, channels)" if data_format == "channels_last" else "(channels, height, width)"
+    layout = _layout(data_format)
     if not isinstance(shape, Iterable) or len(shape) != 3:
         received = tuple(shape) if isinstance(shape, Iterable) else repr(shape)
         raise ValueError(f"`{argument}` must have three dimensions, {layout}. Received: {received}")
@@ -253,6 +254,10 @@ def _check_input(tensor: Any, shape: Sequence[int | None] | None, data_format: s
         raise ValueError(
             f"The input must have 3 channels for `weights='imagenet'`. Received: {argument}={tuple(shape)}"
         )
+
+
+def _layout(data_format: str) -> str:
+    return "(height, width, channels)" if data_format == "channels_last" else "(channels, height, width)"
 
 
 def _image(
@@ -282,6 +287,6 @@ def _image(
     if any(side is not None and side < spec.total_stride for side in sides):
         raise ValueError(
             f"Input size must be at least {spec.total_stride}x{spec.total_stride}, the network's total stride. "
-            f"Received: {argument}={tuple(shape)}"
+            f"Received: {argument}={tuple(shape)}, as {_layout(data_format)}"
         )
     return keras.Input(tuple(shape), name="image") if tensor is None else tensor

@@ -123,6 +123,11 @@ def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choi
     """
     if choices.get("dataset") is None:
         choices.pop("dataset", None)
+    if misplaced := [field for field in choices if field in Spec.__dataclass_fields__]:
+        raise ValueError(
+            f"`{misplaced[0]}` is a choice of the network. Pass it in `network`, as in "
+            f"network={{{misplaced[0]!r}: {choices[misplaced[0]]!r}}}."
+        )
     check_types(Recipe, choices)
     name = name or ("finetune" if choices.get("weights") else "paper")
     if "model" not in choices and (model := _model_of(choices.get("weights"), run)):

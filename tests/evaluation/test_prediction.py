@@ -259,8 +259,8 @@ def test_predictions_decode_by_any_labels(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ("imagenet", r"`predictions` must have the shape \(n, 1000\) for 1000 labels. Received: \(1, 3\)"),
-        (["a"], r"`predictions` must have the shape \(n, 1\) for 1 labels"),
+        ("imagenet", r"`preds` must have the shape \(n, 1000\) for 1000 labels. Received: \(1, 3\)"),
+        (["a"], r"`preds` must have the shape \(n, 1\) for 1 labels"),
         ("imagenet22k", r"`labels` must be 'imagenet', 'digits', .* Received: 'imagenet22k'"),
     ],
 )

@@ -70,6 +70,24 @@ def test_every_command_line_in_the_guides_is_valid():
             assert cli._parser().parse_args(words), line
 
 
+def test_a_program_in_the_guide_trains_what_the_command_does(command, monkeypatch):
+    received = []
+
+    def train(recipe, out, *_):
+        received.append((recipe, str(out)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_resnet.training.run.train", train)
+    guide = (Path(__file__).resolve().parents[3] / "docs/training.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (line,) = re.findall(r"What `keras-resnet (train .*?)` does", guide)
+    with pytest.raises(KeyboardInterrupt):
+        exec(program)
+    assert command(line)[0] == 130
+    in_python, in_shell = received
+    assert in_python == in_shell
+
+
 def test_an_option_of_several_commands_is_described_in_the_same_words(capsys):
     described = []
     for command in ("train", "evaluate", "analyze", "reproduce", "tune", "export"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -28,3 +29,18 @@ def test_a_mistake_has_the_status_and_the_line_of_the_command():
     status, out, err = run("evaluate", "nothing.keras", "digits")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("keras-resnet: error: There is no model file 'nothing.keras'.")
+
+
+def test_pictures_do_not_need_the_backend_of_matplotlib_that_a_notebook_names():
+    """A command in a cell, `!keras-resnet evaluate`, inherits the name, and may run in another environment."""
+    program = "from keras_resnet.cli import main; main(); import matplotlib"
+    environment = {**os.environ, "MPLBACKEND": "of-another-environment"}
+    words = [sys.executable, "-c", program, "summary", "resnet20"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_calls_the_command_keeps_its_backend_of_matplotlib(command, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "inline")
+    assert command("summary resnet20")[0] == 0
+    assert os.environ["MPLBACKEND"] == "inline"

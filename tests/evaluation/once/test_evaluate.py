@@ -178,6 +178,11 @@ def test_a_scale_shows_the_entire_image_and_its_mirror_image(pictures, save):
     assert likelihood == pytest.approx(likelihood_of(path, entire), abs=1e-3)
 
 
+def test_a_single_network_needs_no_list(photographs, save):
+    alone, in_a_list = (evaluate(models, photographs).result for models in (str(save()), [save()]))
+    assert (alone["model"], alone["wrong"]) == (in_a_list["model"], in_a_list["wrong"])
+
+
 def test_an_ensemble_averages_the_probabilities_of_its_members(photographs, save):
     paths = [save("a"), save("b"), save("c")]
     result = evaluate(paths, photographs).result

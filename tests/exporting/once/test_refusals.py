@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 
 import filelock
@@ -46,6 +47,14 @@ def test_a_path_that_cannot_be_the_folder_of_versions_is_refused(file, tmp_path,
     arrange(tmp_path / "out")
     with pytest.raises(ValueError, match=message):
         keras_resnet.export(file, tmp_path / "out")
+
+
+def test_a_path_that_tensorflow_does_not_take_is_refused(file, tmp_path, capsys):
+    """As of a folder that was named under another locale."""
+    out = os.fsdecode(b"Br\xfccke")
+    assert main(["export", str(file), str(tmp_path / out)]) == 2
+    assert "TensorFlow takes no path that is not UTF-8" in capsys.readouterr().err
+    assert not (tmp_path / out).exists()
 
 
 def test_unsuitable_models_are_refused_and_nothing_is_written(tmp_path, capsys):

@@ -37,7 +37,7 @@ from keras_resnet.models.spec import STAGES, NetworkChoices, ResNetChoices
         ({"bn_momentum": None}, r"`bn_momentum` must be a number. Received: None"),
         ({"skip": "exclusive_gating", "gate_bias": "x"}, r"`gate_bias` must be a number or null. Received: 'x'"),
         ({"shortcut": ["B"]}, r"`shortcut` must be a string or null. Received: \['B'\]"),
-        ({"input_tensor": np.zeros((1, 32, 32, 3))}, r"`input_tensor` must be a Keras tensor"),
+        ({"input_tensor": np.zeros((1, 32, 32, 3))}, r"`input_tensor` must be a Keras tensor.*Received: ndarray$"),
         ({"width": 0.5}, r"stage1_unit1 would go from 16 to 8. Use `shortcut='B'`.*Received: width=0.5"),
         ({"stochastic_depth": 1.0}, r"`stochastic_depth` must be at least 0 and below 1. Received: 1.0"),
         ({"shortcut": None, "stochastic_depth": 0.2}, r"plain network .* Received: 0.2"),
@@ -54,6 +54,7 @@ from keras_resnet.models.spec import STAGES, NetworkChoices, ResNetChoices
         ({"input_shape": (32, 32)}, r"`input_shape` must have three dimensions.*Received: \(32, 32\)"),
         ({"input_shape": 32}, r"`input_shape` must have three dimensions, \(height, width, channels\). Received: 32"),
         ({"input_shape": (32.0, 32, 3)}, r"`input_shape` must hold integers or None.*Received: \(32.0, 32, 3\)"),
+        ({"input_shape": (3, 32, 32)}, r"at least 4x4.*Received: input_shape=\(3, 32, 32\), as \(height, width, chan"),
         ({"input_shape": (32, 32, None)}, r"`input_shape` must specify the number of channels"),
     ],
 )

@@ -100,6 +100,11 @@ def test_sizes_that_follow_from_a_files_size_are_dropped_if_it_changes(tmp_path)
     assert recipe_for(path, size=224) == recipe
 
 
+def test_a_choice_of_the_network_beside_those_of_the_recipe_is_refused_with_its_place():
+    with pytest.raises(ValueError, match=r"`width` is a choice of the network.*as in network=\{'width': 2.0\}"):
+        recipe_for(dataset="cifar10", width=2.0)
+
+
 def test_sizes_named_by_a_recipe_stay_if_they_are_possible(tmp_path):
     """`modern` grows from 128 to 192 and is tested at 256."""
     recipe = recipe_for("modern", dataset="folder:photos").resolve(10, {**PHOTOGRAPHS, "test_resize": 293})

@@ -64,6 +64,7 @@ def test_a_program_for_keras_applications_works_with_changed_imports():
     assert re.fullmatch(r"n\d{8}", identifier) and name and score >= others[0][2]
 
 
-def test_preprocess_input_has_the_arguments_of_keras_applications():
-    theirs = inspect.signature(keras.applications.resnet.preprocess_input)
-    assert list(inspect.signature(keras_resnet.preprocess_input).parameters) == list(theirs.parameters)
+def test_preprocess_input_and_decode_predictions_have_the_arguments_of_keras_applications():
+    for function in ("preprocess_input", "decode_predictions"):
+        theirs = list(inspect.signature(getattr(keras.applications.resnet, function)).parameters)
+        assert list(inspect.signature(getattr(keras_resnet, function)).parameters)[: len(theirs)] == theirs
