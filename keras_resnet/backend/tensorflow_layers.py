@@ -65,7 +65,8 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
 def _pointwise_convolution(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
     """Convolves images (batch, rows, columns, channels) with a kernel (1, 1, channels, filters).
 
-    The forward pass is TensorFlow's own, which at inference is fused with the batch norm and ReLU that follow.
+    The forward pass is TensorFlow's own, which at inference is fused with the batch norm and ReLU that follow. After
+    folding, it is fused with the addition, too, with padding "SAME", which here is none, but not with "VALID".
     """
 
     def gradients(upstream: Any) -> tuple[Any, Any]:
@@ -75,4 +76,4 @@ def _pointwise_convolution(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tu
         kernel_gradient = tf.matmul(tf.reshape(x, (-1, channels)), by_pixel, transpose_a=True)
         return tf.reshape(x_gradient, tf.shape(x)), tf.reshape(kernel_gradient, tf.shape(kernel))
 
-    return tf.nn.conv2d(x, kernel, 1, "VALID"), gradients
+    return tf.nn.conv2d(x, kernel, 1, "SAME"), gradients

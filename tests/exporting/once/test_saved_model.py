@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -10,12 +11,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import keras_resnet
 from keras_resnet.exporting import export as module
 from keras_resnet.exporting.card import _preprocessing as preprocessing
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_file_that_is_not_an_image_does_not_affect_the_others_of_its_batch(ask, served, orange, photographs):
@@ -30,7 +34,10 @@ def test_a_file_that_is_not_an_image_does_not_affect_the_others_of_its_batch(ask
 
 
 def test_the_c_api_gives_the_same_outputs(served, photographs, expected, tmp_path):
-    """As in TensorFlow Serving: no Python, the tag "serve", and the tensors named by the signature."""
+    """As in TensorFlow Serving: no Python, the tag "serve", the tensors named by the signature, its environment."""
+    compose = yaml.safe_load((ROOT / "examples/serving/docker-compose.yaml").read_text())
+    environment = {**os.environ, **compose["services"]["serving"]["environment"]}
+    assert environment["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] == "1"
     package = Path(tf.__file__).parent
     program = tmp_path / "c_api"
     libraries = [str(package / f"libtensorflow_{name}.so.2") for name in ("cc", "framework")]
@@ -43,7 +50,8 @@ def test_the_c_api_gives_the_same_outputs(served, photographs, expected, tmp_pat
     def run(signature, name, *arguments, data):
         definition = graph.signature_def[signature]
         tensors = definition.inputs[name].name, definition.outputs["probabilities"].name
-        done = subprocess.run([program, served, *tensors, *arguments], input=data, capture_output=True)
+        words = [program, served, *tensors, *arguments]
+        done = subprocess.run(words, input=data, capture_output=True, env=environment)
         assert done.returncode == 0, done.stderr[-2000:]
         return np.frombuffer(done.stdout, "float32").reshape(-1, 10)
 
@@ -147,6 +155,23 @@ def test_half_precision_gives_similar_outputs(ask, file, expected, tmp_path):
     assert 0 < np.abs(outputs - probabilities).max() < 0.1
     variables = tmp_path / "half" / "1" / "variables" / "variables.data-00000-of-00001"
     assert variables.stat().st_size < 0.6 * 4 * network_size(file)
+
+
+def test_bias_addition_and_relu_are_computed_with_the_convolution(tmp_path):
+    """By oneDNN, in units without strides."""
+    model = keras_resnet.ResNet((3,), (16,), unit="bottleneck", stem="cifar", classes=4, input_shape=(8, 8, 3))
+    keras_resnet.export(model, tmp_path / "out", default_signature="images", warm_up=None)
+    options, metadata = tf.compat.v1.RunOptions(output_partition_graphs=True), tf.compat.v1.RunMetadata()
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(tmp_path / "out/1"))
+        signature = loaded.signature_def["serving_default"]
+        images = {signature.inputs["images"].name: np.zeros((2, 8, 8, 3), "float32")}
+        session.run(signature.outputs["probabilities"].name, images, options, metadata)
+    kernels = [node for graph in metadata.partition_graphs for node in graph.node]
+    fused = [list(node.attr["fused_ops"].list.s) for node in kernels if "Conv2D" in node.op]
+    assert fused.count([b"BiasAdd", b"Add", b"Relu"]) == 3
+    assert fused.count([b"BiasAdd", b"Relu"]) == 7 and fused.count([b"BiasAdd"]) == 1  # the rest, and the projection
+    assert not [node.op for node in kernels if node.op in ("AddV2", "Relu")]
 
 
 def network_size(file):
