@@ -158,8 +158,6 @@ class TrainingBatches:
                 "`images` and `labels` must have the same length, which must be at least 1. "
                 f"Received: {len(self.images)} images and {len(self.labels)} labels"
             )
-        if self.batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1. Received: {self.batch_size}")
         check_shard(self.batch_size, self.shard)
 
     def __len__(self) -> int:

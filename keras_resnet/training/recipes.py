@@ -138,7 +138,7 @@ def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choi
     dropped = stale(base, choices, changed)
     base = {name: value for name, value in base.items() if name not in dropped}
     unit = choices.get("network", {}).get("unit")
-    if "model" in changed and not name.endswith(".json") and find(choices["model"], unit).spec.shortcut:
+    if "model" in changed and saved is None and find(choices["model"], unit).spec.shortcut:
         base["network"] = initialization
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
     return Recipe(**{**base, **choices})

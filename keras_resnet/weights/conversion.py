@@ -129,7 +129,7 @@ def _with_metadata(
     if isinstance(class_labels, str):
         try:
             pretrained = replace(pretrained, **labels(class_labels))
-        except (DataError, KeyError) as error:
+        except DataError as error:
             raise ValueError(f"No such labels: {error}") from error
     elif class_labels is not None:
         pretrained = replace(pretrained, class_names=tuple(class_labels), class_ids=None)
