@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
+from keras_resnet.backend import BACKENDS
 from torch_peers import plain_run
 from workers import Setting, Subject, start_as_command
 
@@ -70,7 +71,7 @@ def figures(error: float, seconds: list[float]) -> dict[str, float]:
 
 
 SUBJECTS = {
-    **{f"keras_resnet, {name}": Subject(ours, name) for name in ("tensorflow", "jax", "torch")},
+    **{f"keras_resnet, {name}": Subject(ours, name) for name in BACKENDS},
     "PyTorch, a plain script": Subject(plain, "torch"),
 }
 
