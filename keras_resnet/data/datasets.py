@@ -178,7 +178,6 @@ class DatasetRow:
     """Properties of a data set that are known before it is read.
 
     Attributes:
-        description: a one-line description.
         class_names: one name per class, in the order of the labels.
         read: function from `data_dir` to the arrays x_train, y_train, x_test, y_test.
         side: the height and width of the images in pixels.
@@ -186,7 +185,6 @@ class DatasetRow:
         embedded: whether a Python package ships the data; otherwise tensorflow-datasets has it under the row's key.
     """
 
-    description: str
     class_names: tuple[str, ...]
     read: Callable[[str | os.PathLike[str] | None], Arrays]
     side: int
@@ -213,7 +211,6 @@ def _read_digits(_data_dir: str | os.PathLike[str] | None) -> Arrays:
 
 DATASETS: dict[str, DatasetRow] = {
     "digits": DatasetRow(
-        "1,797 handwritten digits, 8x8 grey, embedded in scikit-learn; every fifth is a test image",
         tuple("0123456789"),
         _read_digits,
         side=8,
@@ -222,7 +219,6 @@ DATASETS: dict[str, DatasetRow] = {
         embedded=True,
     ),
     "cifar10": DatasetRow(
-        "CIFAR-10: 60,000 photographs, 32x32 RGB, 10 classes, the official 10,000 as test images",
         tuple(_CIFAR10_NAMES.split()),
         partial(read_prepared, "cifar10"),
         side=32,
@@ -230,7 +226,6 @@ DATASETS: dict[str, DatasetRow] = {
         flip=True,
     ),
     "cifar100": DatasetRow(
-        "CIFAR-100: 60,000 photographs, 32x32 RGB, 100 fine classes, the official 10,000 as test images",
         tuple(_CIFAR100_NAMES.split()),
         partial(read_prepared, "cifar100"),
         side=32,
