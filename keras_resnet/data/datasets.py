@@ -66,12 +66,10 @@ class Dataset(LabelledImages):
 
     @property
     def train_count(self) -> int:
-        """The number of training images."""
         return len(self.x_train)
 
     @property
     def test_count(self) -> int:
-        """The number of test images."""
         return len(self.x_test)
 
     @property
@@ -138,31 +136,16 @@ class Dataset(LabelledImages):
         resize: int | None = None,
         split: str = "test",
     ) -> ArrayTestBatches:
-        """Returns batches that contain every test image once, or every training image if `split` is "train".
-
-        Raises:
-            DataError: `size` or `resize` is not the size of the images.
-        """
         self.image_shape(size)
         self.image_shape(resize)
         images, labels = (self.x_train, self.y_train) if split == "train" else (self.x_test, self.y_test)
         return ArrayTestBatches(images=images, labels=labels, batch_size=batch_size, shard=shard)
 
     def take(self, count: int) -> Dataset:
-        """Returns the same data set with a random but fixed subset of `count` training images.
-
-        Raises:
-            DataError: `count` is out of range.
-        """
         subset = fixed_subset(count, self.train_count, self.name)
         return replace(self, x_train=self.x_train[subset], y_train=self.y_train[subset])
 
     def hold_out(self, count: int, seed: int) -> Dataset:
-        """Returns the data set with `count` randomly drawn training images as its test images; see `LabelledImages`.
-
-        Raises:
-            DataError: `count` is out of range.
-        """
         held_out, remaining = hold_out(count, self.train_count, seed, self.name)
         return replace(
             self,
