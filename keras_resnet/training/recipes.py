@@ -210,13 +210,10 @@ def _named(name: str, dataset: str) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is not a recipe: {error}") from error
-    try:
         if not isinstance(value, dict):
             raise ValueError("it is not a JSON object")
         check_types(Recipe, value)
         check_types(Spec, value.get("network", {}))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is not a recipe: {error}") from error
     return {**value, "network": with_later_choices(value.get("network", {}))}
