@@ -136,7 +136,7 @@ def _with_metadata(
     if pretrained.classes:
         _check_labels(pretrained, pretrained.classes)
     if mean is not None:
-        pretrained = replace(pretrained, mean=raw_statistic("mean", mean))
+        pretrained = pretrained.with_mean(raw_statistic("mean", mean))
     if deviation is not None:
         pretrained = replace(pretrained, deviation=raw_statistic("deviation", deviation))
     if pretrained.deviation is not None and pretrained.mean is None:
