@@ -56,7 +56,7 @@ def measure(setting: Setting) -> dict[str, float]:
     return {**medians, "share": statistics.median(ratios)}
 
 
-SUBJECTS = {f"keras_resnet, {name}": Subject(measure, name) for name in ("tensorflow", "jax", "torch")}
+SUBJECTS = {f"keras_resnet, {name}": Subject(measure, name) for name in backend.BACKENDS}
 
 
 def main() -> int:

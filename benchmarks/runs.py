@@ -11,7 +11,6 @@ averaged. The script supports the papers' recipe for CIFAR networks; for anythin
 
 from __future__ import annotations
 
-import csv
 import statistics
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
+from keras_resnet.backend import BACKENDS
 from torch_peers import plain_run
 from workers import Setting, Subject, start_as_command
 
@@ -42,14 +42,14 @@ def ours(setting: Setting) -> dict[str, float]:
     start_as_command()
     from keras_resnet.evaluation.evaluate import evaluate
     from keras_resnet.evaluation.views import Views
+    from keras_resnet.tables import read_csv
     from keras_resnet.training.machine import Machine
     from keras_resnet.training.run import train
 
     machine, recipe = Machine(**{name: setting[name] for name in MACHINE}), recipe_of(setting)
     with tempfile.TemporaryDirectory() as folder:
         summary = train(recipe, folder, machine=machine)
-        with Path(folder, "history.csv").open(encoding="utf-8", newline="") as file:
-            seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
+        seconds = [row["seconds"] for row in read_csv(Path(folder, "history.csv"), "Run it again.")]
         mirrored = evaluate([folder], recipe.dataset, recipe.data_dir, views=Views(mirror=True)).result
     return {**figures(summary["test_error"], seconds), "mirrored_test_error": mirrored["error"]}
 
@@ -71,7 +71,7 @@ def figures(error: float, seconds: list[float]) -> dict[str, float]:
 
 
 SUBJECTS = {
-    **{f"keras_resnet, {name}": Subject(ours, name) for name in ("tensorflow", "jax", "torch")},
+    **{f"keras_resnet, {name}": Subject(ours, name) for name in BACKENDS},
     "PyTorch, a plain script": Subject(plain, "torch"),
 }
 

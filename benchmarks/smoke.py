@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import report
+from keras_resnet.backend import BACKENDS
 from keras_resnet.host import cores
 
 PHOTOGRAPHS = 25
@@ -39,7 +40,7 @@ def only(*names: str) -> list[str]:
     return [f"--only={name}" for name in names]
 
 
-OURS = only(*(f"keras_resnet, {name}" for name in ("tensorflow", "jax", "torch")))
+OURS = only(*(f"keras_resnet, {name}" for name in BACKENDS))
 # Arguments of each benchmark; "{photographs}" is replaced by a folder. A name begins with that of the benchmark.
 TOYS = {
     "training": ["--models", "resnet20", "--image-sizes", "32", "--batches", "2", *ROUND, *OURS],

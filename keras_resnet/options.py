@@ -205,19 +205,6 @@ def check_limits(dataclass: type, values: Mapping[str, Any]) -> None:
             raise ValueError(f"`{field.name}` must be {_range(kind, limits)}. Received: {value!r}")
 
 
-def choices_of(dataclass: type) -> dict[str, tuple[Any, ...]]:
-    """Returns the accepted values of every field with `choices`, including None where its type allows it.
-
-    For `Spec`, "shortcut" is ("A", "B", "C", None).
-    """
-    choices = {field.name: field.metadata["choices"] for field in fields(dataclass) if field.metadata.get("choices")}
-    optional = {name for name, hint in _hints(dataclass).items() if types.NoneType in _alternatives(hint)}
-    return {
-        name: (*accepted, None) if name in optional and None not in accepted else accepted
-        for name, accepted in choices.items()
-    }
-
-
 def kind_of(dataclass: type, name: str) -> type:
     """Returns the type of a dataclass's field, without None: int for a field of type `int | None`."""
     return _alternatives(_hints(dataclass)[name])[0]

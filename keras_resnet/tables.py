@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from .files import first_line
 
 
 def text_table(
@@ -42,3 +45,22 @@ def csv_table(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def read_csv(path: Path, remedy: str) -> list[dict[str, float]]:
+    """Reads a CSV file of numbers, such as a run's `history.csv`; returns no rows if there is no such file.
+
+    Args:
+        path: the file.
+        remedy: a sentence that says what to do if the file is damaged, for the error.
+
+    Raises:
+        ValueError: a line ends too soon or too late, or the file does not consist of numbers.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{name: float(number) for name, number in row.items()} for row in csv.DictReader(file)]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise ValueError(f"{str(path)!r} is damaged: {first_line(error)} {remedy}") from error

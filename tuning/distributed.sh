@@ -20,11 +20,7 @@ if [[ -z ${PYTHON-}${VIRTUAL_ENV-} && -x $installed ]]; then python=$installed; 
 
 export KERASTUNER_ORACLE_IP=${KERASTUNER_ORACLE_IP:-127.0.0.1}
 export KERASTUNER_ORACLE_PORT=${KERASTUNER_ORACLE_PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
-if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
-    IFS=, read -ra gpus <<< "$CUDA_VISIBLE_DEVICES"
-else
-    mapfile -t gpus < <(command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=index --format=csv,noheader)
-fi
+read -ra gpus < <("$python" -c 'from keras_resnet.host import gpus; print(*gpus())')
 read -ra cores < <("$python" -c 'import os; print(*sorted(os.sched_getaffinity(0)))')
 running=()
 # Waits until the workers have saved their trials, since a container ends with this script, and only then ends the chief:

@@ -17,7 +17,7 @@ from .. import backend, saving
 from ..backend.devices import Devices
 from ..data import ImageStream, LabelledImages, evenly_spaced, steps_per_epoch
 from ..evaluation.evaluate import class_indices, crop_sizes
-from ..evaluation.outputs import shapes
+from ..evaluation.outputs import check_images, shapes
 from ..evaluation.views import Views
 from ..models.catalog import find
 from ..models.graph import require_package_model
@@ -153,10 +153,8 @@ def batches_for(
     view: dict[str, Any] = {}
     if not data.in_memory:
         view = dict(zip(("size", "resize"), crop_sizes(model, info.get("view", {}), Views()), strict=True))
-    expected = shapes(model)[0]
     received = data.image_shape(view.get("size"))
-    if any(side not in (None, other) for side, other in zip(expected, received, strict=True)):
-        raise ValueError(f"{model.name!r} takes images of {expected}. Received: {received}")
+    check_images(model, shapes(model)[0], received)
     indices = class_indices(model, info, data) if labels else np.arange(data.classes)
     size = min(BATCH, images, max(1, PIXELS // math.prod(received[:2])))
     batches = _evenly_spaced(data, images).test_batches(batch_size=size, **view)

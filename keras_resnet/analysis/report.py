@@ -27,14 +27,14 @@ def default_folder(model: str, report: dict[str, Any], images: int | None) -> Pa
         A folder in `analysis/` next to the first network's file, or in the working directory for a network given by
         name. The folder's name ends with a short hash of the data set, networks, seed and number of images.
     """
-    path = Path(model)
+    path = saving.model_file(model)
     first, *others = report["networks"]
-    network = [] if path.is_dir() else [path.stem if path.is_file() else first[:80]]
+    network = [] if path.name == "model.keras" else [path.stem if path.is_file() else first[:80]]
     more = [f"and-{len(others)}-more"] if others else []
     identity = json.dumps([report["dataset"], first, *others, report["seed"], images])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     name = re.sub(r"[^\w.]+", "-", "-".join([short_name(report["dataset"]), *network, *more, digest]))
-    return saving.model_file(path).parent / "analysis" / name
+    return path.parent / "analysis" / name
 
 
 def write_report(report: dict[str, Any], folder: Path) -> list[Path]:

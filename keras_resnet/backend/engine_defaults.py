@@ -8,20 +8,11 @@ from typing import Any
 import keras
 
 
-def normal(seed: int, shape: Sequence[int], deviation: float) -> None:
+def keras_own(*_: Any) -> None:
     """Returns None: Keras's own implementation is used."""
 
 
-def max_pool(layer: keras.layers.MaxPooling2D, x: Any) -> None:
-    """Returns None: Keras's own implementation is used."""
-
-
-def relu(x: Any) -> None:
-    """Returns None: Keras's own implementation is used."""
-
-
-def add(x: Any, y: Any) -> None:
-    """Returns None: Keras's own implementation is used."""
+normal = max_pool = relu = add = keras_own
 
 
 def can_export_graphs() -> bool:

@@ -47,6 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{card['measure']}: {errors['int8']:.2f} % error in int8, {errors['float32']:.2f} % in float32")
     print(f"Written to {card['out']}/; see README.md there.")
     if card["format"] == "saved_model":
-        folder = shlex.quote(str(Path(arguments.out).resolve()))
+        folder = shlex.quote(str(Path(card["out"]).parent.resolve()))
         print(f"Serve it with tensorflow_model_server --model_base_path={folder}")
     return Status.DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .. import backend
+from .. import backend, saving
 from ..files import json_text, unwinding_at_sigterm
 from ..status import Status
 from .common import MODEL, SOURCE, Commands, backend_option, verbose
@@ -34,9 +34,8 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     backend.select_backend(arguments.backend)
     from ..evaluation.extraction import extract
-    from ..saving import load as load_model
 
-    model, info = load_model(arguments.model)
+    model, info = saving.load(arguments.model)
     taps = None if arguments.taps is None else tuple(arguments.taps.split(","))
     with unwinding_at_sigterm():
         report = extract(model, arguments.source, arguments.out, taps, info.get("view"), verbose=verbose(arguments))

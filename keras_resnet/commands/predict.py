@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .. import backend
+from .. import backend, saving
 from ..files import json_text
 from ..options import positive
 from ..status import Status
@@ -34,9 +34,8 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     backend.select_backend(arguments.backend)
     from ..evaluation.prediction import predict
-    from ..saving import load as load_model
 
-    model, info = load_model(arguments.model)
+    model, info = saving.load(arguments.model)
     results = predict(
         model,
         arguments.source,

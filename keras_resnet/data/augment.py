@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -65,7 +66,8 @@ def cut_out(images: np.ndarray, rng: np.random.Generator, *, size: int, fill: Ar
     """
     count, height, width, _ = images.shape
     centers = _draw_centers(rng, count, height, width)
-    rows, columns = (_spans(center, size, length) for center, length in zip(centers, (height, width), strict=True))
+    lengths = zip(centers, (height, width), strict=True)
+    rows, columns = (in_square(np.arange(length), center[:, np.newaxis], size) for center, length in lengths)
     erased = images.copy()
     square = rows[:, :, np.newaxis] & columns[:, np.newaxis, :]
     np.copyto(_pixels(erased), _pixels(_color(fill, images)), where=square)
@@ -93,9 +95,12 @@ def _draw_centers(rng: np.random.Generator, count: int, height: int, width: int)
     return [rng.integers(0, height, count), rng.integers(0, width, count)]
 
 
-def _spans(centers: np.ndarray, size: int, length: int) -> np.ndarray:
-    """Returns a mask (N, length) of the `size` positions around each centre."""
-    offsets = np.arange(length) - (centers - size // 2)[:, np.newaxis]
+def in_square(positions: Any, centers: Any, size: int) -> Any:
+    """Returns a mask (N, length) of the positions (length,) that are among the `size` around each centre (N, 1).
+
+    Both are integers, in arrays of NumPy or in tensors.
+    """
+    offsets = positions - (centers - size // 2)
     return (offsets >= 0) & (offsets < size)
 
 
@@ -158,8 +163,6 @@ class TrainingBatches:
                 "`images` and `labels` must have the same length, which must be at least 1. "
                 f"Received: {len(self.images)} images and {len(self.labels)} labels"
             )
-        if self.batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1. Received: {self.batch_size}")
         check_shard(self.batch_size, self.shard)
 
     def __len__(self) -> int:

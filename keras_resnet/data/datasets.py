@@ -66,12 +66,10 @@ class Dataset(LabelledImages):
 
     @property
     def train_count(self) -> int:
-        """The number of training images."""
         return len(self.x_train)
 
     @property
     def test_count(self) -> int:
-        """The number of test images."""
         return len(self.x_test)
 
     @property
@@ -138,31 +136,16 @@ class Dataset(LabelledImages):
         resize: int | None = None,
         split: str = "test",
     ) -> ArrayTestBatches:
-        """Returns batches that contain every test image once, or every training image if `split` is "train".
-
-        Raises:
-            DataError: `size` or `resize` is not the size of the images.
-        """
         self.image_shape(size)
         self.image_shape(resize)
         images, labels = (self.x_train, self.y_train) if split == "train" else (self.x_test, self.y_test)
         return ArrayTestBatches(images=images, labels=labels, batch_size=batch_size, shard=shard)
 
     def take(self, count: int) -> Dataset:
-        """Returns the same data set with a random but fixed subset of `count` training images.
-
-        Raises:
-            DataError: `count` is out of range.
-        """
         subset = fixed_subset(count, self.train_count, self.name)
         return replace(self, x_train=self.x_train[subset], y_train=self.y_train[subset])
 
     def hold_out(self, count: int, seed: int) -> Dataset:
-        """Returns the data set with `count` randomly drawn training images as its test images; see `LabelledImages`.
-
-        Raises:
-            DataError: `count` is out of range.
-        """
         held_out, remaining = hold_out(count, self.train_count, seed, self.name)
         return replace(
             self,
@@ -178,7 +161,6 @@ class DatasetRow:
     """Properties of a data set that are known before it is read.
 
     Attributes:
-        description: a one-line description.
         class_names: one name per class, in the order of the labels.
         read: function from `data_dir` to the arrays x_train, y_train, x_test, y_test.
         side: the height and width of the images in pixels.
@@ -186,7 +168,6 @@ class DatasetRow:
         embedded: whether a Python package ships the data; otherwise tensorflow-datasets has it under the row's key.
     """
 
-    description: str
     class_names: tuple[str, ...]
     read: Callable[[str | os.PathLike[str] | None], Arrays]
     side: int
@@ -213,7 +194,6 @@ def _read_digits(_data_dir: str | os.PathLike[str] | None) -> Arrays:
 
 DATASETS: dict[str, DatasetRow] = {
     "digits": DatasetRow(
-        "1,797 handwritten digits, 8x8 grey, embedded in scikit-learn; every fifth is a test image",
         tuple("0123456789"),
         _read_digits,
         side=8,
@@ -222,7 +202,6 @@ DATASETS: dict[str, DatasetRow] = {
         embedded=True,
     ),
     "cifar10": DatasetRow(
-        "CIFAR-10: 60,000 photographs, 32x32 RGB, 10 classes, the official 10,000 as test images",
         tuple(_CIFAR10_NAMES.split()),
         partial(read_prepared, "cifar10"),
         side=32,
@@ -230,7 +209,6 @@ DATASETS: dict[str, DatasetRow] = {
         flip=True,
     ),
     "cifar100": DatasetRow(
-        "CIFAR-100: 60,000 photographs, 32x32 RGB, 100 fine classes, the official 10,000 as test images",
         tuple(_CIFAR100_NAMES.split()),
         partial(read_prepared, "cifar100"),
         side=32,

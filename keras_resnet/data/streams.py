@@ -44,12 +44,10 @@ class ImageStream(LabelledImages):
 
     @property
     def train_count(self) -> int:
-        """The number of training images."""
         return len(self.train)
 
     @property
     def test_count(self) -> int:
-        """The number of test images."""
         return len(self.test)
 
     def image_shape(self, size: int | None = None) -> tuple[int, int, int]:
@@ -68,20 +66,10 @@ class ImageStream(LabelledImages):
         return self._means[size]
 
     def take(self, count: int) -> ImageStream:
-        """Returns the same data set with a random but fixed subset of `count` training images.
-
-        Raises:
-            DataError: `count` is out of range.
-        """
         indices = self.train.indices[fixed_subset(count, self.train_count, self.name)]
         return replace(self, train=replace(self.train, indices=indices))
 
     def hold_out(self, count: int, seed: int) -> ImageStream:
-        """Returns the data set with `count` randomly drawn training images as its test images; see `LabelledImages`.
-
-        Raises:
-            DataError: `count` is out of range.
-        """
         held_out, remaining = (self.train.indices[part] for part in hold_out(count, self.train_count, seed, self.name))
         return replace(
             self,

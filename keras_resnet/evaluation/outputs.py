@@ -125,7 +125,7 @@ def single_view(
     all_probabilities, all_labels, all_counted = [], [], []
     start = time.perf_counter()
     for images, labels, weights in tqdm(batches, "Testing", len(batches), leave=False, disable=not verbose):
-        _check_images(model, shape, images.shape[1:])
+        check_images(model, shape, images.shape[1:])
         _check_labels(model, classes, labels)
         counted = weights > 0
         all_probabilities.append(predict(model, images)[counted])
@@ -168,7 +168,7 @@ def multi_view(model: keras.Model, images: MultiViewBatches, batch_size: int, *,
         labels.append(label)
         view_counts[number] = len(views)
         for view in views:
-            _check_images(model, shape, view.shape)
+            check_images(model, shape, view.shape)
             for group in pending.add(number, view):
                 predict(group)
     for group in pending.groups.values():
@@ -228,7 +228,12 @@ def _mirror_averaged(model: keras.Model, views: np.ndarray) -> np.ndarray:
     return (probabilities_of(model, padded) + probabilities_of(model, mirrored))[:count] / 2
 
 
-def _check_images(model: keras.Model, accepted: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+def check_images(model: keras.Model, accepted: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    """Checks that images have the shape that a network accepts, whose sides are None if it takes any.
+
+    Raises:
+        ValueError: they do not.
+    """
     if any(side not in (None, received) for side, received in zip(accepted, shape, strict=True)):
         raise ValueError(f"{model.name!r} takes images of {accepted}. Received: {shape}")
 

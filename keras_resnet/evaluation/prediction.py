@@ -126,7 +126,7 @@ def _labels(labels: str | Path | Sequence[str]) -> tuple[Sequence[str] | None, S
         return None, labels
     if labels in (IMAGENET, *DATASETS):
         return class_ids(str(labels)), class_names(str(labels))
-    if not Path(labels).exists():
+    if not saving.model_file(labels).exists():
         raise ValueError(
             f"`labels` must be {IMAGENET!r}, {', '.join(map(repr, DATASETS))}, a model file, a run folder, or one name "
             f"per class. Received: {str(labels)!r}"

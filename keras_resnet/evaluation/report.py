@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import saving
 from ..data import absolute_path
 from ..files import write_atomically, write_json, write_text
 from ..tables import csv_table
@@ -31,16 +32,15 @@ def default_folder(model: str | Path, result: dict[str, Any]) -> Path:
     digits of a hash of its members' names. If the folder already contains the report of another data set of the same
     name, the first digits of a hash of this data set's absolute path or name are appended.
     """
-    path = Path(model)
-    run = path if path.is_dir() else path.parent
-    parts = [] if path.is_dir() or path.name == "model.keras" else [path.stem]
+    path = saving.model_file(model)
+    parts = [] if path.name == "model.keras" else [path.stem]
     dataset = result["dataset"]
     parts += [Path(_identity(result)).name if absolute_path(dataset) else dataset, result["split"]]
     parts += [] if result["view"] == "one view" else [result["view"]]
     if "members" in result:
         digest = hashlib.sha256(" + ".join(member["model"] for member in result["members"]).encode()).hexdigest()
         parts += [f"ensemble-of-{len(result['members'])}-{digest[:8]}"]
-    folder = run / "evaluation" / re.sub(r"[ ,:/]+", "-", "-".join(parts))
+    folder = path.parent / "evaluation" / re.sub(r"[ ,:/]+", "-", "-".join(parts))
     if _has_report_of_another_dataset(folder, result):
         return folder.with_name(f"{folder.name}-{hashlib.sha256(_identity(result).encode()).hexdigest()[:8]}")
     return folder

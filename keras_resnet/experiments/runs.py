@@ -9,7 +9,6 @@ share its runs, even if they test the network differently.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -23,9 +22,10 @@ from tqdm import tqdm
 
 from ..data import make_available, steps_per_epoch
 from ..evaluation.views import Views
-from ..files import FolderInUseError, first_line, read_json, write_json
+from ..files import FolderInUseError, read_json, write_json
 from ..options import format_value, to_arguments
 from ..status import Status
+from ..tables import read_csv
 from ..training.interruption import StoppedError, stop_request
 from ..training.processes import Processes, epochs_done, last_line
 from ..training.recipe import LATER_FIELDS, Recipe, as_json
@@ -251,13 +251,6 @@ def _curves(history: Path) -> dict[str, list[float]]:
     Raises:
         ValueError: it is damaged.
     """
-    if not history.is_file():
-        return {}
-    try:
-        rows = list(csv.DictReader(history.read_text(encoding="utf-8").splitlines()))
-        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
-    except (TypeError, ValueError, csv.Error) as error:  # a line that ends too soon, or is none of numbers
-        raise ValueError(
-            f"{str(history)!r} is damaged: {first_line(error)} Delete it and the summary.json beside it: the next call "
-            "writes both again, by the last checkpoint."
-        ) from error
+    remedy = "Delete it and the summary.json beside it: the next call writes both again, by the last checkpoint."
+    rows = read_csv(history, remedy)
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -67,7 +68,8 @@ def export(
             `out` is in use, contains something else or is not UTF-8, or a package is missing.
     """
     chosen = Choices(**choices)
-    _check_folder(Path(out), chosen.format)
+    out = Path(os.path.expanduser(out))
+    _check_folder(out, chosen.format)
     network, info = (model, {}) if isinstance(model, keras.Model) else saving.load(model)
     network = as_functional(network)
     given = None if class_names is None else [str(name) for name in class_names]
@@ -89,11 +91,11 @@ def export(
         )
     if not backend.can_export_graphs():
         return _export_on_tensorflow(network, info, out, chosen, say)
-    with _next_version(Path(out)) as (version, folder):
+    with _next_version(out) as (version, folder):
         written = _write(network, info, names, folder, chosen, say)
         known = _description(network, info)
         card = write_card(folder, {**known, **vars(chosen), **written, "top": min(chosen.top, classes)})
-    return {**card, "out": str(Path(out) / str(version)), "version": version}
+    return {**card, "out": str(out / str(version)), "version": version}
 
 
 def _write(
@@ -152,7 +154,7 @@ def _description(network: keras.Model, info: Mapping[str, Any]) -> dict[str, Any
 
 
 def _export_on_tensorflow(
-    network: keras.Model, info: Mapping[str, Any], out: str | Path, choices: Choices, say: Callable[[str], None]
+    network: keras.Model, info: Mapping[str, Any], out: Path, choices: Choices, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Runs the export in a TensorFlow process, and passes its lines on stderr to `say`, except for its error message.
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from ..data import TrainingBatches
+from ..data.augment import in_square
 
 
 class DeviceImages(keras.layers.Layer):
@@ -45,12 +46,6 @@ class DeviceImages(keras.layers.Layer):
         if not center:
             return images
         erased_rows, erased_columns = (
-            _in_square(*each, self._cutout) for each in zip((rows, columns), center, strict=True)
+            in_square(*each, self._cutout) for each in zip((rows, columns), center, strict=True)
         )
         return ops.where((erased_rows[:, :, None] & erased_columns[:, None, :])[..., None], self._fill, images)
-
-
-def _in_square(positions: Any, center: Any, size: int) -> Any:
-    """Returns whether each of the positions (1, length) is among the `size` positions around each centre (batch, 1)."""
-    offsets = positions - (center - size // 2)
-    return (offsets >= 0) & (offsets < size)

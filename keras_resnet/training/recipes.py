@@ -143,7 +143,7 @@ def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choi
     dropped = stale(base, choices, changed)
     base = {name: value for name, value in base.items() if name not in dropped}
     unit = choices.get("network", {}).get("unit")
-    if "model" in changed and not name.endswith(".json") and find(choices["model"], unit).spec.shortcut:
+    if "model" in changed and saved is None and find(choices["model"], unit).spec.shortcut:
         base["network"] = initialization
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
     return Recipe(**{**base, **choices})
@@ -215,13 +215,10 @@ def _named(name: str, dataset: str) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is not a recipe: {error}") from error
-    try:
         if not isinstance(value, dict):
             raise ValueError("it is not a JSON object")
         check_types(Recipe, value)
         check_types(Spec, value.get("network", {}))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is not a recipe: {error}") from error
     return {**value, "network": with_later_choices(value.get("network", {}))}

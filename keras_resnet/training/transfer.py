@@ -78,18 +78,15 @@ def normalisation(
     """
     if weights is not None:
         _check_channels(recipe, data, weights)
-    deviation = None if weights is None else weights.deviation
     if recipe.mean != "weights" or weights is None:
         assert recipe.mean is not None  # the recipe is resolved
         mean = data.mean(recipe.mean, recipe.size)
-        if deviation is not None and deviation.ndim == 3 and deviation.shape != mean.shape:
-            deviation = deviation.mean(axis=(0, 1))
-        return mean, deviation
+        return mean, None if weights is None else weights.with_mean(mean).deviation
     if weights.mean is None:
         raise ValueError(
             f"{weights.source} does not say how its images were normalised. Choose --mean channel, or pixel."
         )
-    return weights.mean, deviation
+    return weights.mean, weights.deviation
 
 
 def _check_channels(recipe: Recipe, data: LabelledImages, weights: Pretrained) -> None:

@@ -82,19 +82,12 @@ class Bounds:
     parameters: int | None = None
     macs: int | None = None
 
-    def count(self, values: Mapping[str, Any]) -> Complexity:
-        """Returns the cost of a candidate.
-
-        Raises:
-            ValueError: it cannot be built: option A would drop channels, or the feature maps become too small.
-        """
-        return _count(recipe_of(self.base, values).spec, self.classes, self.image_shape)
-
     def check(self, values: Mapping[str, Any]) -> Complexity:
         """Checks that a candidate can be trained on the data set, whatever the bounds; returns its cost.
 
         Raises:
-            ValueError: it cannot be built, or would apply RandAugment to images that are not RGB.
+            ValueError: it cannot be built (option A would drop channels, or the feature maps become too small), or
+                would apply RandAugment to images that are not RGB.
         """
         recipe, channels = recipe_of(self.base, values), self.image_shape[-1]
         if channels != 3 and recipe.randaugment:

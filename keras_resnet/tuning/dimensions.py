@@ -13,7 +13,7 @@ import numpy as np
 from ..models.catalog import find
 from ..models.rows import UNITS
 from ..models.spec import STAGES, Spec
-from ..options import check_limits, check_types, choices_of, kind_of, suggestion
+from ..options import check_limits, check_types, kind_of, suggestion
 from ..training.recipe import Recipe
 
 UNITS_PER_STAGE = "units_per_stage"  # of a CIFAR network; an alternative to `model`, since it determines the depth
@@ -81,7 +81,10 @@ class Dimension:
         if self.ends is None:
             if not self.values:
                 raise ValueError(f"The dimension {self.name!r} has no values.")
-            self._check_values()
+            for value in self.values:
+                self._check_value(value)
+            if None in self.values and any(isinstance(value, int | float) for value in self.values):
+                raise ValueError(f"The dimension {self.name!r} must not combine numbers with `none`.")
             if self.default not in self.values:
                 object.__setattr__(self, "default", self.values[0])
             return
@@ -95,16 +98,6 @@ class Dimension:
         if self.default is None or not low <= self.default <= high:
             middle = math.sqrt(low * high) if self.logarithmic else (low + high) / 2
             object.__setattr__(self, "default", float(f"{middle:.3g}"))
-
-    def _check_values(self) -> None:
-        accepted = {**choices_of(Spec), **choices_of(Recipe)}.get(self.name)
-        for value in self.values:
-            if accepted is not None and value not in accepted:
-                names = ", ".join("none" if choice is None else choice for choice in accepted)
-                raise ValueError(f"The dimension {self.name!r} must be one of {names}. Received: {value!r}")
-            self._check_value(value)
-        if None in self.values and any(isinstance(value, int | float) for value in self.values):
-            raise ValueError(f"The dimension {self.name!r} must not combine numbers with `none`.")
 
     def _check_value(self, value: Any) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..drawing import ACCENT, CALM, FAINT, INK, logarithmic, plain, save, whole_numbers
 from .dimensions import Dimension
-from .results import history_file
+from .results import history_file, read_history
 from .space import Space
 
 COSTS = {"macs": ("million multiply-adds per image", 1e6), "latency": ("milliseconds per image", 1.0)}
@@ -125,18 +124,14 @@ def draw_curves(results: Results, folder: Path, path: Path, title: str) -> None:
     axes = plain(figure.add_subplot())
     worst_first = results[::-1]
     for rank, result in enumerate(worst_first):
-        history = history_file(folder, result["trial"])
-        if not history.is_file():
-            continue
-        with history.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_history(history_file(folder, result["trial"]))
         column = next((name for name in ("validation_error", "test_error") if rows and name in rows[0]), None)
         if column is None:
             continue
         best = rank == len(worst_first) - 1
         color = ACCENT if best else colormaps["Greys"](0.25 + 0.5 * rank / len(worst_first))
         label = f"trial {int(result['trial']) + 1}: {result['error']:.2f} %" if best else None
-        epochs, errors = [int(row["epoch"]) for row in rows], [float(row[column]) for row in rows]
+        epochs, errors = [row["epoch"] for row in rows], [row[column] for row in rows]
         axes.plot(
             epochs,
             errors,

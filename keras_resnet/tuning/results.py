@@ -5,7 +5,6 @@ This module imports neither Keras nor keras-tuner, so that a report does not nee
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from ..files import read_json
 from ..host import NO_MEMORY
 from ..status import Status
+from ..tables import read_csv
 from ..training.processes import last_line
 
 TRIALS = "tuner"  # folder of keras-tuner's state, with a subfolder for each trial
@@ -36,6 +36,11 @@ def trial_folder(folder: str | Path, trial: str) -> Path:
 def history_file(folder: str | Path, trial: str) -> Path:
     """Returns the path of a trial's `history.csv`, which may not exist yet. See `trial_folder` for the arguments."""
     return trial_folder(folder, trial) / "run" / "history.csv"
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Returns the rows of a trial's history, one per epoch; none if it does not exist yet. Errors as in `results`."""
+    return read_csv(path, "Delete it to continue without this trial's curve.")
 
 
 def results(folder: str | Path) -> list[dict[str, Any]]:
@@ -102,8 +107,8 @@ class Ending(NamedTuple):
             summary = json.loads(self.stdout)
             return {"status": "done", "error": summary[column], "seconds": summary["seconds"]}
         if self.stopped_early:
-            *_, last = csv.DictReader(history.read_text(encoding="utf-8").splitlines())
-            return {"status": f"stopped after epoch {last['epoch']}", "error": float(last[column]), "seconds": None}
+            last = read_history(history)[-1]
+            return {"status": f"stopped after epoch {int(last['epoch'])}", "error": last[column], "seconds": None}
         failed = "diverged" if self.status == Status.DIVERGED else f"failed: {last_line(self.stderr)}"
         return {"status": "out of memory" if self.out_of_memory else failed, "error": chance, "seconds": None}
 
@@ -120,19 +125,13 @@ def hopeless(history: Path, others: Sequence[Path], column: str, epochs: int) ->
         column: name of the column of the error.
         epochs: number of epochs of the complete trial.
     """
-    errors = _errors(history, column)
+    errors = [row[column] for row in read_history(history)]
     done = len(errors)
     if done < max(1, MIN_SHARE * epochs) or done >= epochs:
         return False
-    averages = [statistics.mean(past[:done]) for path in others if len(past := _errors(path, column)) >= done]
+    reached = [rows[:done] for rows in map(read_history, others) if len(rows) >= done]
+    averages = [statistics.mean(row[column] for row in rows) for rows in reached]
     return len(averages) >= 3 and min(errors) > statistics.median(averages)
-
-
-def _errors(history: Path, column: str) -> list[float]:
-    if not history.is_file():
-        return []
-    with history.open(encoding="utf-8", newline="") as file:
-        return [float(row[column]) for row in csv.DictReader(file)]
 
 
 def summary_line(result: Mapping[str, Any], best: float, total: int | None) -> str:

@@ -142,7 +142,7 @@ class Search(BaseTuner):
         values = decoded(trial.hyperparameters.values)
         budget = values.get("tuner/epochs", self.study.budget)
         recipe = self.study.recipe(values, budget)
-        folder, cost = trial_folder(self.folder, trial.trial_id), self.study.bounds.count(values)
+        folder, cost = trial_folder(self.folder, trial.trial_id), self.study.bounds.check(values)
         write_json(folder / "recipe.json", as_json(recipe))
         with heartbeats(self.oracle, trial.trial_id, min(30.0, self.patience / 5)) if self.role else nullcontext():
             latency = self._latency(recipe) if self.study.target_latency else None

@@ -129,14 +129,14 @@ def _with_metadata(
     if isinstance(class_labels, str):
         try:
             pretrained = replace(pretrained, **labels(class_labels))
-        except (DataError, KeyError) as error:
+        except DataError as error:
             raise ValueError(f"No such labels: {error}") from error
     elif class_labels is not None:
         pretrained = replace(pretrained, class_names=tuple(class_labels), class_ids=None)
     if pretrained.classes:
         _check_labels(pretrained, pretrained.classes)
     if mean is not None:
-        pretrained = replace(pretrained, mean=raw_statistic("mean", mean))
+        pretrained = pretrained.with_mean(raw_statistic("mean", mean))
     if deviation is not None:
         pretrained = replace(pretrained, deviation=raw_statistic("deviation", deviation))
     if pretrained.deviation is not None and pretrained.mean is None:

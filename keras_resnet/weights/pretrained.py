@@ -63,6 +63,13 @@ class Pretrained:
         kernel = self.tensors.get("stem_conv/kernel")
         return size, size, 3 if kernel is None else kernel.shape[2]
 
+    def with_mean(self, mean: np.ndarray) -> Pretrained:
+        """Returns the same weights for images of another mean; a deviation per pixel of another shape is averaged."""
+        deviation = self.deviation
+        if deviation is not None and deviation.ndim == 3 and deviation.shape != mean.shape:
+            deviation = deviation.mean(axis=(0, 1))
+        return replace(self, mean=mean, deviation=deviation)
+
     def for_rgb(self) -> Pretrained:
         """Returns the same weights for images in RGB."""
         if not self.reversed_channels:

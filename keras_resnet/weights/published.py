@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from ..models import imagenet
 from ..models.spec import Spec
-from .keras_applications import V1, V2
+from . import keras_applications
 
+KERAS, KERAS_V2 = keras_applications.V1["layout"], keras_applications.V2["layout"]
 TORCH = {"stride_on": "3x3"}
 TIMM_V2 = {"stem": "bare"}
 
@@ -32,15 +33,15 @@ class Published(NamedTuple):
 PUBLISHED = (
     Published("ResNet18", "hf://timm/resnet18.tv_in1k", {}),
     Published("ResNet34", "hf://timm/resnet34.tv_in1k", {}),
-    Published("ResNet50", None, V1["layout"]),
-    Published("ResNet101", None, V1["layout"]),
-    Published("ResNet152", None, V1["layout"]),
+    Published("ResNet50", None, KERAS),
+    Published("ResNet101", None, KERAS),
+    Published("ResNet152", None, KERAS),
     Published("ResNet50", "hf://timm/resnet50.tv_in1k", TORCH),
     Published("ResNet101", "hf://timm/resnet101.tv_in1k", TORCH),
     Published("ResNet152", "hf://timm/resnet152.tv_in1k", TORCH),
-    Published("ResNet50V2", None, V2["layout"]),
-    Published("ResNet101V2", None, V2["layout"]),
-    Published("ResNet152V2", None, V2["layout"]),
+    Published("ResNet50V2", None, KERAS_V2),
+    Published("ResNet101V2", None, KERAS_V2),
+    Published("ResNet152V2", None, KERAS_V2),
     Published("ResNet18V2", "hf://timm/resnetv2_18.ra4_e3600_r224_in1k", TIMM_V2),
     Published("ResNet34V2", "hf://timm/resnetv2_34.ra4_e3600_r224_in1k", TIMM_V2),
     Published("ResNet50V2", "hf://timm/resnetv2_50.a1h_in1k", TIMM_V2 | TORCH),

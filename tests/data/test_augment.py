@@ -227,7 +227,7 @@ digest = hashlib.sha256(b"".join(a.tobytes() for _ in range(5) for a in next(str
     ("changes", "message"),
     [
         ({"labels": np.zeros(3)}, "`images` and `labels` must have the same length.* Received: 20 images and 3 labels"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1. Received: 0"),
+        ({"batch_size": 0}, "`batch_size` must be a positive multiple .* processes, 1. Received: 0"),
         ({"shard": (0, 4)}, "`batch_size` must be a positive multiple .* processes, 4. Received: 6"),
         ({"shard": (3, 3)}, r"`shard` must be .* Received: \(3, 3\)"),
     ],

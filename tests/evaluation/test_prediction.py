@@ -244,7 +244,7 @@ def test_predictions_decode_as_keras_applications_decodes_them():
     assert second[0] == ("n01440764", "tench", 1.0)
 
 
-def test_predictions_decode_by_any_labels(tmp_path):
+def test_predictions_decode_by_any_labels(tmp_path, monkeypatch):
     row = np.array([[0.1, 0.2, 0.7]])
     assert keras_resnet.decode_predictions(row, 1, ["a", "b", "c"]) == [[("2", "c", 0.7)]]
     tied = np.array([[0.25, 0.5, 0.25]])  # in the order of the classes, as by `argmax`
@@ -252,7 +252,8 @@ def test_predictions_decode_by_any_labels(tmp_path):
     assert keras_resnet.decode_predictions(np.eye(10)[:1], 1, "cifar10") == [[("0", "airplane", 1.0)]]
     model = keras_resnet.CifarResNet(8, classes=3)
     saving.save(model, tmp_path / "model.keras", {"class_names": ["x", "y", "z"]})
-    for labels in (tmp_path, tmp_path / "model.keras", str(tmp_path)):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for labels in (tmp_path, tmp_path / "model.keras", str(tmp_path), "~", "~/model.keras"):
         assert keras_resnet.decode_predictions(row, 2, labels) == [[("2", "z", 0.7), ("1", "y", 0.2)]]
 
 

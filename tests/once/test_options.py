@@ -11,7 +11,6 @@ from keras_resnet.options import (
     add_options,
     check_fields,
     check_types,
-    choices_of,
     given_fields,
     option,
     to_arguments,
@@ -169,4 +168,3 @@ def test_values_that_their_fields_accept_pass():
     check_fields(Checked())
     check_fields(Checked(1, 0, 1e-9, 1, (1, 2), "b", "a", float("inf")))
     check_fields(Checked(sides=None), but=["kind"])
-    assert choices_of(Checked) == {"kind": ("a", "b"), "other": ("a", "b", None)}

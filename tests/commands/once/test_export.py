@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-CARD = {"network": "resnet20", "parameters": 269_722, "classes": 10, "out": "served/1", "int8": None, "measure": None}
+CARD = {"network": "resnet20", "parameters": 269_722, "classes": 10, "out": "a b/1", "int8": None, "measure": None}
 SERVE = "Serve it with tensorflow_model_server --model_base_path="
 
 
@@ -24,9 +24,9 @@ SERVE = "Serve it with tensorflow_model_server --model_base_path="
 )
 def test_export_prints_what_it_wrote_and_how_to_serve_it(command, monkeypatch, more, int8_line, served):
     monkeypatch.setattr("keras_resnet.exporting.export.export", lambda *_, **__: {**CARD, **more})
-    status, out, err = command("export runs/resnet20 'my served'")
+    status, out, err = command("export runs/resnet20 'a b'")
     assert (status, err) == (0, "")
     assert out == (
         f"resnet20: 269,722 parameters, 10 classes\n{int8_line}"
-        "Written to served/1/; see README.md there.\n" + (f"{SERVE}'{Path('my served').resolve()}'\n" if served else "")
+        "Written to a b/1/; see README.md there.\n" + (f"{SERVE}'{Path('a b').resolve()}'\n" if served else "")
     )

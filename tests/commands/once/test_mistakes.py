@@ -60,7 +60,7 @@ from launch import shell
         ("tune digits --patience ten", ("--patience", "invalid float value: 'ten'")),
         ("tune digits --seed one --images 9", ("--seed", "invalid int value: 'one'")),
         ("tune digits --images many", ("--images", "invalid int value: 'many'")),
-        ("tune digits --set schedule=cosine,lineer", ("'schedule' must be one of", "'lineer'")),
+        ("tune digits --set schedule=cosine,lineer", ("`schedule` must be one of", "'lineer'")),
         ("train digits --backend mxnet", ("'mxnet'", "tensorflow, jax, torch")),
         ("train cifar10 --data-dir nowhere", ("nowhere", "no such folder")),
         ("evaluate nothing.keras digits", ("'nothing.keras'", "Give a `.keras` file or the folder of a finished run")),

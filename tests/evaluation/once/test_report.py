@@ -75,13 +75,15 @@ def test_without_probabilities_there_is_no_calibration_plot(tmp_path):
     assert [path.name for path in write_report(scored, tmp_path)] == ["result.json", "classes.csv", "confusion.png"]
 
 
-def test_the_default_folder_is_beside_the_model_and_named_after_the_test(tmp_path):
+def test_the_default_folder_is_beside_the_model_and_named_after_the_test(tmp_path, monkeypatch):
     run = tmp_path / "run"
     run.mkdir()
     result = {"dataset": "cifar10", "split": "test", "view": "one view"}
     assert default_folder(run, result) == run / "evaluation" / "cifar10-test"
     assert default_folder(run / "model.keras", result) == run / "evaluation" / "cifar10-test"
     assert default_folder(run / "x.keras", result) == run / "evaluation" / "x-cifar10-test"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_folder(f"~/{run.name}", result) == run / "evaluation" / "cifar10-test"
     result = {"dataset": "folder:some/photos/", "split": "train", "view": "scales 224,256"}
     ensembles = [{**result, "members": [{"model": "a"}, {"model": other}]} for other in ("b", "c")]
     folders = [default_folder(run, ensemble) for ensemble in ensembles]

@@ -43,10 +43,12 @@ def test_the_command_prints_where_it_wrote_and_uses_the_given_labels(file, tmp_p
         ),
     ],
 )
-def test_a_path_that_cannot_be_the_folder_of_versions_is_refused(file, tmp_path, arrange, message):
+def test_a_path_that_cannot_be_the_folder_of_versions_is_refused(file, tmp_path, monkeypatch, arrange, message):
     arrange(tmp_path / "out")
-    with pytest.raises(ValueError, match=message):
-        keras_resnet.export(file, tmp_path / "out")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for out in (tmp_path / "out", "~/out"):
+        with pytest.raises(ValueError, match=message):
+            keras_resnet.export(file, out)
 
 
 def test_a_path_that_tensorflow_does_not_take_is_refused(file, tmp_path, capsys):

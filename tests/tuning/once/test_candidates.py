@@ -72,7 +72,7 @@ def test_the_stages_are_those_of_a_candidate_s_model(value):
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
 def test_the_parameters_are_the_papers(depth):
     """`facts.py`, option A."""
-    cost = bounds().count({"units_per_stage": (depth - 2) // 6, "shortcut": "A"})
+    cost = bounds().check({"units_per_stage": (depth - 2) // 6, "shortcut": "A"})
     assert cost.parameters == facts.CIFAR_PARAMETERS[depth]["v1_A"]
 
 

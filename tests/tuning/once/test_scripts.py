@@ -70,6 +70,12 @@ def test_a_worker_with_its_own_gpu_uses_all_of_it(search):
     assert [given[f"worker{number}"].split("|")[:2] for number in (0, 1)] == [["0", " "], ["2", " "]]
 
 
+def test_without_gpus_workers_share_no_memory_of_one(search):
+    """-1 hides all GPUs."""
+    _, _, given = search(2, "-1", CHIEF=0, worker0=0, worker1=0)
+    assert [given[f"worker{number}"].split("|")[:2] for number in (0, 1)] == [["-1", " "], ["-1", " "]]
+
+
 def test_the_search_ends_with_the_status_of_its_chief_or_of_a_worker_if_all_have_failed(search):
     assert search(2, "", CHIEF=5, worker0=3, worker1=0)[0] == 5
     status, stderr, given = search(2, "", worker0=3, worker1=3)

@@ -141,9 +141,9 @@ def test_it_can_be_written_in_a_file(tmp_path, name, text):
         ({"changes": {"width": ""}}, "has no values"),
         (
             {"changes": {"schedule": "cosine,lineer"}},
-            "'schedule' must be one of step, plateau, cosine, linear. Received: 'lineer'",
+            "'schedule' cannot be 'lineer': `schedule` must be one of 'step', 'plateau', 'cosine', 'linear'",
         ),
-        ({"changes": {"shortcut": "a,B"}}, "'shortcut' must be one of A, B, C, none. Received: 'a'"),
+        ({"changes": {"shortcut": "a,B"}}, "'shortcut' cannot be 'a': `shortcut` must be one of 'A', 'B', 'C', None"),
         ({"changes": {"batch_size": "64..256"}}, "'batch_size' cannot be a range. List its values"),
         ({"changes": {"units_per_stage": "1..9"}}, "'units_per_stage' cannot be a range"),
         ({"changes": {"units_per_stage": "0,1"}}, "'units_per_stage' cannot be 0"),

@@ -73,6 +73,16 @@ def test_results_with_the_former_name_of_the_budget_can_be_read(folder):
     assert [result["budget"] for result in results(folder)] == [9, 3, 3, 3]
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_damaged_history_is_reported_with_what_to_do(folder):
+    history = folder / "tuner" / "trial_1" / "run" / "history.csv"
+    history.write_text("epoch,validation_error\n1,20.0\n2")
+    with pytest.raises(ValueError, match=r"history\.csv' is damaged: .* Delete it to continue without this trial's"):
+        write_report(folder)
+    history.unlink()
+    assert write_report(folder)["error"] == 20.0
+
+
 def test_a_report_needs_no_keras_tuner():
     program = "import sys; sys.modules['keras_tuner'] = None; import keras_resnet.tuning.report"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -8,6 +8,7 @@ import safetensors.numpy
 import keras_resnet
 import small_runs
 from keras_resnet import saving
+from keras_resnet.preprocessing import normalize
 from keras_resnet.weights.conversion import convert
 from keras_resnet.weights.pretrained import tensors_of
 from keras_resnet.weights.torch_names import to_state
@@ -84,6 +85,17 @@ def test_a_run_keeps_its_per_pixel_mean(tmp_path):
     (source, _), (converted, _) = saving.load(run / "model.keras"), saving.load(tmp_path / "out.keras")
     image = np.full((1, 8, 8, 1), 9, "float32")
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (source, converted)))
+
+
+def test_a_mean_that_the_user_gives_replaces_one_by_pixel(tmp_path):
+    images, by_pixel = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")[:, None]
+    model = keras_resnet.CifarResNet(8, input_tensor=normalize(keras.Input((32, 32, 3)), by_pixel[0]))
+    saving.save(model, tmp_path / "run.keras", {"model": "resnet8"})
+    report = convert(tmp_path / "run.keras", tmp_path / "out.keras", mean=[0.5, 0.4, 0.3])
+    assert report["normalization"] == {"mean": [127.5, 102.0, 76.5], "deviation": [1.0, 1.0, 1.0]}
+    converted, _ = saving.load(tmp_path / "out.keras")
+    expected = model.predict_on_batch(images - np.float32([127.5, 102.0, 76.5]) + by_pixel)
+    np.testing.assert_allclose(converted.predict_on_batch(images), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_imagenet_means_the_weights_even_if_a_folder_has_that_name(tmp_path, monkeypatch):
