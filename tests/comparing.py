@@ -7,6 +7,10 @@ import numpy as np
 
 from keras_resnet import saving
 
+# Whether a single step takes less time eagerly. JAX compiles each operation for each shape, which takes longer than
+# compiling the step; TensorFlow would trace it.
+QUICKER_EAGERLY = keras.backend.backend() != "jax"
+
 
 def numpy(tensor):
     """Converts a tensor or variable of any backend and float dtype to a float64 array."""

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from comparing import alike, numpy
+from comparing import QUICKER_EAGERLY, alike, numpy
 from keras_resnet import ResNet
 from keras_resnet.models.fast_layers import use_fast_layers
 from keras_resnet.models.rows import DOWNSAMPLES, ORDERS, SHORTCUTS, SKIPS, STEMS, UNITS
@@ -103,7 +103,7 @@ def networks_learn_alike(model, plain):
     """Asserts that two networks, of `twin_networks`, change alike in a step of training."""
     x, before = images(model), plain.get_weights()
     for each in (model, plain):
-        each.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+        each.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=QUICKER_EAGERLY)
         each.train_on_batch(x, np.eye(3, 5))
     for old, actual, expected in zip(before, model.weights, plain.weights, strict=True):
         change, expected_change = numpy(actual) - old, numpy(expected) - old

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import keras_resnet
-from comparing import call
+from comparing import QUICKER_EAGERLY, call
 from keras_resnet import saving
 from keras_resnet.models.rows import ORDERS, SKIPS, UNITS
 
@@ -82,7 +82,7 @@ def check_one_step_and_reloading(choices, folder):
     model = build(choices)
     images = images_for(model)
     before = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]
-    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", run_eagerly=True)
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", run_eagerly=QUICKER_EAGERLY)
     loss = model.train_on_batch(images, np.array([0, 1, 2, 0]))
     assert np.isfinite(loss)
     after = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]
