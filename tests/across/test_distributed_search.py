@@ -11,8 +11,8 @@ import sys
 import time
 
 SPACE = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B,C", "learning_rate": "0.02..0.2"}
-SEARCH = [  # the patience is longer than a chief takes to start on a busy machine
-    *("tune", "digits", "--tuner", "random", "--max-trials", "3", "--space", "shape", "--patience", "30"),
+SEARCH = [
+    *("tune", "digits", "--tuner", "random", "--max-trials", "3", "--space", "shape"),
     *(word for name, values in SPACE.items() for word in ("--set", f"{name}={values}")),
     *("--epochs", "4", "--images", "200", "--validation", "100", "--no-stop-early"),
     *("--backend", "torch", "--out", "search"),
@@ -29,11 +29,15 @@ class Search:
         self.folder = folder
         self.env = {**os.environ, "KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
 
-    def start(self, name):
-        """Starts a process of the search, by its name."""
+    def start(self, name, patience=30):
+        """Starts a process of the search, by its name.
+
+        The workers' patience is longer than a chief takes to start on a busy machine, and determines how often they
+        send a heartbeat, here every six seconds.
+        """
         log = (self.folder / f"{name}-{time.monotonic_ns()}.log").open("w")
         return subprocess.Popen(
-            [sys.executable, "-m", "keras_resnet", *SEARCH],
+            [sys.executable, "-m", "keras_resnet", *SEARCH, "--patience", str(patience)],
             cwd=self.folder,
             env={**self.env, "KERASTUNER_TUNER_ID": name},
             stdout=log,
@@ -73,7 +77,7 @@ def test_a_worker_and_the_chief_are_killed_and_no_trial_is_lost(tmp_path):
         chief.kill()
         chief.wait()
         finished = search.results()
-        chief = search.start("chief")
+        chief = search.start("chief", patience=15)  # until it gives the lost trial to the survivor
         search.wait_for(lambda: chief.poll() is not None)
         search.wait_for(lambda: survivor.poll() is not None)
         assert chief.returncode == survivor.returncode == 0, search.logs()
