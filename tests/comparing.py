@@ -7,9 +7,9 @@ import numpy as np
 
 from keras_resnet import saving
 
-# Whether a single step takes less time eagerly. JAX compiles each operation for each shape, which takes longer than
-# compiling the step; TensorFlow would trace it.
-QUICKER_EAGERLY = keras.backend.backend() != "jax"
+# Whether a single call takes less time eagerly: TensorFlow would trace it. JAX would compile each operation for each
+# shape, which takes longer than compiling the call, and on Torch nothing is compiled.
+QUICKER_EAGERLY = keras.backend.backend() == "tensorflow"
 
 
 def numpy(tensor):
