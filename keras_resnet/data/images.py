@@ -122,14 +122,20 @@ def walk_images(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
     An image is a file whose name ends in one of `EXTENSIONS`, in upper or lower case. Hidden files and folders, whose
     names begin with a dot, are skipped. The files are not inspected, since there may be a million. Links to folders are
-    not followed.
+    followed, except to a folder on the path to the link, which would never end.
 
     Raises:
         OSError: a folder cannot be read.
     """
-    for parent, subfolders, files in os.walk(folder, onerror=_raise):  # by default, an unreadable folder is left out
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    # By default, folders that are unreadable or links are left out.
+    for parent, subfolders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not (name.startswith(".") or _leads_back(Path(parent, name)))]
         yield parent, [name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")]
+
+
+def _leads_back(folder: Path) -> bool:
+    """Returns whether a folder is a link to one of the folders on the path to it."""
+    return folder.is_symlink() and folder.resolve() in {parent.resolve() for parent in folder.parents}
 
 
 def _raise(error: OSError) -> NoReturn:

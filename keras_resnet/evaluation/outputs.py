@@ -75,7 +75,8 @@ def shapes(model: keras.Model) -> tuple[tuple[int | None, int | None, int], int]
 
 
 def check_classifies(model: keras.Model) -> None:
-    """Checks that a network does not end in the pooling of features, whose shape is that of probabilities, too.
+    """Checks that a network does not end in the pooling of features, whose shape is that of probabilities, or in one
+    logit, of which a softmax makes 1 whatever the image is.
 
     Raises:
         ValueError: it does.
@@ -84,6 +85,11 @@ def check_classifies(model: keras.Model) -> None:
         raise ValueError(
             f"{model.name!r} ends in pooling: it returns features, and no probabilities of classes. Build it with "
             "include_top=True."
+        )
+    if outputs_logits(model) and model.outputs[0].shape[-1] == 1:
+        raise ValueError(
+            f"{model.name!r} returns a single logit, of which a softmax would make 1 for every image. Give it a "
+            "sigmoid, or one logit per class."
         )
 
 

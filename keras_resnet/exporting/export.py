@@ -64,8 +64,8 @@ def export(
         rather than what was requested: a network nested in another model keeps its batch norm and its dtype.
 
     Raises:
-        ValueError: `model` is not a model, returns features, is quantised or cannot be folded, `view` does not fit it,
-            `out` is in use, contains something else or is not UTF-8, or a package is missing.
+        ValueError: `model` is not a model, returns features or a single logit, is quantised or cannot be folded, `view`
+            does not fit it, `out` is in use, contains something else or is not UTF-8, or a package is missing.
     """
     chosen = Choices(**choices)
     out = Path(os.path.expanduser(out))

@@ -179,6 +179,24 @@ def test_images_are_listed_in_order_from_all_folders(tmp_path):
     assert listed == [Path("a/deep/er.jpg"), Path("a/z.png"), Path("b.JPEG")]
 
 
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    """As where links to some of a data set's class folders make a smaller set."""
+    for name in ("all/cat/1.jpg", "all/cat/old/2.jpg", "all/dog/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    few, cat = tmp_path / "few", tmp_path / "all" / "cat"
+    few.mkdir()
+    (few / "cat").symlink_to(cat)
+    (few / "mixed").mkdir()
+    (few / "mixed" / "dogs").symlink_to("../../all/dog")
+    expected = [few / "cat/1.jpg", few / "cat/old/2.jpg", few / "mixed/dogs/3.jpg"]
+    assert list_images(few) == expected
+    assert len(FolderSource(few)) == 3
+    (cat / "old" / "back").symlink_to(cat)
+    (cat / "itself").symlink_to(".")
+    assert list_images(few) == expected
+
+
 def test_no_image_is_left_out_because_it_cannot_be_read(tmp_path, monkeypatch):
     (tmp_path / "lost.jpg").symlink_to("absent")
     os.mkfifo(tmp_path / "pipe.jpg")  # no image, and reading it would take forever

@@ -197,6 +197,10 @@ def test_a_model_that_does_not_fit_the_data_is_reported_in_one_line(mistake, mon
         keras_resnet.CifarResNet(8, include_top=False, pooling=pooling, input_shape=(8, 8, 1)).save("features.keras")
         for line in ("evaluate features.keras digits", "predict features.keras image.npy"):
             mistake(line, "'resnet8' ends in pooling", "include_top=True")
+    single = keras_resnet.CifarResNet(8, classes=1, classifier_activation=None, input_shape=(8, 8, 1))
+    single.save("single.keras")
+    for line in ("predict single.keras image.npy", "export single.keras served"):
+        mistake(line, "'resnet8' returns a single logit", "sigmoid")
 
 
 def test_files_that_are_not_images_are_reported_in_one_line(mistake):
