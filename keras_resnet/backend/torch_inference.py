@@ -7,7 +7,7 @@ at each call. Here both are done once, and again after a variable has changed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from keras import layers
@@ -26,16 +26,32 @@ DTYPES = [torch.float32, *([torch.bfloat16] if AVAILABLE and ONEDNN._is_mkldnn_b
 CONVOLUTION, NORM, SUM, RELU = range(4)  # the order of layers that one kernel computes
 
 
+class Seen(NamedTuple):
+    """What is known of the variables that folded weights are made of.
+
+    Attributes:
+        tensors: their tensors; held, so that no later tensor has the id of one of them.
+        state: the number of changes, address and id of each tensor.
+        samples: the number in the middle of each, as views.
+        sampled: the values of the samples.
+    """
+
+    tensors: list[torch.Tensor]
+    state: list[list[int]]
+    samples: list[torch.Tensor]
+    sampled: torch.Tensor
+
+
 class FoldedWeights:
-    """The weights of a model's convolutions with batch norm folded in, kept for as long as no variable changes."""
+    """The weights of a model's convolutions with batch norm folded in, kept for as long as no variable changes.
+
+    Several threads may call the model: each attribute is replaced as a whole.
+    """
 
     def __init__(self) -> None:
-        self.made: dict[Any, tuple[torch.Tensor, torch.Tensor | None]] = {}  # kernel and bias, by layer
+        self.made: dict[Any, tuple[torch.Tensor, torch.Tensor | None]] = {}  # kernel and bias, by layers
         self._variables: list[Any] = []
-        self._tensors: list[torch.Tensor] = []  # held, so that no later tensor has the id of one of them
-        self._state: list[list[int]] = []
-        self._samples: list[torch.Tensor] = []
-        self._sampled = torch.empty(0)
+        self._seen: Seen | None = None
 
     def depend_on(self, variables: Iterable[Any]) -> None:
         """Adds variables that the weights are made of."""
@@ -43,7 +59,7 @@ class FoldedWeights:
 
     def forget(self) -> None:
         """Releases the weights."""
-        self.made, self._tensors, self._state, self._samples = {}, [], [], []
+        self.made, self._seen = {}, None
 
     def update(self) -> bool:
         """Releases the weights if a variable has changed since the last call of this method.
@@ -62,10 +78,10 @@ class FoldedWeights:
             [tensor.data_ptr() for tensor in tensors],
             [*map(id, tensors)],
         ]
-        if state != self._state or not torch.equal(torch.cat(self._samples), self._sampled):
-            self.made, self._tensors, self._state = {}, tensors, state
-            self._samples = [tensor[tuple(side // 2 for side in tensor.shape)].reshape(1) for tensor in tensors]
-            self._sampled = torch.cat(self._samples)
+        seen = self._seen
+        if seen is None or state != seen.state or not torch.equal(torch.cat(seen.samples), seen.sampled):
+            samples = [tensor[tuple(side // 2 for side in tensor.shape)].reshape(1) for tensor in tensors]
+            self.made, self._seen = {}, Seen(tensors, state, samples, torch.cat(samples))
         return True
 
 
@@ -146,10 +162,10 @@ def fused(chain: Sequence[Any], weights: FoldedWeights) -> Call | None:
         if images is None or not images.tensor.numel() or not unchanged:
             return None
         padding = images.padding or own_padding
-        made = weights.made.get(key)  # which another thread may forget
-        if made is None:
-            made = weights.made[key] = _fold(convolution, norm, images.tensor, padding)
-        return images.tensor, *made, padding, strides, dilation, convolution.groups
+        made = weights.made  # by another thread's call, `weights` may get another
+        if key not in made:
+            made[key] = _fold(convolution, norm, images.tensor, padding)
+        return images.tensor, *made[key], padding, strides, dilation, convolution.groups
 
     def alone(training: Any, overwritable: list[bool], x: Value) -> Images | None:
         taken = arguments(x)

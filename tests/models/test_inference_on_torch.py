@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
@@ -207,3 +209,11 @@ if keras.backend.backend() == "torch":
             each.get_layer("stage1_unit1_bn1").register_forward_hook(lambda *call: seen.append(call[-1]))
             each(x)
         alike(*seen)
+
+    def test_several_threads_make_and_use_the_weights_at_once():
+        model, plain = twin_networks()
+        batches = [images(model, batch) for batch in (1, 2, 3) for _ in range(8)]
+        with ThreadPoolExecutor(6) as threads:
+            found = list(threads.map(model.predict_on_batch, batches))
+        for one, batch in zip(found, batches, strict=True):
+            alike(one, plain.predict_on_batch(batch))
