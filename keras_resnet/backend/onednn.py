@@ -1,9 +1,11 @@
-"""Convolutions that oneDNN, which TensorFlow and Torch use on processors, must not be given."""
+"""oneDNN, which TensorFlow and Torch use on processors."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")  # for which oneDNN is made above all
 BLOCK = 16  # channels that oneDNN's AVX-512 kernels process at once
 
 
