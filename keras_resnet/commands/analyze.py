@@ -12,7 +12,7 @@ from ..files import json_text
 from ..models.spec import Spec
 from ..options import add_options, given_fields, positive, random_seed
 from ..status import Status
-from .common import DATASET, Commands, backend_option, data_dir_option, verbose
+from .common import DATASET, Commands, backend_option, data_dir_option, naming_out, verbose
 
 
 def add(commands: Commands) -> None:
@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         for title, result in report["networks"].items():
             print(f"{title}: {summary_line(result)}", flush=True)
     folder = Path(arguments.out or default_folder(arguments.models[0], report, arguments.images))
-    files = write_report(report, folder)  # after printing, so that the result is not lost if writing fails
+    with naming_out(arguments):
+        files = write_report(report, folder)  # after printing, so that the result is not lost if writing fails
     if not arguments.json:
         print(f"Written to {folder}/: {', '.join(path.name for path in files)}")
     return Status.DONE

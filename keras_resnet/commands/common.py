@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..options import Parser
@@ -90,3 +92,18 @@ def say(line: str) -> None:
 def verbose(arguments: argparse.Namespace) -> int:
     """Returns 1 for a progress bar, if stderr is a terminal and JSON was not requested, else 0."""
     return int(sys.stderr.isatty() and not arguments.json)
+
+
+@contextlib.contextmanager
+def naming_out(arguments: argparse.Namespace) -> Iterator[None]:
+    """Context manager in which a report is written, by default next to a model, where others may not write.
+
+    Raises:
+        ValueError: they may not; the message names the option `--out`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if arguments.out or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise ValueError(f"{error} Choose another folder with --out.") from error

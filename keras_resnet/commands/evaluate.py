@@ -10,7 +10,7 @@ from ..evaluation.views import Views
 from ..files import json_text
 from ..options import add_options, given_fields, positive
 from ..status import Status
-from .common import DATASET, MODEL, Commands, backend_option, data_dir_option, verbose
+from .common import DATASET, MODEL, Commands, backend_option, data_dir_option, naming_out, verbose
 
 
 def add(commands: Commands) -> None:
@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         lines = [f"{row['model']}: {_errors(row)}" for row in (*result.get("members", ()), result)]
         print("\n".join([*lines, *_worst_and_calibration(result)]), flush=True)
     folder = arguments.out or default_folder(arguments.models[0], result)
-    files = write_report(evaluation, folder)  # after printing, so that the result is not lost if writing fails
+    with naming_out(arguments):
+        files = write_report(evaluation, folder)  # after printing, so that the result is not lost if writing fails
     if not arguments.json:
         print(f"Written to {folder}/: {', '.join(path.name for path in files)}")
     return Status.DONE

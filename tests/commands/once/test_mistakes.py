@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -261,3 +263,17 @@ def test_a_missing_backend_is_reported_with_the_command_that_installs_it(mistake
     mistake("train digits --backend jax", "'jax' is not installed", "pip install '.[jax]'")
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     mistake("train digits", "pip install '.[tensorflow]'")
+
+
+@pytest.mark.parametrize("line", ["evaluate {} digits", "analyze responses {} digits --images 6"])
+def test_a_report_beside_a_model_of_others_is_printed_and_its_error_names_the_option(command, monkeypatch, line):
+    def refuse(path, value):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    for name in ("evaluation", "analysis"):
+        monkeypatch.setattr(f"keras_resnet.{name}.report.write_json", refuse)
+    line = line.format(small_runs.finished())
+    status, out, err = command(line)
+    assert (status, err.count("\n")) == (2, 1) and out
+    assert "Permission denied" in err and err.endswith("Choose another folder with --out.\n")
+    assert "--out" not in command(f"{line} --out there")[2]
