@@ -5,8 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 
-IS_X86 = platform.machine().lower() in ("x86_64", "amd64")  # for which oneDNN is made above all
 BLOCK = 16  # channels that oneDNN's AVX-512 kernels process at once
+
+
+def is_x86() -> bool:
+    """Returns whether the processor is of the kind that oneDNN is above all made for."""
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def has_gradient_bug(kernel: Sequence[int], strides: Sequence[int]) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ..extras import install
 from . import import_blocker
-from .onednn import IS_X86
+from .onednn import is_x86
 
 BACKENDS = ("tensorflow", "jax", "torch")  # the names are Keras's, and those of the modules
 
@@ -61,7 +61,7 @@ def environment() -> dict[str, str]:
     TensorFlow reads them when it is imported. By default it uses oneDNN only on processors with AVX-512 or similar
     instructions; `benchmarks/NOTES.md` says what that costs on others.
     """
-    onednn = {"TF_ENABLE_ONEDNN_OPTS": "1"} if IS_X86 else {}
+    onednn = {"TF_ENABLE_ONEDNN_OPTS": "1"} if is_x86() else {}
     return {"TF_CPP_MIN_LOG_LEVEL": "3", **onednn}
 
 

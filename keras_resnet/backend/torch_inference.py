@@ -14,7 +14,7 @@ from keras import layers
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.autograd import forward_ad
 
-from .onednn import IS_X86
+from .onednn import is_x86
 from .torch_batch_norm import value
 from .torch_convolution import Pair, output_sides, symmetric_padding
 from .torch_images import Call, Images, Value, dtype, is_linear, is_relu, to_images
@@ -22,7 +22,7 @@ from .torch_images import Call, Images, Value, dtype, is_linear, is_relu, to_ima
 ONEDNN = torch.ops.mkldnn
 NEEDED = ("_reorder_convolution_weight", "_convolution_pointwise", "_convolution_pointwise_")
 # Torch itself fuses layers by these kernels. They have not been measured on other processors than x86.
-AVAILABLE = IS_X86 and all(hasattr(ONEDNN, name) for name in NEEDED)
+AVAILABLE = is_x86() and all(hasattr(ONEDNN, name) for name in NEEDED)
 DTYPES = [torch.float32, *([torch.bfloat16] if AVAILABLE and ONEDNN._is_mkldnn_bf16_supported() else [])]
 
 CONVOLUTION, NORM, SUM, RELU = range(4)  # the order of layers that one kernel computes
