@@ -150,7 +150,6 @@ def fused(chain: Sequence[Any], weights: FoldedWeights) -> Call | None:
     norm, relu, last = places.get(NORM), places.get(RELU), convolution.data_format == "channels_last"
     weights.depend_on([*convolution.variables, *(norm.variables if norm else [])])
     strides, dilation, key = convolution.strides, convolution.dilation_rate, (convolution, norm)
-    policies = [layer.dtype_policy for layer in chain]
 
     def arguments(x: Value) -> tuple[Any, ...] | None:
         images = to_images(x, last)
@@ -159,7 +158,6 @@ def fused(chain: Sequence[Any], weights: FoldedWeights) -> Call | None:
             and is_linear(convolution)
             and (norm is None or norm.fused)
             and (relu is None or is_relu(relu))
-            and [layer.dtype_policy for layer in chain] == policies
         )
         if images is None or not images.tensor.numel() or not unchanged:
             return None

@@ -74,7 +74,7 @@ def _output(step: Step, inputs: list[Any], training: bool | None, engine: Module
     """Returns the output of a step."""
     if (
         step.run is not None
-        and step.node.operation.dtype_policy is step.policy  # the layer was not quantised since
+        and _has_its_policy(step)
         and inputs[0].dtype is step.dtype is inputs[-1].dtype  # `run` rejects more than two inputs
     ):
         result = step.run(training, step.overwritable, *inputs)
@@ -87,6 +87,13 @@ def _output(step: Step, inputs: list[Any], training: bool | None, engine: Module
         output = _output(part, [tensors[name] for name in part.inputs], training, engine)
         tensors[part.outputs[0]] = output
     return output
+
+
+def _has_its_policy(step: Step) -> bool:
+    """Returns whether the layers of a step were not quantised since the steps were made."""
+    if step.parts:
+        return all(map(_has_its_policy, step.parts))
+    return step.node.operation.dtype_policy is step.policy
 
 
 def _by_keras(step: Step, inputs: list[Any], training: bool | None, engine: ModuleType) -> Any:

@@ -23,7 +23,7 @@ class Step(NamedTuple):
         overwritable: whether the layer may overwrite each of its inputs.
         run: computes the layer directly, returning None for inputs that it does not support; None if Keras always has
             to compute the layer.
-        policy: the layer's dtype policy when the steps were made.
+        policy: the layer's dtype policy when the steps were made; `parts` have their own.
         dtype: dtype of the inputs that `run` supports.
         parts: if there are several layers, their steps, which are taken if `run` returns None.
         done: the inputs that no later call takes.

@@ -164,6 +164,7 @@ if keras.backend.backend() == "torch":
         changes = {
             "conv1": lambda layer: layer.enable_lora(2) or layer.lora_kernel_b.assign(layer.lora_kernel_b + 1.0),
             "relu1": lambda layer: setattr(layer, "negative_slope", 0.5),
+            "conv2": lambda layer: setattr(layer, "dtype_policy", keras.DTypePolicy("mixed_bfloat16")),
         }
         for name, change in changes.items():
             model, plain = twin_networks()
@@ -173,7 +174,7 @@ if keras.backend.backend() == "torch":
                 change(each.get_layer(f"stage1_unit1_{name}"))
             plain.set_weights(model.get_weights())
             found = model(x)
-            alike(found, plain(x), name=name)
+            alike(found, plain(x), 1e-2 if name == "conv2" else 1e-4, name)
             assert np.abs(numpy(found) - before).max() > 1e-3
 
     @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("mixed_bfloat16", 0.1), ("float16", 0.1)])
