@@ -68,8 +68,18 @@ def _limit_of(group: Path) -> float:
 @functools.cache
 def avx512() -> bool:
     """Returns whether the processor has AVX-512. On systems other than Linux it is assumed not to."""
+    return _has_extension("avx512f")
+
+
+@functools.cache
+def amx() -> bool:
+    """Returns whether the processor multiplies bfloat16 matrices by AMX. On systems other than Linux, see `avx512`."""
+    return _has_extension("amx_bf16")
+
+
+def _has_extension(name: str) -> bool:
     cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and " avx512f " in f"{cpuinfo.read_text()} ".replace("\n", " ")
+    return cpuinfo.exists() and name in cpuinfo.read_text().split()
 
 
 def gpus() -> list[str]:

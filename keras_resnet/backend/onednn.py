@@ -5,7 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 
+from ..host import amx
+
 BLOCK = 16  # channels that oneDNN's AVX-512 kernels process at once
+# Convolutions of bfloat16 whose kernels' gradients take oneDNN longer than a product of matrices, with AMX:
+MANY_CHANNELS, FEW_PIXELS = 256, 64  # of the input, at least, and of an output image, at most
 
 
 def is_x86() -> bool:
@@ -24,3 +28,16 @@ def has_gradient_bug(kernel: Sequence[int], strides: Sequence[int]) -> bool:
         strides: over rows and columns.
     """
     return max(strides) > 1 and tuple(kernel[:2]) == (1, 1) and kernel[2] < BLOCK
+
+
+def has_slow_gradient(kernel: Sequence[int], pixels: int) -> bool:
+    """Returns whether oneDNN takes longer for a kernel's gradient in bfloat16 than a product of matrices does.
+
+    That product is of the pixels under the kernel, concatenated along the channels, and of the output's gradient; see
+    `benchmarks/NOTES.md`.
+
+    Args:
+        kernel: shape of the kernel: (rows, columns, channels, filters).
+        pixels: number of pixels of an output image.
+    """
+    return amx() and tuple(kernel[:2]) != (1, 1) and kernel[2] >= MANY_CHANNELS and 0 < pixels <= FEW_PIXELS

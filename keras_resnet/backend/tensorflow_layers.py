@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from .onednn import has_gradient_bug
+from . import onednn
 from .tensorflow_devices import accelerators
 
 
@@ -37,18 +39,20 @@ def batch_norm(layer: keras.layers.BatchNormalization, x: Any, axis: int, use_ba
 
 
 def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
-    """See `keras_resnet.backend.convolution`. On processors, three kinds of convolutions differ from Keras's.
+    """See `keras_resnet.backend.convolution`. On processors, four kinds of convolutions differ from Keras's.
 
     Images with channels first are transposed, as Keras does for pooling: TensorFlow convolves them by oneDNN only,
     which it does not use where the processor lacks AVX-512 or the like. Strided convolutions whose gradients oneDNN
-    computes wrongly become ones without strides. The gradients of 1x1 kernels without strides are matrix products,
-    which take less time than convolutions.
+    computes wrongly become ones without strides. Without strides, the gradients of 1x1 kernels, and of larger ones for
+    which oneDNN takes long, are matrix products.
     """
     on_processor = not accelerators()
     transposed = layer.data_format == "channels_first" and on_processor
-    buggy = on_processor and has_gradient_bug(kernel.shape, layer.strides)
-    pointwise = on_processor and tuple(kernel.shape[:2]) == layer.strides == (1, 1) and layer.groups == 1
-    if not (transposed or buggy or pointwise):
+    buggy = on_processor and onednn.has_gradient_bug(kernel.shape, layer.strides)
+    dense = on_processor and layer.strides == layer.dilation_rate == (1, 1) and layer.groups == 1
+    pointwise = dense and tuple(kernel.shape[:2]) == (1, 1)
+    slow = dense and x.dtype == tf.bfloat16 and onednn.has_slow_gradient(kernel.shape, _output_pixels(layer, x))
+    if not (transposed or buggy or pointwise or slow):
         return None
     x = tf.transpose(x, (0, 2, 3, 1)) if transposed else x
     strides = layer.strides
@@ -56,9 +60,18 @@ def convolution(layer: keras.layers.Conv2D, x: Any, kernel: Any) -> Any | None:
         x, strides = x[:, :: strides[0], :: strides[1]], 1
     if pointwise:
         x = _pointwise_convolution(x, tf.convert_to_tensor(kernel))
+    elif slow:
+        x = _convolution_with_product(x, tf.convert_to_tensor(kernel), layer.padding.upper())
     else:
         x = keras.ops.conv(x, kernel, strides, layer.padding, "channels_last", layer.dilation_rate)
     return tf.transpose(x, (0, 3, 1, 2)) if transposed else x
+
+
+def _output_pixels(layer: keras.layers.Conv2D, x: Any) -> int:
+    """Returns how many pixels an output image of a convolution without strides has; 0 if that is not known yet."""
+    sides = x.shape[1:3] if layer.data_format == "channels_last" else x.shape[2:]
+    lost = [0 if layer.padding == "same" else length - 1 for length in layer.kernel_size]
+    return math.prod(max(0, (side or 0) - length) for side, length in zip(sides, lost, strict=True))
 
 
 @tf.custom_gradient
@@ -77,3 +90,30 @@ def _pointwise_convolution(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tu
         return tf.reshape(x_gradient, tf.shape(x)), tf.reshape(kernel_gradient, tf.shape(kernel))
 
     return tf.nn.conv2d(x, kernel, 1, "SAME"), gradients
+
+
+def _convolution_with_product(x: Any, kernel: Any, padding: str) -> Any:
+    """Convolves images as TensorFlow does, but computes the gradient of the kernel as a product of matrices.
+
+    Args:
+        x: images (batch, rows, columns, channels).
+        kernel: (height, width, channels, filters).
+        padding: "SAME" or "VALID".
+    """
+
+    @tf.custom_gradient
+    def convolve(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+        def gradients(upstream: Any) -> tuple[Any, Any]:
+            (height, width, channels, filters), (rows, columns) = kernel.shape, upstream.shape[1:3]
+            x_gradient = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(x), 1, padding)
+            zeros = [(length - 1 if padding == "SAME" else 0) for length in (height, width)]
+            padded = tf.pad(x, [(0, 0), *((total // 2, total - total // 2) for total in zeros), (0, 0)])
+            offsets = itertools.product(range(height), range(width))
+            windows = tf.concat([padded[:, i : i + rows, j : j + columns] for i, j in offsets], -1)
+            windows = tf.reshape(windows, (-1, height * width * channels))
+            kernel_gradient = tf.matmul(windows, tf.reshape(upstream, (-1, filters)), transpose_a=True)
+            return x_gradient, tf.reshape(kernel_gradient, kernel.shape)
+
+        return tf.nn.conv2d(x, kernel, 1, padding), gradients
+
+    return convolve(x, kernel)

@@ -10,7 +10,7 @@ import torch
 from keras import layers
 from torch.nn import functional
 
-from .onednn import has_gradient_bug
+from . import onednn
 
 # Convolutions that are matrix products on processors:
 LARGE = 2**16  # weights of a 1x1 kernel, at least
@@ -48,7 +48,7 @@ def convolver(layer: layers.Conv2D) -> Convolve | None:
     if own_padding is None:
         return None
     strides, dilation, groups = tuple(layer.strides), tuple(layer.dilation_rate), layer.groups
-    product, buggy = _product_of(layer), has_gradient_bug(layer.kernel.shape, strides)
+    product, buggy = _product_of(layer), onednn.has_gradient_bug(layer.kernel.shape, strides)
 
     def convolve(x: torch.Tensor, kernel: torch.Tensor, bias: Any, padding: Pair | None) -> torch.Tensor:
         padding = own_padding if padding is None else padding
@@ -75,7 +75,7 @@ def _product_of(layer: layers.Conv2D) -> Callable[..., torch.Tensor | None] | No
         return None
     if tuple(layer.kernel_size) == (1, 1):
         return _product_of_pixels if channels * filters >= LARGE else None
-    return _product_of_windows if channels >= WIDE else None
+    return _product_of_windows if channels >= min(WIDE, onednn.MANY_CHANNELS) else None
 
 
 def _product_of_pixels(
@@ -98,20 +98,75 @@ def _product_of_pixels(
 def _product_of_windows(
     x: torch.Tensor, kernel: torch.Tensor, bias: Any, strides: Pair, padding: Pair
 ) -> torch.Tensor | None:
-    """Convolves by one matrix product of the pixels under the kernel, concatenated along the channels, and of it.
+    """Convolves by one matrix product of the pixels under the kernel and of it, or computes its gradient by one.
 
     Shapes are those of `convolver`. None for outputs of too many pixels.
     """
-    (down, right), (above, beside) = strides, padding
     rows, columns = output_sides(x, kernel.shape[:2], strides, padding)
-    if not 0 < rows * columns <= TINY:
-        return None
+    if kernel.shape[2] >= WIDE and 0 < rows * columns <= TINY:
+        windows = _windows(x, kernel.shape[:2], (rows, columns), strides, padding)
+        output = functional.linear(windows, kernel.permute(3, 0, 1, 2).flatten(1), bias)
+        return output.unflatten(0, (len(x), rows, columns)).permute(0, 3, 1, 2)
+    if x.dtype is torch.bfloat16 and bias is None and onednn.has_slow_gradient(kernel.shape, rows * columns):
+        return ConvolutionWithProduct.apply(x, kernel.permute(3, 2, 0, 1), strides, padding)
+    return None
+
+
+def _windows(
+    x: torch.Tensor, window: Sequence[int], sides: Sequence[int], strides: Pair, padding: Pair
+) -> torch.Tensor:
+    """Returns the pixels under a kernel, concatenated along the channels, as a row for each pixel of the output.
+
+    Args:
+        x: images (batch, channels, rows, columns).
+        window: rows and columns of the kernel.
+        sides: rows and columns of the output.
+        strides: over rows and over columns.
+        padding: numbers of rows and of columns to pad on each side.
+    """
+    (down, right), (above, beside) = strides, padding
     x = x.permute(0, 2, 3, 1)
     if above or beside:
         x = functional.pad(x, (0, 0, beside, beside, above, above))
-    extent = down * (rows - 1) + 1, right * (columns - 1) + 1
-    offsets = itertools.product(*map(range, kernel.shape[:2]))
-    pixels = [x[:, i : i + extent[0] : down, j : j + extent[1] : right] for i, j in offsets]
-    windows = torch.cat(pixels, -1).flatten(0, 2)
-    output = functional.linear(windows, kernel.permute(3, 0, 1, 2).flatten(1), bias)
-    return output.unflatten(0, (len(x), rows, columns)).permute(0, 3, 1, 2)
+    extent = down * (sides[0] - 1) + 1, right * (sides[1] - 1) + 1
+    offsets = itertools.product(*map(range, window))
+    return torch.cat([x[:, i : i + extent[0] : down, j : j + extent[1] : right] for i, j in offsets], -1).flatten(0, 2)
+
+
+class ConvolutionWithProduct(torch.autograd.Function):
+    """A convolution, of which the gradient of the kernel is a product of matrices.
+
+    It takes images (batch, channels, rows, columns), the kernel (filters, channels, height, width), strides, padding.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: torch.Tensor, kernel: torch.Tensor, strides: Pair, padding: Pair) -> torch.Tensor:
+        return functional.conv2d(x, kernel, None, strides, padding)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        x, kernel, context.strides, context.padding = inputs
+        context.save_for_backward(x, kernel)
+        context.save_for_forward(x, kernel)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (x, kernel), (strides, padding) = context.saved_tensors, (context.strides, context.padding)
+        x_gradient = kernel_gradient = None
+        if context.needs_input_grad[0]:
+            rest = None, strides, padding, (1, 1), False, (0, 0), 1, (True, False, False)
+            x_gradient = torch.ops.aten.convolution_backward(gradient, x, kernel, *rest)[0]
+        if context.needs_input_grad[1]:
+            filters, channels, *window = kernel.shape
+            windows = _windows(x, window, gradient.shape[2:], strides, padding)
+            product = gradient.permute(0, 2, 3, 1).reshape(-1, filters).t() @ windows
+            kernel_gradient = product.view(filters, *window, channels).permute(0, 3, 1, 2)
+        return x_gradient, kernel_gradient, None, None
+
+    @staticmethod
+    def jvp(context: Any, x_tangent: torch.Tensor, kernel_tangent: torch.Tensor, *_: None) -> torch.Tensor:
+        x, kernel = context.saved_tensors
+        along_x = functional.conv2d(x_tangent, kernel, None, context.strides, context.padding)
+        return along_x + functional.conv2d(x, kernel_tangent, None, context.strides, context.padding)

@@ -12,8 +12,32 @@ from keras import layers
 
 from comparing import alike, numpy
 from keras_resnet import ResNet
+from keras_resnet.backend import onednn
 from keras_resnet.models.fast_layers import use_fast_layers
 from twins import RNG, convolutions, trained_alike, twins
+
+
+def product_gradients(monkeypatch, gradients):
+    """Asserts that kernels' gradients in bfloat16, as products, are Keras's in float32; all numbers are small integers.
+
+    Args:
+        gradients: a function from a model, images and the gradient of its output to the gradients of both.
+    """
+    for name, value in {"amx": lambda: True, "MANY_CHANNELS": 16, "FEW_PIXELS": 72}.items():
+        monkeypatch.setattr(onednn, name, value)
+    for kernel, strides, padding in itertools.product((2, 3, (3, 1)), (1, 2, (1, 2)), ("same", "valid")):
+        models = []
+        for dtype in ("float32", "bfloat16"):
+            image = keras.Input((9, 8, 16), dtype=dtype)
+            convolution = layers.Conv2D(6, kernel, strides, padding, use_bias=False, dtype=dtype)
+            models.append(keras.Model(image, convolution(image)))
+            convolution.set_weights([np.random.default_rng(0).integers(-1, 2, convolution.kernel.shape)])
+        images = RNG.integers(-1, 2, (2, 9, 8, 16)).astype("float32")
+        upstream = RNG.integers(-1, 2, (2, *models[0].output_shape[1:])).astype("float32")
+        expected, found = (gradients(each, images, upstream) for each in (models[0], use_fast_layers(models[1])))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(numpy(one), numpy(other), f"{kernel} {strides} {padding}")
+
 
 if keras.backend.backend() == "jax":
     import jax
@@ -119,9 +143,21 @@ if keras.backend.backend() == "jax":
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    @pytest.mark.parametrize("kernel", [1, 3])
-    def test_a_convolution_has_second_derivatives_of_keras(kernel):
-        plain, fast = twins(lambda dtype: [layers.Conv2D(6, kernel, use_bias=False)], (7, 6, 16))
+    def test_the_gradient_of_a_kernel_in_bfloat16_is_the_same_as_a_product(monkeypatch):
+        def gradients(model, images, upstream):
+            with tf.GradientTape() as tape:
+                x = tf.constant(images)
+                tape.watch(x)
+                total = tf.reduce_sum(tf.cast(model(x), tf.float32) * upstream)
+            return tape.gradient(total, [x, *model.trainable_variables])
+
+        product_gradients(monkeypatch, gradients)
+
+    @pytest.mark.parametrize(("kernel", "dtype", "tolerance"), [(1, "float32", 1e-4), (3, "bfloat16", 0.03)])
+    def test_a_convolution_has_second_derivatives_of_keras(monkeypatch, kernel, dtype, tolerance):
+        for name, value in {"amx": lambda: True, "MANY_CHANNELS": 16}.items():
+            monkeypatch.setattr(onednn, name, value)
+        plain, fast = twins(lambda dtype: [layers.Conv2D(6, kernel, use_bias=False, dtype=dtype)], (7, 6, 16), dtype)
         images = tf.constant(RNG.normal(size=(2, 7, 6, 16)).astype("float32"))
         found, expected = [], []
         for model, derivatives in ((fast, found), (plain, expected)):
@@ -131,13 +167,32 @@ if keras.backend.backend() == "tensorflow":
                     first.watch(images)
                     cubes = tf.reduce_sum(model(images) ** 3)
                 gradients = first.gradient(cubes, [images, *model.trainable_variables])
-                slope = sum(tf.reduce_sum(gradient**2) for gradient in gradients)
+                slope = sum(tf.reduce_sum(tf.cast(gradient, tf.float32) ** 2) for gradient in gradients)
             derivatives += [*gradients, *second.gradient(slope, [images, *model.trainable_variables])]
         for one, other in zip(found, expected, strict=True):
-            alike(one, other, 1e-4)
+            alike(one, other, tolerance)
+
+    def test_kernels_with_slow_gradients_have_none_by_convolution(monkeypatch):
+        def operations():
+            image = keras.Input((8, 8, 16), dtype="bfloat16")
+            convolved = layers.Conv2D(6, 3, padding="same", use_bias=False, dtype="bfloat16")(image)
+            model = use_fast_layers(keras.Model(image, convolved))
+
+            def gradient(images):
+                return tf.gradients(model(images), model.trainable_variables[0].value)
+
+            graph = tf.function(gradient).get_concrete_function(tf.TensorSpec((2, 8, 8, 16), tf.bfloat16)).graph
+            return {each.type for each in graph.get_operations()}
+
+        monkeypatch.setattr(onednn, "MANY_CHANNELS", 16)
+        monkeypatch.setattr(onednn, "amx", lambda: False)
+        assert "Conv2DBackpropFilter" in operations()
+        monkeypatch.setattr(onednn, "amx", lambda: True)
+        assert "Conv2DBackpropFilter" not in operations()
 
 
 if keras.backend.backend() == "torch":
+    import torch
     from torch.nn import functional
 
     from keras_resnet.backend import torch_convolution
@@ -150,6 +205,38 @@ if keras.backend.backend() == "torch":
         without_convolution = SimpleNamespace(pad=functional.pad, linear=functional.linear)
         monkeypatch.setattr(torch_convolution, "functional", without_convolution)
         trained_alike(models, RNG.normal(size=(2, 9, 8, 16)).astype("float32"))
+
+    def test_the_gradient_of_a_kernel_in_bfloat16_is_the_same_as_a_product(monkeypatch):
+        def gradients(model, images, upstream):
+            x, kernel = torch.tensor(images, requires_grad=True), model.trainable_variables[0].value
+            (model(x).float() * torch.tensor(upstream)).sum().backward()
+            return x.grad, kernel.grad
+
+        product_gradients(monkeypatch, gradients)
+
+    @pytest.mark.parametrize(("strides", "padding"), [((1, 1), (1, 1)), ((2, 1), (0, 1))])
+    def test_a_convolution_whose_gradient_is_a_product_has_all_derivatives(strides, padding):
+        """Compared with differences between outputs: first and second, forward, and of several gradients at once."""
+        numbers = np.random.default_rng(0)
+        x, kernel = (torch.tensor(numbers.normal(size=size)) for size in ((2, 2, 5, 4), (3, 2, 3, 2)))
+        inputs = x.requires_grad_(), kernel.requires_grad_(), strides, padding
+        convolve = torch_convolution.ConvolutionWithProduct.apply
+        assert torch.autograd.gradcheck(convolve, inputs, check_forward_ad=True, check_batched_grad=True)
+        assert torch.autograd.gradgradcheck(convolve, inputs)
+
+    def test_kernels_with_slow_gradients_have_none_by_convolution(monkeypatch):
+        def has_product(channels):
+            image = keras.Input((8, 8, channels), dtype="bfloat16")
+            convolved = layers.Conv2D(6, 3, padding="same", use_bias=False, dtype="bfloat16")(image)
+            output = use_fast_layers(keras.Model(image, convolved))(np.zeros((2, 8, 8, channels), "float32"))
+            steps = [output.grad_fn]
+            while steps[-1].next_functions and steps[-1].next_functions[0][0]:
+                steps.append(steps[-1].next_functions[0][0])
+            return any("WithProduct" in step.name() for step in steps)
+
+        monkeypatch.setattr(onednn, "amx", lambda: True)
+        monkeypatch.setattr(onednn, "MANY_CHANNELS", 16)
+        assert has_product(16) and not has_product(15)
 
     @pytest.mark.parametrize("choices", [{"groups": 2}, {"dilation_rate": 2}, {"dilation_rate": (1, 3)}])
     def test_no_other_convolution_is_made_a_matrix_product(monkeypatch, choices):

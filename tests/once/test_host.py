@@ -65,20 +65,21 @@ def test_nothing_is_done_with_another_c_library(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "expected"),
+    ("cpuinfo", "avx512", "amx"),
     [
-        ("flags\t\t: fpu avx avx2 avx512f avx512dq\nbugs\t\t:\n", True),
-        ("flags\t\t: fpu avx avx2 avx512f", True),
-        ("flags\t\t: fpu avx avx2\nbugs\t\t:\n", False),
-        (None, False),  # a system other than Linux
+        ("flags\t\t: fpu avx avx2 avx512f avx512dq\nbugs\t\t:\n", True, False),
+        ("flags\t\t: fpu avx avx2 avx512f", True, False),
+        ("flags\t\t: fpu avx avx2\nbugs\t\t:\n", False, False),
+        ("flags\t\t: fpu avx512f amx_bf16 amx_tile\nbugs\t\t:\n", True, True),
+        (None, False, False),  # a system other than Linux
     ],
 )
-def test_avx512_is_detected(monkeypatch, tmp_path, cpuinfo, expected):
+def test_extensions_of_the_processor_are_detected(monkeypatch, tmp_path, cpuinfo, avx512, amx):
     file = tmp_path / "cpuinfo"
     if cpuinfo is not None:
         file.write_text(cpuinfo)
     monkeypatch.setattr(host, "Path", lambda path: file if path == "/proc/cpuinfo" else Path(path))
-    assert host.avx512.__wrapped__() == expected
+    assert (host.avx512.__wrapped__(), host.amx.__wrapped__()) == (avx512, amx)
 
 
 @pytest.mark.parametrize(
