@@ -103,8 +103,10 @@ def _convolution_with_product(x: Any, kernel: Any, padding: str) -> Any:
 
     @tf.custom_gradient
     def convolve(x: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+        output = tf.nn.conv2d(x, kernel, 1, padding)
+
         def gradients(upstream: Any) -> tuple[Any, Any]:
-            (height, width, channels, filters), (rows, columns) = kernel.shape, upstream.shape[1:3]
+            (height, width, channels, filters), (rows, columns) = kernel.shape, output.shape[1:3]
             x_gradient = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(x), 1, padding)
             zeros = [(length - 1 if padding == "SAME" else 0) for length in (height, width)]
             padded = tf.pad(x, [(0, 0), *((total // 2, total - total // 2) for total in zeros), (0, 0)])
@@ -114,6 +116,6 @@ def _convolution_with_product(x: Any, kernel: Any, padding: str) -> Any:
             kernel_gradient = tf.matmul(windows, tf.reshape(upstream, (-1, filters)), transpose_a=True)
             return x_gradient, tf.reshape(kernel_gradient, kernel.shape)
 
-        return tf.nn.conv2d(x, kernel, 1, padding), gradients
+        return output, gradients
 
     return convolve(x, kernel)

@@ -153,7 +153,9 @@ if keras.backend.backend() == "tensorflow":
 
         product_gradients(monkeypatch, gradients)
 
-    @pytest.mark.parametrize(("kernel", "dtype", "tolerance"), [(1, "float32", 1e-4), (3, "bfloat16", 0.03)])
+    @pytest.mark.parametrize(
+        ("kernel", "dtype", "tolerance"), [(1, "float32", 1e-4), (3, "float32", 1e-4), (3, "bfloat16", 0.03)]
+    )
     def test_a_convolution_has_second_derivatives_of_keras(monkeypatch, kernel, dtype, tolerance):
         for name, value in {"amx": lambda: True, "MANY_CHANNELS": 16}.items():
             monkeypatch.setattr(onednn, name, value)
