@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "predict runs/cifar10-resnet20 photo.jpg --top 3",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("source", type=file_name, metavar="SOURCE", help=SOURCE)
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="number of classes to print [5]")
     parser.add_argument(
         "--explain",

@@ -56,6 +56,8 @@ from launch import shell
         ("evaluate a.keras digits --out=", ("--out", "must not be empty")),
         ("analyze paths a.keras digits --out=", ("--out", "must not be empty")),
         ("predict a.keras image.png --explain ''", ("--explain", "must not be empty")),
+        ("predict a.keras ''", ("SOURCE", "must not be empty")),
+        ("features a.keras '' out.npy", ("SOURCE", "must not be empty")),
         ("export a.keras ''", ("OUT", "must not be empty")),
         ("train digits --recipe nothing.json", ("'nothing.json'", "No such file")),
         ("train digits --validation 97", ("`validation` must be below 97", "Received: 97")),
