@@ -95,7 +95,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="keras-resnet",
         description="Residual networks of He et al. 2015 and 2016 in Keras 3.",
-        epilog=f"Each command has --help, with an example.\n\nexit status:\n{statuses}",
+        epilog="Each command has --help, with an example; defaults are in square brackets.\n\n"
+        f"exit status:\n{statuses}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"keras-resnet {__version__}")

@@ -32,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a file completely or not at all, even if the machine stops.
 
     Args:
-        path: the file, whose folder is created if it does not exist.
+        path: the file, whose folder is created if it does not exist; of a symbolic link, the file that it points to.
         write: writes the contents to the path it is given: a temporary file in the same folder, with the same suffix.
 
     Raises:
@@ -41,6 +41,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path  # a link may lead to a larger disk
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path.parent)
     temporary = _temporary(path)

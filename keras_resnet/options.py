@@ -127,6 +127,13 @@ def positive(text: str) -> int:
 positive.__name__ = "int"  # used in argparse's messages
 
 
+def file_name(text: str) -> str:
+    """Refuses an argument that is empty, as of a shell's variable that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
 def random_seed(text: str) -> int:
     """Converts an argument to a random seed. NumPy's seeds have 32 bits at most."""
     if not 0 <= int(text) < 2**32 - 1:

@@ -87,7 +87,14 @@ def model_file(path: str | Path) -> Path:
     """Returns the path of a model file: `path` itself, or the model file in it if it is a run's folder.
 
     "~" at its beginning stands for the home folder.
+
+    Raises:
+        ValueError: `path` is no path.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            f"A model file must be given by its path, or by that of a run's folder. Received: {type(path).__name__}"
+        )
     path = Path(os.path.expanduser(path))  # `Path.expanduser` raises an error for a name such as "~old.keras"
     return path / "model.keras" if path.is_dir() else path
 

@@ -60,7 +60,7 @@ def gradients(
     images = np.concatenate([batch for batch, _ in counted(batches)])
     lines = [_line(*images[i : i + 2]) for i in range(0, len(images) - 1, 2)]
     if not lines:
-        raise ValueError(f"`batches` must contain at least two images, the ends of a line. Received: {len(images)}")
+        raise ValueError(f"The gradients along a line need at least two images, its ends. Received: {len(images)}")
     numbers, names = sorted({round(number) for number in np.linspace(1, len(parts.units), DEPTHS)}), list(parts.units)
     with tqdm(desc="Lines", total=len(lines) * draws * len(numbers), leave=False, disable=not verbose) as bar:
         matrices = _matrices(model, parts, numbers, lines, draws, np.random.default_rng(seed), bar)

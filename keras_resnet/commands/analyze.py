@@ -10,7 +10,7 @@ from .. import backend
 from ..analysis.analyses import ANALYSES, module_of
 from ..files import json_text
 from ..models.spec import Spec
-from ..options import add_options, given_fields, positive, random_seed
+from ..options import add_options, file_name, given_fields, positive, random_seed
 from ..status import Status
 from .common import DATASET, Commands, backend_option, data_dir_option, naming_out, verbose
 
@@ -48,6 +48,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--out",
+        type=file_name,
         metavar="FOLDER",
         help="folder for the numbers and the picture [analysis/DATASET... next to the first model]",
     )

@@ -8,7 +8,7 @@ from typing import Any
 from .. import backend
 from ..evaluation.views import Views
 from ..files import json_text
-from ..options import add_options, given_fields, positive
+from ..options import add_options, file_name, given_fields, positive
 from ..status import Status
 from .common import DATASET, MODEL, Commands, backend_option, data_dir_option, naming_out, verbose
 
@@ -30,7 +30,10 @@ def add(commands: Commands) -> None:
         "--batch-size", type=positive, metavar="N", help="images per batch [500; 50 for photographs of 224x224]"
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", help="folder for the report [evaluation/DATASET-SPLIT... next to the first model]"
+        "--out",
+        type=file_name,
+        metavar="FOLDER",
+        help="folder for the report [evaluation/DATASET-SPLIT... next to the first model]",
     )
     backend_option(parser)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import backend
 from ..exporting.choices import Choices
 from ..files import json_text, unwinding_at_sigterm
-from ..options import add_options, given_fields
+from ..options import add_options, file_name, given_fields
 from ..status import Status
 from .common import MODEL, Commands, lines_of, say
 
@@ -24,7 +24,9 @@ def add(commands: Commands) -> None:
         "export runs/cifar10-resnet20 served/resnet20",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument("out", metavar="OUT", help="folder of all versions: OUT/1, then OUT/2 with the next export")
+    parser.add_argument(
+        "out", type=file_name, metavar="OUT", help="folder of all versions: OUT/1, then OUT/2 with the next export"
+    )
     parser.add_argument(
         "--labels", metavar="FILE", help="a text file with one class name per line [the names stored in MODEL]"
     )

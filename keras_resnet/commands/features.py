@@ -7,6 +7,7 @@ import sys
 
 from .. import backend, saving
 from ..files import json_text, unwinding_at_sigterm
+from ..options import file_name
 from ..status import Status
 from .common import MODEL, SOURCE, Commands, backend_option, verbose
 
@@ -20,7 +21,7 @@ def add(commands: Commands) -> None:
         "features runs/photos-resnet18 photos/ photos.parquet --taps stage4,pooled",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("source", type=file_name, metavar="SOURCE", help=SOURCE)
     parser.add_argument("out", metavar="OUT", help="the file to write: .npy, .npz or .parquet")
     parser.add_argument(
         "--taps",

@@ -7,7 +7,7 @@ import sys
 
 from .. import backend, saving
 from ..files import json_text
-from ..options import positive
+from ..options import file_name, positive
 from ..status import Status
 from .common import MODEL, SOURCE, Commands, backend_option, verbose
 
@@ -21,10 +21,11 @@ def add(commands: Commands) -> None:
         "predict runs/cifar10-resnet20 photo.jpg --top 3",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("source", type=file_name, metavar="SOURCE", help=SOURCE)
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="number of classes to print [5]")
     parser.add_argument(
         "--explain",
+        type=file_name,
         metavar="FOLDER",
         help="folder for a picture of each image with the regions that speak for its class (Grad-CAM)",
     )

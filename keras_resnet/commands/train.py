@@ -15,7 +15,7 @@ from .. import backend
 from ..data import short_name
 from ..files import json_text
 from ..models.spec import Spec
-from ..options import add_options, given_fields
+from ..options import add_options, file_name, given_fields
 from ..status import Status
 from ..training.errors import DivergedError
 from ..training.interruption import NOT_BEGUN, stop_request
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
         "train cifar10 --model resnet56 --shortcut A --out runs/resnet56",
     )
     parser.add_argument("dataset", nargs="?", metavar="DATASET", help=f"{DATASET} [the one in the file of --recipe]")
-    parser.add_argument("--out", metavar="FOLDER", help="folder of the run [runs/DATASET-MODEL]")
+    parser.add_argument("--out", type=file_name, metavar="FOLDER", help="folder of the run [runs/DATASET-MODEL]")
     parser.add_argument(
         "--recipe",
         metavar="NAME",

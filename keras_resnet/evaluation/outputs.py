@@ -104,7 +104,8 @@ def outputs_logits(model: keras.Model) -> bool:
 
 def probabilities_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Returns the class probabilities of images, float32 (n, classes), with a softmax if the model outputs logits."""
-    outputs = np.asarray(model.predict_on_batch(images), dtype="float64")
+    (outputs,) = keras.tree.flatten(model.predict_on_batch(images))  # a model may return a dict of one
+    outputs = np.asarray(outputs, dtype="float64")
     if outputs_logits(model):
         outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         outputs /= outputs.sum(axis=1, keepdims=True)

@@ -36,12 +36,10 @@ class Views:
         "224,256,384,480,640",
         at_least=1,
     )
-    size: int | None = option(
-        None, "photographs: side of the crops in pixels (default: as the network was trained)", at_least=1
-    )
+    size: int | None = option(None, "photographs: side of the crops in pixels [as the network was trained]", at_least=1)
     resize: int | None = option(
         None,
-        "photographs: shorter side of the image before cropping in pixels (default: as the network was trained)",
+        "photographs: shorter side of the image before cropping in pixels [as the network was trained]",
         at_least=1,
     )
     mirror: bool = option(False, "with one view: average the predictions for it and its mirror image")

@@ -77,7 +77,7 @@ class Choices:
     )
     measure: str | None = option(None, "labelled data set on which to measure the error of the quantisation")
     data_dir: str | None = option(
-        None, "folder of prepared tensorflow-datasets data sets (default: its own folder)", metavar="FOLDER"
+        None, "folder of prepared tensorflow-datasets data sets [its own folder]", metavar="FOLDER"
     )
 
     def __post_init__(self) -> None:

@@ -24,7 +24,9 @@ IDLE = (layers.Dropout, layers.SpatialDropout2D, layers.GaussianNoise)  # the id
 
 
 def as_functional(model: keras.Model) -> keras.Model:
-    """Returns a model as a functional one that shares its layers: `model` itself if it is, or that of a `Sequential`.
+    """Returns a model as a functional one that returns a tensor, and shares its layers: `model` itself if it is such.
+
+    Otherwise that of a `Sequential`, or of a functional model that returns a dict of one tensor.
 
     Raises:
         ValueError: the model is neither, or a layer of it is quantised.
@@ -32,6 +34,8 @@ def as_functional(model: keras.Model) -> keras.Model:
     if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     _check_functional(model)
+    if isinstance(model.output, dict) and len(model.outputs) == 1:
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if quantised := [layer.name for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None)]:
         raise ValueError(
             f"{model.name!r} must not be quantised, since an export begins with weights in full precision: export it "

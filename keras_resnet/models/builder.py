@@ -19,7 +19,7 @@ from .fast_layers import use_fast_layers
 from .keras_layers import KerasLayers
 from .network import trunk
 from .rows import STEMS
-from .spec import ResNetChoices, Spec
+from .spec import ELSEWHERE, ResNetChoices, Spec
 
 if TYPE_CHECKING:
     from ..weights import Pretrained
@@ -206,7 +206,8 @@ def _check_names(choices: Iterable[str]) -> None:
     for choice in choices:
         if choice not in fields:
             near = suggestion(choice, [*inspect.signature(ResNet).parameters, *fields])
-            raise TypeError(f"A network got an unexpected keyword argument {choice!r}{near}")
+            hint = f"; did you mean {ELSEWHERE[choice]}?" if choice in ELSEWHERE else near
+            raise TypeError(f"A network got an unexpected keyword argument {choice!r}{hint}")
 
 
 def _check_arguments(

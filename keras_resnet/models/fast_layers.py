@@ -13,6 +13,7 @@ from keras import layers, ops
 
 from .. import backend
 from .eager import eager
+from .graph import require_model
 
 # The class of the object that `keras.Model(inputs, outputs)` returns, which Keras does not export. Found without
 # `__init__`, which would take from the user's first model the name that Keras gives it.
@@ -31,9 +32,13 @@ def use_fast_layers(model: keras.Model) -> keras.Model:
     Returns:
         The model.
 
+    Raises:
+        ValueError: the argument is not a model.
+
     Example:
         >>> copied = keras_resnet.use_fast_layers(keras.models.clone_model(model))
     """
+    require_model(model)
     for layer in model._flatten_layers():  # of the model itself, and of the models and layers in it
         if layer.built and (fast_class := FAST_LAYERS.get(type(layer))) is not None:
             object.__setattr__(layer, "__class__", fast_class)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from .graph import require_model
 from .network import part
 from .taps import taps
 
@@ -49,7 +50,11 @@ def unfreeze(model: keras.Model) -> None:
     Args:
         model: any model. Compile it again afterwards, since Keras reads `trainable` when it compiles, with a new
             optimizer: one that has trained the rest of the network does not know the other variables.
+
+    Raises:
+        ValueError: the argument is not a model.
     """
+    require_model(model)
     for layer in model._flatten_layers():  # with the models; TensorFlow ignores True for one that has it already
         if not isinstance(layer, keras.layers.Normalization):
             layer.trainable = True

@@ -55,6 +55,19 @@ def last_outputs(model: keras.Model, part: Callable[[str], str | None]) -> dict[
     return {name: calls_by_layer[layer][0].outputs[0] for name, layer in last.items()}
 
 
+def require_model(model: keras.Model) -> None:
+    """Checks that an argument is a model, and not the path of one.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "`model` must be a Keras model, such as `keras_resnet.load_model` returns. "
+            f"Received: {type(model).__name__}"
+        )
+
+
 def require_package_model(model: keras.Model, consequence: str = "") -> None:
     """Checks that a model is one of this package, by the names of its layers.
 
@@ -65,6 +78,7 @@ def require_package_model(model: keras.Model, consequence: str = "") -> None:
     Raises:
         ValueError: it is not one of this package.
     """
+    require_model(model)
     names = [layer.name for layer in model.layers]
     if "stem_conv" not in names or not any(re.match(r"stage\d+_unit\d+_", name) for name in names):
         raise ValueError(

@@ -71,11 +71,9 @@ class Spec:
             accepted ones.
     """
 
-    stage_units: tuple[int, ...] = option(
-        MISSING, "units in each stage, such as 3,4,6,3 (default: the named network's)"
-    )
+    stage_units: tuple[int, ...] = option(MISSING, "units in each stage, such as 3,4,6,3 [the named network's]")
     stage_filters: tuple[int, ...] = option(
-        MISSING, "filters of each stage, such as 64,128,256,512 (default: the named network's)"
+        MISSING, "filters of each stage, such as 64,128,256,512 [the named network's]"
     )
     unit: str = option("basic", f"the residual unit: {', '.join(UNITS)}", choices=UNITS)
     order: str = option("original", f"positions of batch norm and ReLU: {', '.join(ORDERS)}", choices=ORDERS)
@@ -88,14 +86,10 @@ class Spec:
     skip_everywhere: bool = option(
         True, "apply --skip to all units, as in the 2016 paper, not only to those that keep the shape"
     )
-    shortcut_scale: float | None = option(None, "constant_scaling: factor on the shortcut (default: 0.5)")
-    residual_scale: float | None = option(None, "constant_scaling: factor on the residual (default: 0.5)")
-    gate_bias: float | None = option(
-        None, "exclusive_gating, shortcut_only_gating: initial bias of the gate (default: -6)"
-    )
-    skip_dropout: float | None = option(
-        None, "dropout: share of the shortcut's values that is dropped (default: 0.5)", **SHARE
-    )
+    shortcut_scale: float | None = option(None, "constant_scaling: factor on the shortcut [0.5]")
+    residual_scale: float | None = option(None, "constant_scaling: factor on the residual [0.5]")
+    gate_bias: float | None = option(None, "exclusive_gating, shortcut_only_gating: initial bias of the gate [-6]")
+    skip_dropout: float | None = option(None, "dropout: share of the shortcut's values that is dropped [0.5]", **SHARE)
     stem: str = option("imagenet", f"the first layers: {', '.join(STEMS)}", choices=STEMS)
     downsample: str = option(
         "stride",
@@ -225,6 +219,17 @@ class NetworkChoices(ResNetChoices, total=False):
 
     stage_units: Sequence[int]
     stage_filters: Sequence[int]
+
+
+# Arguments of timm's and torchvision's builders, and what to write here. `num_classes` and other names that are close
+# to one of this package's are suggested without a row.
+ELSEWHERE = {
+    "drop_path_rate": "stochastic_depth",
+    "features_only": "keras_resnet.features(model)",
+    "global_pool": "pooling",
+    "in_chans": "input_shape=(height, width, channels)",
+    "pretrained": 'weights="imagenet"',
+}
 
 
 def as_choices(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -173,7 +173,12 @@ class RunFolder:
             ValueError: it is damaged.
         """
         remedy = f"Delete it: the same command then writes it again, by the last checkpoint. Or: {REMEDY}"
-        return read_json(self.summary, remedy) if self.summary.exists() else None
+        if not self.summary.exists():
+            return None
+        summary = read_json(self.summary, remedy)
+        if "epochs" not in summary:
+            raise ValueError(f"{str(self.summary)!r} is damaged: it is not the summary of a run. {remedy}")
+        return summary
 
     def write_checkpoint(self, model: keras.Model, seeds: Sequence[keras.Variable], progress: Progress) -> None:
         """Saves everything that the run needs to be resumed, and deletes checkpoints that are no longer needed.

@@ -16,7 +16,7 @@ class Machine:
     """
 
     devices: int | None = option(
-        None, "devices this process trains on (default: all accelerators, on Torch one; else the CPU)", at_least=1
+        None, "devices this process trains on [all accelerators, on Torch one; else the CPU]", at_least=1
     )
     rematerialize: bool = option(False, "recompute activations within units for the gradients: less memory, more time")
     loop_units: bool = option(False, "trace and compile identical units once: a very deep network starts sooner")

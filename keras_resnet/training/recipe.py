@@ -47,16 +47,16 @@ class Recipe:
     dataset: str
     fingerprint: str | None = None  # of the images of a folder of photographs, see `LabelledImages`; set by the run
     data_dir: str | None = option(
-        None, "folder of prepared tensorflow-datasets data sets (default: its own folder)", metavar="FOLDER"
+        None, "folder of prepared tensorflow-datasets data sets [its own folder]", metavar="FOLDER"
     )
     validation: int = option(
         0, "training images held out for testing, in place of the test set; papers: 5000", at_least=0
     )
-    images: int | None = option(None, "number of training images to use, drawn at random (default: all)", at_least=1)
+    images: int | None = option(None, "number of training images to use, drawn at random [all]", at_least=1)
     model: str = option("resnet20", "name of the network, as listed by `keras-resnet summary`")
     network: dict[str, Any] = dataclasses.field(default_factory=dict)  # fields of `Spec` that differ from the model's
     weights: str | None = option(
-        None, "initial weights: imagenet, hf://OWNER/NAME, a weights file or a run folder (default: random)"
+        None, "initial weights: imagenet, hf://OWNER/NAME, a weights file or a run folder [random]"
     )
     freeze_until: str | None = option(
         None,
@@ -65,17 +65,15 @@ class Recipe:
     )
     probe_epochs: int | None = option(
         None,
-        "freeze for this many epochs only, then train the entire network for --epochs (default: freeze to the end)",
+        "freeze for this many epochs only, then train the entire network for --epochs [freeze to the end]",
         at_least=1,
     )
-    probe_rate: float | None = option(
-        None, "highest learning rate of the probe epochs (default: --learning-rate)", at_least=0
-    )
+    probe_rate: float | None = option(None, "highest learning rate of the probe epochs [--learning-rate]", at_least=0)
     epochs: int | None = option(
-        None, "number of epochs; the schedule scales with it (default: derived from --iterations)", at_least=1
+        None, "number of epochs; the schedule scales with it [derived from --iterations]", at_least=1
     )
     iterations: int | None = option(
-        None, f"steps of the schedule (default: derived from --epochs); papers: {PAPERS_ITERATIONS}", at_least=1
+        None, f"steps of the schedule; papers: {PAPERS_ITERATIONS} [derived from --epochs]", at_least=1
     )
     batch_size: int = option(128, "images per step", at_least=1)
     accumulate: int = option(
@@ -99,12 +97,12 @@ class Recipe:
     rise: float = option(0.0, "initial fraction of the schedule in which the rate rises linearly from zero", **SHARE)
     warmup_rate: float | None = option(
         None,
-        "upper limit of the learning rate during warm-up (0: no warm-up; default: 0.01 with --warmup-iterations and "
-        "for CIFAR networks of 110 layers or more, except full_preactivation)",
+        "upper limit of the learning rate during warm-up (0: none) [0.01 with --warmup-iterations and for CIFAR "
+        "networks of 110 layers or more, except full_preactivation; else 0]",
         at_least=0,
     )
     warmup_iterations: int | None = option(
-        None, "length of the warm-up in steps (default: until the training error is below --warmup-error)", at_least=1
+        None, "length of the warm-up in steps [until the training error is below --warmup-error]", at_least=1
     )
     warmup_error: float = option(
         0.8, "training error, as a fraction, below which a warm-up of no fixed length ends", at_least=0, at_most=1
@@ -118,29 +116,25 @@ class Recipe:
         0.0, "momentum of an exponential moving average of the weights, which is tested and saved (0: none)", **SHARE
     )
     mean: str | None = option(
-        None, f"mean to subtract: {', '.join(MEANS)} (default: that of the weights, else the data set's)", choices=MEANS
+        None, f"mean to subtract: {', '.join(MEANS)} [that of the weights, else the data set's]", choices=MEANS
     )
-    flip: bool | None = option(None, "mirror half of the images at random (default: the data set's)")
-    pad: int | None = option(
-        None, "images in memory: padding in pixels for random crops (default: the data set's)", at_least=0
-    )
-    cutout: int | None = option(None, "images in memory: side in pixels of a square to erase (default: 0)", at_least=0)
-    size: int | None = option(None, "photographs: side of the training images in pixels (default: 224)", at_least=1)
+    flip: bool | None = option(None, "mirror half of the images at random [the data set's]")
+    pad: int | None = option(None, "images in memory: padding in pixels for random crops [the data set's]", at_least=0)
+    cutout: int | None = option(None, "images in memory: side in pixels of a square to erase [0]", at_least=0)
+    size: int | None = option(None, "photographs: side of the training images in pixels [224]", at_least=1)
     crop: str | None = option(
-        None, f"photographs: random crop of the training images: {', '.join(CROPS)} (default: scale)", choices=CROPS
+        None, f"photographs: random crop of the training images: {', '.join(CROPS)} [scale]", choices=CROPS
     )
     scales: tuple[int, ...] | None = option(
-        None, "photographs, crop scale: range of the shorter side (default: 8/7 to 15/7 of --size: 256,480)"
+        None, "photographs, crop scale: range of the shorter side [8/7 to 15/7 of --size: 256,480]"
     )
-    color: str | None = option(
-        None, f"photographs: colour augmentation: {', '.join(COLORS)} (default: none)", choices=COLORS
-    )
+    color: str | None = option(None, f"photographs: colour augmentation: {', '.join(COLORS)} [none]", choices=COLORS)
     first_size: int | None = option(
-        None, f"photographs: initial side, growing to --size in steps of {GROWTH} pixels (default: --size)", at_least=1
+        None, f"photographs: initial side, growing to --size in steps of {GROWTH} pixels [--size]", at_least=1
     )
-    test_size: int | None = option(None, "photographs: side of the test images in pixels (default: --size)", at_least=1)
+    test_size: int | None = option(None, "photographs: side of the test images in pixels [--size]", at_least=1)
     test_resize: int | None = option(
-        None, "photographs: shorter side before the centre crop (default: 8/7 of --test-size: 256)", at_least=1
+        None, "photographs: shorter side before the centre crop [8/7 of --test-size: 256]", at_least=1
     )
     randaugment: float = option(
         0.0, "magnitude of RandAugment, up to 30: two random operations per image (0: none)", at_least=0, at_most=30

@@ -119,7 +119,8 @@ def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choi
             or batch size of the recipe are dropped if those are changed, see `stale`.
 
     Raises:
-        ValueError: there is no such recipe, the file holds none, or a field or value is unknown.
+        ValueError: there is no such recipe, the file holds none, a field or value is unknown, or a choice of the
+            probe is given and there is no probe.
     """
     if choices.get("dataset") is None:
         choices.pop("dataset", None)
@@ -146,7 +147,13 @@ def recipe_for(name: str | None = None, *, run: str | Path | None = None, **choi
     if "model" in changed and saved is None and find(choices["model"], unit).spec.shortcut:
         base["network"] = initialization
     choices["network"] = {**base.get("network", {}), **choices.get("network", {})}
-    return Recipe(**{**base, **choices})
+    recipe = Recipe(**{**base, **choices})
+    for field, needed in (("probe_epochs", "freeze_until"), ("probe_rate", "probe_epochs")):
+        if choices.get(field) is not None and getattr(recipe, needed) is None:
+            raise ValueError(
+                f"`{field}` needs `{needed}`, without which there is no probe. Received: {choices[field]!r}"
+            )
+    return recipe
 
 
 def stale(base: Mapping[str, Any], choices: Mapping[str, Any], changed: Set[str]) -> set[str]:

@@ -152,11 +152,18 @@ def _check_labels(pretrained: Pretrained, classes: int) -> None:
 def _build(architecture: Architecture, pretrained: Pretrained, chosen: Mapping[str, Any]) -> Any:
     return architecture(
         weights=pretrained,
-        input_shape=pretrained.image_shape(None) if pretrained.view else None,  # any size for photographs
+        input_shape=_input_shape(pretrained),
         classes=pretrained.classes or architecture.classes,
         data_format="channels_last",
         **chosen,
     )
+
+
+def _input_shape(pretrained: Pretrained) -> tuple[int | None, ...] | None:
+    """Returns any size for photographs, else that of the images of the model that is converted, or None if unknown."""
+    if pretrained.view:
+        return pretrained.image_shape(None)
+    return pretrained.sides and (*pretrained.sides, pretrained.image_shape(None)[-1])
 
 
 def _file_info(pretrained: Pretrained) -> dict[str, Any]:

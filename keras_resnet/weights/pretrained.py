@@ -31,6 +31,8 @@ class Pretrained:
         reversed_channels: whether the first convolution takes BGR.
         view: how the network was tested: "size", the side of the centre crop, and "resize", the shorter side of the
             image before the crop, both in pixels; empty if that is not known.
+        sides: height and width of the images that the model in the source takes, each None for any; None if the source
+            does not say.
         class_names: the name of each class.
         class_ids: an identifier of each class, such as ImageNet's "n01440764".
         other_head: how the head computes something else than this package's, such as "ends in 'sigmoid'"; "" if it does
@@ -45,6 +47,7 @@ class Pretrained:
     deviation: np.ndarray | None = None
     reversed_channels: bool = False
     view: Mapping[str, int] = field(default_factory=dict)
+    sides: tuple[int | None, int | None] | None = None
     class_names: tuple[str, ...] | None = None
     class_ids: tuple[str, ...] | None = None
     other_head: str = ""

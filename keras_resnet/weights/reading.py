@@ -207,10 +207,20 @@ def _from_model(model: keras.Model, info: Mapping[str, Any], spec: Spec, source:
         mean=mean,
         deviation=deviation,
         view=info.get("view", {}),
+        sides=_sides(model),
         class_names=names and tuple(names),
         class_ids=ids and tuple(ids),
         other_head=other_activation(model),
     )
+
+
+def _sides(model: keras.Model) -> tuple[int | None, int | None] | None:
+    """Returns the height and width of the images that a network takes, each None for any; None if unknown."""
+    inputs = getattr(model, "inputs", None)  # a `Sequential` may have none yet
+    if not inputs or len(inputs[0].shape) != 4:
+        return None
+    layouts = [layer.data_format for layer in model.layers if hasattr(layer, "data_format")]
+    return tuple(inputs[0].shape[2:] if layouts[:1] == ["channels_first"] else inputs[0].shape[1:3])
 
 
 def _of_photographs(pretrained: Pretrained, shape: tuple[int | None, ...] = ()) -> Pretrained:

@@ -142,6 +142,7 @@ def from_state(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.nda
         ValueError: no network of this package has one of the tensors, or two are the same tensor of it, which the
             message names; or the network has no batch norm.
     """
+    state = _with_single_head(state)
     names = {torch_key: name for torch_key in state if (name := package_name(torch_key))}
     _check_names([name for name in state if name not in names and not name.endswith(COUNTER)], source)
     tensors: dict[str, np.ndarray] = {}
@@ -161,6 +162,19 @@ def from_state(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.nda
             "timm's BiT, which no network of keras_resnet does."
         )
     return tensors
+
+
+def _with_single_head(state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Renames the dense layer of a head such as `Sequential(Dropout(), Linear())`: "fc.1.weight" to "fc.weight".
+
+    What precedes this layer has no variables, and is dropout as a rule, which inference leaves out. A head that begins
+    with its dense layer, as "fc.0.weight", is not renamed: an activation may follow.
+    """
+    layers = {name.rpartition(".")[0] for name in state if re.match(r"(fc|linear|head\.fc)\.", name)}
+    match = re.fullmatch(r"(fc|linear|head\.fc)\.[1-9]", layers.pop()) if len(layers) == 1 else None
+    if match is None:
+        return state
+    return {re.sub(rf"^{re.escape(match[0])}\.", f"{match[1]}.", name): value for name, value in state.items()}
 
 
 def _check_names(unknown: Sequence[str], source: str) -> None:

@@ -111,6 +111,16 @@ def test_a_model_of_other_inputs_or_outputs_is_refused():
         assert "\n" not in str(caught.value)
 
 
+def test_a_model_may_return_its_only_output_in_a_dict():
+    """The softmax of log 1, log 2 and log 5 is 1/8, 2/8 and 5/8."""
+    image = keras.Input((1, 1, 3))
+    logits = keras.layers.Activation("linear")(keras.layers.Flatten()(image))
+    model = keras.Model(image, {"classes": logits})
+    images = np.log(np.array([[1, 2, 5], [5, 2, 1]], "float32")).reshape(2, 1, 1, 3)
+    expected = [[1 / 8, 2 / 8, 5 / 8], [5 / 8, 2 / 8, 1 / 8]]
+    np.testing.assert_allclose(probabilities_of(model, images), expected, rtol=1e-5)
+
+
 def test_a_channels_first_network_is_refused():
     model = keras_resnet.CifarResNet(8, data_format="channels_first")
     with pytest.raises(ValueError, match="'resnet8' must take images in the channels-last format"):

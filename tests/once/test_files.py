@@ -36,6 +36,19 @@ def inodes(*paths):
     return [path.stat().st_ino for path in paths]
 
 
+def test_a_symbolic_link_stays_and_the_file_that_it_points_to_is_replaced(tmp_path):
+    """As by `open(path, "w")`: the link may lead to a larger disk."""
+    (tmp_path / "disk").mkdir()
+    for name in ("old.json", "new.json"):  # the latter does not exist yet
+        (tmp_path / name).symlink_to(Path("disk", name))
+    (tmp_path / "disk" / "old.json").write_text("old")
+    for name in ("old.json", "new.json"):
+        write_text(tmp_path / name, "new")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "disk" / name).read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "new.json", "old.json"]
+
+
 def test_a_file_is_flushed_before_it_replaces_another_and_its_folder_after(tmp_path, events):
     path = tmp_path / "history.csv"
     path.write_text("old")

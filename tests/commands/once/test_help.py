@@ -94,6 +94,13 @@ def test_an_option_of_several_commands_is_described_in_the_same_words(capsys):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
         text = " ".join(capsys.readouterr().out.partition("options:")[2].split())
-        described += re.findall(r"--data-dir .*?\)", text)
-    expected = "--data-dir FOLDER folder of prepared tensorflow-datasets data sets (default: its own folder)"
+        described += re.findall(r"--data-dir .*?\]", text)
+    expected = "--data-dir FOLDER folder of prepared tensorflow-datasets data sets [its own folder]"
     assert described == 6 * [expected]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_marks_defaults_in_one_way(capsys, command):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert "default:" not in capsys.readouterr().out

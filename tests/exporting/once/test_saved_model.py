@@ -176,3 +176,12 @@ def test_bias_addition_and_relu_are_computed_with_the_convolution(tmp_path):
 
 def network_size(file):
     return keras.saving.load_model(file, compile=False).count_params()
+
+
+def test_a_model_that_returns_its_only_output_in_a_dict_is_exported(tmp_path):
+    network = keras_resnet.ResNet((1,), (4,), stem="cifar", classes=3, input_shape=(8, 8, 3))
+    keras_resnet.export(keras.Model(network.input, {"classes": network.output}), tmp_path, warm_up=())
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3)).astype("float32")
+    outputs = tf.saved_model.load(str(tmp_path / "1")).signatures["images"](images=tf.constant(images))
+    expected = keras.ops.convert_to_numpy(network(images))
+    np.testing.assert_allclose(outputs["probabilities"].numpy(), expected, rtol=1e-4, atol=1e-6)

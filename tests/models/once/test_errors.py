@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import re
 import typing
 from functools import partial
 
@@ -90,6 +91,48 @@ def test_an_unknown_keyword_is_a_type_error_as_in_any_function():
             build(clases=3)
         with pytest.raises(TypeError, match=r"unexpected keyword argument 'short_cut'; did you mean shortcut\?$"):
             build(short_cut="A")
+
+
+@pytest.mark.parametrize(
+    ("choices", "ours"),
+    [
+        ({"pretrained": True}, 'weights="imagenet"'),
+        ({"in_chans": 1}, "input_shape=(height, width, channels)"),
+        ({"global_pool": "avg"}, "pooling"),
+        ({"features_only": True}, "keras_resnet.features(model)"),
+        ({"drop_path_rate": 0.1}, "stochastic_depth"),
+    ],
+)
+def test_an_argument_of_torchvision_or_timm_is_refused_with_that_of_this_package(choices, ours):
+    with pytest.raises(TypeError, match=f"'{next(iter(choices))}'; did you mean {re.escape(ours)}\\?$"):
+        keras_resnet.ResNet50(**choices)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        keras_resnet.taps,
+        keras_resnet.features,
+        keras_resnet.dense_logits,
+        keras_resnet.freeze,
+        keras_resnet.unfreeze,
+        keras_resnet.use_fast_layers,
+        partial(keras_resnet.grad_cam, images=np.zeros((1, 32, 32, 3))),
+    ],
+)
+def test_the_path_of_a_model_is_not_the_model(call):
+    with pytest.raises(
+        ValueError, match=r"^`model` must be a Keras model, such as `keras_.*load_model.*Received: str$"
+    ):
+        call("runs/cifar10-resnet56")
+
+
+@pytest.mark.parametrize("call", [keras_resnet.load_model, partial(keras_resnet.export, out="served")])
+@pytest.mark.parametrize("given", [3, None, b"a.keras"])
+def test_a_model_file_is_given_by_its_path(tmp_path, monkeypatch, call, given):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"^A model file must be given by its path.*: {type(given).__name__}$"):
+        call(given)
 
 
 def test_named_networks_take_the_arguments_of_the_builder_of_all_networks():

@@ -34,9 +34,10 @@ def test_a_run_whose_recipe_is_lost_resumes_by_that_of_its_newest_intact_checkpo
 def test_a_damaged_summary_is_written_again_once_it_is_deleted(tmp_path, capsys, start):
     out = tmp_path / "run"
     assert start(out) == 0
-    (out / "summary.json").write_bytes(b"")
-    assert start(out) == 2
-    assert "Delete it: the same command then writes it again" in capsys.readouterr().err
+    for damaged in ("", "{}"):
+        (out / "summary.json").write_text(damaged)
+        assert start(out) == 2
+        assert "Delete it: the same command then writes it again" in capsys.readouterr().err
     (out / "summary.json").unlink()
     assert start(out) == 0
     assert small_runs.results(out) == small_runs.results(small_runs.finished())

@@ -72,6 +72,16 @@ def test_choices_that_a_file_records_need_not_be_given_again(tmp_path, seeded, c
         np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(network(image)) for network in (converted, model)))
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("sides", [(8, 12), (None, None)])
+def test_a_converted_network_takes_images_of_the_size_that_the_model_took(tmp_path, sides, data_format):
+    """Of a run on images in memory with a mean by channel, nothing else in the file tells the size."""
+    shape = (*sides, 1) if data_format == "channels_last" else (1, *sides)
+    keras_resnet.CifarResNet(8, input_shape=shape, data_format=data_format).save(tmp_path / "grey.keras")
+    convert(tmp_path / "grey.keras", tmp_path / "out.keras", "resnet8", mean=[0.5])
+    assert keras_resnet.load_model(tmp_path / "out.keras").input_shape == (None, *sides, 1)
+
+
 def test_a_mean_without_a_deviation_is_reported_alone(small, tmp_path):
     """Caffe's networks subtract a mean and do not divide."""
     assert convert(small[0], tmp_path / "out.keras", "resnet8", mean=3 * [0.5])["normalization"] == {

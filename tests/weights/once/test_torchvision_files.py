@@ -204,6 +204,28 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, ending, content):
     assert "\n" not in str(error.value)
 
 
+def test_a_head_of_dropout_and_a_dense_layer_is_read_as_its_dense_layer(shared, tmp_path):
+    """`network.fc = Sequential(Dropout(), Linear(512, 1000))`, as many programs that fine-tune have it."""
+    state = references.state(shared, 18)
+    save_file(state, tmp_path / "plain.safetensors")
+    wrapped = {name.replace("fc.", "fc.1."): value for name, value in state.items()}
+    save_file(wrapped, tmp_path / "wrapped.safetensors")
+    models = [keras_resnet.ResNet18(weights=tmp_path / f"{name}.safetensors") for name in ("plain", "wrapped")]
+    for expected, actual in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("numbers", ["0", "14"])
+def test_a_head_that_may_compute_something_else_is_refused(shared, tmp_path, numbers):
+    """Such as an activation after its first and only dense layer, or two dense layers."""
+    state = references.state(shared, 18)
+    head = {f"fc.{number}.{name}": state.pop(f"fc.{name}") for name in ("weight", "bias") for number in numbers[:1]}
+    head |= {f"fc.{number}.bias": head["fc.1.bias"] for number in numbers[1:]}
+    save_file({**state, **head}, tmp_path / "head.safetensors")
+    with pytest.raises(ValueError, match=r"holds fc\.\d\.\w+, which no .*: a head of several layers"):
+        keras_resnet.ResNet18(weights=tmp_path / "head.safetensors")
+
+
 def test_two_tensors_of_a_file_that_are_one_of_the_network_are_refused(shared, tmp_path):
     """Which of them is meant, such as of the heads of CIFAR networks and of torchvision's, is not known."""
     state = references.state(shared, 18)
