@@ -265,7 +265,8 @@ def test_a_rate_that_depends_on_errors_is_no_fixed_schedule():
 
 
 def test_a_rate_for_another_batch_size_is_scaled_once():
-    recipe = on_cifar(batch_size=512, scaled_from=128, probe_rate=0.2)
+    probe = {"freeze_until": "features", "probe_epochs": 5, "probe_rate": 0.2}
+    recipe = on_cifar(name="paper", weights="imagenet", batch_size=512, scaled_from=128, **probe)
     for resolved in (recipe, recipe.resolve(97, CIFAR)):
         assert (resolved.learning_rate, resolved.probe_rate, resolved.scaled_from) == (0.4, 0.8, 512)
 
