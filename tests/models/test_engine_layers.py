@@ -17,14 +17,15 @@ from keras_resnet.models.fast_layers import use_fast_layers
 from twins import RNG, convolutions, trained_alike, twins
 
 
-def product_gradients(monkeypatch, gradients):
+def product_gradients(monkeypatch, rule, gradients):
     """Asserts that kernels' gradients in bfloat16, as products, are Keras's in float32; all numbers are small integers.
 
     Args:
+        rule: the module that says which gradients are products.
         gradients: a function from a model, images and the gradient of its output to the gradients of both.
     """
     for name, value in {"amx": lambda: True, "MANY_CHANNELS": 16, "FEW_PIXELS": 72}.items():
-        monkeypatch.setattr(onednn, name, value)
+        monkeypatch.setattr(rule, name, value)
     for kernel, strides, padding in itertools.product((2, 3, (3, 1)), (1, 2, (1, 2)), ("same", "valid")):
         models = []
         for dtype in ("float32", "bfloat16"):
@@ -85,9 +86,38 @@ if keras.backend.backend() == "jax":
         for one, other in zip(found, expected, strict=True):
             alike(one, other, 1e-4)
 
-    def test_a_convolution_in_bfloat16_has_second_derivatives_of_keras():
+    def test_wide_convolutions_of_bfloat16_are_the_same_as_products(monkeypatch):
+        def gradients(model, images, upstream):
+            def total(images, kernel):
+                return (model.stateless_call([kernel], [], images)[0].astype("float32") * upstream).sum()
+
+            return jax.grad(total, (0, 1))(images, model.trainable_variables[0].value)
+
+        product_gradients(monkeypatch, jax_layers, gradients)
+
+    def test_wide_convolutions_of_bfloat16_and_their_gradients_are_products(monkeypatch):
+        def convolves(channels, amx):
+            monkeypatch.setattr(jax_layers, "amx", lambda: amx)
+            image = keras.Input((8, 8, channels), dtype="bfloat16")
+            convolved = layers.Conv2D(6, 3, padding="same", use_bias=False, dtype="bfloat16")(image)
+            model = use_fast_layers(keras.Model(image, convolved))
+
+            def total(kernel, images):
+                return model.stateless_call([kernel], [], images)[0].sum()
+
+            kernel, images = model.trainable_variables[0].value, np.zeros((2, 8, 8, channels), "float32")
+            return "conv_general_dilated" in str(jax.make_jaxpr(jax.grad(total, (0, 1)))(kernel, images))
+
+        monkeypatch.setattr(jax_layers, "MANY_CHANNELS", 16)
+        assert not convolves(16, True) and convolves(16, False) and convolves(15, True)
+
+    @pytest.mark.parametrize("kernel", [1, 3])
+    def test_a_convolution_in_bfloat16_has_second_derivatives_of_keras(monkeypatch, kernel):
         """The product of a Hessian and a vector, as the derivative of a gradient."""
-        plain, fast = twins(lambda dtype: [layers.Conv2D(5, 1, use_bias=False, dtype=dtype)], (4, 3, 16), "bfloat16")
+        for name, value in {"amx": lambda: True, "MANY_CHANNELS": 16}.items():
+            monkeypatch.setattr(jax_layers, name, value)
+        branches = convolutions([(kernel, 1, "same")], use_bias=False, dtype="bfloat16")
+        plain, fast = twins(branches, (4, 3, 16))
         images, along = (RNG.normal(size=(2, 4, 3, 16)).astype("bfloat16") for _ in range(2))
         found, expected = (
             jax.jvp(jax.grad(lambda images, model=model: (model(images) ** 3).sum()), (images,), (along,))[1]
@@ -151,7 +181,7 @@ if keras.backend.backend() == "tensorflow":
                 total = tf.reduce_sum(tf.cast(model(x), tf.float32) * upstream)
             return tape.gradient(total, [x, *model.trainable_variables])
 
-        product_gradients(monkeypatch, gradients)
+        product_gradients(monkeypatch, onednn, gradients)
 
     @pytest.mark.parametrize(
         ("kernel", "dtype", "tolerance"), [(1, "float32", 1e-4), (3, "float32", 1e-4), (3, "bfloat16", 0.03)]
@@ -214,7 +244,7 @@ if keras.backend.backend() == "torch":
             (model(x).float() * torch.tensor(upstream)).sum().backward()
             return x.grad, kernel.grad
 
-        product_gradients(monkeypatch, gradients)
+        product_gradients(monkeypatch, onednn, gradients)
 
     @pytest.mark.parametrize(("strides", "padding"), [((1, 1), (1, 1)), ((2, 1), (0, 1))])
     def test_a_convolution_whose_gradient_is_a_product_has_all_derivatives(strides, padding):
