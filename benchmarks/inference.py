@@ -1,10 +1,13 @@
 """Inference time of this package's networks on each backend, folded, and in each exported format, and of their peers.
 
     python benchmarks/inference.py --models resnet18,resnet50 --cores 1,2 --batches 1,8,32 [--json FILE] [--peers FILE]
+    python benchmarks/inference.py --models resnet50 --precision mixed_bfloat16
 
-All take float32 images. Times are also given as shares of the time of torchvision's compiled network. All networks
-compute the same except those of keras.applications, see `networks.py`. Contenders that need torchvision where it is not
-installed, or keras.applications where it has no network of that depth, are skipped and listed.
+All take float32 images. With `--precision mixed_bfloat16`, the networks of Keras have this dtype policy, and those of
+PyTorch run under autocast; exported networks have the precision that their name says, or float32. Times are also given
+as shares of the time of torchvision's compiled network. All networks compute the same except those of
+keras.applications, see `networks.py`. Contenders that need torchvision where it is not installed, or keras.applications
+where it has no network of that depth, are skipped and listed.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ def keras_applications(setting: Setting) -> Predict:
     if not hasattr(keras.applications, name):
         raise LookupError(f"keras.applications has no {name}")
     size = setting["image_size"]
+    keras.config.set_dtype_policy(setting["precision"])
     return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3)).predict_on_batch
 
 
@@ -118,13 +122,13 @@ def torchvision(setting: Setting, compiled: bool, make_network: Callable[..., An
     """
     import torch
 
-    device = torch_device()
+    device, half = torch_device(), setting["precision"] == "mixed_bfloat16"
     model = make_network(setting["model"], setting["peers"]).eval().to(device, memory_format=torch.channels_last)
     call = torch.compile(model) if compiled else model
 
     def predict(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return call(torch.from_numpy(images).to(device).permute(0, 3, 1, 2)).cpu().numpy()
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=half):
+            return call(torch.from_numpy(images).to(device).permute(0, 3, 1, 2)).float().cpu().numpy()
 
     return predict
 
@@ -157,7 +161,7 @@ EXPORTED = {
 }
 
 
-def prepare(model: str, image_size: int, folder: Path, names: list[str]) -> None:
+def prepare(model: str, image_size: int, precision: str, folder: Path, names: list[str]) -> None:
     """Writes the files that the contenders load. Weights are random, and so are the images that set 8-bit ranges."""
     start_as_command()
     import keras
@@ -169,7 +173,7 @@ def prepare(model: str, image_size: int, folder: Path, names: list[str]) -> None
 
     shape = image_size, image_size, 3
     image = normalize(keras.Input(shape), [124.0, 117.0, 104.0], [58.0, 57.0, 57.0])
-    network = find(model)(input_tensor=image, weights=None, **choices(model))
+    network = find(model)(input_tensor=image, weights=None, dtype=precision, **choices(model))
     network.save(folder / "model.keras")
     fold(network).save(folder / "folded.keras")
     images = np.random.default_rng(0).integers(0, 256, (32, *shape), dtype=np.uint8)
@@ -184,11 +188,12 @@ def main() -> int:
     parser.add_argument("--models", default="resnet18,resnet50", help="comma-separated")
     parser.add_argument("--batches", default="1,8,32", help="comma-separated")
     parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.set_defaults(cores="1,2")
     parser.add_argument("--prepare", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
     arguments = harness.parse(parser, CONTENDERS)
     if arguments.prepare:
-        prepare(arguments.models, arguments.image_size, arguments.prepare, arguments.only)
+        prepare(arguments.models, arguments.image_size, arguments.precision, arguments.prepare, arguments.only)
         return 0
     backends = ["tensorflow" for name in arguments.only if name in EXPORTED]
     backends += [CONTENDERS[name].backend for name in arguments.only if CONTENDERS[name].backend]
@@ -196,10 +201,10 @@ def main() -> int:
     for model in arguments.models.split(","):
         with tempfile.TemporaryDirectory() as folder:
             words = [f"--models={model}", f"--image-size={arguments.image_size}", f"--prepare={folder}"]
-            words += [f"--only={name}" for name in arguments.only]
+            words += [f"--precision={arguments.precision}", *(f"--only={name}" for name in arguments.only)]
             subprocess.run([sys.executable, sys.argv[0], *words], check=True, env=environment)
             batches = harness.numbers(arguments.batches)
-            case = {"model": model, "image_size": arguments.image_size}
+            case = {"model": model, "image_size": arguments.image_size, "precision": arguments.precision}
             harness.compare(CONTENDERS, arguments, case, batches, BASE, folder=folder)
     return harness.status(arguments)
 
