@@ -190,7 +190,7 @@ def draw_shares(cases: dict[str, list[Row]], base: str, path: Path, title: str) 
         axes.barh(names, values, color=[color(name) for name in names], xerr=[below, above], error_kw={"lw": 0.8})
         axes.tick_params(labelsize=7)
         axes.set_xlabel("milliseconds per image", fontsize=8)
-        axes.set_title(f"{case}, batch {batch}", fontsize=8)
+        axes.set_title(f"{case},\nbatch {batch}", fontsize=8)
         for row in rows:
             if row["contender"] == base:
                 axes.axvline(row["milliseconds"], color="black", lw=0.8, ls=":")
