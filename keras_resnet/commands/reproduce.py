@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import backend
 from ..files import json_text
-from ..options import positive
+from ..options import file_name, positive
 from ..status import Status
 from .common import Commands, backend_option, data_dir_option, say
 
@@ -31,7 +31,11 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--list", action="store_true", help="list the experiments and exit")
     parser.add_argument(
-        "--out", metavar="FOLDER", default="experiments", help="folder for all runs and reports [experiments]"
+        "--out",
+        type=file_name,
+        metavar="FOLDER",
+        default="experiments",
+        help="folder for all runs and reports [experiments]",
     )
     parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="runs per row; the 2016 paper has 5 [5]")
     parser.add_argument("--only", action="append", metavar="ROW", help="run this row only; may be repeated")

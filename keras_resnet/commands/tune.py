@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import backend
 from ..data import short_name
 from ..files import json_text
-from ..options import positive, random_seed
+from ..options import file_name, positive, random_seed
 from ..status import Status
 from ..training.interruption import NOT_BEGUN, stop_request
 from ..tuning.space import SPACES
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         "tune digits --space shape --set learning_rate=0.01..0.3 --epochs 9 --max-trials 13",
     )
     parser.add_argument("dataset", metavar="DATASET", help=DATASET)
-    parser.add_argument("--out", metavar="FOLDER", help="folder of the search [searches/DATASET]")
+    parser.add_argument("--out", type=file_name, metavar="FOLDER", help="folder of the search [searches/DATASET]")
     parser.add_argument("--tuner", choices=TUNERS, default="hyperband", help="search algorithm [hyperband]")
     parser.add_argument(
         "--max-trials",

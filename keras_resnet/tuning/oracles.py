@@ -22,7 +22,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from sklearn.exceptions import ConvergenceWarning
 
 from ..files import write_text
-from .candidates import Bounds, grid
+from .candidates import Bounds, grid, with_valid_default
 from .parameters import decoded, encoded
 from .space import Space
 
@@ -50,17 +50,24 @@ class Oracle(keras_tuner.Oracle):
         """Sets what the constructors of keras-tuner's oracles have no arguments for. Must be called before use.
 
         Raises:
-            ValueError: no candidate of the space can be trained, or none is within the bounds.
+            ValueError: no candidate of the space can be trained, or none that is drawn is within the bounds.
         """
         self.space, self.bounds, self.max_trials = space, bounds, max_trials
         self._max_collisions = TRIES
         self._last_contact: dict[str, float] = {}  # by running trial: when its worker was last heard of
         self._last_request: dict[str, float] = {}  # by worker: when it last asked for a trial
         self.verbose = 0
-        if self._random_values() is None:
-            bounds.check(space.default())  # raises if the default cannot be trained, whatever the bounds
-            raise ValueError(f"No candidate of the space is within the bounds: {bounds}.")
+        self._check_first()
         self._seed_state = self.seed  # the check above must not change what is drawn later
+
+    def _check_first(self) -> None:
+        """Checks that a first candidate is found, before anything is written."""
+        if self._random_values() is None:
+            with_valid_default(self.space, self.bounds)  # raises if the grid has no candidate, either
+            raise ValueError(
+                f"None of {TRIES:,} random candidates is within the bounds: {self.bounds}. Narrow the space, or search "
+                "all candidates within the bounds (--tuner grid)."
+            )
 
     def _admits(self, values: Mapping[str, Any]) -> bool:
         return self.bounds.admits(decoded(values))
@@ -194,6 +201,9 @@ class Grid(Oracle):
     keras-tuner's own grid oracle does not save its position, and steps one by one through candidates that are out of
     bounds, of which there may be millions.
     """
+
+    def _check_first(self) -> None:
+        with_valid_default(self.space, self.bounds)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the next candidate; its position in the grid is the number of trials so far."""

@@ -44,11 +44,7 @@ from .results import (
     trial_folder,
 )
 from .study import Study
-from .workers import PatientClient, heartbeats, role, wait_for_chief
-
-
-class _SearchAborted(keras_tuner.errors.FatalError):
-    """Ends the search from within a trial; keras-tuner would count any other exception as a failed trial."""
+from .workers import SAVED, PatientClient, SearchAborted, heartbeats, role, wait_for_chief
 
 
 class Search(BaseTuner):
@@ -100,18 +96,28 @@ class Search(BaseTuner):
             if self.role == "chief":
                 self.oracle.watch()
                 super().search()  # SIGTERM may kill it at any time: its state is saved after every change
+                self._tell_of_exhaustion()
                 return
             stack.enter_context(self._processes)
             self._stop = stack.enter_context(stop_request())
+            if self.role == "worker":
+                self.oracle = PatientClient(self.oracle, self.patience, self._stop)
             try:
                 super().search()
-            except _SearchAborted as aborted:
+            except SearchAborted as aborted:
                 raise aborted.__cause__ from None
+            if self.role is None:
+                self._tell_of_exhaustion()
 
     def _warn_of_short_trials(self) -> None:
         trials, first = self.study.max_trials, self.study.first_full_trial
         if trials is not None and trials < first:
             self.say(f"No trial will have the full budget; hyperband's first is number {first} (--max-trials {first}).")
+
+    def _tell_of_exhaustion(self) -> None:
+        trials, most = len(self.oracle.trials), self.study.max_trials
+        if most is not None and trials < most:
+            self.say(f"Ended after {trials} of {most} trials, since no other candidate was found within the bounds.")
 
     def _start_or_resume(self) -> None:
         """Initialises keras-tuner, with the saved state of the search if there is one.
@@ -123,8 +129,6 @@ class Search(BaseTuner):
         with redirect_stdout(None):  # keras-tuner prints there that it reloads its state
             super().__init__(self.oracle, directory=str(self.folder), project_name=TRIALS)
         self.oracle.patience = self.patience
-        if self.role == "worker":
-            self.oracle = PatientClient(self.oracle, self.patience)
 
     def pre_create_trial(self) -> None:
         """Ends the search between two trials if it was asked to stop; waits if the last request yielded no trial."""
@@ -228,11 +232,11 @@ class Search(BaseTuner):
 
     def _abort_if_asked(self) -> None:
         if self._stop.signal:
-            self._abort(StoppedError(f"stopped by {self._stop.signal}; the search is saved"))
+            self._abort(StoppedError(f"stopped by {self._stop.signal}; {SAVED}"))
 
     @staticmethod
     def _abort(error: Exception) -> None:
-        raise _SearchAborted from error
+        raise SearchAborted from error
 
     def save(self) -> None:
         """Saves the state atomically."""

@@ -25,8 +25,15 @@ import grpc
 import keras_tuner
 from keras_tuner.src.distribute import oracle_client
 
+from ..training.interruption import StoppedError, StopRequest
+
+SAVED = "the search is saved"  # the state of a search that is asked to stop
 # Errors of calls that may succeed later.
 RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+
+
+class SearchAborted(keras_tuner.errors.FatalError):
+    """Ends the search from within a trial; keras-tuner would count any other exception as a failed trial."""
 
 
 def role() -> str | None:
@@ -74,10 +81,11 @@ class PatientClient:
     Args:
         client: the client.
         patience: seconds without an answer after which the chief counts as dead.
+        stop: a request to stop, which ends a call of the main thread at once.
     """
 
-    def __init__(self, client: Any, patience: float) -> None:
-        self._client, self._patience = client, patience
+    def __init__(self, client: Any, patience: float, stop: StopRequest) -> None:
+        self._client, self._patience, self._stop = client, patience, stop
         oracle_client.TIMEOUT = patience  # of the calls of all clients of the process; the default is an hour
 
     def __getattr__(self, name: str) -> Any:
@@ -85,6 +93,15 @@ class PatientClient:
         return self._retrying(attribute) if callable(attribute) else attribute
 
     def _retrying(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def stoppable_call(*args: Any, **kwargs: Any) -> Any:
+            if threading.current_thread() is not threading.main_thread():  # which alone receives signals
+                return retrying_call(*args, **kwargs)
+            try:
+                with self._stop.at_once(SAVED):
+                    return retrying_call(*args, **kwargs)
+            except StoppedError as stopped:
+                raise SearchAborted from stopped
+
         def retrying_call(*args: Any, **kwargs: Any) -> Any:
             deadline = time.monotonic() + self._patience
             while True:
@@ -99,7 +116,7 @@ class PatientClient:
                         ) from None
                     time.sleep(1)
 
-        return retrying_call
+        return stoppable_call
 
 
 @contextlib.contextmanager

@@ -55,6 +55,8 @@ from launch import shell
         ("train digits --out ''", ("--out", "must not be empty")),
         ("evaluate a.keras digits --out=", ("--out", "must not be empty")),
         ("analyze paths a.keras digits --out=", ("--out", "must not be empty")),
+        ("tune digits --out ''", ("--out", "must not be empty")),
+        ("reproduce table6 --out=", ("--out", "must not be empty")),
         ("predict a.keras image.png --explain ''", ("--explain", "must not be empty")),
         ("predict a.keras ''", ("SOURCE", "must not be empty")),
         ("features a.keras '' out.npy", ("SOURCE", "must not be empty")),

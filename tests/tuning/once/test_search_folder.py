@@ -63,6 +63,29 @@ def test_bounds_that_exclude_all_candidates_are_refused_and_leave_the_folder_unu
     Search(small(), out, say=print).search()
 
 
+def test_bounds_within_which_no_candidate_is_drawn_are_refused_except_by_a_grid_search(monkeypatch, tmp_path):
+    """Only one of thirty depths is within them."""
+    monkeypatch.setattr("keras_resnet.tuning.oracles.TRIES", 3)
+    depths = ",".join(map(str, range(1, 31)))
+    choices = {"changes": {**SMALL, "units_per_stage": depths}, "max_parameters": 6000}
+    words = r"None of 3 random candidates is within the bounds: 6,000 parameters\. .* \(--tuner grid\)\.$"
+    with pytest.raises(ValueError, match=words):
+        Search(small(**choices), tmp_path)
+    Trials(monkeypatch, 30.0, 20.0)
+    Search(small("grid", **choices), tmp_path, say=print).search()
+    assert [result["values"]["units_per_stage"] for result in results(tmp_path)] == [1, 1]
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
+def test_a_search_that_has_tried_every_candidate_says_so(monkeypatch, tmp_path, tuner):
+    Trials(monkeypatch, 30.0, 20.0)
+    lines = []
+    changes = {"units_per_stage": "1", "width": "0.25,0.5", "shortcut": "B", "learning_rate": "0.1"}
+    Search(small(tuner, changes=changes, max_trials=5), tmp_path, say=lines.append).search()
+    assert len(lines) == 3
+    assert lines[2] == "Ended after 2 of 5 trials, since no other candidate was found within the bounds."
+
+
 def test_the_folder_of_a_search_without_results_may_be_used_by_another(monkeypatch, tmp_path):
     """But not if its only trial has left a checkpoint, from which it could be resumed."""
     refused = (2, "", "keras-resnet: error: There is no data set here")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
@@ -14,8 +16,9 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.src.distribute import oracle_client
 
 from keras_resnet.cli import main
+from keras_resnet.training.interruption import StoppedError, StopRequest, stop_request
 from keras_resnet.tuning import workers
-from keras_resnet.tuning.workers import RETRIED, PatientClient, heartbeats
+from keras_resnet.tuning.workers import RETRIED, PatientClient, SearchAborted, heartbeats
 
 
 class Failed(grpc.RpcError):
@@ -55,7 +58,7 @@ def clock(monkeypatch):
 @pytest.mark.parametrize("code", RETRIED, ids=lambda code: code.name)
 def test_a_call_is_retried_until_the_chief_answers(code, clock):
     client = Client(Failed(code), Failed(code))
-    assert PatientClient(client, 15).get_trial("3", wait=True) == "trial 3"
+    assert PatientClient(client, 15, StopRequest()).get_trial("3", wait=True) == "trial 3"
     assert client.asked == 3 * [("3", {"wait": True})]
     assert 0 < clock[0] <= 15
 
@@ -64,7 +67,7 @@ def test_a_chief_that_stays_away_is_an_error_after_the_deadline(clock):
     client = Client(*100 * [Failed(grpc.StatusCode.UNAVAILABLE)])
     words = r"The chief at 10.0.0.1:8000 no longer answers \(UNAVAILABLE\)"
     with pytest.raises(ValueError, match=words) as raised:
-        PatientClient(client, 15).get_trial("3")
+        PatientClient(client, 15, StopRequest()).get_trial("3")
     assert "\n" not in str(raised.value)
     assert 15 < clock[0] < 18
     assert 15 <= len(client.asked) < 20
@@ -74,12 +77,29 @@ def test_a_trial_at_whose_end_the_chief_is_away_is_not_reported_as_failed(clock)
     """The chief may return before keras-tuner reports the end of the trial, whose result is in its folder."""
     tuner, trial = BaseTuner.__new__(BaseTuner), SimpleNamespace(trial_id="3", status="RUNNING")
     tuner.oracle, tuner.run_trial = (
-        PatientClient(Client(*100 * [Failed(grpc.StatusCode.UNAVAILABLE)]), 15),
+        PatientClient(Client(*100 * [Failed(grpc.StatusCode.UNAVAILABLE)]), 15, StopRequest()),
         lambda trial: {},
     )
     with pytest.raises(ValueError, match="no longer answers"):
         tuner._try_run_and_update_trial(trial)
     assert trial.status == "RUNNING"
+
+
+def test_a_worker_that_waits_for_a_chief_that_is_away_stops_when_it_is_asked_to(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(free.getsockname()[1]))
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker0")
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    with stop_request() as stop, pytest.raises(SearchAborted) as raised:
+        client = PatientClient(oracle_client.OracleClient(None), 60, stop)
+        timer.start()
+        begun = time.monotonic()
+        client.create_trial("worker0")
+    assert time.monotonic() - begun < 20
+    assert isinstance(raised.value.__cause__, StoppedError)
+    assert str(raised.value.__cause__) == "stopped by SIGTERM; the search is saved"
 
 
 def test_a_trial_that_is_asked_to_end_does_not_wait_for_a_chief_that_is_away():
@@ -96,14 +116,14 @@ def test_a_trial_that_is_asked_to_end_does_not_wait_for_a_chief_that_is_away():
 def test_an_error_that_a_retry_would_not_fix_is_raised_at_once(error, clock):
     client = Client(error)
     with pytest.raises((ValueError, KeyError)):
-        PatientClient(client, 15).get_trial("3")
+        PatientClient(client, 15, StopRequest()).get_trial("3")
     assert (len(client.asked), clock[0]) == (1, 0)
 
 
 def test_each_call_has_its_own_deadline_and_other_attributes_are_the_clients(clock):
     """keras-tuner's own calls wait an hour."""
     client = Client(*10 * [Failed(grpc.StatusCode.UNAVAILABLE)])
-    patient = PatientClient(client, 15)
+    patient = PatientClient(client, 15, StopRequest())
     assert oracle_client.TIMEOUT == 15
     assert patient.objective == "the one"
     for _ in range(2):  # the second has the full time again
