@@ -15,7 +15,7 @@ from .files import FolderInUseError
 from .host import NO_MEMORY, keep_freed_memory
 from .options import Parser
 from .status import Status
-from .training.interruption import StoppedError
+from .training.interruption import StoppedError, stop_with_parent
 from .version import __version__
 
 
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # the process is the command's own
         # All pictures are files. A notebook names its own backend, and `!keras-resnet` may run where that is absent.
         os.environ["MPLBACKEND"] = "agg"
+        stop_with_parent()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a name must not end the command
     try:

@@ -7,10 +7,12 @@ import os
 import signal
 import stat
 import threading
+import time
 from collections.abc import Iterator
 
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP")  # the system may lack some of them
 NOT_BEGUN = "it had not begun to train"  # the state of a run that is stopped before its first step
+PARENT = "KERAS_RESNET_PARENT"  # environment variable with the number of the process that started this one
 
 
 class StoppedError(RuntimeError):
@@ -92,6 +94,22 @@ def stop_request() -> Iterator[StopRequest]:
         _active = None if outermost else _active
         for number, handler in handlers:
             signal.signal(number, handler)
+
+
+def stop_with_parent() -> None:
+    """Makes a request to stop once the process that started this one has ended, if the environment names that one.
+
+    A search or `reproduce` that is killed without notice, as where memory runs out, cannot stop its runs itself.
+    """
+    parent = os.environ.pop(PARENT, "")  # not that of this process's own subprocesses
+
+    def watch() -> None:
+        while str(os.getppid()) == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if parent and os.name == "posix":  # elsewhere, a process keeps the number of a parent that has ended
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _handled() -> list[signal.Signals]:

@@ -16,6 +16,7 @@ from typing import Any
 from ..backend.devices import environment_without_launcher
 from ..host import gpus
 from ..status import Status
+from .interruption import PARENT
 
 MESSAGE_PREFIX = "keras-resnet: "  # prefix of the line in which the command says why it ended
 # Environment variables with which JAX and TensorFlow allocate the GPU memory they need, not all of it.
@@ -102,6 +103,8 @@ class Processes:
 def start(words: Sequence[str], environment: Mapping[str, str], **more: Any) -> subprocess.Popen[str]:
     """Starts the `keras-resnet` command in a subprocess that belongs to no distributed launch.
 
+    It stops, as at SIGTERM, if this process ends before it.
+
     Args:
         words: the arguments of the command, such as `["train", "digits"]`.
         environment: environment variables to add to this process's, or to change.
@@ -109,7 +112,7 @@ def start(words: Sequence[str], environment: Mapping[str, str], **more: Any) -> 
     """
     return subprocess.Popen(
         [sys.executable, "-m", "keras_resnet", *words],
-        env={**environment_without_launcher(), **environment},
+        env={**environment_without_launcher(), PARENT: str(os.getpid()), **environment},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more},
     )
 

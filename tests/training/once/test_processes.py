@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -113,6 +115,35 @@ def test_every_run_has_the_backend_that_was_chosen(monkeypatch):
     monkeypatch.setattr(sys, "executable", "echo")
     assert Processes(1, "jax").run(["train"])[1] == "-m keras_resnet train --backend jax\n"
     assert Processes(1).run(["train"])[1] == "-m keras_resnet train\n"
+
+
+# Starts a run, prints its number once it trains, and waits.
+PARENT = """
+import subprocess, sys, time
+from pathlib import Path
+from keras_resnet.training.processes import start
+words = ["train", "digits", "--model", "resnet8", "--epochs", "1000", "--out", sys.argv[1]]
+process = start(words, {}, stdout=subprocess.DEVNULL, stderr=None)
+while not Path(sys.argv[1], "history.csv").exists():
+    time.sleep(0.1)
+print(process.pid, flush=True)
+process.wait()
+"""
+
+
+def test_a_run_is_saved_and_stops_if_the_process_that_started_it_is_killed(tmp_path):
+    """As where memory runs out. The search or `reproduce` could not stop it, and it would train to its end."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+        run = int(parent.stdout.readline())
+        parent.kill()
+        try:
+            _, stderr = parent.communicate(timeout=60)  # once the run has closed it, too
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(run, signal.SIGKILL)
+    assert "keras-resnet: stopped by SIGTERM" in stderr.splitlines()[-1]
+    assert list(tmp_path.glob("checkpoints/*.keras"))
 
 
 @pytest.mark.parametrize(("cores", "workers", "each"), [(2, 2, [1, 1]), (7, 2, [4, 3]), (8, 1, [8]), (1, 2, [1, 1])])
