@@ -93,7 +93,8 @@ def check_one_step_and_reloading(choices, folder):
     reloaded, _ = saving.load(folder / "model.keras")
     np.testing.assert_array_equal(call(reloaded, images), call(model, images))
     plain = keras.saving.load_model(folder / "model.keras")
-    np.testing.assert_allclose(call(plain, images), call(model, images), atol=1e-5)
+    rounding = 2**-8 if choices.get("dtype") == "mixed_bfloat16" else 1e-5  # the order of a sum decides the last bit
+    np.testing.assert_allclose(call(plain, images), call(model, images), atol=rounding)
 
 
 def check_that_channels_that_come_first_learn_the_same():
