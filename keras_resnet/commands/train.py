@@ -37,6 +37,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", type=file_name, metavar="FOLDER", help="folder of the run [runs/DATASET-MODEL]")
     parser.add_argument(
         "--recipe",
+        type=file_name,
         metavar="NAME",
         help=f"{', '.join({**STREAM_RECIPES, **RECIPES})}, or a recipe.json; the options below change single values "
         "of it [finetune with --weights, else paper]",

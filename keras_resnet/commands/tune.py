@@ -57,7 +57,9 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="removes a dimension from the space, so that the recipe's value is used; may be repeated",
     )
-    parser.add_argument("--recipe", metavar="NAME", help="recipe of all trials: a name or a recipe.json [paper]")
+    parser.add_argument(
+        "--recipe", type=file_name, metavar="NAME", help="recipe of all trials: a name or a recipe.json [paper]"
+    )
     parser.add_argument("--max-params", type=positive, metavar="N", help="maximum number of parameters of a network")
     parser.add_argument("--max-macs", type=positive, metavar="N", help="maximum number of multiply-adds of a network")
     parser.add_argument(

@@ -41,17 +41,20 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | None) -> Budget:
-        """Parses "depth=20,epochs=4,images=10000", or a part of it; None or empty for no budget.
+        """Parses "depth=20,epochs=4,images=10000", or a part of it; None for no budget.
 
         Raises:
             ValueError: the text cannot be parsed.
         """
+        if text is None:
+            return cls()
         try:
-            pairs = [part.split("=") for part in (text or "").split(",") if part]
+            pairs = [part.split("=") for part in text.split(",") if part]
             values = {name.strip(): int(value) for name, value in pairs}
         except ValueError:
             values = None
-        if values is None or values.keys() - {entry.name for entry in fields(cls)} or len(values) < len(pairs):
+        # An empty text, as of a shell's variable that is not set, must not begin runs of the papers' size.
+        if not values or values.keys() - {entry.name for entry in fields(cls)} or len(values) < len(pairs):
             raise ValueError(f"A budget must read depth=20,epochs=4,images=10000, or a part of it. Received: {text!r}")
         return cls(**values)
 

@@ -150,24 +150,35 @@ def carry_out(
         ValueError: data can be neither opened nor prepared, or a run fails; the message is then its last line.
         StoppedError: this process or a run was asked to stop; the same call resumes.
     """
-    missing = list({run.result_file: run for run in runs if run.result() is None}.values())
+    groups = _missing(runs)
+    missing = [run for run, *_ in groups]  # trainings: the other runs of a group are only tested differently
     for dataset, data_dir in dict.fromkeys((run.recipe.dataset, run.recipe.data_dir) for run in missing):
         make_available(dataset, data_dir)  # here, where the progress of a download is visible, and not in each run
     processes = Processes(workers, backend)
     with ThreadPoolExecutor(workers) as pool, processes, stop_request() as stop:
-        pending = {pool.submit(_carry_out, run, processes, scaled): run for run in missing}
+        pending = {pool.submit(_carry_out_all, group, processes, scaled): group for group in groups}
         # disable=None hides the bar where stderr is not a terminal.
         with tqdm(total=sum(map(_length, missing)) or None, desc="Epochs", unit="", disable=None) as bar:
             while pending:
                 ended = wait(pending, timeout=1, return_when=FIRST_COMPLETED).done
                 for future in [future for future in pending if future in ended]:
-                    error = future.result()  # or raises that of the run; leaving the block stops and saves the others
+                    errors = future.result()  # or raises that of a run; leaving the block stops and saves the others
                     with bar.external_write_mode():
-                        say(_line(pending.pop(future), error))
+                        for run, error in zip(pending.pop(future), errors, strict=True):
+                            say(_line(run, error))
                 bar.n = sum(epochs_done(run.folder) for run in missing)
                 bar.refresh()
                 if pending and stop.signal:
                     raise StoppedError(f"stopped by {stop.signal}; the runs are saved")
+
+
+def _missing(runs: Sequence[Run]) -> list[list[Run]]:
+    """Returns the runs that have no result yet, those of one training together, and each test of it once."""
+    groups: dict[Path, dict[str, Run]] = {}
+    for run in runs:
+        if run.result() is None:
+            groups.setdefault(run.result_file, {}).setdefault(run.views_key, run)
+    return [list(group.values()) for group in groups.values()]
 
 
 def _line(run: Run, error: float | None) -> str:
@@ -181,6 +192,11 @@ def _length(run: Run) -> int:
     if recipe.epochs or not images:
         return recipe.epochs or 0
     return recipe.epochs_of(steps_per_epoch(images, recipe.batch_size))
+
+
+def _carry_out_all(runs: Sequence[Run], processes: Processes, scaled: str) -> list[float | None]:
+    """Carries out the runs of one training, one after the other; returns their errors, as `_carry_out` does."""
+    return [_carry_out(run, processes, scaled) for run in runs]
 
 
 def _carry_out(run: Run, processes: Processes, scaled: str) -> float | None:

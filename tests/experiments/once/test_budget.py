@@ -102,7 +102,7 @@ def test_a_budget_is_parsed_and_printed():
     assert str(Budget.parse("epochs=1,images=50")) == "1 epoch, 50 training images"
 
 
-@pytest.mark.parametrize("text", ["depth", "depth=x", "layers=20", "depth=20;epochs=3", "depth=20,depth=30"])
+@pytest.mark.parametrize("text", ["", ",", "depth", "depth=x", "layers=20", "depth=20;epochs=3", "depth=20,depth=30"])
 def test_text_that_cannot_be_parsed_is_refused(text):
     with pytest.raises(ValueError, match=r"A budget must read depth=20,epochs=4,images=10000"):
         Budget.parse(text)

@@ -181,6 +181,31 @@ def test_rows_of_the_same_network_share_a_run(tmp_path, monkeypatch):
     assert (len(begun), len(lines)) == (1, 1)
 
 
+def test_rows_that_only_test_a_network_differently_are_all_tested_in_one_call(tmp_path, monkeypatch):
+    """As the two rows of ResNet-152 in table 5 of 2016: a crop of 224x224, and one of 320x320."""
+    crop, errors = dataclasses.replace(EXPERIMENT.rows[0], name="crop", views=Views()), {"1": 23.0, "10": 21.3}
+    begun, lines = [], []
+
+    def run(_, words):
+        begun.append(words[0])
+        if words[0] == "evaluate":
+            (crops,) = (word.removeprefix("--crops=") for word in words if word.startswith("--crops="))
+            return 0, json.dumps({"error": errors[crops], "top5_error": None, "view": f"{crops} crops"}), ""
+        folder = Path(words[words.index("--out") + 1])
+        folder.mkdir(parents=True)
+        (folder / "recipe.json").write_text("{}")
+        (folder / "summary.json").write_text('{"test_error": 12.5}')
+        return 0, "{}", ""
+
+    monkeypatch.setattr(Processes, "run", run)
+    rows = (crop, dataclasses.replace(EXPERIMENT.rows[0], name="ten crops"))
+    runs = plan(dataclasses.replace(EXPERIMENT, rows=rows, views=Views(crops=10)), tmp_path, [0])
+    carry_out(runs, workers=2, say=lines.append)
+    assert [run.result()["error"] for run in runs] == [23.0, 21.3]
+    assert begun == ["train", "evaluate", "evaluate"]
+    assert lines == ["crop, seed 0: 23.00 %", "ten crops, seed 0: 21.30 %"]
+
+
 def test_the_progress_bar_counts_the_epochs_of_runs_whose_length_is_in_iterations(tmp_path, monkeypatch):
     """64,000 iterations with 128 of 50,000 images are 164 epochs, as other reproductions of the paper count them."""
     bar = MagicMock()
