@@ -36,7 +36,7 @@ def plain(axes: Axes) -> Axes:
 
 
 def logarithmic(axes: Axes) -> None:
-    """Makes the horizontal axis logarithmic, with plain tick labels: 0.1, 0.2, 0.5, 1."""
+    """Makes the horizontal axis logarithmic, with plain tick labels: 0.1, 0.2, 0.5, 1, or powers of ten only."""
     axes.set_xscale("log")
     _label_plainly(axes.xaxis)
 
@@ -51,9 +51,11 @@ def vertically_logarithmic(axes: Axes) -> None:
 
 def _label_plainly(axis: Axis) -> None:
     low, high = axis.get_view_interval()
-    # 1, 2 and 5 times the powers of ten may leave a single tick on less than a decade.
-    narrow = high < 10 * low
-    axis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)) if narrow else LogLocator(subs=(1, 2, 5)))
+    # 1, 2 and 5 times the powers of ten may leave a single tick on less than a decade, and too many on two decades.
+    if high < 10 * low:
+        axis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high < 100 * low else LogLocator(numticks=5))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

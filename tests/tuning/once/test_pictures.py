@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
@@ -73,6 +75,18 @@ def test_each_dimension_has_the_errors_of_its_values_and_the_medians_of_complete
     assert medians == [[[-0.3, 30], [0.3, 30]], [[1.7, 30], [2.3, 30]]]  # the short trial of C does not count
     assert rate.lines[0].get_xydata().tolist() == [[0.1, 20], [1, 30], [0.01, 40]]
     assert (rate.get_xscale(), rate.get_xlim()) == ("log", (0.01, 1.0))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.02, 0.3), (0.01, 0.5), (0.01, 1), (1e-5, 1e-3), (0.001, 1), (1e-6, 10)])
+def test_the_numbers_below_a_range_do_not_touch(drawn, low, high):
+    rows = tuple(Dimension(name, ends=(low, high), default=high) for name in ("learning_rate", "weight_decay"))
+    trials = [trial(0, 20.0, 1, learning_rate=high, weight_decay=high)]
+    axes, _ = drawn(lambda path, title: pictures.draw_dimensions(trials, Space(rows), path, title))
+    axes.figure.draw_without_rendering()
+    ticks = [tick for tick in axes.xaxis.get_major_ticks() if low * 0.999 <= tick.get_loc() <= high * 1.001]
+    labels = [tick.label1.get_window_extent() for tick in ticks]
+    assert len(labels) >= 3
+    assert all(one.x1 + 3 < other.x0 for one, other in itertools.pairwise(labels))
 
 
 def test_panels_without_a_dimension_are_hidden(drawn):
