@@ -1,15 +1,15 @@
 """Writes the page of benchmark results, `results/README.md`, with tables and pictures of `results/*.json`.
 
-python benchmarks/report.py [FOLDER]
+    python benchmarks/report.py [FOLDER]
 
 A "note" that was added to a JSON file by hand is shown above its tables.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,4 +228,6 @@ def draw_by_depth(cases: dict[str, list[Row]], _: None, path: Path, title: str) 
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=RESULTS)
+    main(parser.parse_args().folder)
